@@ -1,0 +1,34 @@
+# Every target sets up what it needs; `make demo` and `make test` work from a fresh clone.
+PYTHON ?= python3
+BIN := .venv/bin
+TASK ?= dates
+
+.PHONY: demo test test-slow lint check
+demo: .venv/.local
+	$(BIN)/textgrad-mcp model pull
+	$(BIN)/textgrad-mcp demo --task $(TASK)
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.dev .venv/.local
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: test lint
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+
+.venv/.dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+.venv/.local: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
+	touch $@

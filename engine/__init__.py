@@ -1,0 +1,1 @@
+"""Textual autograd. Knows no MCP: the server calls it, and it calls nobody above it."""

@@ -1,0 +1,70 @@
+"""Answerers: who writes a completion. The ledger knows them only as this protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from ...schemas.completions import Completion, CompletionRequest
+
+
+class Attempt(BaseModel):
+    """One try at a completion, successful or not. `latency` is in seconds."""
+
+    outcome: str
+    latency: float = 0.0
+    detail: str = ""
+
+
+RecordAttempt = Callable[[Attempt], Awaitable[None]]
+Go = Callable[[], None]
+"""Called just before each attempt goes out; raises when the run has been cancelled."""
+
+
+class Answerer(Protocol):
+    """Supplies completions. `model` and `params` become part of each request's key."""
+
+    name: str
+    model: str
+
+    @property
+    def params(self) -> dict[str, object]:
+        """Sampling parameters sent with every call."""
+        ...
+
+    async def answer(
+        self, request: CompletionRequest, record: RecordAttempt, go: Go
+    ) -> Completion | None:
+        """The completion, or None where somebody outside must supply it.
+
+        Every attempt made is passed to `record` as soon as its outcome is known.
+        Raises EndpointDown or EndpointRefused.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Assistant:
+    """The calling assistant answers: every completion is left pending for `resume`."""
+
+    name = "assistant"
+    model = ""
+
+    @property
+    def params(self) -> dict[str, object]:
+        """None: the assistant decides how it answers."""
+        return {}
+
+    async def answer(
+        self, request: CompletionRequest, record: RecordAttempt, go: Go
+    ) -> Completion | None:
+        """Always None."""
+        return None
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

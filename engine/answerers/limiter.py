@@ -1,0 +1,106 @@
+"""How many calls may be in flight at one endpoint, learnt from what the endpoint says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Limiter:
+    """At most `most` calls at once, fewer while the endpoint says that it is too many.
+
+    First come, first served. A "too many requests" halves the limit, once for all the calls
+    that were in flight together, and holds new starts back for a while; each limit's worth of
+    successes then raises it by one. Belongs to one event loop.
+    """
+
+    def __init__(self, most: int, *, spread: float = 0.25) -> None:
+        """`spread` lengthens each hold by a random part of itself, up to this share."""
+        self.most = most
+        self._allowed = float(most)
+        self._spread = spread
+        self._active = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._held_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._wave = 0
+
+    @property
+    def allowed(self) -> int:
+        """How many calls may be in flight now, at least 1."""
+        return max(1, int(min(self._allowed, self.most)))
+
+    @property
+    def active(self) -> int:
+        """How many slots are taken."""
+        return self._active
+
+    @property
+    def waiting(self) -> int:
+        """How many callers stand in line."""
+        return sum(not turn.done() for turn in self._waiting)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[int]:
+        """Wait for a slot and hold it. Yields the wave to name in `throttled`."""
+        await self._acquire()
+        try:
+            yield self._wave
+        finally:
+            self._active -= 1
+            self._wake()
+
+    def throttled(self, wave: int, wait: float) -> None:
+        """A call of `wave` was one too many: halve, and start nothing for `wait` seconds."""
+        if wave == self._wave:
+            self._wave += 1
+            self._allowed = max(1.0, self.allowed / 2)
+        until = wait * (1 + self._spread * random.random())  # noqa: S311 - not a secret
+        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + until)
+
+    def succeeded(self) -> None:
+        """A call went through."""
+        self._allowed = min(float(self.most), self._allowed + 1 / self._allowed)
+        self._wake()
+
+    async def _acquire(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._wake()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # the slot was given in the same moment
+                self._active -= 1
+            self._wake()
+            raise
+
+    def _wake(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and loop.time() < self._held_until:
+            self._timer = loop.call_at(self._held_until, self._wake)
+            return
+        while self._waiting and self._active < self.allowed:
+            turn = self._waiting.popleft()
+            if not turn.done():  # else its caller was cancelled
+                self._active += 1
+                turn.set_result(None)
+
+
+class Limiters:
+    """One limiter for each endpoint and key, whoever calls it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Limiter] = {}
+
+    def of(self, endpoint: str, key: str, most: int) -> Limiter:
+        """The endpoint's limiter. Where callers set different limits, the lowest holds."""
+        limiter = self._known.setdefault((endpoint.rstrip("/"), key), Limiter(most))
+        limiter.most = min(limiter.most, most)
+        return limiter

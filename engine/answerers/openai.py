@@ -1,0 +1,189 @@
+"""The answerer for any endpoint that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from ...schemas.completions import Completion, CompletionRequest
+from ...schemas.errors import EndpointDown, EndpointRefused
+from ...schemas.settings import ReplyFormat, RoleSettings
+from . import Attempt, RecordAttempt
+from .faults import KEEP, Endpoint, Fault, expected, of_exception
+from .limiter import Limiters
+from .wire import FORMATS, body_of, check_base_url, check_params, completion_of
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+OPENAI_URL = "https://api.openai.com/v1"
+"""Where calls go when no address is set."""
+
+_LONGEST_BACKOFF = 20.0
+_CONNECT_TIMEOUT = 10.0
+
+
+class OpenAIAnswerer:
+    """Answers from an endpoint, concurrently, with every retry on record.
+
+    One instance serves one role in one event loop. Instances that are given the same `limiters`
+    share one limit for each endpoint and key. A `retry-after` above `max_wait` seconds ends the
+    call at once; `backoff` is the first pause in seconds, doubled with each failure.
+    """
+
+    name = "openai"
+
+    def __init__(
+        self,
+        settings: RoleSettings,
+        limiters: Limiters | None = None,
+        *,
+        max_wait: float = 60.0,
+        backoff: float = 0.5,
+    ) -> None:
+        """Raises BadInput for an address or parameters that cannot be. Opens nothing yet."""
+        check_params(settings.params)
+        check_base_url(settings.base_url or OPENAI_URL)
+        self.model = settings.model or ""
+        self._settings = settings
+        key = settings.api_key.get_secret_value().strip() if settings.api_key else ""
+        self._endpoint = Endpoint(settings.base_url or OPENAI_URL, key, self.model)
+        shared = limiters or Limiters()
+        self._limiter = shared.of(self._endpoint.base_url, key, settings.concurrency)
+        self._max_wait, self._backoff = max_wait, backoff
+        self._form: ReplyFormat = settings.reply_format
+        self._client: AsyncOpenAI | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def params(self) -> dict[str, object]:
+        """Sampling parameters sent with every call, as they were set."""
+        return dict(self._settings.params)
+
+    async def answer(self, request: CompletionRequest, record: RecordAttempt) -> Completion:
+        """The completion as the endpoint gave it: also when it is empty, cut off or refused.
+
+        Each attempt is passed to `record`; an error that `record` raises ends the call.
+        Raises EndpointDown when the retries are used up or the endpoint wants a long pause, and
+        EndpointRefused when the same request would be refused again.
+        """
+        failures = 0
+        while True:
+            form = self._form
+            result, latency, wait = await self._attempt(request, form, failures)
+            await record(_attempt_of(result, latency))
+            if isinstance(result, Completion):
+                return result
+            if self._step_down(result, request, form):
+                continue
+            failures += 1
+            self._check(result, failures)
+            await asyncio.sleep(wait)
+
+    async def close(self) -> None:
+        """Close the connections. A later `answer` opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _attempt(
+        self, request: CompletionRequest, form: ReplyFormat, failures: int
+    ) -> tuple[Completion | Fault, float, float]:
+        """One call in a slot of its own: what came of it, its seconds, and the pause it asks."""
+        body = body_of(request, self._settings, form)
+        async with self._limiter.slot() as wave:
+            started = time.monotonic()
+            result = await self._call(body)
+            latency = time.monotonic() - started
+            if isinstance(result, Completion):
+                self._limiter.succeeded()
+                return result.model_copy(update={"latency": latency}), latency, 0.0
+            wait = self._pause(result, failures)
+            if result.crowded:
+                self._limiter.throttled(wave, 0.0 if self._too_long(result) else wait)
+            return result, latency, wait
+
+    async def _call(self, body: dict[str, Any]) -> Completion | Fault:
+        try:
+            client = await self._open()
+            async with asyncio.timeout(self._settings.timeout):
+                raw = await client.chat.completions.with_raw_response.create(
+                    model=body["model"],
+                    messages=cast(Any, body["messages"]),
+                    extra_body={k: v for k, v in body.items() if k not in ("model", "messages")},
+                )
+            return completion_of(raw.content, self._settings)
+        except expected() as error:
+            return of_exception(error, self._endpoint)
+
+    async def _open(self) -> AsyncOpenAI:
+        async with self._opening:
+            if self._client is None:  # on a thread: the import alone takes half a second
+                timeout = self._settings.timeout
+                self._client = await asyncio.to_thread(_connect, self._endpoint, timeout)
+            return self._client
+
+    def _step_down(self, fault: Fault, request: CompletionRequest, form: ReplyFormat) -> bool:
+        """Whether to ask again in a plainer reply format, from now on for every call."""
+        if not fault.about_format or request.reply is None or form == FORMATS[-1]:
+            return False
+        if self._form == form:  # not yet done by a call that ran beside this one
+            self._form = FORMATS[FORMATS.index(form) + 1]
+        return True
+
+    def _pause(self, fault: Fault, failures: int) -> float:
+        """Seconds until the next try, never all calls at the same moment."""
+        backoff = min(self._backoff * 2.0**failures, _LONGEST_BACKOFF)
+        jitter = backoff * random.uniform(0.0, 0.5)  # noqa: S311 - not a secret
+        return max(fault.retry_after or 0.0, 0.75 * backoff) + jitter
+
+    def _too_long(self, fault: Fault) -> bool:
+        return fault.retry_after is not None and fault.retry_after > self._max_wait
+
+    def _check(self, fault: Fault, failures: int) -> None:
+        """Raise unless another try makes sense."""
+        if not fault.again:
+            raise EndpointRefused(f"{fault.what}.", fault.next or KEEP)
+        if self._too_long(fault):
+            raise EndpointDown(*_later(fault))
+        if failures > self._settings.retries:
+            raise EndpointDown(
+                f"{fault.what} (attempt {failures}, the last).",
+                f"{fault.next} Call the tool again to go on from here. {KEEP}".strip(),
+            )
+
+
+def _connect(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
+    from openai import AsyncOpenAI, Timeout
+
+    address = urlsplit(endpoint.base_url)
+    client = AsyncOpenAI(
+        api_key=endpoint.key or "none",  # without one the client would look for others' keys
+        base_url=urlunsplit(address._replace(query="", fragment="")),
+        default_query=dict(parse_qsl(address.query)),
+        max_retries=0,
+        timeout=Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
+    )
+    if address.hostname != urlsplit(OPENAI_URL).hostname:
+        client.organization = client.project = None
+    _ = client.chat.completions.with_raw_response  # its modules are imported on first use
+    return client
+
+
+def _attempt_of(result: Completion | Fault, latency: float) -> Attempt:
+    if isinstance(result, Completion):
+        return Attempt(outcome="ok", latency=latency)
+    return Attempt(outcome=result.outcome, latency=latency, detail=result.what)
+
+
+def _later(fault: Fault) -> tuple[str, str]:
+    seconds = min(fault.retry_after or 0.0, 30 * 86400.0)
+    when = datetime.now(UTC) + timedelta(seconds=seconds)
+    return (
+        f"{fault.what}, and asks for a pause of {seconds:.0f} s.",
+        f"Call the tool again after {when:%Y-%m-%d %H:%M:%S} UTC to go on from here. {KEEP}",
+    )

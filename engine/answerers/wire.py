@@ -1,0 +1,164 @@
+"""Chat completions on the wire: a request as the endpoint's body, and the body it sends back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...schemas.completions import Completion, CompletionRequest, Message, Usage
+from ...schemas.errors import BadInput
+from ...schemas.settings import ReplyFormat, RoleSettings
+
+FORMATS: tuple[ReplyFormat, ...] = ("schema", "object", "text")
+"""How a reply of a given shape can be asked for, from the strictest to the plainest."""
+
+RESERVED = ("messages", "model", "n", "stream", "stream_options")
+
+
+class MalformedError(Exception):
+    """A body that is not a chat completion. `again` tells whether another try may get one."""
+
+    def __init__(self, what: str, again: bool = True) -> None:
+        super().__init__(what)
+        self.again = again
+
+
+class WrappedError(Exception):
+    """An error that came with status 200, as some routers send them."""
+
+    def __init__(self, status: int, body: object) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+def check_params(params: Mapping[str, Any]) -> None:
+    """Raise BadInput for sampling parameters that would change what is asked or how it returns."""
+    for name in RESERVED:
+        if name in params:
+            raise BadInput(
+                f"params may not hold {name!r}.", "Remove it: the server sets it for each call."
+            )
+
+
+def check_base_url(url: str) -> None:
+    """Raise BadInput for an address that no call can be sent to."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise BadInput(
+            "base_url must be an http or https address.",
+            "Give it in full, for example http://127.0.0.1:8080/v1.",
+        )
+
+
+def body_of(
+    request: CompletionRequest, settings: RoleSettings, form: ReplyFormat
+) -> dict[str, Any]:
+    """The JSON body of `request`. A `seed` moves with the sample, or all samples would be one."""
+    params = {**settings.params, **request.params}
+    if isinstance(params.get("seed"), int):
+        params["seed"] += request.sample
+    if request.reply is not None and form != "text":
+        params["response_format"] = _response_format(request.reply, form)
+    model = request.model or settings.model or "default"
+    messages = [_message(message) for message in request.messages]
+    return {**params, "model": model, "messages": messages}
+
+
+def _response_format(schema: dict[str, Any], form: ReplyFormat) -> dict[str, Any]:
+    if form == "object":
+        return {"type": "json_object"}
+    named = {"name": "reply", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": named}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if not message.images:
+        return {"role": message.role, "content": message.content}
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in message.images]
+    return {"role": message.role, "content": [{"type": "text", "text": message.content}, *images]}
+
+
+def completion_of(content: bytes, settings: RoleSettings) -> Completion:
+    """The completion in a body, as it is: empty, cut-off and refused ones too.
+
+    `latency` is left at 0. Raises MalformedError, or WrappedError for an error sent as a success.
+    """
+    body = _object(content)
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise MalformedError("a reply without choices")
+    choice = choices[0]
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise MalformedError("a choice without a message")
+    return Completion(
+        text=_text(message.get("content")),
+        finish=str(choice.get("finish_reason") or "stop"),
+        model=str(body.get("model") or settings.model or ""),
+        usage=_usage(body.get("usage"), settings),
+        refusal=_refusal(message.get("refusal")),
+    )
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    if content.lstrip()[:1] == b"<":
+        raise MalformedError("a web page instead of JSON", again=False)
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise MalformedError("a body that is not JSON") from None
+    if not isinstance(body, dict):
+        raise MalformedError("a body that is not a JSON object")
+    error = body.get("error")
+    if error and not body.get("choices"):
+        code = error.get("code") if isinstance(error, dict) else None
+        raise WrappedError(code if isinstance(code, int) and 400 <= code < 600 else 500, body)
+    return body
+
+
+def _text(content: object) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        content = "".join(str(part.get("text") or "") for part in content)
+    if not isinstance(content, str):
+        raise MalformedError("content that is not text", again=False)
+    # a lone surrogate, which JSON can spell, could be neither stored nor sent again
+    return content.encode("utf-8", "replace").decode()
+
+
+def _refusal(value: object) -> str | None:
+    return _text(value) or None if isinstance(value, str) else None
+
+
+def _usage(raw: object, settings: RoleSettings) -> Usage:
+    if not isinstance(raw, dict):
+        return Usage()
+    details = raw.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    prompt, completion = _count(raw.get("prompt_tokens")), _count(raw.get("completion_tokens"))
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=_count(cached),
+        cost=_cost(prompt, completion, settings),
+    )
+
+
+def _count(value: object) -> int:
+    return min(value, 10**12) if type(value) is int and value > 0 else 0
+
+
+def _cost(prompt: int, completion: int, settings: RoleSettings) -> float | None:
+    """Dollars. None where no price is set; a price that is missing counts as 0."""
+    if settings.price_prompt is None and settings.price_completion is None:
+        return None
+    prices = (settings.price_prompt or 0.0, settings.price_completion or 0.0)
+    return (prompt * prices[0] + completion * prices[1]) / 1e6

@@ -1,0 +1,487 @@
+"""Building a program: variables, operations, losses and examples."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from ..schemas.errors import BadInput, NotFound
+from ..schemas.graph import (
+    HERE,
+    LOSSES,
+    Kind,
+    Op,
+    Operation,
+    Session,
+    Split,
+    Variable,
+    number,
+)
+from ..schemas.results import ExamplesResult, ForwardResult, Result, VariableResult
+from . import constraints as rules
+from . import metrics, templates
+from .core import Core
+from .runs import Caller, digest_of
+
+MAX_ROLE = 2000
+MAX_NAME = 200
+
+
+class Building(Core):
+    """The tools that add to a graph."""
+
+    async def create_variable(
+        self,
+        caller: Caller,
+        *,
+        role: str,
+        value: str | None = None,
+        session_id: str | None = None,
+        requires_grad: bool = True,
+        constraints: Sequence[str] = (),
+        example_field: str | None = None,
+        reference: bool = False,
+        name: str = "",
+    ) -> VariableResult:
+        """Add a leaf; start a session when none is named. Raises BadInput, NotFound."""
+        if (value is None) == (example_field is None):
+            raise BadInput(
+                "Give either value (a text) or example_field (the field of the examples that "
+                "feeds it).",
+                "For an example field: create_variable(role='the question', "
+                "example_field='question').",
+            )
+        self._check_text("role", role, MAX_ROLE)
+        self._check_text("name", name, MAX_NAME, empty=True)
+        leaf = self._leaf(role, value, requires_grad, constraints, example_field, reference, name)
+        session = (
+            await self.store.session(session_id, caller.owner)
+            if session_id
+            else await self.store.create_session(caller.owner, role[:80])
+        )
+        made = await self.store.add_leaf(session.pk, leaf)
+        return VariableResult(
+            session_id=session.id,
+            variable=made.id,
+            version=made.version or None,
+            next=_after_leaf(session.id, made),
+        )
+
+    def _leaf(
+        self,
+        role: str,
+        value: str | None,
+        requires_grad: bool,
+        constraints: Sequence[str],
+        example_field: str | None,
+        reference: bool,
+        name: str,
+    ) -> Variable:
+        kind = Kind.PARAMETER if requires_grad and not reference else Kind.CONSTANT
+        if example_field is not None:
+            kind = Kind.FIELD
+            self._check_text("example_field", example_field, MAX_NAME)
+        elif value is not None:
+            self._check_text("value", value, self.settings.max_value_chars, empty=True)
+        if value is not None and value.startswith("data:image/"):
+            kind = Kind.IMAGE
+        if constraints and kind is not Kind.PARAMETER:
+            raise BadInput(
+                "Only a parameter (requires_grad=true, with a value) can have constraints.",
+                "Leave constraints out, or make it a parameter.",
+            )
+        for constraint in constraints:
+            self._check_text("a constraint", constraint, MAX_ROLE)
+        if constraints:
+            rules.violations(rules.parse(list(constraints)), value or "", value or "")
+        return Variable(
+            id="",
+            kind=kind,
+            role=role,
+            name=name,
+            value=value,
+            version=1 if value is not None else 0,
+            requires_grad=kind is Kind.PARAMETER,
+            reference=reference,
+            per_example=kind is Kind.FIELD,
+            field=example_field,
+            constraints=list(constraints),
+        )
+
+    async def forward(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        operation: str | None = None,
+        inputs: Mapping[str, str] | None = None,
+        template: str | None = None,
+        system: str | None = None,
+        function: str | None = None,
+        output: str | None = None,
+        role: str = "",
+        name: str = "",
+        examples: Sequence[str] | str | None = None,
+    ) -> Result:
+        """Add an operation and compute it, or, without one, recompute what is stale.
+
+        Raises BadInput, NotFound, Conflict.
+        """
+        session = await self.store.session(session_id, caller.owner)
+        args = {
+            "operation": operation,
+            "inputs": dict(inputs or {}),
+            "template": template,
+            "system": system,
+            "function": function,
+            "output": output,
+            "role": role,
+            "name": name,
+            "examples": examples,
+        }
+        digest = digest_of("forward", args)
+        waiting = await self.runs.admit(session, digest)
+        if waiting is not None:
+            return await self.runs.go_on(caller, session, waiting)
+        session = await self._use_examples(session, examples)
+        if operation is None:
+            self._refuse_extra(inputs, template, system, function, output)
+            stale = await self.store.dirty(session.pk)
+            return await self.runs.start(caller, session, "forward", {"targets": stale}, digest)
+        op = Operation(
+            id="",
+            kind=_operation_kind(operation),
+            output="",
+            inputs=dict(inputs or {}),
+            system=system,
+            spec=_forward_spec(operation, template, function, output),
+        )
+        notes = self._check_operation(op)
+        return await self._add(caller, session, op, role, name, digest, notes)
+
+    async def compute_loss(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        kind: str,
+        inputs: Mapping[str, str],
+        instruction: str | None = None,
+        metric: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        evaluator: str | None = None,
+        feedback: str | None = None,
+        score: float | None = None,
+        graded: bool = True,
+        weights: Mapping[str, float] | None = None,
+        name: str = "",
+        examples: Sequence[str] | str | None = None,
+    ) -> Result:
+        """Add a loss and compute it. Raises BadInput, NotFound, Conflict."""
+        session = await self.store.session(session_id, caller.owner)
+        spec = {
+            "instruction": instruction,
+            "metric": metric,
+            "options": dict(options) if options else None,
+            "evaluator": evaluator,
+            "function": feedback if kind == "feedback" else None,
+            "score": score,
+            "graded": graded if kind == "judge" else None,
+            "weights": dict(weights) if weights else None,
+        }
+        args = spec | {"kind": kind, "inputs": dict(inputs), "name": name, "examples": examples}
+        digest = digest_of("compute_loss", args)
+        waiting = await self.runs.admit(session, digest)
+        if waiting is not None:
+            return await self.runs.go_on(caller, session, waiting)
+        session = await self._use_examples(session, examples)
+        op = Operation(
+            id="",
+            kind=_loss_kind(kind),
+            output="",
+            inputs=dict(inputs),
+            spec={k: v for k, v in spec.items() if v is not None},
+        )
+        self._check_loss(op)
+        return await self._add(caller, session, op, "loss", name, digest, [])
+
+    async def add_examples(
+        self, caller: Caller, *, session_id: str, split: str, examples: Sequence[dict[str, Any]]
+    ) -> ExamplesResult:
+        """Load rows into a split. Raises BadInput, NotFound, Conflict."""
+        session = await self.store.session(session_id, caller.owner)
+        await self.runs.admit(session, "")
+        if split not in get_args(Split):
+            raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
+        if not examples:
+            raise BadInput("There are no examples in the call.", "Give rows: [{field: text}, ...].")
+        data = [self._row(i, row) for i, row in enumerate(examples)]
+        fields = sorted({key for row in data for key in row})
+        added = await self.store.add_examples(session.pk, split, data)
+        return ExamplesResult(
+            session_id=session.id,
+            split=split,
+            added=added.added,
+            skipped=len(data) - added.added,
+            total=added.total,
+            first=f"e{added.first}" if added.first else None,
+            last=f"e{added.last}" if added.last else None,
+            notes=_example_notes(data, fields, len(data) - added.added, added.elsewhere, split),
+            next=f"{split} now has {added.total} examples with the fields {', '.join(fields)}. "
+            "Variables made with example_field are fed from them; call forward to compute.",
+        )
+
+    def _row(self, index: int, row: Mapping[str, Any]) -> dict[str, str]:
+        if not isinstance(row, Mapping) or not row:
+            raise BadInput(f"Example {index} is not an object with fields.")
+        texts = {
+            k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
+            for k, v in row.items()
+        }
+        for key, value in texts.items():
+            self._check_text(
+                f"field {key!r} of example {index}",
+                value,
+                self.settings.max_value_chars,
+                empty=True,
+            )
+        return texts
+
+    async def _add(
+        self,
+        caller: Caller,
+        session: Session,
+        op: Operation,
+        role: str,
+        name: str,
+        digest: str,
+        notes: list[str],
+    ) -> Result:
+        self._check_text("role", role, MAX_ROLE, empty=True)
+        self._check_text("name", name, MAX_NAME, empty=True)
+        sources = await self._sources(session, op)
+        output = _output_of(op, sources, role, name)
+        places = await self.places(session, [output])
+        given = _given(op, places)
+        op, output = await self.store.add_operation(session.pk, op, output)
+        made = {"variable": output.id, "operation": op.id}
+        if op.is_loss:
+            made["loss"] = output.id
+        if output.per_example and not places:
+            return ForwardResult(
+                session_id=session.id, notes=notes, next=_needs_examples(session), **made
+            )
+        args = {"targets": [output.id], "made": made, "notes": notes, "given": given}
+        tool = "compute_loss" if op.is_loss else "forward"
+        return await self.runs.start(caller, session, tool, args, digest)
+
+    async def _sources(self, session: Session, op: Operation) -> dict[str, Variable]:
+        """The variables that `op` reads. Raises NotFound, or BadInput for a misuse of one."""
+        found = await self.store.variables(session.pk, op.sources)
+        for source in op.sources:
+            if source not in found:
+                raise NotFound(
+                    f"There is no variable {source!r} in this session.",
+                    "Refer to variables by id ('v3'); inspect(session_id) lists them.",
+                )
+        leaked = [v.label for v in found.values() if v.reference]
+        if leaked and not op.is_loss and op.kind is not Op.FORMAT:
+            raise BadInput(
+                f"{', '.join(leaked)} is a reference (the right answer), which a forward "
+                "operation must never see.",
+                "Use it in compute_loss only.",
+            )
+        if op.is_loss and op.kind is not Op.SUM and all(v.reference for v in found.values()):
+            raise BadInput(
+                "All inputs of this loss are references.", "Give the output to be judged, too."
+            )
+        return found
+
+    def _check_operation(self, op: Operation) -> list[str]:
+        for key, what in (("template", "template"), ("function", "function")):
+            if key in op.spec:
+                self._check_text(what, op.spec[key], self.settings.max_value_chars)
+        if op.kind is Op.EXTERNAL:
+            return []
+        if op.kind is Op.FORMAT and "template" not in op.spec:
+            raise BadInput(
+                "A format operation needs a template.",
+                "For example template='Question: {question}', inputs={'question': 'v2'}.",
+            )
+        if "template" in op.spec:
+            return templates.check(op.spec["template"], op.inputs)
+        if len(op.inputs) != 1:
+            raise BadInput(
+                f"Without a template an llm operation takes exactly one input, the prompt; "
+                f"there are {len(op.inputs)}.",
+                "Give template='... {name} ...' with a place for each input.",
+            )
+        return []
+
+    def _check_loss(self, op: Operation) -> None:
+        if not op.inputs:
+            raise BadInput("A loss needs inputs.", "For example inputs={'output': 'v4'}.")
+        match op.kind:
+            case Op.JUDGE:
+                if not op.spec.get("instruction"):
+                    raise BadInput(
+                        "A judge needs an instruction: what is good, what is bad.",
+                        "For example instruction='Is the answer correct and short?'.",
+                    )
+                self._check_text("instruction", op.spec["instruction"], 100_000)
+            case Op.METRIC:
+                metrics.check(
+                    op.spec.get("metric") or "", list(op.inputs), op.spec.get("options", {})
+                )
+            case Op.EVALUATOR:
+                self.evaluators.check(op.spec.get("evaluator") or "")
+            case Op.FEEDBACK:
+                _check_feedback(op)
+
+    def _refuse_extra(self, *given: object) -> None:
+        if any(given):
+            raise BadInput(
+                "inputs, template, system, function and output go with an operation.",
+                "Add operation='llm', 'format' or 'external'; without it forward only recomputes.",
+            )
+
+    def _check_text(self, what: str, value: str, most: int, *, empty: bool = False) -> None:
+        if not empty and not value.strip():
+            raise BadInput(f"{what} is empty.", "Give a text.")
+        if len(value) > most:
+            raise BadInput(
+                f"{what} has {len(value):,} characters; at most {most:,} are taken.", "Shorten it."
+            )
+        if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise BadInput(
+                f"{what} holds a NUL or half of a surrogate pair, which cannot be stored.",
+                "Remove it.",
+            )
+
+    async def _use_examples(
+        self, session: Session, examples: Sequence[str] | str | None
+    ) -> Session:
+        """Make the named examples (ids, or a split) the ones in use."""
+        if examples is None:
+            return session
+        numbers = await self.named_examples(session, examples)
+        await self.store.use_batch(session.pk, numbers)
+        return session.model_copy(update={"batch": numbers})
+
+
+def _operation_kind(name: str) -> Op:
+    kinds = [k.value for k in Op if k not in LOSSES]
+    if name not in kinds:
+        raise BadInput(f"There is no operation {name!r}.{_near(name, kinds)}", _one_of(kinds))
+    return Op(name)
+
+
+def _loss_kind(name: str) -> Op:
+    kinds = [k.value for k in Op if k in LOSSES]
+    if name not in kinds:
+        raise BadInput(f"There is no loss of kind {name!r}.{_near(name, kinds)}", _one_of(kinds))
+    return Op(name)
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"Use one of {', '.join(names)}."
+
+
+def _forward_spec(
+    operation: str, template: str | None, function: str | None, output: str | None
+) -> dict[str, Any]:
+    if operation == Op.EXTERNAL:
+        if not function:
+            raise BadInput(
+                "An external operation needs function: what it does, in words.",
+                "Also give output, if you have run it already.",
+            )
+        if template is not None:
+            raise BadInput("An external operation takes no template.", "Describe it in function.")
+    elif function is not None or output is not None:
+        raise BadInput(
+            "function and output belong to operation='external'.", f"Leave them out of {operation}."
+        )
+    spec = {"template": template, "function": function, "output": output}
+    return {k: v for k, v in spec.items() if v is not None}
+
+
+def _check_feedback(op: Operation) -> None:
+    if not op.spec.get("function"):
+        raise BadInput("A feedback loss needs feedback: what you found.", "Give feedback='...'.")
+    score = op.spec.get("score")
+    if score is not None and not 0 <= score <= 1:
+        raise BadInput(f"score must be between 0 and 1, not {score}.", "Scale it.")
+
+
+def _given(op: Operation, places: Sequence[int]) -> bool:
+    """Whether the caller has run this black box (or measured this loss) already."""
+    given = "output" in op.spec or op.kind is Op.FEEDBACK
+    if given and len(places) > 1 and "output" in op.spec:
+        raise BadInput(
+            f"One output was given, but the operation runs on {len(places)} examples.",
+            "Leave output out: each example's run is then asked for, and resume takes the outputs.",
+        )
+    return given and len(places) == 1
+
+
+def _output_of(op: Operation, sources: Mapping[str, Variable], role: str, name: str) -> Variable:
+    default = {Op.LLM: "response of a language model", Op.FORMAT: "formatted text"}
+    return Variable(
+        id="",
+        kind=Kind.OUTPUT,
+        role=role or default.get(op.kind, op.kind.value),
+        name=name,
+        per_example=any(v.per_example for v in sources.values()),
+        reference=not op.is_loss and any(v.reference for v in sources.values()),
+    )
+
+
+def _needs_examples(session: Session) -> str:
+    return (
+        f"There are no training examples yet, so nothing was computed. Call "
+        f"add_examples(session_id='{session.id}', split='train', examples=[...]), then forward."
+    )
+
+
+def _after_leaf(session_id: str, v: Variable) -> str:
+    if v.kind is Kind.FIELD:
+        return (
+            f"{v.id} is fed from the examples' field {v.field!r}; load them with "
+            f"add_examples(session_id='{session_id}', split='train', examples=[...])."
+        )
+    return f"Use {v.id} in forward or compute_loss (session_id='{session_id}')."
+
+
+def _example_notes(
+    data: Sequence[dict[str, str]], fields: list[str], skipped: int, elsewhere: int, split: str
+) -> list[str]:
+    notes = []
+    if skipped:
+        notes.append(f"{skipped} were skipped: {split} has them already.")
+    if elsewhere:
+        notes.append(
+            f"{elsewhere} of these are in another split too: scores there are no longer held-out."
+        )
+    uneven = sum(1 for row in data if len(row) != len(fields))
+    if uneven:
+        notes.append(f"{uneven} lack some of the fields {', '.join(fields)}.")
+    return notes
+
+
+def place_numbers(ids: Sequence[str]) -> list[int]:
+    """Example ids as numbers. Raises BadInput for what is not an example's id."""
+    numbers = []
+    for i in ids:
+        n = number(i, "e")
+        if n is None or n == HERE:
+            raise BadInput(f"{i!r} is no example id.", "Example ids look like 'e7'.")
+        numbers.append(n)
+    return numbers

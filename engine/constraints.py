@@ -1,0 +1,228 @@
+"""Constraints on a parameter: what its rewrites must respect.
+
+A constraint is a line of text. Those of the form `key=value` are checked by code (RULES lists
+them); any other line is for the model that writes and judges the rewrites.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ..schemas.errors import BadInput
+from .distance import share_changed
+from .templates import placeholders
+
+CHARS_PER_TOKEN = 4
+"""The estimate behind `max_tokens`: characters divided by this, rounded up."""
+RULES = {
+    "max_chars": "max_chars=500: at most so many characters",
+    "max_tokens": "max_tokens=120: at most so many tokens (characters / 4, rounded up)",
+    "contains": "contains=TEXT: this text must stand in it",
+    "keep": "keep=TEXT: this part of the current text must stay as it is",
+    "max_change": "max_change=0.3: at most this share of the words may change in one step",
+    "parses": "parses=json or parses=python: it must parse (nothing is run)",
+    "placeholders": "placeholders=keep: every {name} of the current text stays",
+}
+_KEYED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
+_Fault = Callable[[str, str], str | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One constraint that code checks: `words` say it; `fault(old, new)` says what breaks it."""
+
+    words: str
+    fault: _Fault
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """The constraints of one parameter: `rules` for code and `free` words for models."""
+
+    rules: tuple[Rule, ...] = ()
+    free: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """All of them as sentences, for a prompt."""
+        return [*self.free, *(rule.words for rule in self.rules)]
+
+
+def parse(lines: Iterable[str], value: str | None = None) -> Constraints:
+    """The constraints that `lines` state, for a parameter whose current text is `value`.
+
+    Raises BadInput for an unknown key, a value that its key cannot take, and a `keep` text that
+    is not in `value` (unchecked where `value` is None). White space around key and value is
+    dropped, and empty lines are.
+    """
+    rules, free = [], []
+    for line in lines:
+        keyed = _KEYED.fullmatch(line)
+        if keyed is not None:
+            rules.append(_rule(keyed[1].lower(), keyed[2].strip(), value))
+        elif line.strip():
+            free.append(line.strip())
+    return Constraints(tuple(rules), tuple(free))
+
+
+def violations(constraints: Constraints, old: str, new: str) -> list[str]:
+    """What to fix in `new`, a rewrite of `old`, one sentence per broken rule; empty if none is."""
+    found = (rule.fault(old, new) for rule in constraints.rules)
+    return [fault for fault in found if fault is not None]
+
+
+def tokens(text: str) -> int:
+    """An estimate of how many tokens `text` has: characters / 4, rounded up."""
+    return math.ceil(len(text) / CHARS_PER_TOKEN)
+
+
+def _rule(key: str, text: str, value: str | None) -> Rule:
+    if key not in _MAKERS:
+        near = get_close_matches(key, RULES, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise BadInput(
+            f"There is no constraint {key!r}.{hint}",
+            f"Constraints with '=': {', '.join(RULES)}. In plain words, leave the '=' out.",
+        )
+    if not text:
+        raise BadInput(f"The constraint {key} needs a value.", f"Write {RULES[key]}.")
+    if key == "keep" and value is not None and text not in value:
+        raise BadInput(
+            f"keep={_short(text)} is not in the variable's text.",
+            "Copy the part to keep from the text character by character.",
+        )
+    return _MAKERS[key](text)
+
+
+def _max_chars(text: str) -> Rule:
+    limit = _whole("max_chars", text)
+
+    def fault(old: str, new: str) -> str | None:
+        over = len(new) - limit
+        return f"It has {len(new)} characters: cut {over} to get to {limit}." if over > 0 else None
+
+    return Rule(f"It must have at most {limit} characters.", fault)
+
+
+def _max_tokens(text: str) -> Rule:
+    limit = _whole("max_tokens", text)
+
+    def fault(old: str, new: str) -> str | None:
+        if tokens(new) <= limit:
+            return None
+        most = limit * CHARS_PER_TOKEN
+        return f"It has about {tokens(new)} tokens: cut it to {limit} (about {most} characters)."
+
+    return Rule(f"It must have at most about {limit} tokens.", fault)
+
+
+def _contains(text: str) -> Rule:
+    def fault(old: str, new: str) -> str | None:
+        return None if text in new else f"It must contain this text: {text}"
+
+    return Rule(f"It must contain this text, character by character: {text}", fault)
+
+
+def _keep(text: str) -> Rule:
+    def fault(old: str, new: str) -> str | None:
+        return None if text in new else f"This part must stay as it was; put it back: {text}"
+
+    return Rule(f"This part must stay as it is, character by character: {text}", fault)
+
+
+def _max_change(text: str) -> Rule:
+    limit = _share("max_change", text)
+
+    def fault(old: str, new: str) -> str | None:
+        changed = share_changed(old.split(), new.split())
+        if changed <= limit:
+            return None
+        return f"{changed:.0%} of its words changed and at most {limit:.0%} may: edit less."
+
+    return Rule(f"At most {limit:.0%} of its words may change.", fault)
+
+
+def _parses(text: str) -> Rule:
+    name = text.lower()
+    if name not in _PARSERS:
+        near = get_close_matches(name, _PARSERS, n=1, cutoff=0.4)
+        hint = f" Did you mean parses={near[0]}?" if near else ""
+        raise BadInput(f"Cannot check parses={_short(text)}.{hint}", f"Write {RULES['parses']}.")
+    title, parser = _PARSERS[name]
+
+    def fault(old: str, new: str) -> str | None:
+        try:
+            parser(new)
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            fence = " Leave out the code fence." if new.lstrip().startswith("```") else ""
+            return f"It is not valid {title}: {error}.{fence}"
+        return None
+
+    return Rule(f"It must be valid {title}, without a code fence around it.", fault)
+
+
+def _placeholders(text: str) -> Rule:
+    if text.lower() != "keep":
+        raise BadInput(f"Cannot check placeholders={_short(text)}.", "Write placeholders=keep.")
+
+    def fault(old: str, new: str) -> str | None:
+        left = set(placeholders(new))
+        lost = [f"{{{name}}}" for name in placeholders(old) if name not in left]
+        return f"Put back the placeholders {', '.join(lost)}, braces included." if lost else None
+
+    return Rule("Every {placeholder} of the current text must stay in it, braces included.", fault)
+
+
+_MAKERS: dict[str, Callable[[str], Rule]] = {
+    "max_chars": _max_chars,
+    "max_tokens": _max_tokens,
+    "contains": _contains,
+    "keep": _keep,
+    "max_change": _max_change,
+    "parses": _parses,
+    "placeholders": _placeholders,
+}
+
+
+def _python(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd escape in a string is the author's business
+        ast.parse(text)
+
+
+_PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "json": ("JSON", json.loads),
+    "python": ("Python", _python),
+}
+
+
+def _whole(key: str, text: str) -> int:
+    digits = text.replace(",", "").replace("_", "")
+    if not (digits.isascii() and digits.isdigit() and 0 < len(digits) <= 9 and int(digits)):
+        raise BadInput(f"{key}={_short(text)} is not a whole number above 0.", _write(key))
+    return int(digits)
+
+
+def _share(key: str, text: str) -> float:
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise BadInput(f"{key}={_short(text)} is not a share between 0 and 1.", _write(key))
+    return share
+
+
+def _write(key: str) -> str:
+    return f"Write {RULES[key]}."
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,0 +1,102 @@
+"""What all tools stand on: settings, store, ledger, runs, and which examples are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from ..schemas.completions import Role
+from ..schemas.errors import BadInput, Conflict, NotFound
+from ..schemas.graph import HERE, Op, Session, Split, Variable, number
+from ..schemas.settings import Settings
+from .answerers import Answerer
+from .evaluators import Evaluators
+from .ledger import Ledger
+from .operations import RULES, evaluator_rule
+from .runs import Runs
+from .store import Store
+
+
+class Core:
+    """The engine's parts, and helpers that several tools share."""
+
+    def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
+        self.settings = settings
+        self.store = store
+        self.ledger = Ledger(store, answerers)
+        self.evaluators = Evaluators(settings.evaluators)
+        rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
+        self.runs = Runs(store, self.ledger, settings, rules)
+
+    async def close(self) -> None:
+        """Stop runs (they can be resumed), keep what is being answered, close the file."""
+        await self.runs.close()
+        await self.ledger.close()
+        await self.store.close()
+
+    async def places(self, session: Session, targets: Sequence[Variable]) -> list[int]:
+        """The examples in use, or HERE alone when none of `targets` depends on examples.
+
+        Without a batch of its own, a session uses the first of its training examples.
+        """
+        if not any(v.per_example for v in targets):
+            return [HERE]
+        if session.batch:
+            return session.batch
+        return await self.store.split(session.pk, "train", self.settings.minibatch)
+
+    async def named_examples(self, session: Session, examples: Sequence[str] | str) -> list[int]:
+        """Examples by id, or all of a split. Raises BadInput, NotFound."""
+        if isinstance(examples, str) and examples in get_args(Split):
+            found = await self.store.split(session.pk, examples)
+            if not found:
+                raise BadInput(
+                    f"The split {examples} is empty.",
+                    f"Call add_examples(session_id='{session.id}', split='{examples}', ...).",
+                )
+            return found
+        ids = [examples] if isinstance(examples, str) else list(dict.fromkeys(examples))
+        numbers = [number(i, "e") or HERE for i in ids]
+        found_all = await self.store.examples(session.pk, numbers)
+        missing = [i for i, n in zip(ids, numbers, strict=True) if n not in found_all]
+        if missing or not numbers:
+            raise NotFound(
+                f"There are no examples {', '.join(map(repr, missing[:5]))} in this session.",
+                "Example ids look like 'e7'; inspect(session_id, what='examples') lists them. "
+                "A split's name (train, validation, test) means all of it.",
+            )
+        return numbers
+
+    async def one_variable(self, session: Session, variable: str) -> Variable:
+        """A variable by id. Raises NotFound."""
+        found = await self.store.variables(session.pk, [variable])
+        if variable not in found:
+            raise NotFound(
+                f"There is no variable {variable!r} in this session.",
+                "Refer to variables by id ('v3'); inspect(session_id) lists them.",
+            )
+        return found[variable]
+
+    async def losses(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
+        """The losses meant: those named, or the session's only one. Raises BadInput, NotFound."""
+        if ids is not None:
+            named = [await self.one_variable(session, i) for i in ids]
+            operations = await self.store.operations(
+                session.pk, [v.operation for v in named if v.operation]
+            )
+            kinds = {o.output: o.is_loss for o in operations}
+            wrong = [v.label for v in named if not kinds.get(v.id)]
+            if wrong or not named:
+                raise BadInput(
+                    f"{', '.join(wrong) or 'Nothing'} is no loss.",
+                    "Name what compute_loss returned as loss.",
+                )
+            return named
+        found = await self.store.loss_outputs(session.pk)
+        if len(found) != 1:
+            what = "has no loss yet" if not found else f"has several losses ({', '.join(found)})"
+            raise Conflict(
+                f"The session {what}.",
+                "Call compute_loss first." if not found else "Name the ones you mean.",
+            )
+        return [await self.one_variable(session, found[0])]

@@ -1,0 +1,110 @@
+"""The engine: every tool as a method, over one database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from ..schemas.completions import Completion, Role
+from ..schemas.errors import BadInput, Conflict, NotFound
+from ..schemas.graph import Run, Session, number
+from ..schemas.results import Result
+from ..schemas.settings import Settings
+from .answerers import Answerer
+from .build import Building
+from .inspect import Inspecting
+from .runs import Caller
+from .store import Store
+from .train import Training
+
+
+class Engine(Building, Training, Inspecting):
+    """Textual gradient descent over stored programs. Close it when done."""
+
+    def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
+        super().__init__(settings, store, answerers)
+        self.register()
+        self._resuming: dict[int, asyncio.Lock] = {}
+
+    async def resume(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        completions: Mapping[str, Any] | None = None,
+        cancel: bool = False,
+    ) -> Result:
+        """Take completions that were asked for, and go on; or wait; or cancel.
+
+        Raises BadInput, NotFound, Conflict. Good completions are kept even if others are refused.
+        """
+        session = await self.store.session(session_id, caller.owner)
+        run = await self.store.last_run(session.pk, session.id)
+        if run is None:
+            raise Conflict(
+                "There is nothing to resume in this session: no call has needed completions.",
+                "inspect(session_id) shows what is there.",
+            )
+        if cancel:
+            return await self._cancel(session, run)
+        notes = await self._take(session, completions or {})
+        if run.status in ("done", "cancelled"):
+            return self._ended(session, run, notes)
+        result = await self.runs.go_on(caller, session, run)
+        result.notes = [*notes, *result.notes]
+        return result
+
+    async def _cancel(self, session: Session, run: Run) -> Result:
+        ended = await self.runs.cancel(session, run)
+        said = f"Run {run.id} ({run.tool}) was cancelled" if ended else f"Run {run.id} had ended"
+        return Result(
+            session_id=session.id,
+            run=run.id,
+            next=f"{said}; what was answered is kept, and the same call made again asks only for "
+            "the rest.",
+        )
+
+    def _ended(self, session: Session, run: Run, notes: list[str]) -> Result:
+        if run.status == "cancelled" or run.result is None:
+            raise Conflict(
+                f"Run {run.id} ({run.tool}) was cancelled.",
+                "Make the same call again; what was answered is kept.",
+            )
+        result = self.runs.bodies[run.tool][0].model_validate(run.result)
+        result.notes = [*notes, f"Run {run.id} ({run.tool}) had ended already.", *result.notes]
+        return result
+
+    async def _take(self, session: Session, completions: Mapping[str, Any]) -> list[str]:
+        """Record completions; notes on those that were answered before."""
+        if not completions:
+            return []
+        texts: dict[int, Completion] = {}
+        for call, given in completions.items():
+            n = number(call, "c")
+            if n is None:
+                raise BadInput(f"{call!r} is no pending id.", "Use the ids of pending ('c12').")
+            text = given if isinstance(given, str) else _as_json(given)
+            self._check_text(
+                f"the completion {call}", text, self.settings.max_value_chars, empty=True
+            )
+            texts[n] = Completion(text=text, model="assistant")
+        known = await self.store.call_states(session.pk, list(texts))
+        unknown = [f"c{n}" for n in texts if n not in known]
+        taken = await self.store.answer(session.pk, {n: c for n, c in texts.items() if n in known})
+        if unknown:
+            raise NotFound(
+                f"Nothing is pending under {', '.join(unknown)}"
+                + (f"; {len(taken)} other completions were taken." if taken else "."),
+                f"resume(session_id='{session.id}') shows what is pending.",
+            )
+        before = [f"c{n}" for n in texts if n not in taken]
+        if before:
+            return [f"{', '.join(before)} had been answered before; the first answer stands."]
+        return []
+
+
+def _as_json(given: Any) -> str:
+    import json
+
+    return json.dumps(given, ensure_ascii=False)

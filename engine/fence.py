@@ -1,0 +1,57 @@
+"""Fences: tags around values in a prompt that no text inside a value can close or imitate."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from itertools import count
+
+NONCE_DIGITS = 6
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_ESCAPES = {ord(c): f"&#{ord(c)};" for c in '&<>"\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029'}
+
+
+class Fence:
+    """The fence of one prompt: its nonce stands in no value, so only our tags carry it.
+
+    `texts` are all the values that the prompt will hold. The nonce is a digest of them, so the
+    same prompt is always the same text and hits the ledger again.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.nonce = _nonce([text.lower() for text in texts])
+
+    def wrap(self, kind: str, text: str, /, **attributes: str) -> str:
+        """`text` between `<kind-nonce attribute="…">` and `</kind-nonce>`, on lines of their own.
+
+        Exactly one line break is added on each side. Attribute values are escaped like XML.
+        Raises ValueError for a text that holds the nonce (it was not among the fence's texts)
+        and for a kind or attribute name that cannot stand in a tag.
+        """
+        if self.nonce in text.lower():
+            raise ValueError("the text holds the fence's nonce: give it to Fence(...) first")
+        for name in (kind, *attributes):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot stand in a tag: use letters, digits, - and _")
+        tag = f"{kind}-{self.nonce}"
+        marks = "".join(f' {name}="{_escaped(value)}"' for name, value in attributes.items())
+        return f"<{tag}{marks}>\n{text}\n</{tag}>"
+
+
+def _escaped(value: str) -> str:
+    return value.translate(_ESCAPES)
+
+
+def _nonce(texts: list[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    for tries in count():  # each try drops out only if a text happens to hold it
+        attempt = digest.copy()
+        attempt.update(tries.to_bytes(8, "big"))
+        nonce = attempt.hexdigest()[:NONCE_DIGITS]
+        if not any(nonce in text for text in texts):
+            return nonce
+    raise AssertionError("count() never ends")

@@ -1,0 +1,171 @@
+"""Forward: the values of a program at places (examples), computed only where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..schemas.errors import BadInput, ReplyError
+from ..schemas.graph import HERE, Example, Kind, Operation, Value, Variable
+from .ledger import Work
+from .operations import Inputs
+from .schedule import raise_first, wavefront
+from .store import Program
+
+Node = tuple[str, int]
+"""A variable's id and a place."""
+
+
+def place_of(variable: Variable, place: int) -> int:
+    """Where `variable` has its value for the example at `place`."""
+    return place if variable.per_example else HERE
+
+
+@dataclass
+class Evaluation:
+    """A program's values: `known` before, `computed` now, `unusable` where a reply was refused."""
+
+    program: Program
+    examples: Mapping[int, Example]
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    known: dict[Node, Value] = field(default_factory=dict)
+    computed: dict[Node, Value] = field(default_factory=dict)
+    unusable: dict[Node, ReplyError] = field(default_factory=dict)
+
+    def value(self, variable: str, place: int) -> Value:
+        """The value of `variable` for the example at `place`. Raises KeyError if it has none."""
+        v = self.program.variables[variable]
+        if v.is_leaf:
+            return Value(text=self._leaf(v, place))
+        node = (variable, place_of(v, place))
+        return self.computed[node] if node in self.computed else self.known[node]
+
+    def has(self, variable: str, place: int) -> bool:
+        """Whether there is a value."""
+        node = (variable, place_of(self.program.variables[variable], place))
+        leaf = self.program.variables[variable].is_leaf
+        return leaf or node in self.computed or node in self.known
+
+    def _leaf(self, v: Variable, place: int) -> str:
+        if v.id in self.overrides:
+            return self.overrides[v.id]
+        if v.kind is not Kind.FIELD:
+            return v.value or ""
+        example = self.examples[place]
+        if v.field not in example.fields:
+            raise BadInput(
+                f"Example {example.id} has no field {v.field!r}, which {v.id} is fed from; it has "
+                f"{', '.join(sorted(example.fields))}.",
+                "Add examples with that field, or create a variable for another example_field.",
+            )
+        return example.fields[v.field]
+
+    def inputs(self, operation: Operation, place: int) -> Inputs:
+        """What `operation` reads for the example at `place`."""
+        values = {name: self.value(v, place) for name, v in operation.inputs.items()}
+        pictures = [
+            n for n, v in operation.inputs.items() if self.program.variables[v].kind is Kind.IMAGE
+        ]
+        where = f" for e{place}" if place != HERE else ""
+        return Inputs(
+            about=f"{operation.output} ({operation.kind}){where}",
+            texts={n: value.text for n, value in values.items() if n not in pictures},
+            values=values,
+            system=self.value(operation.system, place).text if operation.system else None,
+            images=[values[n].text for n in pictures],
+        )
+
+
+async def load(
+    work: Work,
+    targets: Sequence[str],
+    places: Sequence[int],
+    *,
+    overrides: Mapping[str, str] | None = None,
+    everything: bool = True,
+) -> Evaluation:
+    """The program that makes `targets`, with the values it has at `places` already.
+
+    With `overrides` (other texts for some parameters), what depends on them counts as missing.
+    Without `everything`, only what is missing at the examples in use, and its direct inputs.
+    """
+    store, pk = work.store, work.session.pk
+    program = await store.program(pk, targets, everything=everything)
+    examples = await store.examples(pk, [p for p in places if p != HERE])
+    evaluation = Evaluation(program, examples, dict(overrides or {}))
+    affected = made_from(program, evaluation.overrides)
+    outputs = [v.id for v in program.variables.values() if not v.is_leaf and v.id not in affected]
+    evaluation.known = await store.values(pk, outputs, [HERE, *places])
+    return evaluation
+
+
+def made_from(program: Program, sources: Iterable[str]) -> set[str]:
+    """Every output of `program` that depends on one of `sources`."""
+    users: dict[str, list[str]] = {}
+    for operation in program.operations.values():
+        for source in operation.sources:
+            users.setdefault(source, []).append(operation.output)
+    found: set[str] = set()
+    stack = list(sources)
+    while stack:
+        for output in users.get(stack.pop(), ()):
+            if output not in found:
+                found.add(output)
+                stack.append(output)
+    return found
+
+
+async def evaluate(
+    work: Work,
+    evaluation: Evaluation,
+    places: Sequence[int],
+    *,
+    tolerant: bool = False,
+) -> None:
+    """Compute what is missing of the program's outputs at `places`, all that is ready at once.
+
+    What was computed before an error stays in `evaluation.computed` (and in the ledger). With
+    `tolerant`, an unusable reply leaves its node, and those made from it, without a value.
+    Raises NotYet, or the first error.
+    """
+    operations = _nodes(evaluation, places)
+    graph = {
+        node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
+        for node, op in operations.items()
+    }
+
+    def compute(node: Node) -> Awaitable[None] | None:
+        op = operations[node]
+        made = work.rules[op.kind](work, op, evaluation.inputs(op, node[1]))
+        if isinstance(made, Value):
+            evaluation.computed[node] = made
+            return None
+        return _keep(evaluation, node, made)
+
+    failed = await wavefront(graph, compute)
+    if tolerant:
+        unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
+        evaluation.unusable.update(unusable)
+        failed = {n: e for n, e in failed.items() if n not in unusable}
+    raise_first(failed)
+
+
+async def _keep(evaluation: Evaluation, node: Node, made: Awaitable[Value]) -> None:
+    evaluation.computed[node] = await made
+
+
+def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
+    program = evaluation.program
+    nodes: dict[Node, Operation] = {}
+    for operation in program.operations.values():
+        output = program.variables[operation.output]
+        for place in places if output.per_example else (HERE,):
+            node = (operation.output, place)
+            if node not in evaluation.known:
+                nodes[node] = operation
+    return nodes
+
+
+def _needs(evaluation: Evaluation, operation: Operation, place: int) -> Iterable[Node]:
+    for source in operation.sources:
+        yield source, place_of(evaluation.program.variables[source], place)

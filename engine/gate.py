@@ -1,0 +1,132 @@
+"""The gate: a candidate is installed only when it is better beyond noise, and the proof is shown.
+
+First on the minibatch its gradients came from, then on the validation split, each time against
+the present texts on the same examples (paired).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .ledger import Work
+from .schedule import gather
+from .scoring import Scored, score
+from .stats import Gain, paired_gain, verdict
+from .step import Candidate
+
+Z = 1.0
+"""A gain must exceed this many standard errors of the paired differences."""
+
+
+@dataclass
+class Judged:
+    """What the gate found. `winner` is an index into the candidates, or None."""
+
+    winner: int | None
+    summary: str
+    split: str
+    places: int
+    before: float
+    scores: dict[int, float] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+async def judge(
+    work: Work,
+    candidates: Sequence[Candidate],
+    losses: Sequence[str],
+    minibatch: Sequence[int],
+    places: Sequence[int],
+    split: str,
+) -> Judged:
+    """Decide which candidate, if any, is better than the present texts."""
+    standing = [i for i, c in enumerate(candidates) if not c.refused]
+    reasons = {i: c.refused for i, c in enumerate(candidates) if c.refused}
+    standing = _distinct(candidates, standing, reasons)
+    if minibatch and set(minibatch) != set(places):
+        work.phase = "checking candidates on the minibatch"
+        standing = await _on_minibatch(work, candidates, losses, minibatch, standing, reasons)
+    work.phase = f"scoring on {split}"
+    present, scored = await _score_all(work, candidates, losses, places, standing)
+    result = Judged(None, "", split, len(places), present.mean, reasons=reasons)
+    gains: dict[int, Gain] = {}
+    for index, one in scored.items():
+        gains[index] = paired_gain(_in_order(present, places), _in_order(one, places))
+        result.scores[index] = one.mean
+        if one.unusable:
+            result.notes.append(
+                f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples; "
+                "they count as 0."
+            )
+    passed = {i: words for i, g in gains.items() for ok, words in [verdict(g, Z, split)] if ok}
+    for index, gain in gains.items():
+        result.reasons[index] = verdict(gain, Z, split)[1]
+    if passed:
+        result.winner = max(passed, key=lambda i: (gains[i].gain, -i))
+        result.summary = passed[result.winner]
+        for index in passed:
+            if index != result.winner:
+                result.reasons[index] += f" Candidate {result.winner + 1} gained more."
+    else:
+        result.summary = _best_refusal(gains, result.reasons, len(candidates))
+    return result
+
+
+def _distinct(
+    candidates: Sequence[Candidate], standing: list[int], reasons: dict[int, str]
+) -> list[int]:
+    first: dict[tuple[tuple[str, str], ...], int] = {}
+    for index in standing:
+        same = first.setdefault(tuple(sorted(candidates[index].texts.items())), index)
+        if same != index:
+            reasons[index] = f"the same text as candidate {same + 1}"
+    return list(first.values())
+
+
+async def _on_minibatch(
+    work: Work,
+    candidates: Sequence[Candidate],
+    losses: Sequence[str],
+    minibatch: Sequence[int],
+    standing: list[int],
+    reasons: dict[int, str],
+) -> list[int]:
+    present, scored = await _score_all(work, candidates, losses, minibatch, standing)
+    passed = []
+    for index, one in scored.items():
+        if one.mean > present.mean:
+            passed.append(index)
+        else:
+            reasons[index] = (
+                f"no gain on the minibatch: {present.mean:.2f} -> {one.mean:.2f} on "
+                f"{len(minibatch)} examples"
+            )
+    return passed
+
+
+async def _score_all(
+    work: Work,
+    candidates: Sequence[Candidate],
+    losses: Sequence[str],
+    places: Sequence[int],
+    standing: Sequence[int],
+) -> tuple[Scored, dict[int, Scored]]:
+    """The present texts' scores and the candidates', all at once."""
+    texts = [None, *(candidates[i].texts for i in standing)]
+    results = await gather([score(work, losses, places, t) for t in texts])
+    return results[0], dict(zip(standing, results[1:], strict=True))
+
+
+def _in_order(scored: Scored, places: Sequence[int]) -> list[float]:
+    return [scored.scores[p] for p in places]
+
+
+def _best_refusal(gains: dict[int, Gain], reasons: dict[int, str], count: int) -> str:
+    if gains:
+        best = max(gains, key=lambda i: gains[i].gain)
+        return reasons[best]
+    return f"none of {count} candidates got as far as validation: " + "; ".join(
+        reasons[i] for i in sorted(reasons)
+    )

@@ -1,0 +1,287 @@
+"""Inspect: reads what there is, in pages small enough for a model's context."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..schemas.errors import BadInput, NotFound
+from ..schemas.graph import HERE, Session, Variable, number
+from ..schemas.results import InspectResult
+from .core import Core
+from .runs import Caller
+from .show import FEEDBACK, VALUE, cut
+
+PAGE = 20
+TEXT_PAGE = 6000
+View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
+
+
+class Inspecting(Core):
+    """The tool that reads."""
+
+    async def inspect(
+        self,
+        caller: Caller,
+        *,
+        session_id: str | None = None,
+        what: str | None = None,
+        id: str | None = None,  # noqa: A002 - the contract's name
+        offset: int = 0,
+    ) -> InspectResult:
+        """A view of the sessions, or of one. Raises BadInput, NotFound."""
+        if offset < 0:
+            raise BadInput(f"offset must be 0 or more, not {offset}.")
+        if session_id is None:
+            if what not in (None, "sessions"):
+                raise BadInput(f"what={what!r} needs a session_id.", "Call inspect() to list them.")
+            return await self._sessions(caller)
+        session = await self.store.session(session_id, caller.owner)
+        views = self._views()
+        what = what or ("session" if id is None else _what_of(id))
+        if what not in views:
+            close = difflib.get_close_matches(what, views, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise BadInput(f"There is no view {what!r}.{hint}", f"Use one of {', '.join(views)}.")
+        view = await views[what](session, id, offset)
+        following = str(view.pop("next", ""))
+        return InspectResult(session_id=session.id, what=what, view=view, next=following)
+
+    def _views(self) -> dict[str, View]:
+        return {
+            "session": self._session_view,
+            "graph": self._graph,
+            "variable": self._variable,
+            "gradients": self._gradients,
+            "steps": self._steps,
+            "examples": self._examples,
+            "runs": self._runs_view,
+            "calls": self._calls,
+            "call": self._call,
+        }
+
+    async def _sessions(self, caller: Caller) -> InspectResult:
+        found = await self.store.sessions(caller.owner, PAGE)
+        listed = [
+            {"session_id": s.id, "title": s.title, "updated": s.updated, "calls": s.used_calls}
+            for s in found
+        ]
+        following = (
+            "Call inspect(session_id) for one of them."
+            if found
+            else "There is no session yet: create_variable starts one."
+        )
+        return InspectResult(what="sessions", view={"sessions": listed}, next=following)
+
+    async def _session_view(
+        self, session: Session, _id: str | None, _offset: int
+    ) -> dict[str, Any]:
+        variables = await self.store.variables(session.pk, limit=PAGE)
+        run = await self.store.active_run(session.pk, session.id)
+        usage = await self.store.usage(session.pk)
+        answers = {
+            role: f"{a.name}{' ' + a.model if a.model else ''}"
+            for role, a in self.ledger.answerers.items()
+        }
+        return {
+            "title": session.title,
+            "variables": [_line(v) for v in variables.values()],
+            "examples": await self.store.split_sizes(session.pk),
+            "in_use": [f"e{n}" for n in session.batch[:PAGE]],
+            "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
+            "answerers": answers,
+            "usage": usage,
+            "total": {
+                "calls": session.used_calls,
+                "tokens": session.used_tokens,
+                "cost": round(session.used_cost, 6),
+            },
+            "next": f"resume(session_id='{session.id}') goes on with the active run."
+            if run
+            else "what='graph'|'variable'|'gradients'|'steps'|'examples'|'runs'|'calls' shows more.",
+        }
+
+    async def _graph(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
+        operations = await self.store.operations(session.pk, limit=offset + 5 * PAGE + 1)
+        page = operations[offset : offset + 5 * PAGE]
+        ids = {v for o in page for v in [*o.sources, o.output]}
+        variables = await self.store.variables(session.pk, ids)
+        return {
+            "variables": [_line(v) for v in variables.values()],
+            "operations": [
+                o.model_dump(exclude_none=True, exclude_defaults=True, mode="json") for o in page
+            ],
+            "next": _more(operations, offset, 5 * PAGE),
+        }
+
+    async def _variable(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        name, _, version = (id or "").partition("@")
+        v = await self.one_variable(session, name)
+        if version:
+            return await self._version(session, v, version, offset)
+        view: dict[str, Any] = {"variable": _line(v), "constraints": v.constraints}
+        if v.value is not None:
+            versions = await self.store.versions(session.pk, v.id, PAGE)
+            view |= _text_page(v.value, offset)
+            view["versions"] = [
+                x.model_dump(include={"version", "origin", "step", "created"}, exclude_none=True)
+                for x in versions
+            ]
+            view["next"] = f"id='{v.id}@2' shows version 2 and what it changed."
+        else:
+            places = session.batch or await self.store.split(session.pk, "train", PAGE)
+            values = await self.store.values(session.pk, [v.id], [HERE, *places])
+            shown = [
+                {"example": f"e{p}" if p else None, "text": cut(x.text, VALUE)[0], "score": x.score}
+                for (_, p), x in values.items()
+            ]
+            view["values"] = shown[offset : offset + PAGE]
+            if len(shown) == 1:
+                view |= _text_page(next(iter(values.values())).text, offset)
+                del view["values"]
+            if not values:
+                view["next"] = "It has no value now: call forward to compute it."
+        return view
+
+    async def _version(
+        self, session: Session, v: Variable, version: str, offset: int
+    ) -> dict[str, Any]:
+        n = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+        found = await self.store.version(session.pk, v.id, n)
+        if found is None:
+            raise NotFound(f"{v.label} has no version {version!r}; it is at {v.version}.")
+        before = await self.store.version(session.pk, v.id, n - 1)
+        view: dict[str, Any] = {
+            "variable": _line(v),
+            "version": n,
+            "origin": found.origin,
+            "step": found.step,
+        }
+        view |= _text_page(found.text, offset)
+        if before is not None:
+            view["diff"] = cut(diff(before.text, found.text), TEXT_PAGE)[0]
+        view["next"] = f"revert(session_id='{session.id}', variable='{v.id}', version={n})"
+        return view
+
+    async def _gradients(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        wanted = [id] if id else None
+        found = await self.store.gradients(session.pk, wanted, unspent=False, limit=offset + PAGE)
+        page = found[::-1][offset : offset + PAGE]
+        return {
+            "gradients": [
+                g.model_dump(exclude_none=True) | {"text": cut(g.text, FEEDBACK)[0]} for g in page
+            ],
+            "next": f"step(session_id='{session.id}') uses those that are not spent."
+            if page
+            else "There are none: call backward.",
+        }
+
+    async def _steps(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        steps = await self.store.steps(session.pk, offset + PAGE)
+        proposals = await self.store.proposals(session.pk, id, offset + PAGE)
+        return {
+            "steps": steps[offset:],
+            "proposals": [
+                p.model_dump(exclude_none=True) | {"text": cut(p.text, FEEDBACK)[0]}
+                for p in proposals[offset:]
+            ],
+        }
+
+    async def _examples(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        sizes = await self.store.split_sizes(session.pk)
+        if id is not None and id not in sizes:
+            numbers = await self.named_examples(session, [id])
+            most = TEXT_PAGE
+        else:
+            numbers = []
+            for split in [id] if id else sizes:
+                numbers += await self.store.split(session.pk, split, offset + PAGE)
+            numbers, most = numbers[offset : offset + PAGE], 200
+        found = await self.store.examples(session.pk, numbers)
+        shown = [
+            {
+                "id": e.id,
+                "split": e.split,
+                "fields": {k: cut(t, most)[0] for k, t in e.fields.items()},
+            }
+            for e in found.values()
+        ]
+        return {"sizes": sizes, "examples": shown, "next": "id='e7' shows one whole."}
+
+    async def _runs_view(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
+        return {"runs": (await self.store.runs(session.pk, offset + PAGE))[offset:]}
+
+    async def _calls(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
+        calls = await self.store.calls(session.pk, offset + PAGE)
+        return {
+            "usage": await self.store.usage(session.pk),
+            "calls": calls[offset:],
+            "next": "what='call', id='c1' shows one with its prompt and reply.",
+        }
+
+    async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        found = await self.store.call(session.pk, number(id or "", "c") or 0)
+        if found is None:
+            raise NotFound(f"There is no call {id!r} in this session.", "what='calls' lists them.")
+        kept = (
+            "purpose",
+            "about",
+            "status",
+            "answerer",
+            "model",
+            "request",
+            "text",
+            "finish",
+            "refusal",
+            "prompt_tokens",
+            "completion_tokens",
+            "cost",
+            "latency",
+            "attempts",
+        )
+        view = {key: found[key] for key in kept if found[key] is not None}
+        for key in ("request", "text"):
+            if key in view:
+                view[key] = cut(str(view[key])[offset:], TEXT_PAGE)[0]
+        return view
+
+
+def diff(old: str, new: str) -> str:
+    """A unified diff of two texts, by lines."""
+    lines = difflib.unified_diff(
+        old.splitlines(), new.splitlines(), "before", "after", lineterm="", n=2
+    )
+    return "\n".join(lines)
+
+
+def _what_of(id: str) -> str:  # noqa: A002
+    kinds = {"v": "variable", "c": "call", "e": "examples", "g": "gradients"}
+    return kinds.get(id[:1], "session")
+
+
+def _line(v: Variable) -> dict[str, Any]:
+    """A variable in a line."""
+    line: dict[str, Any] = {"id": v.id, "kind": v.kind.value, "role": cut(v.role, 120)[0]}
+    if v.name:
+        line["name"] = v.name
+    if v.value is not None:
+        line["text"] = cut(v.value, 120)[0]
+        line["version"] = v.version
+    if v.field:
+        line["field"] = v.field
+    if v.reference:
+        line["reference"] = True
+    return line
+
+
+def _text_page(text: str, offset: int) -> dict[str, Any]:
+    page = text[offset : offset + TEXT_PAGE]
+    view: dict[str, Any] = {"text": page, "chars": len(text)}
+    if offset + TEXT_PAGE < len(text):
+        view["rest"] = f"offset={offset + TEXT_PAGE} shows the rest."
+    return view
+
+
+def _more(items: list[Any], offset: int, size: int) -> str:
+    return f"offset={offset + size} shows more." if len(items) > offset + size else ""

@@ -1,0 +1,229 @@
+"""The completion ledger: every completion is asked once, and on disk the moment it exists."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ..schemas.completions import (
+    Completion,
+    CompletionRequest,
+    Message,
+    Purpose,
+    Role,
+    role_of,
+)
+from ..schemas.errors import AnswererError, Conflict, ReplyError, TextGradError
+from ..schemas.graph import Op, Run, Session, number
+from ..schemas.settings import Settings
+from .answerers import Answerer, Assistant, Attempt
+from .replies import Malformed, check_completion
+from .schedule import NotYet
+from .store import Fence, Store
+from .texts import text
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Work:
+    """One execution of a tool call: a deterministic function of the graph and the ledger.
+
+    It gets a durable run when it first needs something that is not in the ledger yet.
+    """
+
+    session: Session
+    tool: str
+    args: dict[str, Any]
+    digest: str
+    owner: str
+    store: Store
+    ledger: Ledger
+    rules: Mapping[Op, Any]
+    settings: Settings
+    run: Run | None = None
+    asked: int = 0
+    answered: int = 0
+    fatal: TextGradError | None = None
+    on_progress: Callable[[int, int, str], None] | None = None
+    phase: str = ""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def fence(self) -> Fence | None:
+        """What guards this run's writes."""
+        return (number(self.run.id, "r") or 0, self.owner) if self.run else None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """How far a long run had come when it was last saved."""
+        return self.run.state if self.run else {}
+
+    async def ensure_run(self) -> Run:
+        """The durable run, begun now if need be. Raises Conflict if the session has another."""
+        async with self._starting:
+            if self.run is None:
+                self.run = await self.store.start_run(
+                    self.session.pk, self.session.id, self.tool, self.args, self.digest, self.owner
+                )
+                self.begun.set()
+            return self.run
+
+    async def save_state(self, state: dict[str, Any]) -> None:
+        """Remember how far the run has come, for whoever continues it."""
+        run = await self.ensure_run()
+        run.state = state
+        await self.store.save_state(self.session.pk, run.id, self.owner, state)
+
+    def check(self) -> None:
+        """Raise what stops this run from making another call, if anything does."""
+        if self.fatal is not None:
+            raise self.fatal
+
+    def stop(self) -> None:
+        """Make no more calls; those under way are still recorded."""
+        self.fatal = self.fatal or Conflict("The run was cancelled; what was answered is kept.")
+
+    def progress(self) -> None:
+        """Tell whoever watches."""
+        if self.on_progress:
+            self.on_progress(self.answered, self.asked, self.phase)
+
+    async def supply(self, request: CompletionRequest, text: str) -> None:
+        """Record what the caller told, as the answer to `request`."""
+        pk = self.session.pk
+        request = self.ledger.addressed(request)
+        call = await self.store.open_call(pk, request, None, "caller")
+        await self.store.answer(pk, {call: Completion(text=text, model="caller")})
+
+    async def ask(self, request: CompletionRequest, read: Callable[[Completion], T]) -> T:
+        """The completion of `request`, as `read` makes of it; one repair when it is malformed.
+
+        `read` raises Malformed with words that tell a model what to mend. Raises NotYet while
+        nobody has answered, ReplyError when the repaired reply is malformed too.
+        """
+        request = self.ledger.addressed(request)
+        completion = await self.ledger.need(self, request)
+        try:
+            return _read(request, completion, read)
+        except Malformed as problem:
+            repair = request.model_copy(
+                update={"messages": _repair_messages(request, completion, str(problem))}
+            )
+        repaired = await self.ledger.need(self, repair)
+        try:
+            return _read(request, repaired, read)
+        except Malformed as problem:
+            for used in (request, repair):
+                await self.store.set_unusable(self.session.pk, used.key)
+            raise ReplyError(
+                f"{request.about or request.purpose}: the reply could not be used, and neither "
+                f"could its repair: {problem}",
+                "Call resume to ask afresh; if it fails again, use a stronger model, or allow "
+                "longer replies (max_tokens).",
+            ) from problem
+
+
+def _read(request: CompletionRequest, completion: Completion, read: Callable[[Completion], T]) -> T:
+    check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
+    return read(completion)
+
+
+def _repair_messages(
+    request: CompletionRequest, completion: Completion, problem: str
+) -> tuple[Message, ...]:
+    again = Message(role="user", content=text("repair", problem=problem))
+    if not completion.text.strip():
+        return (*request.messages, again)
+    said = Message(role="assistant", content=completion.text)
+    return (*request.messages, said, again)
+
+
+class Ledger:
+    """Answers requests: from what is recorded, or through the answerer of the request's role."""
+
+    def __init__(self, store: Store, answerers: dict[Role, Answerer]) -> None:
+        self.store = store
+        self.answerers = answerers
+        self.outside = Assistant()
+        self._flights: dict[tuple[int, str], asyncio.Task[Completion]] = {}
+
+    def addressed(self, request: CompletionRequest) -> CompletionRequest:
+        """The request with the model and parameters of whoever serves its role."""
+        if request.purpose is Purpose.EXTERNAL:
+            return request
+        answerer = self.answerers[role_of(request.purpose)]
+        params = dict(answerer.params) | request.params
+        return request.model_copy(update={"model": answerer.model, "params": params})
+
+    async def need(
+        self, work: Work, request: CompletionRequest, answerer: Answerer | None = None
+    ) -> Completion:
+        """The completion of an addressed request. Raises NotYet, AnswererError, StoreError."""
+        known = await self.store.answered(work.session.pk, request.key)
+        if known is not None:
+            return known
+        work.check()
+        flight_key = (work.session.pk, request.key)
+        flight = self._flights.get(flight_key)
+        if flight is None:
+            flight = asyncio.create_task(self._obtain(work, request, answerer))
+            self._flights[flight_key] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(flight_key, None))
+            flight.add_done_callback(_seen)
+        # A cancelled run must not tear down a call that may be paid for already.
+        return await asyncio.shield(flight)
+
+    async def _obtain(
+        self, work: Work, request: CompletionRequest, answerer: Answerer | None
+    ) -> Completion:
+        run = await work.ensure_run()
+        chosen = answerer or self._answerer(request)
+        pk = work.session.pk
+        call = await self.store.open_call(pk, request, number(run.id, "r"), chosen.name)
+        work.asked += 1
+        work.progress()
+
+        async def record(attempt: Attempt) -> None:
+            await self.store.note_attempt(
+                pk, call, attempt.outcome, attempt.latency, attempt.detail
+            )
+
+        try:
+            completion = await chosen.answer(request, record, work.check)
+        except AnswererError as error:
+            work.fatal = error
+            raise
+        if completion is None:
+            raise NotYet
+        await self.store.answer(pk, {call: completion})
+        work.answered += 1
+        work.progress()
+        return completion
+
+    def _answerer(self, request: CompletionRequest) -> Answerer:
+        if request.purpose is Purpose.EXTERNAL:
+            return self.outside
+        return self.answerers[role_of(request.purpose)]
+
+    async def close(self, grace: float = 2.0) -> None:
+        """Wait up to `grace` seconds for calls under way, so that paid replies are kept."""
+        flights = list(self._flights.values())
+        if flights:
+            _, late = await asyncio.wait(flights, timeout=grace)
+            for flight in late:
+                flight.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for answerer in {id(a): a for a in self.answerers.values()}.values():
+            await answerer.close()
+
+
+def _seen(flight: asyncio.Task[Completion]) -> None:
+    """Mark a failure as seen: the run that asked may be gone."""
+    if not flight.cancelled() and flight.exception() is not None:
+        log.debug("a completion was not had: %s", flight.exception())

@@ -1,0 +1,151 @@
+"""Metrics on JSON: json_valid, json_schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from pydantic import Field
+
+from ...schemas.errors import BadInput
+from ...schemas.graph import Value
+from .base import CORRECT, Metric, Options, quoted, wrong
+from .patterns import matches
+
+_FENCED = re.compile(r"\s*```[a-zA-Z]*\n(.*?)\n?```\s*", re.DOTALL)
+
+
+class Fences(Options):
+    """Options of `json_valid`: whether a markdown code fence around the JSON is fine."""
+
+    allow_fence: bool = False
+
+
+class Schema(Fences):
+    """Options of `json_schema`."""
+
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class _NotJsonError(Exception):
+    """The output is not JSON; the message is the feedback."""
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        near = quoted(text[max(0, error.pos - 20) : error.pos + 20])
+        where = f"line {error.lineno}, column {error.colno}, near {near}"
+        raise _NotJsonError(f"The output is not valid JSON: {error.msg} at {where}.") from error
+    except (ValueError, RecursionError) as error:
+        raise _NotJsonError(f"The output is not usable JSON: {error}.") from error
+
+
+def _parsed(output: str, options: Fences) -> Any:
+    if not output.strip():
+        raise _NotJsonError("The output is empty, not JSON.")
+    fenced = _FENCED.fullmatch(output)
+    if fenced is None:
+        return _loaded(output)
+    value = _loaded(fenced[1])
+    if not options.allow_fence:
+        raise _NotJsonError("The JSON is valid but stands in a markdown code fence: write it bare.")
+    return value
+
+
+def _json_valid(output: str, answer: str, options: Fences) -> Value:
+    try:
+        _parsed(output, options)
+    except _NotJsonError as problem:
+        return wrong(str(problem))
+    return CORRECT
+
+
+def _json_schema(output: str, answer: str, options: Schema) -> Value:
+    try:
+        value = _parsed(output, options)
+        problems = [_sentence(error) for error in _errors(value, options.schema_)]
+    except _NotJsonError as problem:
+        return wrong(str(problem))
+    if not problems:
+        return CORRECT
+    more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
+    return wrong(f"The JSON does not fit its schema. {' '.join(problems[:3])}{more}")
+
+
+def _sentence(error: Any) -> str:
+    path = "".join(f"[{json.dumps(step)}]" for step in error.absolute_path)
+    message = error.message if len(error.message) <= 160 else error.message[:159] + "…"
+    return f"At {'$' + path}: {message}."
+
+
+def _errors(value: Any, schema: dict[str, Any]) -> list[Any]:
+    """jsonschema's errors, in the order of the document. Raises BadInput for a broken schema."""
+    from referencing.exceptions import Unresolvable
+
+    try:
+        return sorted(_validator(schema).iter_errors(value), key=lambda e: str(e.absolute_path))
+    except (Unresolvable, RecursionError) as error:
+        raise BadInput(
+            f"The JSON schema cannot be followed: {error}.", "References must stay inside it."
+        ) from error
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    """A validator that fetches nothing and matches patterns in bounded time."""
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+    from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
+    from jsonschema.validators import extend  # type: ignore[import-untyped]
+    from referencing import Registry
+
+    def pattern(validator: Any, wanted: str, instance: Any, schema: Any) -> Iterator[Any]:
+        if isinstance(instance, str) and not matches(wanted, instance):
+            yield ValidationError(f"{quoted(instance, 80)} does not match {quoted(wanted, 80)}")
+
+    bounded = extend(Draft202012Validator, {"pattern": pattern})
+    return bounded(schema, registry=Registry())
+
+
+def _check_schema(options: Schema) -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(options.schema_)
+    except SchemaError as error:
+        path = ".".join(map(str, error.absolute_path)) or "the top"
+        raise BadInput(f"The JSON schema is not valid at {path}: {error.message}.") from error
+    if "patternProperties" in _keys(options.schema_):
+        raise BadInput(
+            "The JSON schema uses patternProperties, whose patterns cannot be bounded in time.",
+            "Name the properties in `properties` instead.",
+        )
+
+
+def _keys(node: Any) -> Iterator[str]:
+    """Every key in a schema, at any depth."""
+    if isinstance(node, dict):
+        yield from node
+    for value in node.values() if isinstance(node, dict) else node:
+        if isinstance(value, dict | list):
+            yield from _keys(value)
+
+
+JSON_VALID = Metric(
+    "json_valid", "1 if the output is JSON", Fences, _json_valid, needs_answer=False
+)
+JSON_SCHEMA = Metric(
+    "json_schema",
+    "1 if the output is JSON that fits a schema (option `schema`)",
+    Schema,
+    _json_schema,
+    needs_answer=False,
+    check=_check_schema,
+)

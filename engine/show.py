@@ -1,0 +1,153 @@
+"""How results show values: long ones are cut, with their full length and where to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..schemas.graph import HERE, Session
+from ..schemas.results import Failure, ForwardResult, Shown, ShownProposal, StepResult
+from .forward import Evaluation, place_of
+from .ledger import Work
+from .scoring import Scored
+from .store import StepRecord
+
+VALUE = 400
+FEEDBACK = 600
+PROPOSAL = 800
+VALUES = 8
+FAILURES = 5
+
+
+def cut(text: str, most: int) -> tuple[str, int | None]:
+    """`text`, cut to `most` characters, and its full length if it was cut."""
+    return (text, None) if len(text) <= most else (text[: most - 1] + "…", len(text))
+
+
+def mean_score(
+    evaluation: Evaluation, losses: Sequence[str], places: Sequence[int]
+) -> float | None:
+    """The mean of the scores there are, or None."""
+    scores = [
+        value.score
+        for loss in losses
+        for place in places
+        if evaluation.has(loss, place)
+        and (value := evaluation.value(loss, place)).score is not None
+    ]
+    return round(sum(s for s in scores if s is not None) / len(scores), 4) if scores else None
+
+
+def forward_result(
+    work: Work,
+    evaluation: Evaluation,
+    shown: Sequence[str],
+    places: Sequence[int],
+) -> ForwardResult:
+    """What was computed: the values of `shown`, the first few in words."""
+    variables = evaluation.program.variables
+    values = [
+        _shown(evaluation, v, place)
+        for v in shown
+        for place in (places if variables[v].per_example else [HERE])
+    ]
+    made = work.args.get("made", {})
+    losses = [v for v in shown if _is_loss(evaluation, v)]
+    notes = list(work.args.get("notes", []))
+    if len(values) > VALUES:
+        notes.append(
+            f"{VALUES} of {len(values)} values are shown; read others with "
+            f"inspect(session_id='{work.session.id}', what='variable', id='vN')."
+        )
+    return ForwardResult(
+        recomputed=[] if made else list(shown),
+        examples=[f"e{p}" for p in places if p != HERE],
+        values=values[:VALUES],
+        mean_score=mean_score(evaluation, losses, places),
+        notes=notes,
+        next=_after_forward(work, losses, shown),
+        **made,
+    )
+
+
+def _is_loss(evaluation: Evaluation, variable: str) -> bool:
+    operation = evaluation.program.operation_of(variable)
+    return operation is not None and operation.is_loss
+
+
+def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
+    where = place_of(evaluation.program.variables[variable], place)
+    value = evaluation.value(variable, place)
+    text, chars = cut(value.text, VALUE)
+    return Shown(
+        variable=variable,
+        example=f"e{where}" if where != HERE else None,
+        text=text,
+        chars=chars,
+        score=value.score,
+    )
+
+
+def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> str:
+    session = work.session.id
+    if losses:
+        return f"Call backward(session_id='{session}', losses={losses[:3]}) for feedback."
+    if not shown:
+        return "Nothing was stale: every value is up to date."
+    return (
+        f"Use {shown[-1]} in another forward, or judge it: compute_loss(session_id='{session}', "
+        f"kind='judge'|'metric'|'feedback', inputs={{'output': '{shown[-1]}'}}, ...)."
+    )
+
+
+def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepResult:
+    """What a step proposed and what became of it."""
+    changed = [p.variable for p in step.proposals if p.version is not None]
+    shown = []
+    for p in step.proposals:
+        text, chars = cut(p.text, PROPOSAL)
+        fields = p.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
+        shown.append(ShownProposal(text=text, chars=chars, **fields))
+    again = f"forward(session_id='{session.id}')"
+    return StepResult(
+        step=step.id,
+        accepted=step.accepted,
+        variables=changed,
+        proposals=shown,
+        score_before=step.before,
+        score_after=step.after,
+        gate=step.gate or None,
+        notes=notes,
+        next=f"{', '.join(changed)} changed. Call {again} to recompute what depends on it; revert "
+        "undoes it."
+        if step.accepted
+        else f"Nothing was installed: {step.gate}. Run backward again (on other examples if you "
+        "like), then step; the failed proposals are remembered.",
+    )
+
+
+def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
+    """One bad example: its fields, what the program made of it, and the feedback."""
+    evaluation = scored.evaluation
+    example = evaluation.examples.get(place)
+    fields = {k: cut(v, 200)[0] for k, v in (example.fields if example else {}).items()}
+    operation = evaluation.program.operation_of(loss)
+    made = [v for v in (operation.sources if operation else []) if not _given(evaluation, v)]
+    output = (
+        evaluation.value(made[0], place).text if made and evaluation.has(made[0], place) else ""
+    )
+    feedback = (
+        scored.unusable[place].message
+        if place in scored.unusable
+        else evaluation.value(loss, place).text
+    )
+    return Failure(
+        example=f"e{place}" if place != HERE else "",
+        score=round(score, 4),
+        fields=fields,
+        output=cut(output, VALUE)[0],
+        feedback=cut(feedback, VALUE)[0],
+    )
+
+
+def _given(evaluation: Evaluation, variable: str) -> bool:
+    return evaluation.program.variables[variable].is_leaf

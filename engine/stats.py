@@ -1,0 +1,125 @@
+"""What scores say about a change: means with their errors, paired gains, and the gate's verdict."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+EXACT_UP_TO = 16
+"""With so many non-zero differences at most, all sign flips are tried."""
+FLIPS = 10_000
+_DIGITS = 12  # differences equal to so many decimals are equal: 0.7 - 0.6 is 0.1
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A change of score on the same `n` examples.
+
+    `before` and `after` are means, `gain` the mean difference, `standard_error` that of the paired
+    differences (None for one example), and `p` the chance of a gain this large if the change did
+    nothing (one-sided sign-flip permutation test).
+    """
+
+    n: int
+    before: float
+    after: float
+    gain: float
+    standard_error: float | None
+    p: float
+
+
+def mean_and_error(scores: Sequence[float]) -> tuple[float, float | None]:
+    """The mean and its standard error, which is None for a single score.
+
+    Raises ValueError for no scores and for scores that are not finite.
+    """
+    _check(scores)
+    return fmean(scores), _standard_error(scores)
+
+
+def paired_gain(before: Sequence[float], after: Sequence[float]) -> Gain:
+    """The gain from `before` to `after`, scores of the same examples in the same order.
+
+    Deterministic: exact up to EXACT_UP_TO non-zero differences, seeded sampling above.
+    Raises ValueError for no pairs, unequal lengths, and scores that are not finite.
+    """
+    _check(before)
+    _check(after)
+    differences = [round(b - a, _DIGITS) for a, b in zip(before, after, strict=True)]
+    return Gain(
+        n=len(differences),
+        before=fmean(before),
+        after=fmean(after),
+        gain=round(fmean(differences), _DIGITS),
+        standard_error=_standard_error(differences),
+        p=_chance(differences),
+    )
+
+
+def verdict(gain: Gain, z: float, split: str = "") -> tuple[bool, str]:
+    """Whether the change is kept, and the rule with its figures in words.
+
+    It is kept only if the gain is above 0 and above `z` standard errors of the paired differences;
+    a tie never is. With one example the error is unknown and any gain counts.
+    """
+    head = f"{split} {_figure(gain.before)} -> {_figure(gain.after)}".strip()
+    examples = f"on {gain.n} example{'' if gain.n == 1 else 's'}"
+    head = f"{head} {examples}, gain {_figure(gain.gain)}"
+    if gain.gain <= 0:
+        return False, f"{head}: only a gain above 0 is kept"
+    if gain.standard_error is None:
+        return True, f"{head} > 0; with one example the error is unknown, so any gain counts"
+    kept = gain.gain > z * gain.standard_error
+    sign = ">" if kept else "is not >"
+    return kept, f"{head} {sign} {z:.1f} x {_figure(gain.standard_error)}; p = {_chances(gain.p)}"
+
+
+def _check(scores: Sequence[float]) -> None:
+    if not scores:
+        raise ValueError("no scores")
+    if not all(map(math.isfinite, scores)):
+        raise ValueError("a score is not a finite number")
+
+
+def _standard_error(values: Sequence[float]) -> float | None:
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def _chance(differences: Sequence[float]) -> float:
+    """The share of sign flips whose sum is at least the observed one."""
+    sizes = [abs(d) for d in differences if d]
+    observed = math.fsum(differences) - 1e-9 * max(sizes, default=0.0)  # rounding is no difference
+    return _exact(sizes, observed) if len(sizes) <= EXACT_UP_TO else _sampled(sizes, observed)
+
+
+def _exact(sizes: Sequence[float], observed: float) -> float:
+    sums = [0.0]
+    for size in sizes:
+        sums = [total + size for total in sums] + [total - size for total in sums]
+    return sum(total >= observed for total in sums) / len(sums)
+
+
+def _sampled(sizes: Sequence[float], observed: float) -> float:
+    """Seeded sampling. Equal sizes are flipped together: of n, the positive ones are n random bits
+    counted."""
+    groups = list(Counter(sizes).items())
+    flips = max(FLIPS // 10, min(FLIPS, 2_000_000 // len(groups)))  # seconds at most, whatever n
+    chance = random.Random(0)  # noqa: S311 - repeatable on purpose
+    reached = 0
+    for _ in range(flips):
+        total = sum(size * (2 * chance.getrandbits(n).bit_count() - n) for size, n in groups)
+        reached += total >= observed
+    return (reached + 1) / (flips + 1)  # the observed signs are one of the flips
+
+
+def _figure(value: float) -> str:
+    """Two decimals, or enough to show that a small figure is not 0."""
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
+
+
+def _chances(p: float) -> str:
+    return f"{p:.2f}" if p >= 0.01 else f"{p:.1g}"

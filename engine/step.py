@@ -1,0 +1,197 @@
+"""Step: better versions of the parameters from their gradients (TGD, arXiv 2406.07496, 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
+from ..schemas.errors import Conflict, ReplyError
+from ..schemas.graph import Gradient, Proposal, Variable
+from . import constraints
+from .backward import CHARS_PER_TOKEN, shorten
+from .fence import Fence
+from .ledger import Work
+from .replies import Malformed, object_schema, parse_object
+from .schedule import gather
+from .texts import text
+
+HISTORY = 4
+VALUE_REPLY = object_schema({"value": {"type": "string"}})
+Check = Callable[[Variable, str], list[str]]
+"""What else is wrong with a proposed text, in sentences for the model that wrote it."""
+
+
+@dataclass
+class Candidate:
+    """One proposal for each parameter; `refused` says why it is out of the running."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    refused: str = ""
+
+
+async def usable_gradients(
+    work: Work, parameters: Sequence[Variable]
+) -> tuple[dict[str, list[Gradient]], list[str]]:
+    """Unspent gradients at the parameters' present versions, and notes on stale ones.
+
+    Raises Conflict when a parameter has none.
+    """
+    found = await work.store.gradients(work.session.pk, [p.id for p in parameters])
+    fresh: dict[str, list[Gradient]] = {}
+    notes = []
+    for p in parameters:
+        mine = [g for g in found if g.variable == p.id]
+        fresh[p.id] = [g for g in mine if g.version == p.version]
+        stale = len(mine) - len(fresh[p.id])
+        if stale:
+            notes.append(
+                f"{p.label} changed since {stale} of its gradients were computed; those are stale "
+                "and were not used."
+            )
+    bare = [p.label for p in parameters if not fresh[p.id]]
+    if bare:
+        raise Conflict(
+            " ".join([f"No gradient to step from on {', '.join(bare)}.", *notes]),
+            "Call backward first: a step spends the gradients it uses, and a change of the text "
+            "makes the others stale.",
+        )
+    return fresh, notes
+
+
+async def propose(
+    work: Work,
+    parameters: Sequence[Variable],
+    gradients: dict[str, list[Gradient]],
+    *,
+    count: int,
+    check: Check,
+) -> list[Candidate]:
+    """`count` candidates, each with a text for every parameter, all asked for at once.
+
+    A text that breaks a constraint, or that a check objects to, is sent back once; then its
+    candidate is refused.
+    """
+    work.phase = "proposing"
+    prompts = {p.id: await _update_prompt(work, p, gradients[p.id]) for p in parameters}
+    candidates = [Candidate() for _ in range(count)]
+
+    await gather(
+        [
+            _propose_one(work, p, prompts[p.id], sample, candidate, check)
+            for sample, candidate in enumerate(candidates)
+            for p in parameters
+        ]
+    )
+    return candidates
+
+
+async def _propose_one(
+    work: Work,
+    parameter: Variable,
+    prompt: tuple[Message, ...],
+    sample: int,
+    candidate: Candidate,
+    check: Check,
+) -> None:
+    request = CompletionRequest(
+        purpose=Purpose.UPDATE,
+        messages=prompt,
+        reply=VALUE_REPLY,
+        sample=sample,
+        about=f"a new text for {parameter.label}",
+    )
+    old = parameter.value or ""
+    rules = constraints.parse(parameter.constraints)
+
+    def read(completion: Completion) -> str:
+        new = str(parse_object(completion.text, VALUE_REPLY)["value"])
+        if not new.strip():
+            raise Malformed('"value" is empty. Write the whole improved text.')
+        wrong = constraints.violations(rules, old, new) + check(parameter, new)
+        if wrong:
+            raise Malformed(" ".join(wrong))
+        return new
+
+    try:
+        new = await work.ask(request, read)
+    except ReplyError as error:
+        candidate.refused = candidate.refused or error.message
+        return
+    candidate.texts[parameter.id] = new
+
+
+async def _update_prompt(
+    work: Work, parameter: Variable, gradients: list[Gradient]
+) -> tuple[Message, ...]:
+    budget = work.settings.prompt_budget * CHARS_PER_TOKEN
+    feedback = await _reduced(work, parameter, [g.text for g in gradients], budget // 2)
+    past = await work.store.proposals(work.session.pk, parameter.id, limit=HISTORY)
+    tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in past if p.text]
+    value = parameter.value or ""
+    fence = Fence([value, *feedback, *(t for _, t in tried)])
+    parts = ["The text to improve:", fence.wrap("text", value, role=parameter.role)]
+    words = constraints.parse(parameter.constraints).words
+    if words:
+        parts.append("The improved text must satisfy:\n" + "\n".join(f"- {w}" for w in words))
+    if tried:
+        parts.append(
+            "Tried before, with what came of it. Learn from them; do not propose the refused "
+            "ones again:"
+        )
+        parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
+    parts.append("Feedback on the text:")
+    parts += [fence.wrap("feedback", t) for t in feedback]
+    parts.append('Reply as JSON: {"value": "<the whole improved text>"}')
+    return (
+        Message(role="system", content=text("update")),
+        Message(role="user", content="\n\n".join(parts)),
+    )
+
+
+def _fate(proposal: Proposal) -> str:
+    if proposal.score is None or proposal.parent_score is None:
+        return proposal.verdict
+    return f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"
+
+
+async def _reduced(work: Work, parameter: Variable, said: list[str], budget: int) -> list[str]:
+    """The feedback merged, as a tree in a stable order, until it fits into `budget` characters."""
+    said = list(dict.fromkeys(said))
+    while sum(map(len, said)) > budget and len(said) > 1:
+        groups = _packed(said, budget)
+        said = await gather([_merge(work, parameter, group) for group in groups])
+    return [shorten(t, budget) for t in said]
+
+
+def _packed(said: list[str], budget: int) -> list[list[str]]:
+    """In order, at least two a group, so that every round makes fewer of them."""
+    groups: list[list[str]] = []
+    for piece in said:
+        last = groups[-1] if groups else []
+        if groups and (len(last) < 2 or sum(map(len, last)) + len(piece) <= budget):
+            last.append(piece)
+        else:
+            groups.append([piece])
+    return groups
+
+
+async def _merge(work: Work, parameter: Variable, pieces: list[str]) -> str:
+    if len(pieces) == 1:
+        return pieces[0]
+    room = work.settings.prompt_budget * CHARS_PER_TOKEN // len(pieces)
+    pieces = [shorten(p, room) for p in pieces]
+    fence = Fence(pieces)
+    user = [f"Feedback on a text whose role is: {parameter.role}"]
+    user += [fence.wrap("feedback", p) for p in pieces]
+    request = CompletionRequest(
+        purpose=Purpose.REDUCE,
+        messages=(
+            Message(role="system", content=text("reduce")),
+            Message(role="user", content="\n\n".join(user)),
+        ),
+        about=f"merging {len(pieces)} pieces of feedback on {parameter.label}",
+    )
+    # Bounded, or a wordy model would keep the tree from ever getting smaller.
+    limit = work.settings.prompt_budget * CHARS_PER_TOKEN // 4
+    return shorten(await work.ask(request, lambda c: c.text.strip()), limit)

@@ -1,0 +1,275 @@
+"""What was learnt and changed: gradients, steps with their proposals, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import aiosqlite
+from pydantic import BaseModel
+
+from ...schemas.errors import Conflict
+from ...schemas.graph import Gradient, Proposal, Version, number
+from .database import Database
+from .graph import invalidate
+from .rows import (
+    Fence,
+    check_fence,
+    dumps,
+    next_number,
+    now,
+    row,
+    rows,
+    to_gradient,
+    to_proposal,
+    to_version,
+)
+
+
+class StepRecord(BaseModel):
+    """A step as stored: what was proposed, and the gate's verdict with its scores."""
+
+    id: str = ""
+    accepted: bool
+    gate: str
+    before: float | None = None
+    after: float | None = None
+    split: str | None = None
+    examples: int = 0
+    proposals: list[Proposal]
+
+
+class HistoryVerbs:
+    """The store's verbs on history; each is one transaction."""
+
+    db: Database
+
+    async def add_gradients(
+        self, session: int, gradients: Sequence[Gradient], fence: Fence | None
+    ) -> list[Gradient]:
+        """Replace the unspent gradients of the variables these are about."""
+
+        async def job(db: aiosqlite.Connection) -> list[Gradient]:
+            await check_fence(db, session, fence)
+            about = dumps(sorted({number(g.variable, "v") or 0 for g in gradients}))
+            await db.execute(
+                "DELETE FROM gradients WHERE session = ? AND spent_by IS NULL "
+                "AND variable IN (SELECT value FROM json_each(?))",
+                (session, about),
+            )
+            first = await next_number(db, "gradients", session)
+            made = [g.model_copy(update={"id": f"g{first + i}"}) for i, g in enumerate(gradients)]
+            await db.executemany(
+                "INSERT INTO gradients VALUES (?,?,?,?,?,?,?,?,NULL,?)",
+                [
+                    (
+                        session,
+                        number(g.id, "g"),
+                        number(g.variable, "v"),
+                        g.version,
+                        g.text,
+                        dumps(g.examples),
+                        g.operation,
+                        dumps(g.losses),
+                        now(),
+                    )
+                    for g in made
+                ],
+            )
+            return made
+
+        return await self.db.write(job)
+
+    async def gradients(
+        self,
+        session: int,
+        variables: Iterable[str] | None = None,
+        *,
+        unspent: bool = True,
+        limit: int = 1000,
+    ) -> list[Gradient]:
+        """Gradients on these variables (all when None), the oldest first."""
+        wanted = None if variables is None else dumps([number(v, "v") for v in variables])
+
+        async def job(db: aiosqlite.Connection) -> list[Gradient]:
+            sql = (
+                "SELECT * FROM (SELECT * FROM gradients WHERE session = ? "
+                + ("AND spent_by IS NULL " if unspent else "")
+                + "AND (? IS NULL OR variable IN (SELECT value FROM json_each(?))) "
+                "ORDER BY n DESC LIMIT ?) ORDER BY n"
+            )
+            return [to_gradient(r) for r in await rows(db, sql, session, wanted, wanted, limit)]
+
+        return await self.db.read(job)
+
+    async def record_step(self, session: int, step: StepRecord, fence: Fence | None) -> StepRecord:
+        """Record a step, install what it accepted, spend its gradients: all or nothing.
+
+        Raises Conflict when a parameter changed since the step began.
+        """
+
+        async def job(db: aiosqlite.Connection) -> StepRecord:
+            await check_fence(db, session, fence)
+            n = await next_number(db, "steps", session)
+            await db.execute(
+                "INSERT INTO steps VALUES (?,?,?,?,?,?,?,?,?)",
+                (
+                    session,
+                    n,
+                    step.accepted,
+                    step.gate,
+                    step.before,
+                    step.after,
+                    step.split,
+                    step.examples,
+                    now(),
+                ),
+            )
+            stored = []
+            for proposal in step.proposals:
+                version = None
+                if proposal.verdict == "accepted":
+                    version = await _install(
+                        db, session, proposal.variable, proposal.text, proposal.parent, "step", n
+                    )
+                stored.append(await _add_proposal(db, session, n, proposal, version))
+            spent = {g for p in step.proposals for g in p.gradients}
+            await db.execute(
+                "UPDATE gradients SET spent_by = ? WHERE session = ? AND spent_by IS NULL "
+                "AND n IN (SELECT value FROM json_each(?))",
+                (n, session, dumps([number(g, "g") for g in spent])),
+            )
+            changed = [p.variable for p in stored if p.version is not None]
+            await invalidate(db, session, [number(v, "v") or 0 for v in changed])
+            return step.model_copy(update={"id": f"s{n}", "proposals": stored})
+
+        return await self.db.write(job)
+
+    async def set_value(
+        self, session: int, variable: str, text: str, expected: int, origin: str
+    ) -> int:
+        """Give a leaf a new value as a new version. Raises Conflict if it is not at `expected`."""
+
+        async def job(db: aiosqlite.Connection) -> int:
+            version = await _install(db, session, variable, text, expected, origin, None)
+            await invalidate(db, session, [number(variable, "v") or 0])
+            return version
+
+        return await self.db.write(job)
+
+    async def versions(self, session: int, variable: str, limit: int = 100) -> list[Version]:
+        """A leaf's versions, newest first."""
+
+        async def job(db: aiosqlite.Connection) -> list[Version]:
+            sql = (
+                "SELECT * FROM versions WHERE session = ? AND variable = ? "
+                "ORDER BY version DESC LIMIT ?"
+            )
+            found = await rows(db, sql, session, number(variable, "v"), limit)
+            return [to_version(r) for r in found]
+
+        return await self.db.read(job)
+
+    async def version(self, session: int, variable: str, version: int) -> Version | None:
+        """One version of a leaf."""
+
+        async def job(db: aiosqlite.Connection) -> Version | None:
+            sql = "SELECT * FROM versions WHERE session = ? AND variable = ? AND version = ?"
+            found = await row(db, sql, session, number(variable, "v"), version)
+            return to_version(found) if found else None
+
+        return await self.db.read(job)
+
+    async def proposals(
+        self, session: int, variable: str | None = None, limit: int = 50
+    ) -> list[Proposal]:
+        """What was proposed for a parameter (or for all), newest first."""
+
+        async def job(db: aiosqlite.Connection) -> list[Proposal]:
+            wanted = number(variable, "v") if variable else None
+            sql = (
+                "SELECT * FROM proposals WHERE session = ? AND (? IS NULL OR variable = ?) "
+                "ORDER BY n DESC LIMIT ?"
+            )
+            return [to_proposal(r) for r in await rows(db, sql, session, wanted, wanted, limit)]
+
+        return await self.db.read(job)
+
+    async def steps(self, session: int, limit: int = 50) -> list[dict[str, object]]:
+        """The latest steps, newest first, without their texts."""
+
+        async def job(db: aiosqlite.Connection) -> list[dict[str, object]]:
+            sql = (
+                "SELECT 's' || n AS id, accepted, gate, before, after, split, examples, created "
+                "FROM steps WHERE session = ? ORDER BY n DESC LIMIT ?"
+            )
+            return [dict(r) for r in await rows(db, sql, session, limit)]
+
+        return await self.db.read(job)
+
+    async def count_test_read(self, session: int) -> int:
+        """Count one reading of the test split; gives how many there have been."""
+
+        async def job(db: aiosqlite.Connection) -> int:
+            sql = (
+                "UPDATE sessions SET test_reads = test_reads + 1 WHERE pk = ? RETURNING test_reads"
+            )
+            return int((await rows(db, sql, session))[0][0])
+
+        return await self.db.write(job)
+
+
+async def _install(
+    db: aiosqlite.Connection,
+    session: int,
+    variable: str,
+    text: str,
+    expected: int,
+    origin: str,
+    step: int | None,
+) -> int:
+    n = number(variable, "v")
+    sql = "SELECT version FROM variables WHERE session = ? AND n = ?"
+    current = await row(db, sql, session, n)
+    if current is None or current["version"] != expected:
+        at = current["version"] if current else "none"
+        raise Conflict(
+            f"{variable} changed meanwhile: it is at version {at}, not {expected}.",
+            "Run backward again and then step, so that the feedback is about the present text.",
+        )
+    version = expected + 1
+    await db.execute(
+        "INSERT INTO versions VALUES (?,?,?,?,?,?,?)",
+        (session, n, version, text, origin, step, now()),
+    )
+    await db.execute(
+        "UPDATE variables SET value = ?, version = ? WHERE session = ? AND n = ?",
+        (text, version, session, n),
+    )
+    return version
+
+
+async def _add_proposal(
+    db: aiosqlite.Connection, session: int, step: int, p: Proposal, version: int | None
+) -> Proposal:
+    n = await next_number(db, "proposals", session)
+    await db.execute(
+        "INSERT INTO proposals VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            session,
+            n,
+            step,
+            number(p.variable, "v"),
+            p.parent,
+            p.text,
+            p.verdict,
+            p.reason,
+            version,
+            p.score,
+            p.parent_score,
+            p.split,
+            p.examples,
+            dumps(p.gradients),
+            now(),
+        ),
+    )
+    return p.model_copy(update={"id": f"p{n}", "step": f"s{step}", "version": version})

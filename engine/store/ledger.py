@@ -1,0 +1,216 @@
+"""The completion ledger's rows: what was asked, what came back, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import aiosqlite
+
+from ...schemas.completions import Completion, CompletionRequest, Usage
+from .database import Database
+from .rows import dumps, next_number, now, row, rows, to_completion
+
+
+class LedgerVerbs:
+    """The store's verbs on calls; each is one transaction."""
+
+    db: Database
+
+    async def answered(self, session: int, key: str) -> Completion | None:
+        """The completion of the request with this key, if there is one."""
+
+        async def job(db: aiosqlite.Connection) -> Completion | None:
+            sql = "SELECT * FROM calls WHERE session = ? AND key = ? AND status != 'pending'"
+            found = await row(db, sql, session, key)
+            return to_completion(found) if found else None
+
+        return await self.db.read(job)
+
+    async def open_call(
+        self, session: int, request: CompletionRequest, run: int | None, answerer: str
+    ) -> int:
+        """Record that a completion is needed (once for each key); gives the call's number."""
+
+        async def job(db: aiosqlite.Connection) -> int:
+            sql = "SELECT n FROM calls WHERE session = ? AND key = ?"
+            found = await row(db, sql, session, request.key)
+            if found is not None:
+                await db.execute(
+                    "UPDATE calls SET run = ?, answerer = ? WHERE session = ? AND n = ?",
+                    (run, answerer, session, found["n"]),
+                )
+                return int(found["n"])
+            n = await next_number(db, "calls", session)
+            await db.execute(
+                "INSERT INTO calls (session, n, key, purpose, about, run, request, answerer, "
+                "status, created) VALUES (?,?,?,?,?,?,?,?,'pending',?)",
+                (
+                    session,
+                    n,
+                    request.key,
+                    request.purpose,
+                    request.about,
+                    run,
+                    request.model_dump_json(),
+                    answerer,
+                    now(),
+                ),
+            )
+            return n
+
+        return await self.db.write(job)
+
+    async def answer(self, session: int, answers: Mapping[int, Completion]) -> list[int]:
+        """Record completions; gives the numbers that were still pending and now are not."""
+
+        async def job(db: aiosqlite.Connection) -> list[int]:
+            taken = [n for n, c in answers.items() if await _answer(db, session, n, c)]
+            used = [answers[n].usage for n in taken]
+            await db.execute(
+                "UPDATE sessions SET used_calls = used_calls + ?, used_tokens = used_tokens + ?, "
+                "used_cost = used_cost + ?, updated = ? WHERE pk = ?",
+                (
+                    len(taken),
+                    sum(u.prompt_tokens + u.completion_tokens for u in used),
+                    sum(u.cost or 0.0 for u in used),
+                    now(),
+                    session,
+                ),
+            )
+            return taken
+
+        return await self.db.write(job)
+
+    async def note_attempt(
+        self, session: int, call: int, outcome: str, latency: float, detail: str
+    ) -> None:
+        """Record one try at a call."""
+
+        async def job(db: aiosqlite.Connection) -> None:
+            await db.execute(
+                "INSERT INTO attempts VALUES (?,?,?,?,?,?)",
+                (session, call, outcome, latency, detail, now()),
+            )
+
+        await self.db.write(job)
+
+    async def pending(self, session: int, run: int) -> list[tuple[int, CompletionRequest]]:
+        """A run's calls that nobody has answered, in the order they were asked."""
+
+        async def job(db: aiosqlite.Connection) -> list[tuple[int, CompletionRequest]]:
+            sql = (
+                "SELECT n, request FROM calls WHERE session = ? AND status = 'pending' "
+                "AND run = ? ORDER BY n"
+            )
+            found = await rows(db, sql, session, run)
+            return [(r["n"], CompletionRequest.model_validate_json(r["request"])) for r in found]
+
+        return await self.db.read(job)
+
+    async def call_states(self, session: int, numbers: list[int]) -> dict[int, str]:
+        """The status of the calls that exist among `numbers`."""
+
+        async def job(db: aiosqlite.Connection) -> dict[int, str]:
+            sql = (
+                "SELECT c.n, c.status FROM json_each(?) j JOIN calls c "
+                "ON c.session = ? AND c.n = j.value"
+            )
+            return {r["n"]: r["status"] for r in await rows(db, sql, dumps(numbers), session)}
+
+        return await self.db.read(job)
+
+    async def set_unusable(self, session: int, key: str) -> None:
+        """Mark an answered call as one whose reply could not be used."""
+
+        async def job(db: aiosqlite.Connection) -> None:
+            await db.execute(
+                "UPDATE calls SET status = 'unusable' WHERE session = ? AND key = ? "
+                "AND status = 'answered'",
+                (session, key),
+            )
+
+        await self.db.write(job)
+
+    async def retire_unusable(self, session: int, run: int) -> None:
+        """Let a run's unusable replies be asked for afresh; their rows and cost stay."""
+
+        async def job(db: aiosqlite.Connection) -> None:
+            await db.execute(
+                "UPDATE calls SET key = key || '-' || n WHERE session = ? AND run = ? "
+                "AND status = 'unusable' AND length(key) = 32",
+                (session, run),
+            )
+
+        await self.db.write(job)
+
+    async def usage(self, session: int, run: int | None = None) -> dict[str, dict[str, float]]:
+        """Totals by purpose: calls, tokens, seconds and cost of what was answered."""
+
+        async def job(db: aiosqlite.Connection) -> dict[str, dict[str, float]]:
+            sql = (
+                "SELECT purpose, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens, "
+                "sum(completion_tokens) AS completion_tokens, sum(cached_tokens) AS "
+                "cached_tokens, round(sum(latency), 3) AS seconds, sum(cost) AS cost "
+                "FROM calls WHERE session = ? AND status != 'pending' "
+                "AND (? IS NULL OR run = ?) GROUP BY purpose ORDER BY purpose"
+            )
+            found = await rows(db, sql, session, run, run)
+            return {r["purpose"]: {k: r[k] for k in r.keys()[1:] if r[k]} for r in found}
+
+        return await self.db.read(job)
+
+    async def calls(
+        self, session: int, limit: int, before: int | None = None
+    ) -> list[dict[str, object]]:
+        """The latest calls, newest first, without their texts."""
+
+        async def job(db: aiosqlite.Connection) -> list[dict[str, object]]:
+            sql = (
+                "SELECT 'c' || n AS id, purpose, about, status, model, answerer, prompt_tokens, "
+                "completion_tokens, cost, round(latency, 3) AS seconds, finish, created FROM "
+                "calls WHERE session = ? AND n < ? ORDER BY n DESC LIMIT ?"
+            )
+            top = before if before is not None else 1 << 62
+            return [dict(r) for r in await rows(db, sql, session, top, limit)]
+
+        return await self.db.read(job)
+
+    async def call(self, session: int, n: int) -> dict[str, object] | None:
+        """One call whole: request, reply, attempts."""
+
+        async def job(db: aiosqlite.Connection) -> dict[str, object] | None:
+            found = await row(db, "SELECT * FROM calls WHERE session = ? AND n = ?", session, n)
+            if found is None:
+                return None
+            sql = (
+                "SELECT outcome, round(latency, 3) AS seconds, detail, created FROM attempts "
+                "WHERE session = ? AND call = ? ORDER BY rowid"
+            )
+            attempts = [dict(r) for r in await rows(db, sql, session, n)]
+            return dict(found) | {"attempts": attempts}
+
+        return await self.db.read(job)
+
+
+async def _answer(db: aiosqlite.Connection, session: int, n: int, completion: Completion) -> bool:
+    usage: Usage = completion.usage
+    cursor = await db.execute(
+        "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, model = ?, "
+        "prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, latency = ?, "
+        "answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
+        (
+            completion.text,
+            completion.finish,
+            completion.refusal,
+            completion.model,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            usage.cost,
+            completion.latency,
+            now(),
+            session,
+            n,
+        ),
+    )
+    return cursor.rowcount == 1

@@ -1,0 +1,109 @@
+"""The schema, as an append-only list of named steps. Never edit one that was released."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x54474D43  # "TGMC": tells our files from other people's
+
+FIRST = """
+CREATE TABLE sessions (
+    pk INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, title TEXT NOT NULL,
+    created TEXT NOT NULL, updated TEXT NOT NULL,
+    batch TEXT NOT NULL DEFAULT '[]', budget TEXT NOT NULL DEFAULT '{}',
+    test_reads INTEGER NOT NULL DEFAULT 0, used_calls INTEGER NOT NULL DEFAULT 0,
+    used_tokens INTEGER NOT NULL DEFAULT 0, used_cost REAL NOT NULL DEFAULT 0);
+CREATE INDEX sessions_by_owner ON sessions (owner, updated);
+
+CREATE TABLE variables (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    kind TEXT NOT NULL, role TEXT NOT NULL, name TEXT NOT NULL, value TEXT,
+    version INTEGER NOT NULL, requires_grad INTEGER NOT NULL, reference INTEGER NOT NULL,
+    per_example INTEGER NOT NULL, field TEXT, constraints TEXT NOT NULL, operation INTEGER,
+    dirty INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (session, n));
+CREATE INDEX variables_dirty ON variables (session, n) WHERE dirty;
+
+CREATE TABLE operations (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    kind TEXT NOT NULL, output INTEGER NOT NULL, system INTEGER, inputs TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    PRIMARY KEY (session, n));
+
+CREATE TABLE edges (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    source INTEGER NOT NULL, output INTEGER NOT NULL,
+    PRIMARY KEY (session, source, output)) WITHOUT ROWID;
+CREATE INDEX edges_upstream ON edges (session, output);
+
+CREATE TABLE versions (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, variable INTEGER NOT NULL,
+    version INTEGER NOT NULL, text TEXT NOT NULL, origin TEXT NOT NULL, step INTEGER,
+    created TEXT NOT NULL,
+    PRIMARY KEY (session, variable, version));
+
+CREATE TABLE examples (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    split TEXT NOT NULL, fields TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (session, n));
+CREATE UNIQUE INDEX examples_once ON examples (session, split, digest);
+CREATE INDEX examples_by_split ON examples (session, split, n);
+
+CREATE TABLE cells (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, variable INTEGER NOT NULL,
+    place INTEGER NOT NULL, text TEXT NOT NULL, score REAL,
+    PRIMARY KEY (session, variable, place));
+
+CREATE TABLE calls (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    key TEXT NOT NULL, purpose TEXT NOT NULL, about TEXT NOT NULL, run INTEGER,
+    request TEXT NOT NULL, answerer TEXT NOT NULL, status TEXT NOT NULL, text TEXT,
+    finish TEXT, refusal TEXT, model TEXT NOT NULL DEFAULT '',
+    prompt_tokens INTEGER NOT NULL DEFAULT 0, completion_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0, cost REAL, latency REAL NOT NULL DEFAULT 0,
+    created TEXT NOT NULL, answered TEXT,
+    PRIMARY KEY (session, n));
+CREATE UNIQUE INDEX calls_once ON calls (session, key);
+CREATE INDEX calls_pending ON calls (session, n) WHERE status = 'pending';
+CREATE INDEX calls_by_run ON calls (session, run);
+
+CREATE TABLE attempts (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, call INTEGER NOT NULL,
+    outcome TEXT NOT NULL, latency REAL NOT NULL, detail TEXT NOT NULL, created TEXT NOT NULL);
+CREATE INDEX attempts_by_call ON attempts (session, call);
+
+CREATE TABLE gradients (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    variable INTEGER NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL,
+    examples TEXT NOT NULL, operation TEXT NOT NULL, losses TEXT NOT NULL, spent_by INTEGER,
+    created TEXT NOT NULL,
+    PRIMARY KEY (session, n));
+CREATE INDEX gradients_unspent ON gradients (session, variable, n) WHERE spent_by IS NULL;
+CREATE INDEX gradients_by_variable ON gradients (session, variable, n);
+
+CREATE TABLE steps (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    accepted INTEGER NOT NULL, gate TEXT NOT NULL, before REAL, after REAL,
+    split TEXT, examples INTEGER NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (session, n));
+
+CREATE TABLE proposals (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    step INTEGER NOT NULL, variable INTEGER NOT NULL, parent INTEGER NOT NULL,
+    text TEXT NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL, version INTEGER,
+    score REAL, parent_score REAL, split TEXT, examples INTEGER NOT NULL,
+    gradients TEXT NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (session, n));
+CREATE INDEX proposals_by_variable ON proposals (session, variable, n);
+
+CREATE TABLE runs (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    tool TEXT NOT NULL, args TEXT NOT NULL, digest TEXT NOT NULL, status TEXT NOT NULL,
+    state TEXT NOT NULL, result TEXT, error TEXT NOT NULL, owner TEXT NOT NULL,
+    lease REAL NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL,
+    PRIMARY KEY (session, n));
+CREATE UNIQUE INDEX runs_one_active ON runs (session)
+    WHERE status IN ('running', 'needs_completions');
+"""
+
+MIGRATIONS: list[tuple[str, str]] = [
+    ("sessions, graph, ledger, history", FIRST),
+]

@@ -1,0 +1,201 @@
+"""Between rows and models."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+import aiosqlite
+
+from ...schemas.completions import Completion, Usage
+from ...schemas.errors import Conflict
+from ...schemas.graph import (
+    Example,
+    Gradient,
+    Kind,
+    Op,
+    Operation,
+    Proposal,
+    Run,
+    Session,
+    Value,
+    Variable,
+    Version,
+)
+
+Fence = tuple[int, str]
+"""A run's number and its owner: what a run writes is refused once another has taken it over."""
+
+
+def now() -> str:
+    """The time as stored: UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def dumps(value: Any) -> str:
+    """JSON as stored."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+async def rows(db: aiosqlite.Connection, sql: str, *args: Any) -> list[sqlite3.Row]:
+    """All rows of one query."""
+    return list(await db.execute_fetchall(sql, args))
+
+
+async def row(db: aiosqlite.Connection, sql: str, *args: Any) -> sqlite3.Row | None:
+    """The first row of one query."""
+    found = await rows(db, sql, *args)
+    return found[0] if found else None
+
+
+async def next_number(db: aiosqlite.Connection, table: str, session: int) -> int:
+    """The next free number of `table` within the session. Call inside a write."""
+    found = await rows(
+        db, f"SELECT coalesce(max(n), 0) + 1 FROM {table} WHERE session = ?", session
+    )
+    return int(found[0][0])
+
+
+async def check_fence(db: aiosqlite.Connection, session: int, fence: Fence | None) -> None:
+    """Refuse what a run writes when it is no longer its owner's, or no longer active."""
+    if fence is None:
+        return
+    run = await row(
+        db, "SELECT status, owner FROM runs WHERE session = ? AND n = ?", session, fence[0]
+    )
+    if run is None or run["owner"] != fence[1] or run["status"] != "running":
+        raise Conflict(
+            f"Run r{fence[0]} was cancelled, or taken over by another server process.",
+            "Call inspect(what='runs') to see where it stands.",
+        )
+
+
+def to_session(r: sqlite3.Row) -> Session:
+    """A row of sessions."""
+    data = dict(r) | {"batch": json.loads(r["batch"]), "budget": json.loads(r["budget"])}
+    return Session(**data)
+
+
+def to_variable(r: sqlite3.Row) -> Variable:
+    """A row of variables."""
+    return Variable(
+        id=f"v{r['n']}",
+        kind=Kind(r["kind"]),
+        role=r["role"],
+        name=r["name"],
+        value=r["value"],
+        version=r["version"],
+        requires_grad=bool(r["requires_grad"]),
+        reference=bool(r["reference"]),
+        per_example=bool(r["per_example"]),
+        field=r["field"],
+        constraints=json.loads(r["constraints"]),
+        operation=f"op{r['operation']}" if r["operation"] else None,
+    )
+
+
+def to_operation(r: sqlite3.Row) -> Operation:
+    """A row of operations."""
+    return Operation(
+        id=f"op{r['n']}",
+        kind=Op(r["kind"]),
+        output=f"v{r['output']}",
+        system=f"v{r['system']}" if r["system"] else None,
+        inputs={name: f"v{n}" for name, n in json.loads(r["inputs"]).items()},
+        spec=json.loads(r["spec"]),
+    )
+
+
+def to_example(r: sqlite3.Row) -> Example:
+    """A row of examples."""
+    return Example(id=f"e{r['n']}", split=r["split"], fields=json.loads(r["fields"]))
+
+
+def to_value(r: sqlite3.Row) -> Value:
+    """A row of cells."""
+    return Value(text=r["text"], score=r["score"])
+
+
+def to_gradient(r: sqlite3.Row) -> Gradient:
+    """A row of gradients."""
+    return Gradient(
+        id=f"g{r['n']}",
+        variable=f"v{r['variable']}",
+        version=r["version"],
+        text=r["text"],
+        examples=json.loads(r["examples"]),
+        operation=r["operation"],
+        losses=json.loads(r["losses"]),
+        spent_by=f"s{r['spent_by']}" if r["spent_by"] else None,
+    )
+
+
+def to_version(r: sqlite3.Row) -> Version:
+    """A row of versions."""
+    return Version(
+        variable=f"v{r['variable']}",
+        version=r["version"],
+        text=r["text"],
+        origin=r["origin"],
+        step=f"s{r['step']}" if r["step"] else None,
+        created=r["created"],
+    )
+
+
+def to_proposal(r: sqlite3.Row) -> Proposal:
+    """A row of proposals."""
+    return Proposal(
+        id=f"p{r['n']}",
+        step=f"s{r['step']}",
+        variable=f"v{r['variable']}",
+        gradients=json.loads(r["gradients"]),
+        **{
+            k: r[k]
+            for k in (
+                "parent",
+                "text",
+                "verdict",
+                "reason",
+                "version",
+                "score",
+                "parent_score",
+                "split",
+                "examples",
+            )
+        },
+    )
+
+
+def to_run(r: sqlite3.Row, session_id: str) -> Run:
+    """A row of runs."""
+    return Run(
+        id=f"r{r['n']}",
+        session_id=session_id,
+        tool=r["tool"],
+        args=json.loads(r["args"]),
+        status=r["status"],
+        state=json.loads(r["state"]),
+        result=json.loads(r["result"]) if r["result"] else None,
+        error=r["error"],
+        owner=r["owner"],
+    )
+
+
+def to_completion(r: sqlite3.Row) -> Completion:
+    """An answered row of calls."""
+    usage = Usage(
+        prompt_tokens=r["prompt_tokens"],
+        completion_tokens=r["completion_tokens"],
+        cached_tokens=r["cached_tokens"],
+        cost=r["cost"],
+    )
+    return Completion(
+        text=r["text"],
+        finish=r["finish"],
+        refusal=r["refusal"],
+        model=r["model"],
+        latency=r["latency"],
+        usage=usage,
+    )

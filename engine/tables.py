@@ -1,0 +1,65 @@
+"""Rows of examples out of text: JSON, JSON Lines or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from ..schemas.errors import BadInput
+
+
+def parse_rows(text: str) -> list[dict[str, Any]]:
+    """Rows from a JSON array, JSON Lines, or CSV with a header. Raises BadInput, naming the line."""
+    start = text.lstrip("\ufeff \t\r\n")
+    if start.startswith("["):
+        return _array(start)
+    if start.startswith("{"):
+        return _json_lines(start)
+    return _csv(start)
+
+
+def _array(text: str) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        raise BadInput(
+            f"examples is not valid JSON: {error}.", "Mend it and call again."
+        ) from error
+    return [_object(row, i) for i, row in enumerate(rows, 1)]
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    rows = []
+    for i, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(_object(json.loads(line), i))
+            except ValueError as error:
+                raise BadInput(
+                    f"Line {i} is not valid JSON: {error}.", "Give one JSON object a line."
+                ) from error
+    return rows
+
+
+def _object(row: Any, i: int) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise BadInput(f"Row {i} is not an object.", 'Give rows such as {"question": "..."}.')
+    return row
+
+
+def _csv(text: str) -> list[dict[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise BadInput(f"Line {reader.line_num} is not valid CSV: {error}.") from error
+    for i, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise BadInput(
+                f"CSV row {i} has not as many columns as the header.", "Quote texts with commas."
+            )
+    if not rows:
+        raise BadInput("There are no rows in examples.", "Give a header line and rows, or JSON.")
+    return rows

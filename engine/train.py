@@ -1,0 +1,397 @@
+"""The tools that learn: backward, step, evaluate, revert. Each body is re-run to be continued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from ..schemas.errors import BadInput, Conflict, NotFound
+from ..schemas.graph import HERE, Gradient, Proposal, Session, Split, Variable, number
+from ..schemas.results import (
+    BackwardResult,
+    EvaluateResult,
+    Failure,
+    ForwardResult,
+    Result,
+    ShownGradient,
+    ShownProposal,
+    StepResult,
+    VariableResult,
+)
+from . import gate, show
+from .backward import Plan, backward, requires_grad
+from .core import Core
+from .forward import Evaluation, evaluate, load
+from .ledger import Work
+from .runs import Caller, digest_of
+from .scoring import Scored, score
+from .stats import mean_and_error
+from .step import Candidate, propose, usable_gradients
+from .store import StepRecord
+
+ACCEPT = ("always", "if_better", "never")
+
+
+class Training(Core):
+    """Tools whose work needs completions, as bodies of runs; and `revert`."""
+
+    def register(self) -> None:
+        """Tell the runs which body continues which tool."""
+        self.runs.bodies |= {
+            "forward": (ForwardResult, self._forward_body),
+            "compute_loss": (ForwardResult, self._forward_body),
+            "backward": (BackwardResult, self._backward_body),
+            "step": (StepResult, self._step_body),
+            "evaluate": (EvaluateResult, self._evaluate_body),
+        }
+
+    async def _run(
+        self, caller: Caller, session: Session, tool: str, args: dict[str, object]
+    ) -> Result:
+        digest = digest_of(tool, args)
+        waiting = await self.runs.admit(session, digest)
+        if waiting is not None:
+            return await self.runs.go_on(caller, session, waiting)
+        return await self.runs.start(caller, session, tool, args, digest)
+
+    async def _forward_body(self, work: Work) -> Result:
+        session, targets = work.session, work.args["targets"]
+        work.phase = "computing"
+        program = await self.store.program(session.pk, targets, everything=False)
+        places = await self.places(session, list(program.variables.values()))
+        evaluation = await load(work, targets, places, everything=False)
+        if not places:
+            waiting = [v for v in targets if evaluation.program.variables[v].per_example]
+            return ForwardResult(
+                next=f"{', '.join(waiting)} need training examples: call add_examples first.",
+                **work.args.get("made", {}),
+            )
+        try:
+            await evaluate(work, evaluation, places)
+        finally:
+            await self._save(work, evaluation, places)
+        return show.forward_result(work, evaluation, targets, places)
+
+    async def _save(self, work: Work, evaluation: Evaluation, places: Sequence[int]) -> None:
+        """Keep what was computed, also when not all of it could be."""
+        clean = [
+            v for v in evaluation.program.dirty if all(evaluation.has(v, place) for place in places)
+        ]
+        if evaluation.computed or clean:
+            await self.store.save_values(work.session.pk, evaluation.computed, clean, work.fence)
+
+    async def backward(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        losses: Sequence[str] | None = None,
+        examples: Sequence[str] | str | None = None,
+        exact: bool = False,
+    ) -> Result:
+        """Textual gradients from losses to parameters. Raises BadInput, NotFound, Conflict."""
+        session = await self.store.session(session_id, caller.owner)
+        named = await self.losses(session, losses)
+        places = (
+            await self.named_examples(session, examples)
+            if examples is not None
+            else await self.places(session, named)
+        )
+        if not any(v.per_example for v in named):
+            places = [HERE]
+        if not places:
+            raise Conflict(
+                "There are no training examples to learn from.",
+                f"Call add_examples(session_id='{session_id}', split='train', ...).",
+            )
+        held_out = await self._held_out(session, places)
+        args: dict[str, object] = {
+            "losses": [v.id for v in named],
+            "places": places,
+            "exact": exact,
+            "notes": held_out,
+        }
+        return await self._run(caller, session, "backward", args)
+
+    async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
+        found = await self.store.examples(session.pk, [p for p in places if p != HERE])
+        splits = {e.split for e in found.values()} - {"train"}
+        if not splits:
+            return []
+        return [
+            f"Some of these examples are from {' and '.join(sorted(splits))}: feedback from them "
+            "makes that split's scores untrustworthy."
+        ]
+
+    async def _backward_body(self, work: Work) -> Result:
+        losses, places = work.args["losses"], work.args["places"]
+        work.phase = "computing losses"
+        evaluation = await load(work, losses, places)
+        if not requires_grad(evaluation.program) & set(losses):
+            raise Conflict(
+                "No parameter is upstream of these losses, so there is nothing to give feedback on.",
+                "Create a variable with a value and requires_grad=true and use it in forward.",
+            )
+        await evaluate(work, evaluation, places, tolerant=True)
+        usable = [p for p in places if all(evaluation.has(loss, p) for loss in losses)]
+        if not usable:
+            raise next(iter(evaluation.unusable.values()))
+        work.phase = "writing feedback"
+        plan = Plan(
+            self.settings.group_size, self.settings.prompt_budget, bool(work.args.get("exact"))
+        )
+        gradients = await backward(work, evaluation, losses, usable, plan)
+        stored = await self.store.add_gradients(work.session.pk, gradients, work.fence)
+        return _backward_result(work, evaluation, stored, usable)
+
+    async def step(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        variables: Sequence[str] | None = None,
+        accept: str = "always",
+        candidates: int = 1,
+    ) -> Result:
+        """Propose and install better parameters. Raises BadInput, NotFound, Conflict."""
+        session = await self.store.session(session_id, caller.owner)
+        if accept not in ACCEPT:
+            raise BadInput(f"accept cannot be {accept!r}.", f"Use one of {', '.join(ACCEPT)}.")
+        if not 1 <= candidates <= 16:
+            raise BadInput(f"candidates must be between 1 and 16, not {candidates}.")
+        active = await self.runs.admit(
+            session, digest_of("step", _step_args(variables, accept, candidates))
+        )
+        if active is not None:
+            return await self.runs.go_on(caller, session, active)
+        parameters = await self._parameters(session, variables)
+        args = _step_args(variables, accept, candidates)
+        digest = digest_of("step", args)
+        bound = args | {"bound": {p.id: p.version for p in parameters}}
+        return await self.runs.start(caller, session, "step", bound, digest)
+
+    async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
+        """The parameters named, or all that have an unspent gradient."""
+        if ids is None:
+            found = await self.store.gradients(session.pk)
+            ids = list(dict.fromkeys(g.variable for g in found))
+            if not ids:
+                raise Conflict(
+                    "There is no gradient to step from.",
+                    "Call backward first: a step spends the gradients it uses.",
+                )
+        parameters = [await self.one_variable(session, i) for i in dict.fromkeys(ids)]
+        wrong = [p.label for p in parameters if not p.requires_grad]
+        if wrong or not parameters:
+            raise BadInput(
+                f"{', '.join(wrong) or 'Nothing'} cannot be stepped: not a parameter.",
+                "Name variables made with a value and requires_grad=true.",
+            )
+        return parameters
+
+    async def _step_body(self, work: Work) -> Result:
+        bound: dict[str, int] = work.args["bound"]
+        parameters = await self._parameters(work.session, list(bound))
+        for p in parameters:
+            if p.version != bound[p.id]:
+                raise Conflict(
+                    f"{p.label} was changed while this step was under way.",
+                    "Cancel it with resume(cancel=true), then run backward and step again.",
+                )
+        gradients, notes = await usable_gradients(work, parameters)
+        candidates = await propose(
+            work, parameters, gradients, count=work.args["candidates"], check=_unchanged
+        )
+        judged = await self._judged(work, candidates, gradients)
+        record = _record(parameters, gradients, candidates, judged)
+        stored = await self.store.record_step(work.session.pk, record, work.fence)
+        return show.step_result(work.session, stored, [*notes, *judged.notes])
+
+    async def _judged(
+        self, work: Work, candidates: list[Candidate], gradients: dict[str, list[Gradient]]
+    ) -> gate.Judged:
+        accept = work.args["accept"]
+        if accept == "if_better":
+            used = [g for found in gradients.values() for g in found]
+            losses = list(dict.fromkeys(loss for g in used for loss in g.losses))
+            minibatch = sorted({number(e, "e") or HERE for g in used for e in g.examples})
+            places, split = await self._gate_places(work.session, losses)
+            return await gate.judge(work, candidates, losses, minibatch, places, split)
+        standing = [i for i, c in enumerate(candidates) if not c.refused]
+        reasons = {i: c.refused or "proposed only" for i, c in enumerate(candidates)}
+        if accept == "never" or not standing:
+            why = "proposed only (accept='never')" if standing else candidates[0].refused
+            return gate.Judged(None, why, "", 0, 0.0, reasons=reasons)
+        reasons |= {i: "another candidate was taken" for i in standing[1:]}
+        reasons[standing[0]] = "accepted without a check (accept='always')"
+        return gate.Judged(standing[0], reasons[standing[0]], "", 0, 0.0, reasons=reasons)
+
+    async def _gate_places(self, session: Session, losses: Sequence[str]) -> tuple[list[int], str]:
+        named = [await self.one_variable(session, i) for i in losses]
+        if not any(v.per_example for v in named):
+            return [HERE], "the program's own loss"
+        places = await self.store.split(session.pk, "validation")
+        if not places:
+            raise Conflict(
+                "accept='if_better' compares on the validation split, which is empty.",
+                f"Call add_examples(session_id='{session.id}', split='validation', ...), or step "
+                "with accept='always'.",
+            )
+        return places, "validation"
+
+    async def evaluate(
+        self, caller: Caller, *, session_id: str, loss: str | None = None, split: str = "validation"
+    ) -> Result:
+        """The mean score on a split and its failures. Raises BadInput, NotFound, Conflict."""
+        session = await self.store.session(session_id, caller.owner)
+        if split not in get_args(Split):
+            raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
+        named = await self.losses(session, [loss] if loss is not None else None)
+        args: dict[str, object] = {"loss": named[0].id, "split": split}
+        return await self._run(caller, session, "evaluate", args)
+
+    async def _evaluate_body(self, work: Work) -> Result:
+        loss, split = work.args["loss"], work.args["split"]
+        variable = await self.one_variable(work.session, loss)
+        places = await self.named_examples(work.session, split) if variable.per_example else [HERE]
+        work.phase = f"evaluating on {split}"
+        scored = await score(work, [loss], places)
+        reads = await self.store.count_test_read(work.session.pk) if split == "test" else None
+        return _evaluate_result(work, scored, loss, split, reads)
+
+    async def revert(
+        self, caller: Caller, *, session_id: str, variable: str, version: int
+    ) -> VariableResult:
+        """Make an earlier version current again, as a new version."""
+        session = await self.store.session(session_id, caller.owner)
+        await self.runs.admit(session, "")
+        v = await self.one_variable(session, variable)
+        if not v.is_leaf or v.value is None:
+            raise BadInput(f"{v.label} has no versions: it is computed.", "Revert a parameter.")
+        old = await self.store.version(session.pk, v.id, version)
+        if old is None:
+            raise NotFound(
+                f"{v.label} has no version {version}; it is at {v.version}.",
+                f"inspect(session_id, what='variable', id='{v.id}') lists its versions.",
+            )
+        if old.text == v.value:
+            return VariableResult(
+                session_id=session.id,
+                variable=v.id,
+                version=v.version,
+                notes=[f"Version {version} has the text that is current already."],
+                next="Nothing changed.",
+            )
+        made = await self.store.set_value(session.pk, v.id, old.text, v.version, "revert")
+        return VariableResult(
+            session_id=session.id,
+            variable=v.id,
+            version=made,
+            next=f"{v.id} has the text of version {version} again, as version {made}. Call "
+            f"forward(session_id='{session.id}') to recompute what depends on it.",
+        )
+
+
+def _step_args(variables: Sequence[str] | None, accept: str, candidates: int) -> dict[str, object]:
+    return {
+        "variables": list(variables) if variables else None,
+        "accept": accept,
+        "candidates": candidates,
+    }
+
+
+def _unchanged(parameter: Variable, new: str) -> list[str]:
+    if new.strip() == (parameter.value or "").strip():
+        return ["The text is unchanged. Change it so that the feedback is met."]
+    return []
+
+
+def _record(
+    parameters: Sequence[Variable],
+    gradients: dict[str, list[Gradient]],
+    candidates: Sequence[Candidate],
+    judged: gate.Judged,
+) -> StepRecord:
+    compared = bool(judged.split)
+    proposals = [
+        Proposal(
+            step="",
+            variable=p.id,
+            parent=p.version,
+            text=candidate.texts.get(p.id, ""),
+            verdict="accepted" if index == judged.winner else "refused",
+            reason=judged.reasons.get(index, ""),
+            score=judged.scores.get(index),
+            parent_score=judged.before if compared else None,
+            split=judged.split or None,
+            examples=judged.places,
+            gradients=[g.id for g in gradients[p.id]],
+        )
+        for index, candidate in enumerate(candidates)
+        for p in parameters
+    ]
+    return StepRecord(
+        accepted=judged.winner is not None,
+        gate=judged.summary,
+        before=judged.before if compared else None,
+        after=judged.scores.get(judged.winner) if judged.winner is not None else None,
+        split=judged.split or None,
+        examples=judged.places,
+        proposals=proposals,
+    )
+
+
+def _backward_result(
+    work: Work, evaluation: Evaluation, gradients: Sequence[Gradient], places: Sequence[int]
+) -> BackwardResult:
+    notes = list(work.args.get("notes", []))
+    if evaluation.unusable:
+        notes.append(f"{len(evaluation.unusable)} examples gave no usable reply and were left out.")
+    shown = []
+    for g in gradients:
+        text, chars = show.cut(g.text, show.FEEDBACK)
+        shown.append(
+            ShownGradient(id=g.id, variable=g.variable, examples=g.examples, text=text, chars=chars)
+        )
+    session = work.session.id
+    return BackwardResult(
+        examples=[f"e{p}" for p in places if p != HERE],
+        gradients=shown,
+        mean_score=show.mean_score(evaluation, work.args["losses"], places),
+        notes=notes,
+        next=f"Call step(session_id='{session}', accept='if_better') to propose better texts."
+        if gradients
+        else "The losses found nothing to improve on these examples. Try others, or stop here.",
+    )
+
+
+def _evaluate_result(
+    work: Work, scored: Scored, loss: str, split: str, reads: int | None
+) -> EvaluateResult:
+    mean, error = mean_and_error(list(scored.scores.values()))
+    worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
+    failures: list[Failure] = [
+        show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]
+    ]
+    notes = []
+    if scored.unusable:
+        notes.append(f"{len(scored.unusable)} examples gave no usable reply; they count as 0.")
+    if reads is not None and reads > 1:
+        notes.append(f"The test split has been read {reads} times: it is no longer held-out.")
+    more = len(worst) - len(failures)
+    return EvaluateResult(
+        loss=loss,
+        split=split,
+        mean_score=round(mean, 4),
+        standard_error=None if error is None else round(error, 4),
+        examples=len(scored.scores),
+        failures=failures,
+        reads=reads,
+        notes=notes,
+        next=(f"{more} more examples score below 1. " if more > 0 else "")
+        + (
+            f"Call backward(session_id='{work.session.id}') and step to improve on train."
+            if worst
+            else "Every example scores 1."
+        ),
+    )

@@ -1,0 +1,193 @@
+"""The graph: variables, the operations that make them, and what is learnt about them.
+
+Ids are short and count up within a session: v1, op1, e1, c1, g1, s1, r1.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+Split = Literal["train", "validation", "test"]
+HERE = 0
+"""The place of a value that depends on no example (example numbers start at 1)."""
+
+
+class Kind(StrEnum):
+    """What a variable is."""
+
+    PARAMETER = "parameter"  # a leaf that requires a gradient: versioned, rewritten by `step`
+    CONSTANT = "constant"  # a leaf that does not
+    FIELD = "field"  # a leaf fed from the examples
+    IMAGE = "image"  # a leaf that holds an image's data URL
+    OUTPUT = "output"  # made by an operation
+
+
+class Op(StrEnum):
+    """How an output is made. From JUDGE on they are losses."""
+
+    LLM = "llm"
+    FORMAT = "format"
+    EXTERNAL = "external"
+    JUDGE = "judge"
+    METRIC = "metric"
+    EVALUATOR = "evaluator"
+    FEEDBACK = "feedback"
+    SUM = "sum"
+
+
+LOSSES = frozenset({Op.JUDGE, Op.METRIC, Op.EVALUATOR, Op.FEEDBACK, Op.SUM})
+
+
+class Session(BaseModel):
+    """One program, its data, budget and history. `pk` is the store's own key; `batch` are the
+    numbers of the examples in use."""
+
+    pk: int
+    id: str
+    owner: str
+    title: str = ""
+    batch: list[int] = Field(default_factory=list)
+    budget: dict[str, float] = Field(default_factory=dict)
+    test_reads: int = 0
+    used_calls: int = 0
+    used_tokens: int = 0
+    used_cost: float = 0.0
+    created: str = ""
+    updated: str = ""
+
+
+class Variable(BaseModel):
+    """A node. `value` is the current text of a leaf, None for an output; `version` counts a
+    leaf's values from 1. `reference` marks a right answer and all that is made from one."""
+
+    id: str
+    kind: Kind
+    role: str
+    name: str = ""
+    value: str | None = None
+    version: int = 0
+    requires_grad: bool = False
+    reference: bool = False
+    per_example: bool = False
+    field: str | None = None
+    constraints: list[str] = Field(default_factory=list)
+    operation: str | None = None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether nothing computes it."""
+        return self.kind is not Kind.OUTPUT
+
+    @property
+    def label(self) -> str:
+        """How messages name it: the id, with the name or the role."""
+        words = self.name or self.role
+        return f"{self.id} ({words if len(words) <= 60 else words[:57] + '...'})"
+
+
+class Operation(BaseModel):
+    """An edge bundle: `inputs` maps names to variable ids, in order; `spec` holds what the kind
+    needs (template, function, instruction, metric, ...)."""
+
+    id: str
+    kind: Op
+    output: str
+    inputs: dict[str, str] = Field(default_factory=dict)
+    system: str | None = None
+    spec: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def sources(self) -> list[str]:
+        """Every variable it reads, each once, in order, the system prompt first."""
+        ids = ([self.system] if self.system else []) + list(self.inputs.values())
+        return list(dict.fromkeys(ids))
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether its output is feedback, a score, or both."""
+        return self.kind in LOSSES
+
+
+class Example(BaseModel):
+    """One row of data."""
+
+    id: str
+    split: Split
+    fields: dict[str, str]
+
+
+class Value(BaseModel):
+    """A variable's text at one place, with its score if it is a loss."""
+
+    text: str
+    score: float | None = None
+
+
+class Gradient(BaseModel):
+    """Feedback on one variable at one version, from one or several examples."""
+
+    id: str = ""
+    variable: str
+    version: int
+    text: str
+    examples: list[str] = Field(default_factory=list)
+    operation: str = ""
+    losses: list[str] = Field(default_factory=list)
+    spent_by: str | None = None
+
+
+class Version(BaseModel):
+    """One text a leaf has had. `origin` is `created`, `step`, `revert` or `edit`."""
+
+    variable: str
+    version: int
+    text: str
+    origin: str
+    step: str | None = None
+    created: str = ""
+
+
+Verdict = Literal["accepted", "refused"]
+
+
+class Proposal(BaseModel):
+    """A proposed text for one parameter and what became of it."""
+
+    id: str = ""
+    step: str
+    variable: str
+    parent: int
+    text: str
+    verdict: Verdict
+    reason: str
+    version: int | None = None
+    score: float | None = None
+    parent_score: float | None = None
+    split: str | None = None
+    examples: int = 0
+    gradients: list[str] = Field(default_factory=list)
+
+
+class Run(BaseModel):
+    """One tool call that needs completions. Durable: running it again continues it."""
+
+    id: str
+    session_id: str
+    tool: str
+    args: dict[str, Any]
+    status: Literal["running", "needs_completions", "done", "failed", "cancelled"]
+    state: dict[str, Any] = Field(default_factory=dict)
+    result: dict[str, Any] | None = None
+    error: str = ""
+    owner: str = ""
+
+
+def number(id: str, prefix: str) -> int | None:  # noqa: A002
+    """The number in an id such as `v12`, or None if it is not one of that kind."""
+    digits = id.removeprefix(prefix)
+    if digits == id or not digits.isascii() or not digits.isdigit() or len(digits) > 12:
+        return None
+    return int(digits)

@@ -1,0 +1,158 @@
+"""What the tools return. Each stands alone: a client shows the model either this or its text."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from .completions import Pending
+
+Status = Literal["done", "needs_completions", "running", "failed"]
+
+
+class Result(BaseModel):
+    """Common to all. `next` says in one sentence what to call now; `notes` are things to know."""
+
+    session_id: str | None = None
+    status: Status = "done"
+    next: str = ""
+    run: str | None = None
+    error: str | None = None
+    notes: list[str] = Field(default_factory=list)
+    pending: list[Pending] | None = None
+    pending_total: int | None = None
+    answered: int | None = None
+
+
+class Shown(BaseModel):
+    """A value as shown: cut when long (then `chars` is its full length)."""
+
+    variable: str
+    example: str | None = None
+    text: str
+    chars: int | None = None
+    score: float | None = None
+
+
+class VariableResult(Result):
+    """A variable that was made or changed."""
+
+    variable: str | None = None
+    version: int | None = None
+
+
+class ExamplesResult(Result):
+    """Examples that were loaded. `first` and `last` are the ids of the new ones."""
+
+    split: str = ""
+    added: int = 0
+    skipped: int = 0
+    total: int = 0
+    first: str | None = None
+    last: str | None = None
+
+
+class ForwardResult(Result):
+    """Values that were computed, of `variable` (and `operation`) or of all that was stale."""
+
+    variable: str | None = None
+    operation: str | None = None
+    loss: str | None = None
+    recomputed: list[str] = Field(default_factory=list)
+    examples: list[str] = Field(default_factory=list)
+    values: list[Shown] = Field(default_factory=list)
+    mean_score: float | None = None
+
+
+class ShownGradient(BaseModel):
+    """Feedback on a parameter, and the examples it came from."""
+
+    id: str
+    variable: str
+    examples: list[str] = Field(default_factory=list)
+    text: str
+    chars: int | None = None
+
+
+class BackwardResult(Result):
+    """Gradients on parameters. `score` is the mean of the losses' scores on these examples."""
+
+    examples: list[str] = Field(default_factory=list)
+    gradients: list[ShownGradient] = Field(default_factory=list)
+    mean_score: float | None = None
+
+
+class ShownProposal(BaseModel):
+    """One proposed text and its verdict. Scores are means over the same `examples` examples."""
+
+    id: str
+    variable: str
+    verdict: Literal["accepted", "refused"]
+    reason: str
+    version: int | None = None
+    text: str
+    chars: int | None = None
+    score: float | None = None
+    parent_score: float | None = None
+    split: str | None = None
+    examples: int = 0
+
+
+class StepResult(Result):
+    """What `step` proposed and installed."""
+
+    step: str | None = None
+    accepted: bool = False
+    variables: list[str] = Field(default_factory=list)
+    proposals: list[ShownProposal] = Field(default_factory=list)
+    score_before: float | None = None
+    score_after: float | None = None
+    gate: str | None = None
+
+
+class Failure(BaseModel):
+    """An example the program does badly on."""
+
+    example: str
+    score: float
+    fields: dict[str, str]
+    output: str
+    feedback: str
+
+
+class EvaluateResult(Result):
+    """A split's score: mean, standard error of the mean, and the worst examples."""
+
+    loss: str | None = None
+    split: str = ""
+    mean_score: float | None = None
+    standard_error: float | None = None
+    examples: int = 0
+    failures: list[Failure] = Field(default_factory=list)
+    reads: int | None = None
+
+
+class OptimizeResult(Result):
+    """What a run of `optimize` won: the state of its loop and the report's main figures."""
+
+    loss: str | None = None
+    steps: int = 0
+    accepted: int = 0
+    refused: int = 0
+    stopped: str | None = None
+    score_before: float | None = None
+    score_after: float | None = None
+    standard_error: float | None = None
+    variables: list[str] = Field(default_factory=list)
+    proposals: list[ShownProposal] = Field(default_factory=list)
+    calls: int = 0
+    tokens: int = 0
+    cost: float | None = None
+
+
+class InspectResult(Result):
+    """A view of the session; its shape depends on `what`."""
+
+    what: str = ""
+    view: dict[str, Any] = Field(default_factory=dict)

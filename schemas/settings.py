@@ -1,0 +1,68 @@
+"""What an operator can set. Where each value came from is the command line's business."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+AnswererName = Literal["auto", "openai", "assistant", "sampling"]
+ReplyFormat = Literal["schema", "object", "text"]
+
+
+class Strict(BaseModel):
+    """A model that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RoleSettings(Strict):
+    """Who answers the calls of one role, and how.
+
+    `params` go to the endpoint as they are (temperature, max_tokens, seed, ...). `reply_format`
+    says how a reply of a given shape is asked for: a JSON schema, a JSON object, or only words.
+    Prices are in dollars per million tokens.
+    """
+
+    answerer: AnswererName = "auto"
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    model: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    reply_format: ReplyFormat = "schema"
+    concurrency: int = Field(default=16, ge=1, le=1024)
+    timeout: float = Field(default=120.0, gt=0, le=3600)
+    retries: int = Field(default=4, ge=0, le=20)
+    price_prompt: float | None = Field(default=None, ge=0)
+    price_completion: float | None = Field(default=None, ge=0)
+
+
+class EvaluatorSettings(Strict):
+    """A program that may be used as a loss: a command (no shell) or a Python entry point.
+
+    `timeout` is in seconds, `memory_mb` in MiB; `env` names the variables it may see.
+    """
+
+    command: list[str] | None = None
+    entry_point: str | None = None
+    timeout: float = Field(default=30.0, gt=0, le=3600)
+    memory_mb: int = Field(default=1024, ge=16)
+    env: list[str] = Field(default_factory=list)
+    description: str = ""
+
+
+class Settings(Strict):
+    """Everything in force in one server process."""
+
+    database: Path | None = None
+    forward: RoleSettings = Field(default_factory=RoleSettings)
+    backward: RoleSettings = Field(default_factory=RoleSettings)
+    evaluators: dict[str, EvaluatorSettings] = Field(default_factory=dict)
+    data_dir: Path | None = None
+    workspace: Path | None = None
+    soft_deadline: float = Field(default=45.0, gt=0, le=3600)
+    group_size: int = Field(default=8, ge=1, le=64)
+    prompt_budget: int = Field(default=6000, ge=500, le=1_000_000)
+    minibatch: int = Field(default=8, ge=1, le=1024)
+    max_value_chars: int = Field(default=1_000_000, ge=1000)

@@ -1,0 +1,203 @@
+"""The MCP server: our engine behind the SDK's MCPServer, over stdio or HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp_types import CallToolResult, InputRequiredResult
+from pydantic import ValidationError
+
+from ..engine.answerers import Answerer, Assistant
+from ..engine.engine import Engine
+from ..engine.store import Store
+from ..schemas.completions import Role
+from ..schemas.errors import BadInput
+from ..schemas.settings import RoleSettings, Settings
+from .calls import refusal
+from .config import default_database, resolve
+from .definitions import compact
+from .tools import TOOLS
+from .version import VERSION
+
+INSTRUCTIONS = """\
+Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
+small program once, then repeat: forward, compute_loss, backward, step.
+
+One text: create_variable(role, value) -> v1; compute_loss(kind='judge', inputs={'text': 'v1'}, \
+instruction) -> v2; backward; step. Again from backward.
+
+A prompt on examples: create_variable(role, value) -> v1 (starts the session); \
+create_variable(example_field='question'), create_variable(example_field='answer', \
+reference=true); add_examples to train and validation; forward(operation='llm', system='v1', \
+inputs={'question': 'v2'}) -> v4; compute_loss(kind='metric', metric='exact_match', \
+inputs={'output': 'v4', 'answer': 'v3'}) -> v5; evaluate; then backward, \
+step(accept='if_better', candidates=3), forward, and so on; evaluate(split='test') last.
+
+status tells what to do: done; needs_completions: answer the pending prompts yourself, honestly \
+and each on its own, and hand them back with resume; running: resume waits; failed: read error. \
+`next` names the next call with its ids. Nothing answered is asked again; every version is kept.\
+"""
+
+
+class Host:
+    """Opens the engine when it is first needed, so that start-up is quick and a bad database
+    is an error a model can read instead of a server that does not start."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._engine: Engine | None = None
+        self._opening = asyncio.Lock()
+
+    async def engine(self) -> Engine:
+        """The engine, opened now if need be. Raises StoreError."""
+        async with self._opening:
+            if self._engine is None:
+                store = Store(self.settings.database or default_database())
+                await store.open()
+                self._engine = Engine(self.settings, store, answerers(self.settings))
+            return self._engine
+
+    def owner(self, ctx: Context[Any, Any]) -> str:
+        """Who calls: on stdio, whoever started the process."""
+        return "local"
+
+    async def close(self) -> None:
+        """Leave everything resumable."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.close()
+
+
+def answerers(settings: Settings) -> dict[Role, Answerer]:
+    """Who answers each role's calls, by configuration."""
+    roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
+    return {role: _answerer(one) for role, one in roles.items()}
+
+
+def _answerer(settings: RoleSettings) -> Answerer:
+    match resolve(settings):
+        case "openai":
+            from ..engine.answerers.openai import OpenAIAnswerer
+
+            return OpenAIAnswerer(settings)
+        case "assistant":
+            return Assistant()
+    raise BadInput(f"The answerer {resolve(settings)!r} is not there yet.", "Use assistant.")
+
+
+class TextGradServer(MCPServer[Host]):
+    """MCPServer with strict argument names and schemas without padding."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool; a wrong name or argument is refused in words a model can act on."""
+        tool = self._tool_manager.get_tool(name)
+        if tool is None:
+            names = [t.name for t in self._tool_manager.list_tools()]
+            return refusal(BadInput(f"There is no tool {name!r}.{near(name, names)}"))
+        known = list(tool.parameters.get("properties", {}))
+        unknown = [key for key in arguments if key not in known]
+        if unknown:
+            hints = " ".join(
+                f"{key!r} is no argument of {name}.{near(key, known)}" for key in unknown
+            )
+            return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                return refusal(BadInput(_misfits(name, error.__cause__), "Call it again so."))
+            raise
+
+
+def near(name: str, names: list[str]) -> str:
+    """A hint at the nearest right name."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _misfits(tool: str, error: ValidationError) -> str:
+    problems = []
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        where = ".".join(str(part) for part in one["loc"])
+        problems.append(f"{where}: {one['msg'][0].lower()}{one['msg'][1:]}")
+    return f"{tool}: " + "; ".join(dict.fromkeys(problems)) + "."
+
+
+class TextKept(FuncMetadata):
+    """Leaves strings alone where a string is wanted.
+
+    The SDK parses any string argument that happens to be JSON unless its type is exactly `str`;
+    a value such as '{"a": 1}' or 'null' for `str | None` would arrive as something else.
+    """
+
+    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Parse JSON strings only for arguments that take no plain text."""
+        texts = {
+            key: value
+            for key, value in data.items()
+            if isinstance(value, str) and self._takes_text(key)
+        }
+        return super().pre_parse_json({k: v for k, v in data.items() if k not in texts}) | texts
+
+    def _takes_text(self, key: str) -> bool:
+        schema = self.arg_model.model_json_schema()["properties"].get(key, {})
+        kinds = [schema, *schema.get("anyOf", [])]
+        return any(kind.get("type") == "string" for kind in kinds)
+
+
+def build(settings: Settings) -> TextGradServer:
+    """The server with all its tools. The same object serves stdio, HTTP and tests in memory."""
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[Host]) -> AsyncIterator[Host]:
+        host = Host(settings)
+        try:
+            yield host
+        finally:
+            await host.close()
+
+    server = TextGradServer(
+        name="textgrad-mcp",
+        title="TextGrad",
+        description="Textual gradient descent for prompts, code and any text you can judge",
+        instructions=INSTRUCTIONS,
+        version=VERSION,
+        lifespan=lifespan,
+        log_level="WARNING",
+    )
+    for function, marks in TOOLS:
+        server.add_tool(function, annotations=marks)
+    for tool in server._tool_manager.list_tools():
+        _tighten(tool)
+    return server
+
+
+def _tighten(tool: Tool) -> None:
+    meta = tool.fn_metadata
+    tool.parameters = compact(tool.parameters, closed=True)
+    tool.fn_metadata = TextKept(
+        arg_model=meta.arg_model,
+        output_model=meta.output_model,
+        output_schema=compact(meta.output_schema or {}),
+        wrap_output=meta.wrap_output,
+    )
+
+
+def serve_stdio(settings: Settings) -> None:
+    """Serve one client on stdin and stdout until it hangs up."""
+    build(settings).run("stdio")
+
+
+def serve_http(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve many clients over streamable HTTP at /mcp."""
+    build(settings).run("streamable-http", host=host, port=port)

@@ -1,0 +1,92 @@
+"""One tool call: who calls, how long they wait, how results and errors go back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult, TextContent
+
+from ..engine.engine import Engine
+from ..engine.runs import Caller
+from ..schemas.errors import TextGradError
+from ..schemas.results import Result
+from .text import facts, render
+
+log = logging.getLogger(__name__)
+Call = Callable[[Engine, Caller], Awaitable[Result]]
+TICK = 0.5
+
+
+async def answer(ctx: Context[Any, Any], call: Call) -> CallToolResult:
+    """What the engine makes of `call`, as text and as structured content."""
+    host = ctx.request_context.lifespan_context
+    try:
+        engine = await host.engine()
+        watch = Watch(ctx)
+        caller = Caller(
+            owner=host.owner(ctx),
+            deadline=engine.settings.soft_deadline,
+            on_progress=watch.note,
+        )
+        async with watch:
+            result = await call(engine, caller)
+    except TextGradError as error:
+        return refusal(error)
+    return reply(result)
+
+
+def reply(result: Result) -> CallToolResult:
+    """A result; one that failed is marked as an error, so that hosts show it as one."""
+    data = facts(result)
+    return CallToolResult(
+        content=[TextContent(type="text", text=render(data))],
+        structured_content=data,
+        is_error=result.status == "failed",
+    )
+
+
+def refusal(error: TextGradError) -> CallToolResult:
+    """An error that the model can act on."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=str(error))],
+        structured_content={"status": "failed", "error": error.message, "next": error.next},
+        is_error=True,
+    )
+
+
+class Watch:
+    """Sends progress notifications while a call is under way, at most two a second."""
+
+    def __init__(self, ctx: Context[Any, Any]) -> None:
+        self._ctx = ctx
+        self._news: tuple[int, int, str] | None = None
+        self._sent = -1
+        self._task: asyncio.Task[None] | None = None
+
+    def note(self, answered: int, asked: int, phase: str) -> None:
+        """Remember where the run stands."""
+        self._news = (answered, asked, phase)
+
+    async def __aenter__(self) -> Watch:
+        self._task = asyncio.create_task(self._tell())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            if self._news is None:
+                continue
+            answered, asked, phase = self._news
+            if answered > self._sent:  # the protocol wants it to increase
+                self._sent = answered
+                message = f"{phase}: {answered} of {asked} calls answered"
+                await self._ctx.report_progress(answered, asked, message)

@@ -1,0 +1,58 @@
+"""A result as text: the same facts as the structured content, compact and readable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schemas.results import Result
+
+
+def facts(result: Result) -> dict[str, Any]:
+    """The structured content: what the call found, without empty fields; `status` always."""
+    dumped = {"status": result.status}
+    dumped = result.model_dump(mode="json", exclude_none=True, exclude_unset=True) | dumped
+    return {k: v for k, v in dumped.items() if v not in ("", [], {}) or k == "status"}
+
+
+def render(data: dict[str, Any]) -> str:
+    """`data` as indented `key: value` lines; nothing of it is left out."""
+    return "\n".join(_lines(data, ""))
+
+
+def _lines(data: dict[str, Any], indent: str) -> list[str]:
+    out: list[str] = []
+    for key, value in data.items():
+        if isinstance(value, dict):
+            out += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
+            out.append(f"{indent}{key}:")
+            for item in value:
+                out += _item(item, indent + "  ")
+        elif isinstance(value, list):
+            out += _scalar(key, ", ".join(map(_word, value)), indent)
+        else:
+            out += _scalar(key, _word(value), indent)
+    return out
+
+
+def _item(item: Any, indent: str) -> list[str]:
+    if not isinstance(item, dict):
+        return _scalar("-", _word(item), indent)
+    lines = _lines(item, indent + "  ")
+    if lines:
+        lines[0] = f"{indent}- {lines[0].lstrip()}"
+    return lines
+
+
+def _scalar(key: str, value: str, indent: str) -> list[str]:
+    if "\n" not in value:
+        return [f"{indent}{key}: {value}"]
+    return [f"{indent}{key}: |", *(f"{indent}  {line}" for line in value.split("\n"))]
+
+
+def _word(value: Any) -> str:
+    return (
+        {True: "true", False: "false"}.get(value, str(value))
+        if isinstance(value, bool)
+        else str(value)
+    )

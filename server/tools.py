@@ -1,0 +1,352 @@
+"""The tools, as a model sees them: names, descriptions and arguments. Each calls the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult, ToolAnnotations
+from pydantic import Field
+
+from ..engine.engine import Engine
+from ..engine.runs import Caller
+from ..engine.tables import parse_rows
+from ..schemas.results import (
+    BackwardResult,
+    EvaluateResult,
+    ExamplesResult,
+    ForwardResult,
+    InspectResult,
+    Result,
+    StepResult,
+    VariableResult,
+)
+from .calls import answer
+
+Session = Annotated[str, Field(description="From create_variable.")]
+Examples = Annotated[
+    list[str] | str | None,
+    Field(description="Example ids, or a split's name. Default: those in use."),
+]
+Inputs = Annotated[dict[str, str], Field(description="Name -> variable id.")]
+
+
+async def create_variable(
+    ctx: Context[Any, Any],
+    role: Annotated[str, Field(description="What the text is for; feedback is written by it.")],
+    value: Annotated[str | None, Field(description="The text (or an image data URL).")] = None,
+    session_id: Annotated[
+        str | None, Field(description="Leave out to start a session; the result has its id.")
+    ] = None,
+    requires_grad: Annotated[
+        bool, Field(description="true: a parameter, to be improved. false: a constant.")
+    ] = True,
+    constraints: Annotated[
+        list[str] | None,
+        Field(
+            description="Rules for new versions: free words, or checked by code: max_chars=N, "
+            "max_tokens=N, contains=TEXT, keep=TEXT, max_change=0.3, parses=json|python, "
+            "placeholders=keep."
+        ),
+    ] = None,
+    example_field: Annotated[
+        str | None, Field(description="Instead of value: the field of the examples that feeds it.")
+    ] = None,
+    reference: Annotated[
+        bool, Field(description="A right answer: only losses may read it.")
+    ] = False,
+    name: str = "",
+) -> Annotated[CallToolResult, VariableResult]:
+    """Add a text to a session's graph: a parameter to improve, a constant, or an example field. Without session_id it starts a session (kept until deleted; the id is the key to it)."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.create_variable(
+            caller,
+            role=role,
+            value=value,
+            session_id=session_id,
+            requires_grad=requires_grad,
+            constraints=constraints or [],
+            example_field=example_field,
+            reference=reference,
+            name=name,
+        )
+
+    return await answer(ctx, call)
+
+
+async def forward(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    operation: Annotated[
+        Literal["llm", "format", "external"] | None,
+        Field(
+            description="llm: call the model. format: fill the template. external: a black box "
+            "that you run. Leave out to recompute what is stale."
+        ),
+    ] = None,
+    inputs: Inputs | None = None,
+    template: Annotated[
+        str | None,
+        Field(description="Prompt with {name} for each input. llm with one input needs none."),
+    ] = None,
+    system: Annotated[str | None, Field(description="Variable id of the system prompt.")] = None,
+    function: Annotated[str | None, Field(description="external: what it does.")] = None,
+    output: Annotated[
+        str | None, Field(description="external: its output, if you have run it already.")
+    ] = None,
+    role: Annotated[str, Field(description="Role of the output.")] = "",
+    name: str = "",
+    examples: Examples = None,
+) -> Annotated[CallToolResult, ForwardResult]:
+    """Add an operation to the program and compute its output variable, for every example in use. The program is kept and re-run: after a step, call forward(session_id) alone."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.forward(
+            caller,
+            session_id=session_id,
+            operation=operation,
+            inputs=inputs,
+            template=template,
+            system=system,
+            function=function,
+            output=output,
+            role=role,
+            name=name,
+            examples=examples,
+        )
+
+    return await answer(ctx, call)
+
+
+async def compute_loss(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    kind: Annotated[
+        Literal["judge", "metric", "evaluator", "feedback", "sum"],
+        Field(
+            description="judge: a model criticises by instruction. metric: code compares output "
+            "with answer. evaluator: a program of the operator. feedback: what you measured. "
+            "sum: of losses."
+        ),
+    ],
+    inputs: Inputs,
+    instruction: Annotated[str | None, Field(description="judge: what is good and bad.")] = None,
+    metric: Annotated[
+        str | None,
+        Field(
+            description="exact_match, contains, regex, numeric, multiple_choice, json_valid, "
+            "json_schema, f1 or edit_similarity; inputs output and answer."
+        ),
+    ] = None,
+    options: Annotated[dict[str, Any] | None, Field(description="metric: its options.")] = None,
+    evaluator: Annotated[str | None, Field(description="evaluator: its name.")] = None,
+    feedback: Annotated[str | None, Field(description="feedback: in words.")] = None,
+    score: Annotated[float | None, Field(description="feedback: 0 to 1, if there is one.")] = None,
+    graded: Annotated[bool, Field(description="judge: give a score, too.")] = True,
+    weights: Annotated[dict[str, float] | None, Field(description="sum: by input name.")] = None,
+    name: str = "",
+    examples: Examples = None,
+) -> Annotated[CallToolResult, ForwardResult]:
+    """Judge an output: adds a loss (feedback, a score from 0 to 1, or both) and computes it for every example in use."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.compute_loss(
+            caller,
+            session_id=session_id,
+            kind=kind,
+            inputs=inputs,
+            instruction=instruction,
+            metric=metric,
+            options=options,
+            evaluator=evaluator,
+            feedback=feedback,
+            score=score,
+            graded=graded,
+            weights=weights,
+            name=name,
+            examples=examples,
+        )
+
+    return await answer(ctx, call)
+
+
+async def backward(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    losses: Annotated[
+        list[str] | None, Field(description="Ids of losses. Default: the only one.")
+    ] = None,
+    examples: Examples = None,
+    exact: Annotated[
+        bool, Field(description="One call for each edge and example, as in the paper.")
+    ] = False,
+) -> Annotated[CallToolResult, BackwardResult]:
+    """Write feedback (textual gradients) on every parameter upstream of the losses. Recomputes what is stale first; replaces gradients that no step has used."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.backward(
+            caller, session_id=session_id, losses=losses, examples=examples, exact=exact
+        )
+
+    return await answer(ctx, call)
+
+
+async def step(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    variables: Annotated[
+        list[str] | None, Field(description="Parameters. Default: all with gradients.")
+    ] = None,
+    accept: Annotated[
+        Literal["always", "if_better", "never"],
+        Field(
+            description="if_better: install only what scores higher on the validation examples, "
+            "beyond noise (needs a loss with a score). never: propose only."
+        ),
+    ] = "always",
+    candidates: Annotated[int, Field(description="Proposals to choose from, 1 to 16.")] = 1,
+) -> Annotated[CallToolResult, StepResult]:
+    """Rewrite parameters from their gradients. The gradients are spent; every version is kept and revert undoes it."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.step(
+            caller,
+            session_id=session_id,
+            variables=variables,
+            accept=accept,
+            candidates=candidates,
+        )
+
+    return await answer(ctx, call)
+
+
+async def add_examples(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    split: Annotated[
+        Literal["train", "validation", "test"],
+        Field(description="train: learnt from. validation: steps are gated on it. test: held out."),
+    ],
+    examples: Annotated[
+        list[dict[str, Any]] | str,
+        Field(description="Rows [{field: text}], or a text of JSON Lines or CSV."),
+    ],
+) -> Annotated[CallToolResult, ExamplesResult]:
+    """Load examples into a split. Variables made with example_field are fed from them."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        rows = parse_rows(examples) if isinstance(examples, str) else examples
+        return await engine.add_examples(caller, session_id=session_id, split=split, examples=rows)
+
+    return await answer(ctx, call)
+
+
+async def evaluate(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
+    split: Literal["train", "validation", "test"] = "validation",
+) -> Annotated[CallToolResult, EvaluateResult]:
+    """Run the program on a split: mean score with its error, and the worst failures."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.evaluate(caller, session_id=session_id, loss=loss, split=split)
+
+    return await answer(ctx, call)
+
+
+async def resume(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    completions: Annotated[
+        dict[str, Any] | None,
+        Field(description="Pending id -> your answer (text, or an object where JSON is asked)."),
+    ] = None,
+    cancel: Annotated[bool, Field(description="Drop the run; what was answered is kept.")] = False,
+) -> Annotated[CallToolResult, Result]:
+    """Go on with the session's run: hand in completions that were pending (some or all), wait for a running one, retry a failed one, or cancel it."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.resume(
+            caller, session_id=session_id, completions=completions, cancel=cancel
+        )
+
+    return await answer(ctx, call)
+
+
+async def inspect(
+    ctx: Context[Any, Any],
+    session_id: Annotated[str | None, Field(description="Leave out to list sessions.")] = None,
+    what: Annotated[
+        Literal[
+            "session",
+            "graph",
+            "variable",
+            "gradients",
+            "steps",
+            "examples",
+            "runs",
+            "calls",
+            "call",
+        ]
+        | None,
+        Field(description="Default: the session, or what id names."),
+    ] = None,
+    id: Annotated[  # noqa: A002 - the contract's name
+        str | None, Field(description="v3; v3@2 (version 2 and its diff); c7; e5.")
+    ] = None,
+    offset: Annotated[int, Field(description="Where to go on in long texts and lists.")] = 0,
+) -> Annotated[CallToolResult, InspectResult]:
+    """Read sessions, the graph, texts with their versions and diffs, gradients, proposals, examples, calls and their cost."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.inspect(caller, session_id=session_id, what=what, id=id, offset=offset)
+
+    return await answer(ctx, call)
+
+
+async def revert(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    variable: Annotated[str, Field(description="Variable id.")],
+    version: Annotated[int, Field(description="The version whose text to bring back.")],
+) -> Annotated[CallToolResult, VariableResult]:
+    """Make an earlier version of a text current again (as a new version; nothing is deleted)."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.revert(
+            caller, session_id=session_id, variable=variable, version=version
+        )
+
+    return await answer(ctx, call)
+
+
+Tool = Callable[..., Awaitable[CallToolResult]]
+
+
+def _marks(
+    title: str, *, read: bool = False, idempotent: bool = False, world: bool = False
+) -> ToolAnnotations:
+    return ToolAnnotations(
+        title=title,
+        read_only_hint=read,
+        destructive_hint=False,
+        idempotent_hint=read or idempotent,
+        open_world_hint=world,
+    )
+
+
+TOOLS: list[tuple[Tool, ToolAnnotations]] = [
+    (create_variable, _marks("Create a variable")),
+    (forward, _marks("Forward", world=True)),
+    (compute_loss, _marks("Compute a loss", world=True)),
+    (backward, _marks("Backward", idempotent=True, world=True)),
+    (step, _marks("Step", world=True)),
+    (add_examples, _marks("Add examples", idempotent=True)),
+    (evaluate, _marks("Evaluate", idempotent=True, world=True)),
+    (resume, _marks("Resume", idempotent=True, world=True)),
+    (inspect, _marks("Inspect", read=True)),
+    (revert, _marks("Revert", idempotent=True)),
+]
