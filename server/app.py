@@ -16,6 +16,8 @@ from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
 
 from ..engine.answerers import Answerer, Assistant
+from ..engine.answerers.limiter import Limiters
+from ..engine.answerers.openai import OpenAIAnswerer
 from ..engine.engine import Engine
 from ..engine.store import Store
 from ..schemas.completions import Role
@@ -79,15 +81,14 @@ class Host:
 def answerers(settings: Settings) -> dict[Role, Answerer]:
     """Who answers each role's calls, by configuration."""
     roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
-    return {role: _answerer(one) for role, one in roles.items()}
+    limiters = Limiters()
+    return {role: _answerer(one, limiters) for role, one in roles.items()}
 
 
-def _answerer(settings: RoleSettings) -> Answerer:
+def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
     match resolve(settings):
         case "openai":
-            from ..engine.answerers.openai import OpenAIAnswerer
-
-            return OpenAIAnswerer(settings)
+            return OpenAIAnswerer(settings, limiters)
         case "assistant":
             return Assistant()
     raise BadInput(f"The answerer {resolve(settings)!r} is not there yet.", "Use assistant.")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from ...schemas.completions import Completion, CompletionRequest
 from ...schemas.errors import EndpointDown, EndpointRefused
 from ...schemas.settings import ReplyFormat, RoleSettings
-from . import Attempt, RecordAttempt
+from . import Attempt, Go, RecordAttempt
 from .faults import KEEP, Endpoint, Fault, expected, of_exception
 from .limiter import Limiters
 from .wire import FORMATS, body_of, check_base_url, check_params, completion_of
@@ -64,7 +64,9 @@ class OpenAIAnswerer:
         """Sampling parameters sent with every call, as they were set."""
         return dict(self._settings.params)
 
-    async def answer(self, request: CompletionRequest, record: RecordAttempt) -> Completion:
+    async def answer(
+        self, request: CompletionRequest, record: RecordAttempt, go: Go = lambda: None
+    ) -> Completion:
         """The completion as the endpoint gave it: also when it is empty, cut off or refused.
 
         Each attempt is passed to `record`; an error that `record` raises ends the call.
@@ -74,7 +76,7 @@ class OpenAIAnswerer:
         failures = 0
         while True:
             form = self._form
-            result, latency, wait = await self._attempt(request, form, failures)
+            result, latency, wait = await self._attempt(request, form, failures, go)
             await record(_attempt_of(result, latency))
             if isinstance(result, Completion):
                 return result
@@ -91,11 +93,12 @@ class OpenAIAnswerer:
             await client.close()
 
     async def _attempt(
-        self, request: CompletionRequest, form: ReplyFormat, failures: int
+        self, request: CompletionRequest, form: ReplyFormat, failures: int, go: Go
     ) -> tuple[Completion | Fault, float, float]:
         """One call in a slot of its own: what came of it, its seconds, and the pause it asks."""
         body = body_of(request, self._settings, form)
         async with self._limiter.slot() as wave:
+            go()
             started = time.monotonic()
             result = await self._call(body)
             latency = time.monotonic() - started
@@ -136,10 +139,9 @@ class OpenAIAnswerer:
         return True
 
     def _pause(self, fault: Fault, failures: int) -> float:
-        """Seconds until the next try, never all calls at the same moment."""
-        backoff = min(self._backoff * 2.0**failures, _LONGEST_BACKOFF)
-        jitter = backoff * random.uniform(0.0, 0.5)  # noqa: S311 - not a secret
-        return max(fault.retry_after or 0.0, 0.75 * backoff) + jitter
+        """Seconds until the next try: what the endpoint asks, else longer with each failure."""
+        pause = fault.retry_after or min(self._backoff * 2.0**failures, _LONGEST_BACKOFF)
+        return pause * random.uniform(1.0, 1.5)  # noqa: S311 - spreads the calls, no secret
 
     def _too_long(self, fault: Fault) -> bool:
         return fault.retry_after is not None and fault.retry_after > self._max_wait
