@@ -27,11 +27,16 @@ CHARS_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """How calls are shared: at most `group_size` examples and `tokens` of material in each."""
+    """How calls are shared: at most `group_size` examples and `tokens` of material in each.
+
+    `exact` shares none. `direct` makes none: what was criticised is the feedback itself, for a
+    plain rewrite (the baseline of arXiv 2512.13598).
+    """
 
     group_size: int = 8
     tokens: int = 6000
     exact: bool = False
+    direct: bool = False
 
 
 @dataclass
@@ -189,6 +194,9 @@ async def _ask(work: Work, state: Backward, operation: Operation, inputs: list[s
     ]
     if not criticised or not inputs:
         return
+    if state.plan.direct:
+        _hand_on(state, operation, inputs, criticised)
+        return
     if state.plan.exact:
         jobs = [([place], [source]) for place in criticised for source in inputs]
     else:
@@ -197,6 +205,20 @@ async def _ask(work: Work, state: Backward, operation: Operation, inputs: list[s
     for (group, sources), reply in zip(jobs, replies, strict=True):
         for source in sources:
             _spread(state, operation, source, group, reply)
+
+
+def _hand_on(
+    state: Backward, operation: Operation, inputs: list[str], criticised: list[int]
+) -> None:
+    for place in criticised:
+        material = _material(state, operation, place)
+        said = "\n".join(f"{name.capitalize()}: {value}" for name, value in material.items())
+        for source in inputs:
+            if state.program.variables[source].kind is Kind.PARAMETER:
+                _gradient(state, operation, source, [place], said)
+            else:
+                for feedback in state.feedback(operation.output, place):
+                    _tell(state, operation, source, place, feedback)
 
 
 def _groups(state: Backward, operation: Operation, places: list[int]) -> list[list[int]]:

@@ -29,6 +29,7 @@ RULES = {
     "max_change": "max_change=0.3: at most this share of the words may change in one step",
     "parses": "parses=json or parses=python: it must parse (nothing is run)",
     "placeholders": "placeholders=keep: every {name} of the current text stays",
+    "examples": "examples=may_copy: texts of training examples may be quoted in it",
 }
 _KEYED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
 _Fault = Callable[[str, str], str | None]
@@ -76,6 +77,11 @@ def violations(constraints: Constraints, old: str, new: str) -> list[str]:
     """What to fix in `new`, a rewrite of `old`, one sentence per broken rule; empty if none is."""
     found = (rule.fault(old, new) for rule in constraints.rules)
     return [fault for fault in found if fault is not None]
+
+
+def may_copy(lines: Iterable[str]) -> bool:
+    """Whether these constraints let a rewrite quote training examples."""
+    return any((m := _KEYED.fullmatch(x)) and m[1].lower() == "examples" for x in lines)
 
 
 def tokens(text: str) -> int:
@@ -180,6 +186,12 @@ def _placeholders(text: str) -> Rule:
     return Rule("Every {placeholder} of the current text must stay in it, braces included.", fault)
 
 
+def _examples(text: str) -> Rule:
+    if text.lower() != "may_copy":
+        raise BadInput(f"Cannot check examples={_short(text)}.", "Write examples=may_copy.")
+    return Rule("Texts of examples may be quoted in it.", lambda old, new: None)
+
+
 _MAKERS: dict[str, Callable[[str], Rule]] = {
     "max_chars": _max_chars,
     "max_tokens": _max_tokens,
@@ -188,6 +200,7 @@ _MAKERS: dict[str, Callable[[str], Rule]] = {
     "max_change": _max_change,
     "parses": _parses,
     "placeholders": _placeholders,
+    "examples": _examples,
 }
 
 

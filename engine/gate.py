@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .ledger import Work
-from .schedule import gather
-from .scoring import Scored, score
+from .scoring import Scored, Texts, compare
 from .stats import Gain, paired_gain, verdict
 from .step import Candidate
 
@@ -29,6 +28,7 @@ class Judged:
     places: int
     before: float
     scores: dict[int, float] = field(default_factory=dict)
+    by_place: dict[int, list[float]] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -40,21 +40,29 @@ async def judge(
     minibatch: Sequence[int],
     places: Sequence[int],
     split: str,
+    parent: Texts | None = None,
 ) -> Judged:
-    """Decide which candidate, if any, is better than the present texts."""
+    """Decide which candidate, if any, is better than the present texts.
+
+    On the minibatch a candidate must beat the `parent` it was made from, on the split the texts
+    that are installed.
+    """
     standing = [i for i, c in enumerate(candidates) if not c.refused]
     reasons = {i: c.refused for i, c in enumerate(candidates) if c.refused}
     standing = _distinct(candidates, standing, reasons)
     if minibatch and set(minibatch) != set(places):
         work.phase = "checking candidates on the minibatch"
-        standing = await _on_minibatch(work, candidates, losses, minibatch, standing, reasons)
+        standing = await _on_minibatch(
+            work, candidates, losses, minibatch, standing, reasons, parent or {}
+        )
     work.phase = f"scoring on {split}"
-    present, scored = await _score_all(work, candidates, losses, places, standing)
+    present, scored = await _score_all(work, candidates, losses, places, standing, {})
     result = Judged(None, "", split, len(places), present.mean, reasons=reasons)
     gains: dict[int, Gain] = {}
     for index, one in scored.items():
         gains[index] = paired_gain(_in_order(present, places), _in_order(one, places))
         result.scores[index] = one.mean
+        result.by_place[index] = _in_order(one, places)
         if one.unusable:
             result.notes.append(
                 f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples; "
@@ -92,8 +100,9 @@ async def _on_minibatch(
     minibatch: Sequence[int],
     standing: list[int],
     reasons: dict[int, str],
+    parent: Texts,
 ) -> list[int]:
-    present, scored = await _score_all(work, candidates, losses, minibatch, standing)
+    present, scored = await _score_all(work, candidates, losses, minibatch, standing, parent)
     passed = []
     for index, one in scored.items():
         if one.mean > present.mean:
@@ -112,11 +121,12 @@ async def _score_all(
     losses: Sequence[str],
     places: Sequence[int],
     standing: Sequence[int],
+    present: Texts,
 ) -> tuple[Scored, dict[int, Scored]]:
     """The present texts' scores and the candidates', all at once."""
-    texts = [None, *(candidates[i].texts for i in standing)]
-    results = await gather([score(work, losses, places, t) for t in texts])
-    return results[0], dict(zip(standing, results[1:], strict=True))
+    texts = [candidates[i].texts for i in standing]
+    before, after = await compare(work, losses, places, present, texts)
+    return before, dict(zip(standing, after, strict=True))
 
 
 def _in_order(scored: Scored, places: Sequence[int]) -> list[float]:

@@ -16,17 +16,26 @@ from ..schemas.completions import (
     Role,
     role_of,
 )
-from ..schemas.errors import AnswererError, Conflict, ReplyError, TextGradError
+from ..schemas.errors import (
+    AnswererError,
+    BudgetExhausted,
+    Conflict,
+    ReplyError,
+    TextGradError,
+)
 from ..schemas.graph import Op, Run, Session, number
 from ..schemas.settings import Settings
 from .answerers import Answerer, Assistant, Attempt
 from .replies import Malformed, check_completion
 from .schedule import NotYet
 from .store import Fence, Store
+from .store.budgets import Budgets, Price
 from .texts import text
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+USUAL_REPLY = 256
+"""Tokens set aside for a reply whose length is not limited."""
 
 
 @dataclass
@@ -185,7 +194,14 @@ class Ledger:
         run = await work.ensure_run()
         chosen = answerer or self._answerer(request)
         pk = work.session.pk
-        call = await self.store.open_call(pk, request, number(run.id, "r"), chosen.name)
+        limits = Budgets(work.args.get("budget") or {}, work.settings.session_budget)
+        try:
+            call = await self.store.open_call(
+                pk, request, number(run.id, "r"), chosen.name, self._price(work, request), limits
+            )
+        except BudgetExhausted as error:
+            work.fatal = error
+            raise
         work.asked += 1
         work.progress()
 
@@ -205,6 +221,16 @@ class Ledger:
         work.answered += 1
         work.progress()
         return completion
+
+    def _price(self, work: Work, request: CompletionRequest) -> Price:
+        """What the call may cost: its prompt, and a reply as long as it is allowed to be."""
+        settings = work.settings.forward
+        if role_of(request.purpose) == "backward":
+            settings = work.settings.backward
+        prompt = sum(len(m.content) for m in request.messages) // 4
+        reply = int(request.params.get("max_tokens") or USUAL_REPLY)
+        cost = prompt * (settings.price_prompt or 0) + reply * (settings.price_completion or 0)
+        return Price(prompt + reply, cost / 1e6)
 
     def _answerer(self, request: CompletionRequest) -> Answerer:
         if request.purpose is Purpose.EXTERNAL:

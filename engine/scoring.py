@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.errors import BadInput, ReplyError
-from ..schemas.graph import HERE
+from ..schemas.graph import HERE, Op, Operation
+from .fence import Fence
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
+from .replies import object_schema, parse_object
+from .schedule import gather
+from .texts import text
+
+Texts = Mapping[str, str]
+"""Other texts for some parameters; empty for those that are installed."""
 
 
 @dataclass
@@ -20,7 +28,7 @@ class Scored:
 
     evaluation: Evaluation
     scores: dict[int, float]
-    unusable: dict[int, ReplyError]
+    unusable: dict[int, ReplyError] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -29,16 +37,13 @@ class Scored:
 
 
 async def score(
-    work: Work,
-    losses: Sequence[str],
-    places: Sequence[int],
-    overrides: Mapping[str, str] | None = None,
+    work: Work, losses: Sequence[str], places: Sequence[int], texts: Texts | None = None
 ) -> Scored:
     """The mean of the losses' scores at each place.
 
     Raises BadInput when a loss gives no score.
     """
-    evaluation = await load(work, losses, places, overrides=overrides)
+    evaluation = await load(work, losses, places, overrides=texts)
     await evaluate(work, evaluation, places, tolerant=True)
     scores: dict[int, float] = {}
     unusable: dict[int, ReplyError] = {}
@@ -49,6 +54,124 @@ async def score(
             scores[place] = 0.0
             unusable[place] = _reason(evaluation, place)
     return Scored(evaluation, scores, unusable)
+
+
+async def compare(
+    work: Work,
+    losses: Sequence[str],
+    places: Sequence[int],
+    present: Texts,
+    others: Sequence[Texts],
+) -> tuple[Scored, list[Scored]]:
+    """Scores with the `present` texts and with each of the others, all at once.
+
+    Where the losses are judges without a score, each result is judged against the present one in
+    both orders: 1 if it is better both times, -1 if worse, else 0; the present one has 0.
+    """
+    judges = await _ungraded_judges(work, losses)
+    if judges is None:
+        found = await gather([score(work, losses, places, t) for t in [present, *others]])
+        return found[0], found[1:]
+    runs = await gather([_values(work, losses, places, t) for t in [present, *others]])
+    won = await gather([_contests(work, judges, places, runs[0], run) for run in runs[1:]])
+    return Scored(runs[0], dict.fromkeys(places, 0.0)), won
+
+
+async def _values(
+    work: Work, losses: Sequence[str], places: Sequence[int], texts: Texts
+) -> Evaluation:
+    evaluation = await load(work, losses, places, overrides=texts)
+    # The judges' own critiques are not needed to compare.
+    evaluation.program.operations = {
+        k: o for k, o in evaluation.program.operations.items() if o.output not in losses
+    }
+    await evaluate(work, evaluation, places, tolerant=True)
+    return evaluation
+
+
+async def _ungraded_judges(work: Work, losses: Sequence[str]) -> list[Operation] | None:
+    """The losses' operations, if all are judges that give no score; else None."""
+    found = await work.store.variables(work.session.pk, losses)
+    made_by = [v.operation for v in found.values() if v.operation]
+    operations = await work.store.operations(work.session.pk, made_by)
+    plain = all(o.kind is Op.JUDGE and not o.spec.get("graded", True) for o in operations)
+    return operations if plain else None
+
+
+async def _contests(
+    work: Work,
+    judges: Sequence[Operation],
+    places: Sequence[int],
+    present: Evaluation,
+    other: Evaluation,
+) -> Scored:
+    won = await gather([_contest(work, judges, p, present, other) for p in places])
+    return Scored(other, dict(zip(places, won, strict=True)), {
+        p: _reason(other, p) for p in places if not _complete(other, judges, p)
+    })
+
+
+def _complete(evaluation: Evaluation, judges: Sequence[Operation], place: int) -> bool:
+    return all(evaluation.has(v, place) for judge in judges for v in judge.inputs.values())
+
+
+async def _contest(
+    work: Work,
+    judges: Sequence[Operation],
+    place: int,
+    present: Evaluation,
+    other: Evaluation,
+) -> float:
+    if not _complete(other, judges, place):
+        return -1.0
+    if not _complete(present, judges, place):
+        return 1.0
+    asked = [
+        _preferred(work, judge, place, *pair)
+        for judge in judges
+        for pair in ((other, present), (present, other))
+    ]
+    said = await gather(asked)
+    total = 0.0
+    for forth, back in zip(said[::2], said[1::2], strict=True):
+        total += {("first", "second"): 1.0, ("second", "first"): -1.0}.get((forth, back), 0.0)
+    return total / len(judges)
+
+
+COMPARISON = object_schema(
+    {
+        "reason": {"type": "string"},
+        "better": {"type": "string", "enum": ["first", "second", "equal"]},
+    }
+)
+
+
+async def _preferred(
+    work: Work, judge: Operation, place: int, first: Evaluation, second: Evaluation
+) -> str:
+    a, b = first.inputs(judge, place).texts, second.inputs(judge, place).texts
+    if a == b:
+        return "equal"
+    fence = Fence([*a.values(), *b.values()])
+    parts = [f"Instruction: {judge.spec['instruction']}"]
+    for title, texts in (("First", a), ("Second", b)):
+        parts.append(f"{title} candidate:")
+        parts += [fence.wrap("text", t, name=n) for n, t in texts.items()]
+    parts.append('Reply as JSON: {"reason": "...", "better": "first" | "second" | "equal"}')
+    request = CompletionRequest(
+        purpose=Purpose.COMPARE,
+        messages=(
+            Message(role="system", content=text("compare")),
+            Message(role="user", content="\n\n".join(parts)),
+        ),
+        reply=COMPARISON,
+        about="which of two results is better" + (f" for e{place}" if place != HERE else ""),
+    )
+
+    def read(completion: Completion) -> str:
+        return str(parse_object(completion.text, COMPARISON)["better"])
+
+    return await work.ask(request, read)
 
 
 def _score(evaluation: Evaluation, loss: str, place: int) -> float:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schemas.graph import HERE, Session
-from ..schemas.results import Failure, ForwardResult, Shown, ShownProposal, StepResult
+from ..schemas.graph import HERE, Gradient, Proposal, Session
+from ..schemas.results import (
+    Failure,
+    ForwardResult,
+    Shown,
+    ShownGradient,
+    ShownProposal,
+    StepResult,
+)
 from .forward import Evaluation, place_of
 from .ledger import Work
 from .scoring import Scored
@@ -99,20 +106,30 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
     )
 
 
+def gradient(found: Gradient) -> ShownGradient:
+    """Feedback on a parameter, cut when long."""
+    text, chars = cut(found.text, FEEDBACK)
+    return ShownGradient(
+        id=found.id, variable=found.variable, examples=found.examples, text=text, chars=chars
+    )
+
+
+def proposal(found: Proposal) -> ShownProposal:
+    """A proposed text and its verdict, cut when long."""
+    text, chars = cut(found.text, PROPOSAL)
+    fields = found.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
+    return ShownProposal(text=text, chars=chars, **fields)
+
+
 def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepResult:
     """What a step proposed and what became of it."""
     changed = [p.variable for p in step.proposals if p.version is not None]
-    shown = []
-    for p in step.proposals:
-        text, chars = cut(p.text, PROPOSAL)
-        fields = p.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
-        shown.append(ShownProposal(text=text, chars=chars, **fields))
     again = f"forward(session_id='{session.id}')"
     return StepResult(
         step=step.id,
         accepted=step.accepted,
         variables=changed,
-        proposals=shown,
+        proposals=[proposal(p) for p in step.proposals],
         score_before=step.before,
         score_after=step.after,
         gate=step.gate or None,

@@ -116,7 +116,9 @@ async def _propose_one(
     try:
         new = await work.ask(request, read)
     except ReplyError as error:
-        candidate.refused = candidate.refused or error.message
+        cause = error.__cause__
+        why = cause.reason if isinstance(cause, Malformed) else error.message
+        candidate.refused = candidate.refused or f"no usable text, not even after a repair: {why}"
         return
     candidate.texts[parameter.id] = new
 

@@ -6,33 +6,32 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ..schemas.errors import BadInput, Conflict, NotFound
-from ..schemas.graph import HERE, Gradient, Proposal, Session, Split, Variable, number
+from ..schemas.graph import HERE, Gradient, Session, Split, Variable, number
 from ..schemas.results import (
     BackwardResult,
     EvaluateResult,
     Failure,
     ForwardResult,
+    OptimizeResult,
     Result,
-    ShownGradient,
-    ShownProposal,
     StepResult,
     VariableResult,
 )
 from . import gate, show
-from .backward import Plan, backward, requires_grad
 from .core import Core
 from .forward import Evaluation, evaluate, load
+from .learn import Learnt, checks, gate_places, gradients_on, record_of
 from .ledger import Work
+from .optimize import Optimizing
 from .runs import Caller, digest_of
 from .scoring import Scored, score
 from .stats import mean_and_error
 from .step import Candidate, propose, usable_gradients
-from .store import StepRecord
 
 ACCEPT = ("always", "if_better", "never")
 
 
-class Training(Core):
+class Training(Optimizing):
     """Tools whose work needs completions, as bodies of runs; and `revert`."""
 
     def register(self) -> None:
@@ -43,6 +42,7 @@ class Training(Core):
             "backward": (BackwardResult, self._backward_body),
             "step": (StepResult, self._step_body),
             "evaluate": (EvaluateResult, self._evaluate_body),
+            "optimize": (OptimizeResult, self._optimize_body),
         }
 
     async def _run(
@@ -124,25 +124,11 @@ class Training(Core):
         ]
 
     async def _backward_body(self, work: Work) -> Result:
-        losses, places = work.args["losses"], work.args["places"]
-        work.phase = "computing losses"
-        evaluation = await load(work, losses, places)
-        if not requires_grad(evaluation.program) & set(losses):
-            raise Conflict(
-                "No parameter is upstream of these losses, so there is nothing to give feedback on.",
-                "Create a variable with a value and requires_grad=true and use it in forward.",
-            )
-        await evaluate(work, evaluation, places, tolerant=True)
-        usable = [p for p in places if all(evaluation.has(loss, p) for loss in losses)]
-        if not usable:
-            raise next(iter(evaluation.unusable.values()))
-        work.phase = "writing feedback"
-        plan = Plan(
-            self.settings.group_size, self.settings.prompt_budget, bool(work.args.get("exact"))
+        args = work.args
+        learnt = await gradients_on(
+            work, args["losses"], args["places"], exact=bool(args.get("exact"))
         )
-        gradients = await backward(work, evaluation, losses, usable, plan)
-        stored = await self.store.add_gradients(work.session.pk, gradients, work.fence)
-        return _backward_result(work, evaluation, stored, usable)
+        return _backward_result(work, learnt)
 
     async def step(
         self,
@@ -199,11 +185,11 @@ class Training(Core):
                     "Cancel it with resume(cancel=true), then run backward and step again.",
                 )
         gradients, notes = await usable_gradients(work, parameters)
-        candidates = await propose(
-            work, parameters, gradients, count=work.args["candidates"], check=_unchanged
-        )
+        check = await checks(self.store, work.session)
+        count = work.args["candidates"]
+        candidates = await propose(work, parameters, gradients, count=count, check=check)
         judged = await self._judged(work, candidates, gradients)
-        record = _record(parameters, gradients, candidates, judged)
+        record = record_of(parameters, gradients, candidates, judged)
         stored = await self.store.record_step(work.session.pk, record, work.fence)
         return show.step_result(work.session, stored, [*notes, *judged.notes])
 
@@ -215,7 +201,7 @@ class Training(Core):
             used = [g for found in gradients.values() for g in found]
             losses = list(dict.fromkeys(loss for g in used for loss in g.losses))
             minibatch = sorted({number(e, "e") or HERE for g in used for e in g.examples})
-            places, split = await self._gate_places(work.session, losses)
+            places, split = await gate_places(self, work.session, losses)
             return await gate.judge(work, candidates, losses, minibatch, places, split)
         standing = [i for i, c in enumerate(candidates) if not c.refused]
         reasons = {i: c.refused or "proposed only" for i, c in enumerate(candidates)}
@@ -225,19 +211,6 @@ class Training(Core):
         reasons |= {i: "another candidate was taken" for i in standing[1:]}
         reasons[standing[0]] = "accepted without a check (accept='always')"
         return gate.Judged(standing[0], reasons[standing[0]], "", 0, 0.0, reasons=reasons)
-
-    async def _gate_places(self, session: Session, losses: Sequence[str]) -> tuple[list[int], str]:
-        named = [await self.one_variable(session, i) for i in losses]
-        if not any(v.per_example for v in named):
-            return [HERE], "the program's own loss"
-        places = await self.store.split(session.pk, "validation")
-        if not places:
-            raise Conflict(
-                "accept='if_better' compares on the validation split, which is empty.",
-                f"Call add_examples(session_id='{session.id}', split='validation', ...), or step "
-                "with accept='always'.",
-            )
-        return places, "validation"
 
     async def evaluate(
         self, caller: Caller, *, session_id: str, loss: str | None = None, split: str = "validation"
@@ -300,67 +273,19 @@ def _step_args(variables: Sequence[str] | None, accept: str, candidates: int) ->
     }
 
 
-def _unchanged(parameter: Variable, new: str) -> list[str]:
-    if new.strip() == (parameter.value or "").strip():
-        return ["The text is unchanged. Change it so that the feedback is met."]
-    return []
-
-
-def _record(
-    parameters: Sequence[Variable],
-    gradients: dict[str, list[Gradient]],
-    candidates: Sequence[Candidate],
-    judged: gate.Judged,
-) -> StepRecord:
-    compared = bool(judged.split)
-    proposals = [
-        Proposal(
-            step="",
-            variable=p.id,
-            parent=p.version,
-            text=candidate.texts.get(p.id, ""),
-            verdict="accepted" if index == judged.winner else "refused",
-            reason=judged.reasons.get(index, ""),
-            score=judged.scores.get(index),
-            parent_score=judged.before if compared else None,
-            split=judged.split or None,
-            examples=judged.places,
-            gradients=[g.id for g in gradients[p.id]],
-        )
-        for index, candidate in enumerate(candidates)
-        for p in parameters
-    ]
-    return StepRecord(
-        accepted=judged.winner is not None,
-        gate=judged.summary,
-        before=judged.before if compared else None,
-        after=judged.scores.get(judged.winner) if judged.winner is not None else None,
-        split=judged.split or None,
-        examples=judged.places,
-        proposals=proposals,
-    )
-
-
-def _backward_result(
-    work: Work, evaluation: Evaluation, gradients: Sequence[Gradient], places: Sequence[int]
-) -> BackwardResult:
+def _backward_result(work: Work, learnt: Learnt) -> BackwardResult:
     notes = list(work.args.get("notes", []))
-    if evaluation.unusable:
-        notes.append(f"{len(evaluation.unusable)} examples gave no usable reply and were left out.")
-    shown = []
-    for g in gradients:
-        text, chars = show.cut(g.text, show.FEEDBACK)
-        shown.append(
-            ShownGradient(id=g.id, variable=g.variable, examples=g.examples, text=text, chars=chars)
-        )
+    unusable = learnt.evaluation.unusable
+    if unusable:
+        notes.append(f"{len(unusable)} examples gave no usable reply and were left out.")
     session = work.session.id
     return BackwardResult(
-        examples=[f"e{p}" for p in places if p != HERE],
-        gradients=shown,
-        mean_score=show.mean_score(evaluation, work.args["losses"], places),
+        examples=[f"e{p}" for p in learnt.places if p != HERE],
+        gradients=[show.gradient(g) for g in learnt.gradients],
+        mean_score=show.mean_score(learnt.evaluation, work.args["losses"], learnt.places),
         notes=notes,
         next=f"Call step(session_id='{session}', accept='if_better') to propose better texts."
-        if gradients
+        if learnt.gradients
         else "The losses found nothing to improve on these examples. Try others, or stop here.",
     )
 

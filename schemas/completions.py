@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
@@ -58,6 +59,14 @@ class CompletionRequest(BaseModel):
     reply: dict[str, Any] | None = None
     sample: int = 0
     about: str = ""
+
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> CompletionRequest:
+        """A copy with changes, whose key is computed anew."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("key", None)
+        return copy
 
     @cached_property
     def key(self) -> str:

@@ -64,5 +64,6 @@ class Settings(Strict):
     soft_deadline: float = Field(default=45.0, gt=0, le=3600)
     group_size: int = Field(default=8, ge=1, le=64)
     prompt_budget: int = Field(default=6000, ge=500, le=1_000_000)
+    session_budget: dict[Literal["calls", "tokens", "cost"], float] = Field(default_factory=dict)
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)

@@ -18,6 +18,7 @@ from ..schemas.results import (
     ExamplesResult,
     ForwardResult,
     InspectResult,
+    OptimizeResult,
     Result,
     StepResult,
     VariableResult,
@@ -257,6 +258,52 @@ async def evaluate(
     return await answer(ctx, call)
 
 
+async def optimize(
+    ctx: Context[Any, Any],
+    session_id: Session,
+    loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
+    variables: Annotated[list[str] | None, Field(description="Parameters. Default: all.")] = None,
+    steps: Annotated[int, Field(description="Most steps to take.")] = 10,
+    batch_size: Annotated[int, Field(description="Training examples a step learns from.")] = 4,
+    candidates: Annotated[int, Field(description="Proposals a step.")] = 3,
+    strategy: Annotated[
+        Literal["gradient", "rewrite", "exact"],
+        Field(description="rewrite: no gradients, a baseline. exact: as in the paper."),
+    ] = "gradient",
+    parents: Annotated[
+        Literal["newest", "best", "pareto"],
+        Field(description="What to rewrite; pareto: texts that are best on some example."),
+    ] = "pareto",
+    goal: Annotated[float, Field(description="Stop at this validation score.")] = 1.0,
+    patience: Annotated[int, Field(description="Stop after so many steps without gain.")] = 5,
+    budget: Annotated[
+        dict[str, float] | None,
+        Field(description="Most calls, tokens, cost (dollars), seconds for this run."),
+    ] = None,
+    seed: int = 0,
+) -> Annotated[CallToolResult, OptimizeResult]:
+    """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation. Call it again, or resume, to continue after an interruption."""
+
+    async def call(engine: Engine, caller: Caller) -> Result:
+        return await engine.optimize(
+            caller,
+            session_id=session_id,
+            loss=loss,
+            variables=variables,
+            steps=steps,
+            batch_size=batch_size,
+            candidates=candidates,
+            strategy=strategy,
+            parents=parents,
+            goal=goal,
+            patience=patience,
+            budget=budget,
+            seed=seed,
+        )
+
+    return await answer(ctx, call)
+
+
 async def resume(
     ctx: Context[Any, Any],
     session_id: Session,
@@ -346,6 +393,7 @@ TOOLS: list[tuple[Tool, ToolAnnotations]] = [
     (step, _marks("Step", world=True)),
     (add_examples, _marks("Add examples", idempotent=True)),
     (evaluate, _marks("Evaluate", idempotent=True, world=True)),
+    (optimize, _marks("Optimize", world=True)),
     (resume, _marks("Resume", idempotent=True, world=True)),
     (inspect, _marks("Inspect", read=True)),
     (revert, _marks("Revert", idempotent=True)),

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from ...schemas.errors import StoreError, TextGradError
+from ...schemas.errors import StoreError
 from .migrations import APPLICATION_ID, MIGRATIONS
 
 T = TypeVar("T")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import aiosqlite
 from pydantic import BaseModel
@@ -101,10 +102,17 @@ class HistoryVerbs:
 
         return await self.db.read(job)
 
-    async def record_step(self, session: int, step: StepRecord, fence: Fence | None) -> StepRecord:
+    async def record_step(
+        self,
+        session: int,
+        step: StepRecord,
+        fence: Fence | None,
+        state: dict[str, Any] | None = None,
+    ) -> StepRecord:
         """Record a step, install what it accepted, spend its gradients: all or nothing.
 
-        Raises Conflict when a parameter changed since the step began.
+        `state` is what the run remembers from now on. Raises Conflict when a parameter changed
+        since the step began.
         """
 
         async def job(db: aiosqlite.Connection) -> StepRecord:
@@ -138,6 +146,11 @@ class HistoryVerbs:
                 "AND n IN (SELECT value FROM json_each(?))",
                 (n, session, dumps([number(g, "g") for g in spent])),
             )
+            if state is not None and fence is not None:
+                await db.execute(
+                    "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?",
+                    (dumps(state), now(), session, fence[0]),
+                )
             changed = [p.variable for p in stored if p.version is not None]
             await invalidate(db, session, [number(v, "v") or 0 for v in changed])
             return step.model_copy(update={"id": f"s{n}", "proposals": stored})

@@ -7,8 +7,13 @@ from collections.abc import Mapping
 import aiosqlite
 
 from ...schemas.completions import Completion, CompletionRequest, Usage
+from .budgets import Budgets, Price, reserve
 from .database import Database
 from .rows import dumps, next_number, now, row, rows, to_completion
+
+
+FREE = Price()
+UNLIMITED = Budgets({}, {})
 
 
 class LedgerVerbs:
@@ -27,9 +32,18 @@ class LedgerVerbs:
         return await self.db.read(job)
 
     async def open_call(
-        self, session: int, request: CompletionRequest, run: int | None, answerer: str
+        self,
+        session: int,
+        request: CompletionRequest,
+        run: int | None,
+        answerer: str,
+        price: Price = FREE,
+        budgets: Budgets = UNLIMITED,
     ) -> int:
-        """Record that a completion is needed (once for each key); gives the call's number."""
+        """Record that a completion is needed (once for each key); gives the call's number.
+
+        What it may cost is set aside first: raises BudgetExhausted when that is not left.
+        """
 
         async def job(db: aiosqlite.Connection) -> int:
             sql = "SELECT n FROM calls WHERE session = ? AND key = ?"
@@ -40,10 +54,12 @@ class LedgerVerbs:
                     (run, answerer, session, found["n"]),
                 )
                 return int(found["n"])
+            await reserve(db, session, run, price, budgets)
             n = await next_number(db, "calls", session)
             await db.execute(
                 "INSERT INTO calls (session, n, key, purpose, about, run, request, answerer, "
-                "status, created) VALUES (?,?,?,?,?,?,?,?,'pending',?)",
+                "status, reserved_tokens, reserved_cost, created) "
+                "VALUES (?,?,?,?,?,?,?,?,'pending',?,?,?)",
                 (
                     session,
                     n,
@@ -53,6 +69,8 @@ class LedgerVerbs:
                     run,
                     request.model_dump_json(),
                     answerer,
+                    price.tokens,
+                    price.cost,
                     now(),
                 ),
             )
@@ -213,4 +231,11 @@ async def _answer(db: aiosqlite.Connection, session: int, n: int, completion: Co
             n,
         ),
     )
-    return cursor.rowcount == 1
+    if cursor.rowcount != 1:
+        return False
+    await db.execute(
+        "UPDATE runs SET used_tokens = used_tokens + ?, used_cost = used_cost + ? "
+        "WHERE session = ? AND n = (SELECT run FROM calls WHERE session = ? AND n = ?)",
+        (usage.prompt_tokens + usage.completion_tokens, usage.cost or 0.0, session, session, n),
+    )
+    return True

@@ -59,6 +59,7 @@ CREATE TABLE calls (
     finish TEXT, refusal TEXT, model TEXT NOT NULL DEFAULT '',
     prompt_tokens INTEGER NOT NULL DEFAULT 0, completion_tokens INTEGER NOT NULL DEFAULT 0,
     cached_tokens INTEGER NOT NULL DEFAULT 0, cost REAL, latency REAL NOT NULL DEFAULT 0,
+    reserved_tokens INTEGER NOT NULL DEFAULT 0, reserved_cost REAL NOT NULL DEFAULT 0,
     created TEXT NOT NULL, answered TEXT,
     PRIMARY KEY (session, n));
 CREATE UNIQUE INDEX calls_once ON calls (session, key);
@@ -94,11 +95,19 @@ CREATE TABLE proposals (
     PRIMARY KEY (session, n));
 CREATE INDEX proposals_by_variable ON proposals (session, variable, n);
 
+CREATE TABLE evaluations (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
+    loss INTEGER NOT NULL, split TEXT NOT NULL, versions TEXT NOT NULL, mean REAL NOT NULL,
+    error REAL, examples INTEGER NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (session, n));
+
 CREATE TABLE runs (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
     tool TEXT NOT NULL, args TEXT NOT NULL, digest TEXT NOT NULL, status TEXT NOT NULL,
     state TEXT NOT NULL, result TEXT, error TEXT NOT NULL, owner TEXT NOT NULL,
     lease REAL NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL,
+    used_calls INTEGER NOT NULL DEFAULT 0, used_tokens INTEGER NOT NULL DEFAULT 0,
+    used_cost REAL NOT NULL DEFAULT 0, began REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (session, n));
 CREATE UNIQUE INDEX runs_one_active ON runs (session)
     WHERE status IN ('running', 'needs_completions');

@@ -39,7 +39,8 @@ class RunVerbs:
                 raise busy(to_run(active, session_id))
             n = await next_number(db, "runs", session)
             await db.execute(
-                "INSERT INTO runs VALUES (?,?,?,?,?,'running','{}',NULL,'',?,?,?,?)",
+                "INSERT INTO runs (session, n, tool, args, digest, status, state, error, owner, "
+                "lease, created, updated, began) VALUES (?,?,?,?,?,'running','{}','',?,?,?,?,?)",
                 (
                     session,
                     n,
@@ -50,6 +51,7 @@ class RunVerbs:
                     time.time() + LEASE_SECONDS,
                     now(),
                     now(),
+                    time.time(),
                 ),
             )
             found = await rows(db, "SELECT * FROM runs WHERE session = ? AND n = ?", session, n)

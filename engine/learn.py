@@ -1,0 +1,142 @@
+"""The stages of learning, shared by the single tools and by `optimize`: gradients, then a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..schemas.errors import Conflict
+from ..schemas.graph import HERE, Gradient, Proposal, Session, Variable
+from . import constraints, gate, leaks
+from .backward import Plan, backward, requires_grad
+from .core import Core
+from .forward import Evaluation, evaluate, load
+from .ledger import Work
+from .step import Candidate, Check
+from .store import StepRecord, Store
+
+LEAK_EXAMPLES = 10_000
+
+
+@dataclass
+class Learnt:
+    """What a backward pass found at `places`, the examples that gave usable replies."""
+
+    evaluation: Evaluation
+    gradients: list[Gradient]
+    places: list[int]
+
+
+async def gradients_on(
+    work: Work,
+    losses: Sequence[str],
+    places: Sequence[int],
+    *,
+    exact: bool = False,
+    direct: bool = False,
+    texts: Mapping[str, str] | None = None,
+) -> Learnt:
+    """Compute the losses at `places`, with other `texts` for some parameters, and their gradients.
+
+    Raises Conflict when no parameter is upstream, ReplyError when no example gave a usable reply.
+    """
+    work.phase = "computing losses"
+    evaluation = await load(work, losses, places, overrides=texts)
+    if not requires_grad(evaluation.program) & set(losses):
+        raise Conflict(
+            "No parameter is upstream of these losses, so there is nothing to give feedback on.",
+            "Create a variable with a value and requires_grad=true and use it in forward.",
+        )
+    await evaluate(work, evaluation, places, tolerant=True)
+    usable = [p for p in places if all(evaluation.has(loss, p) for loss in losses)]
+    if not usable:
+        raise next(iter(evaluation.unusable.values()))
+    work.phase = "writing feedback"
+    plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
+    found = await backward(work, evaluation, list(losses), usable, plan)
+    stored = await work.store.add_gradients(work.session.pk, found, work.fence)
+    return Learnt(evaluation, stored, usable)
+
+
+async def checks(store: Store, session: Session) -> Check:
+    """What no proposal may be: unchanged, a copy of training examples, the optimiser's words."""
+    numbers = await store.split(session.pk, "train", LEAK_EXAMPLES)
+    examples = [e.fields for e in (await store.examples(session.pk, numbers)).values()]
+
+    def check(parameter: Variable, new: str) -> list[str]:
+        old = parameter.value or ""
+        if new.strip() == old.strip():
+            return ["The text is unchanged. Change it so that the feedback is met."]
+        copied = (
+            []
+            if constraints.may_copy(parameter.constraints)
+            else leaks.copied_examples(new, old, examples)
+        )
+        return copied + leaks.optimiser_words(new, old)
+
+    return check
+
+
+async def gate_places(core: Core, session: Session, losses: Sequence[str]) -> tuple[list[int], str]:
+    """Where candidates are compared: the validation split, or the program itself without examples.
+
+    Raises Conflict when there should be validation examples and are none.
+    """
+    named = [await core.one_variable(session, i) for i in losses]
+    if not any(v.per_example for v in named):
+        return [HERE], "the program's own loss"
+    places = await core.store.split(session.pk, "validation")
+    if not places:
+        raise Conflict(
+            "Candidates are compared on the validation split, which is empty.",
+            f"Call add_examples(session_id='{session.id}', split='validation', ...), or step with "
+            "accept='always'.",
+        )
+    return places, "validation"
+
+
+def record_of(
+    parameters: Sequence[Variable],
+    gradients: Mapping[str, Sequence[Gradient]],
+    candidates: Sequence[Candidate],
+    judged: gate.Judged,
+) -> StepRecord:
+    """The step to be stored: every proposal with its verdict, reason and scores."""
+    compared = bool(judged.split)
+    proposals = [
+        Proposal(
+            step="",
+            variable=p.id,
+            parent=p.version,
+            text=candidate.texts.get(p.id, ""),
+            verdict="accepted" if index == judged.winner else "refused",
+            reason=judged.reasons.get(index, ""),
+            gradients=[g.id for g in gradients.get(p.id, [])],
+            **_scores(judged, index),
+        )
+        for index, candidate in enumerate(candidates)
+        for p in parameters
+        if p.id in candidate.texts or candidate.refused
+    ]
+    return StepRecord(
+        accepted=judged.winner is not None,
+        gate=judged.summary,
+        before=judged.before if compared else None,
+        after=judged.scores.get(judged.winner) if judged.winner is not None else None,
+        split=judged.split or None,
+        examples=judged.places,
+        proposals=proposals,
+    )
+
+
+def _scores(judged: gate.Judged, index: int) -> dict[str, Any]:
+    """A proposal's scores, where it got as far as being compared."""
+    if index not in judged.scores:
+        return {}
+    return {
+        "score": judged.scores[index],
+        "parent_score": judged.before,
+        "split": judged.split,
+        "examples": judged.places,
+    }

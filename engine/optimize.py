@@ -1,0 +1,323 @@
+"""Optimize: minibatch, forward, loss, backward, step, gate, until goal, patience or budget.
+
+Each iteration ends in one commit that holds the step and the loop's state, so a run that is killed
+goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from ..schemas.errors import BadInput, BudgetExhausted, Conflict
+from ..schemas.graph import HERE, Kind, Op, Variable
+from ..schemas.results import OptimizeResult, Result
+from . import gate, show
+from .core import Core
+from .learn import Learnt, checks, gate_places, gradients_on, record_of
+from .ledger import Work
+from .parents import How, Parent, Pool, load_pool
+from .runs import Caller, digest_of
+from .scoring import compare
+from .stats import mean_and_error
+from .step import propose
+from .store import StepRecord
+
+STRATEGIES = ("gradient", "rewrite", "exact")
+ASKING = (Op.LLM, Op.JUDGE, Op.EXTERNAL, Op.FEEDBACK)
+BUDGET_KEYS = ("calls", "tokens", "cost", "seconds")
+
+
+@dataclass
+class Loop:
+    """Where an optimisation stands; `before` are the scores it began with. Saved with each step."""
+
+    pool: Pool
+    before: list[float]
+    iteration: int = 0
+    steps: int = 0
+    accepted: int = 0
+    refused: int = 0
+    idle: int = 0
+    without_gain: int = 0
+
+    def dump(self) -> dict[str, Any]:
+        """As it is saved."""
+        return self.__dict__ | {"pool": self.pool.model_dump()}
+
+
+class Optimizing(Core):
+    """The tool that runs the whole loop."""
+
+    async def optimize(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        loss: str | None = None,
+        variables: Sequence[str] | None = None,
+        steps: int = 10,
+        batch_size: int = 4,
+        candidates: int = 3,
+        strategy: str = "gradient",
+        parents: str = "pareto",
+        goal: float = 1.0,
+        patience: int = 5,
+        budget: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> Result:
+        """Improve the parameters until goal, patience, steps or budget.
+
+        Raises BadInput, NotFound, Conflict.
+        """
+        session = await self.store.session(session_id, caller.owner)
+        asked: dict[str, Any] = {
+            "loss": loss,
+            "variables": list(variables) if variables else None,
+            "steps": steps,
+            "batch_size": batch_size,
+            "candidates": candidates,
+            "strategy": strategy,
+            "parents": parents,
+            "goal": goal,
+            "patience": patience,
+            "budget": dict(budget or {}),
+            "seed": seed,
+        }
+        digest = digest_of("optimize", asked)
+        waiting = await self.runs.admit(session, digest)
+        if waiting is not None:
+            return await self.runs.go_on(caller, session, waiting)
+        _check(asked)
+        losses = [v.id for v in await self.losses(session, [loss] if loss else None)]
+        args = asked | {"losses": losses, "budget": asked["budget"]}
+        await self._check_budget(session.pk, losses, args, await gate_places(self, session, losses))
+        return await self.runs.start(caller, session, "optimize", args, digest)
+
+    async def _check_budget(
+        self, session: int, losses: list[str], args: dict[str, Any], places: tuple[list[int], str]
+    ) -> None:
+        """Refuse a budget that cannot pay for one gated step."""
+        most = args["budget"].get("calls")
+        if most is None:
+            return
+        program = await self.store.program(session, losses, everything=True)
+        calls = sum(o.kind in ASKING for o in program.operations.values())
+        batch = min(args["batch_size"], len(places[0]) or 1)
+        least = calls * 2 * (batch + len(places[0])) + 2
+        if most < least:
+            raise BadInput(
+                f"A budget of {most:g} calls cannot pay for one proposal and its check: that "
+                f"takes about {least} ({calls} calls an example, {len(places[0])} validation "
+                "examples, before and after).",
+                f"Give budget={{'calls': {3 * least}}} or more, or fewer validation examples.",
+            )
+
+    async def _optimize_body(self, work: Work) -> Result:
+        args = work.args
+        places, split = await gate_places(self, work.session, args["losses"])
+        pool = load_pool(work.state)
+        loop = Loop(**(work.state | {"pool": pool})) if pool else None
+        stopped = "budget"
+        try:
+            loop = loop or await self._begin(work, places)
+            while not (stopped := _stopped(loop, args)):
+                await self._iterate(work, loop, places, split)
+                stopped = "budget"
+        except BudgetExhausted as spent:
+            if loop is None:
+                raise
+            return await self._report(work, loop, places, stopped, spent)
+        assert loop is not None
+        return await self._report(work, loop, places, stopped, None)
+
+    async def _begin(self, work: Work, places: Sequence[int]) -> Loop:
+        work.phase = "scoring the start"
+        start, _ = await compare(work, work.args["losses"], places, {}, [])
+        first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
+        loop = Loop(Pool(members=[first]), first.scores)
+        await work.save_state(loop.dump())
+        return loop
+
+    async def _iterate(
+        self, work: Work, loop: Loop, places: Sequence[int], split: str
+    ) -> None:
+        args = work.args
+        parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
+        batch = await self._minibatch(work, loop.iteration)
+        learnt = await gradients_on(
+            work,
+            args["losses"],
+            batch,
+            exact=args["strategy"] == "exact",
+            direct=args["strategy"] == "rewrite",
+            texts=parent.texts,
+        )
+        loop.iteration += 1
+        parameters = await self._to_improve(work, learnt, args["variables"])
+        if not parameters:
+            loop.idle += 1
+            await work.save_state(loop.dump())
+            return
+        loop.idle = 0
+        await self._step(work, loop, learnt, parameters, parent, batch, places, split)
+
+    async def _minibatch(self, work: Work, iteration: int) -> list[int]:
+        """The next examples of an epoch that is shuffled anew each time, by seed alone."""
+        variables = await self.store.variables(work.session.pk, work.args["losses"])
+        if not any(v.per_example for v in variables.values()):
+            return [HERE]
+        train = await self.store.split(work.session.pk, "train")
+        if not train:
+            raise Conflict(
+                "There are no training examples to learn from.",
+                f"Call add_examples(session_id='{work.session.id}', split='train', ...).",
+            )
+        size = min(work.args["batch_size"], len(train))
+        epoch, turn = divmod(iteration, -(-len(train) // size))
+        order = list(train)
+        random.Random(f"{work.args['seed']}:{epoch}").shuffle(order)  # noqa: S311 - repeatable
+        return sorted(order[turn * size : (turn + 1) * size])
+
+    async def _to_improve(
+        self, work: Work, learnt: Learnt, ids: Sequence[str] | None
+    ) -> list[Variable]:
+        """The parameters that got feedback, as they are installed."""
+        about = list(dict.fromkeys(g.variable for g in learnt.gradients))
+        chosen = [v for v in about if ids is None or v in ids]
+        found = await self.store.variables(work.session.pk, chosen)
+        return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
+
+    async def _step(
+        self,
+        work: Work,
+        loop: Loop,
+        learnt: Learnt,
+        parameters: Sequence[Variable],
+        parent: Parent,
+        batch: Sequence[int],
+        places: Sequence[int],
+        split: str,
+    ) -> None:
+        gradients = {
+            p.id: [g for g in learnt.gradients if g.variable == p.id] for p in parameters
+        }
+        based = [p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters]
+        check = await checks(self.store, work.session)
+        count = work.args["candidates"]
+        candidates = await propose(work, based, gradients, count=count, check=check)
+        for candidate in candidates:
+            if not candidate.refused:
+                candidate.texts = {**parent.texts, **candidate.texts}
+        judged = await gate.judge(
+            work, candidates, work.args["losses"], batch, places, split, parent.texts
+        )
+        changed = await self._changed(work, parameters, parent)
+        record = record_of(changed, gradients, candidates, judged)
+        state = self._after(loop, candidates, judged, record)
+        await self.store.record_step(work.session.pk, record, work.fence, state)
+
+    async def _changed(
+        self, work: Work, parameters: Sequence[Variable], parent: Parent
+    ) -> list[Variable]:
+        """All parameters whose text a candidate sets, those of its parent included."""
+        ids = dict.fromkeys([*(p.id for p in parameters), *parent.texts])
+        found = await self.store.variables(work.session.pk, ids)
+        return [found[v] for v in ids]
+
+    def _after(
+        self, loop: Loop, candidates: Sequence[Any], judged: gate.Judged, record: StepRecord
+    ) -> dict[str, Any]:
+        """Take a step's outcome into the loop; gives the state to save with it."""
+        loop.steps += 1
+        loop.accepted += record.accepted
+        loop.refused += sum(p.verdict == "refused" for p in record.proposals)
+        loop.without_gain = 0 if record.accepted else loop.without_gain + 1
+        for index, scores in judged.by_place.items():
+            name = f"candidate {index + 1} of iteration {loop.iteration}"
+            member = Parent(name=name, texts=candidates[index].texts, scores=scores)
+            loop.pool.add(member, installed=index == judged.winner)
+        return loop.dump()
+
+    async def _report(
+        self,
+        work: Work,
+        loop: Loop,
+        places: Sequence[int],
+        stopped: str,
+        spent: BudgetExhausted | None,
+    ) -> Result:
+        current = loop.pool.members[loop.pool.current]
+        mean, error = mean_and_error(current.scores)
+        run = await work.ensure_run()
+        usage = await self.store.usage(work.session.pk, int(run.id[1:]))
+        history = await self.store.proposals(work.session.pk, limit=show.VALUES)
+        notes = [spent.message, spent.next] if spent else []
+        session = work.session.id
+        return OptimizeResult(
+            loss=", ".join(work.args["losses"]),
+            steps=loop.steps,
+            accepted=loop.accepted,
+            refused=loop.refused,
+            stopped=stopped,
+            score_before=round(mean_and_error(loop.before)[0], 4),
+            score_after=round(mean, 4),
+            standard_error=None if error is None else round(error, 4),
+            variables=sorted(current.texts),
+            proposals=[show.proposal(p) for p in reversed(history)],
+            calls=int(sum(u.get("calls", 0) for u in usage.values())),
+            tokens=int(
+                sum(
+                    u.get("prompt_tokens", 0) + u.get("completion_tokens", 0)
+                    for u in usage.values()
+                )
+            ),
+            cost=sum(u.get("cost", 0.0) for u in usage.values()) or None,
+            notes=[n for n in notes if n],
+            next=f"evaluate(session_id='{session}', split='test') shows what is left of the gain "
+            f"on examples nobody has seen; inspect(session_id='{session}', what='report') has the "
+            "whole story. Call optimize again (another seed, more steps) to go on.",
+        )
+
+
+def _check(args: dict[str, Any]) -> None:
+    """Raises BadInput for arguments that cannot be."""
+    for key, least, most in (
+        ("steps", 1, 1000),
+        ("batch_size", 1, 256),
+        ("candidates", 1, 16),
+        ("patience", 1, 1000),
+        ("goal", 0, 1),
+    ):
+        if not least <= args[key] <= most:
+            raise BadInput(f"{key} must be between {least} and {most}, not {args[key]}.")
+    if args["strategy"] not in STRATEGIES:
+        raise BadInput(
+            f"There is no strategy {args['strategy']!r}.", f"Use one of {', '.join(STRATEGIES)}."
+        )
+    if args["parents"] not in get_args(How):
+        raise BadInput(
+            f"parents cannot be {args['parents']!r}.", f"Use one of {', '.join(get_args(How))}."
+        )
+    for key, value in args["budget"].items():
+        if key not in BUDGET_KEYS or value <= 0:
+            raise BadInput(
+                f"budget cannot have {key}={value}.",
+                f"Give numbers above 0 for some of {', '.join(BUDGET_KEYS)}.",
+            )
+
+
+def _stopped(loop: Loop, args: Mapping[str, Any]) -> str:
+    """Why the loop is over, or an empty text."""
+    current = loop.pool.members[loop.pool.current]
+    if current.mean >= args["goal"] and any(current.scores):
+        return "goal"
+    if loop.steps >= args["steps"] or loop.iteration >= 4 * args["steps"]:
+        return "steps"
+    if loop.without_gain >= args["patience"]:
+        return "patience"
+    if loop.idle >= args["patience"]:
+        return "nothing left to improve on the training examples"
+    return ""

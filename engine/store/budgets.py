@@ -1,0 +1,99 @@
+"""Budgets: what a call may cost is set aside before it is made, in the transaction that opens it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiosqlite
+
+from ...schemas.errors import BudgetExhausted
+from .rows import row
+
+Budget = Mapping[str, float]
+"""Some of: calls, tokens, cost (dollars), seconds."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one call may cost at most, as far as can be known before: tokens and dollars."""
+
+    tokens: int = 0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What a run, and its whole session, may spend."""
+
+    run: Budget
+    session: Budget
+
+
+async def reserve(
+    db: aiosqlite.Connection, session: int, run: int | None, price: Price, budgets: Budgets
+) -> None:
+    """Count a call that is about to be opened. Raises BudgetExhausted. Call inside a write."""
+    pending = await _pending(db, session, run)
+    spent = await row(
+        db,
+        "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost, began FROM runs "
+        "WHERE session = ? AND n = ?",
+        session,
+        run,
+    )
+    if spent is not None:
+        seconds = time.time() - spent["began"]
+        _check("run", budgets.run, dict(spent) | {"seconds": seconds}, pending, price)
+        await db.execute(
+            "UPDATE runs SET used_calls = used_calls + 1 WHERE session = ? AND n = ?",
+            (session, run),
+        )
+    if budgets.session:
+        total = await row(
+            db,
+            "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost FROM sessions "
+            "WHERE pk = ?",
+            session,
+        )
+        every = await _pending(db, session, None)
+        used = dict(total or {}) | {"seconds": 0.0}
+        used["calls"] += every["calls"]
+        _check("session", budgets.session, used, every, price)
+
+
+async def _pending(
+    db: aiosqlite.Connection, session: int, run: int | None
+) -> dict[str, float]:
+    found = await row(
+        db,
+        "SELECT count(*) AS calls, coalesce(sum(reserved_tokens), 0) AS tokens, "
+        "coalesce(sum(reserved_cost), 0) AS cost FROM calls WHERE session = ? "
+        "AND status = 'pending' AND (? IS NULL OR run = ?)",
+        session,
+        run,
+        run,
+    )
+    return dict(found) if found else {"calls": 0, "tokens": 0, "cost": 0}
+
+
+def _check(
+    whose: str, budget: Budget, used: Mapping[str, float], pending: Mapping[str, float], price: Price
+) -> None:
+    more = {
+        "calls": used["calls"] + 1,
+        "tokens": used["tokens"] + pending["tokens"] + price.tokens,
+        "cost": used["cost"] + pending["cost"] + price.cost,
+        "seconds": used["seconds"],
+    }
+    for key, most in budget.items():
+        if more[key] > most:
+            raise BudgetExhausted(
+                f"The {whose}'s budget of {most:g} {_UNITS[key]} is used up "
+                f"({used[key]:.6g} spent, and the next call may take it to {more[key]:.6g}).",
+                "Nothing is lost. Give a larger budget and call again to go on from here.",
+            )
+
+
+_UNITS = {"calls": "calls", "tokens": "tokens", "cost": "dollars", "seconds": "seconds"}

@@ -1,0 +1,96 @@
+"""A session's report in Markdown: what was proposed, what was won, and the price."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ..engine.store import Store
+from ..schemas.graph import Proposal, Session, Variable
+
+SHOWN = 20
+
+
+async def report(store: Store, one: Session) -> str:
+    """The report of everything this session has done so far."""
+    steps = await store.steps(one.pk, 1000)
+    proposals = await store.proposals(one.pk, limit=1000)
+    variables = await store.variables(one.pk)
+    sizes = await store.split_sizes(one.pk)
+    lines = [f"# {one.title or 'Session'} {one.id}", ""]
+    lines += _won(steps, proposals)
+    lines += _texts(variables)
+    lines += _verdicts(proposals)
+    lines += ["## Data", ""]
+    lines += [f"- {split}: {n} examples" for split, n in sizes.items() if n] or ["No examples."]
+    lines += ["", f"The test split was evaluated {one.test_reads} times.", ""]
+    lines += _price(one, await store.usage(one.pk))
+    return "\n".join(lines)
+
+
+def _won(steps: list[dict[str, Any]], proposals: list[Proposal]) -> list[str]:
+    accepted = sum(1 for step in steps if step["accepted"])
+    lines = [
+        "## Result",
+        "",
+        f"{len(steps)} steps, {accepted} accepted; {len(proposals)} proposals.",
+    ]
+    scored = [s for s in reversed(steps) if s["before"] is not None]
+    if scored:
+        after = [s["after"] for s in scored if s["accepted"] and s["after"] is not None]
+        last = after[-1] if after else scored[-1]["before"]
+        lines.append(
+            f"Score before the first step {scored[0]['before']:.3f}, after the last accepted one "
+            f"{last:.3f}, each on the examples its step was gated on; evaluate(split='test') gives "
+            "a held-out figure."
+        )
+    else:
+        lines.append("No step was gated on a score.")
+    return [*lines, ""]
+
+
+def _texts(variables: dict[str, Variable]) -> list[str]:
+    lines = ["## Parameters", ""]
+    for v in variables.values():
+        if v.requires_grad and v.value is not None:
+            lines += [f"### {v.label}, version {v.version}", "", *_quoted(v.value), ""]
+    return lines
+
+
+def _quoted(text: str) -> list[str]:
+    return [f"    {line}" for line in text.split("\n")]
+
+
+def _verdicts(proposals: list[Proposal]) -> list[str]:
+    if not proposals:
+        return []
+    count = Counter(p.verdict for p in proposals)
+    lines = [
+        "## Proposals",
+        "",
+        f"{count['accepted']} accepted, {count['refused']} refused; the newest first.",
+        "",
+        "| proposal | step | variable | verdict | score | parent | reason |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for p in proposals[:SHOWN]:
+        cells = (p.id, p.step, p.variable, p.verdict, _score(p.score), _score(p.parent_score))
+        reason = " ".join(p.reason.replace("|", "\\|").split())
+        lines.append(f"| {' | '.join(cells)} | {reason} |")
+    return [*lines, ""]
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f"{score:.3f}"
+
+
+def _price(one: Session, usage: dict[str, dict[str, float]]) -> list[str]:
+    lines = ["## Price", "", "| purpose | calls | prompt tokens | completion tokens | cost |"]
+    lines.append("|---|---|---|---|---|")
+    for purpose, used in usage.items():
+        tokens = (int(used.get(k, 0)) for k in ("calls", "prompt_tokens", "completion_tokens"))
+        cost = f"{used['cost']:.4f}" if used.get("cost") else ""
+        lines.append(f"| {purpose} | {' | '.join(str(n) for n in tokens)} | {cost} |")
+    total = f"{one.used_calls} calls, {one.used_tokens} tokens"
+    total += f", {one.used_cost:.4f} dollars" if one.used_cost else ""
+    return [*lines, "", f"In all: {total}.", ""]

@@ -1,0 +1,223 @@
+"""What several tests share: an engine over a scripted answerer, and a client that checks results."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from mcp import Client, StdioServerParameters
+from mcp_types import CallToolResult, TextContent
+from textgrad_mcp.engine.answerers import Answerer, Go, RecordAttempt
+from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.store import Store
+from textgrad_mcp.engine.store.database import Fault
+from textgrad_mcp.schemas.completions import Completion, CompletionRequest
+from textgrad_mcp.schemas.results import Result
+from textgrad_mcp.schemas.settings import RoleSettings, Settings
+from textgrad_mcp.server.app import build
+
+from .standin import StandIn
+
+Facts = dict[str, Any]
+MEMORY = Path(":memory:")
+ME = Caller()
+
+
+def plain_reply(request: CompletionRequest) -> str:
+    """A short stable answer, in the form that was asked for."""
+    if request.reply is None:
+        return f"answer {request.key[:6]}"
+    numbers: dict[str, Any] = {"score": 0.5}
+    keys = request.reply["properties"]
+    return json.dumps({k: numbers.get(k, f"{k} could be better {request.key[:6]}") for k in keys})
+
+
+class Scripted:
+    """An answerer in this process: `reply` writes each completion, `asked` keeps the requests."""
+
+    name = "scripted"
+    model = "m"
+
+    def __init__(self, reply: Callable[[CompletionRequest], str] = plain_reply) -> None:
+        self.reply = reply
+        self.asked: list[CompletionRequest] = []
+
+    @property
+    def params(self) -> dict[str, object]:
+        """None."""
+        return {}
+
+    async def answer(
+        self, request: CompletionRequest, record: RecordAttempt, go: Go
+    ) -> Completion | None:
+        """The scripted reply."""
+        go()
+        self.asked.append(request)
+        return Completion(text=self.reply(request), model=self.model)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@asynccontextmanager
+async def an_engine(
+    answerer: Answerer | None = None,
+    path: Path = MEMORY,
+    *,
+    backward: Answerer | None = None,
+    fault: Fault | None = None,
+    **settings: Any,
+) -> AsyncIterator[Engine]:
+    """An open engine; `backward` answers the backward role, `answerer` the rest."""
+    store = Store(path, fault)
+    await store.open()
+    forward = answerer or Scripted()
+    engine = Engine(
+        Settings(**settings), store, {"forward": forward, "backward": backward or forward}
+    )
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def made(result: Result) -> str:
+    """The id of the variable that a call made."""
+    variable = getattr(result, "variable", None)
+    assert isinstance(variable, str), result
+    return variable
+
+
+def endpoint(server: StandIn, **fields: Any) -> RoleSettings:
+    """A role that the stand-in serves."""
+    fields = {"model": "m", "timeout": 20.0, "retries": 0} | fields
+    return RoleSettings(answerer="openai", base_url=server.url, **fields)
+
+
+def served_by(server: StandIn, path: Path, **fields: Any) -> Settings:
+    """Settings in which the stand-in answers everything."""
+    role = endpoint(server)
+    return Settings(database=path, forward=role, backward=role, **fields)
+
+
+def assisted(path: Path, **fields: Any) -> Settings:
+    """Settings in which the calling assistant answers everything."""
+    role = RoleSettings(answerer="assistant")
+    return Settings(database=path, forward=role, backward=role, **fields)
+
+
+class Tools:
+    """A client that calls tools. Every result it gets must say the same in words as in JSON."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def __call__(self, tool: str, **arguments: Any) -> Facts:
+        """The structured content of a call that did not fail."""
+        result = await self.raw(tool, arguments)
+        assert not result.is_error, text_of(result)
+        return dict(result.structured_content or {})
+
+    async def refused(self, tool: str, **arguments: Any) -> str:
+        """The words of a call that failed; there must be a next step in them."""
+        result = await self.raw(tool, arguments)
+        assert result.is_error, text_of(result)
+        facts = result.structured_content or {}
+        assert facts["status"] == "failed", facts
+        assert facts["error"], facts
+        assert facts["next"], facts
+        return text_of(result)
+
+    async def raw(self, tool: str, arguments: Mapping[str, Any]) -> CallToolResult:
+        """Whatever came back, with its text checked against its structured content."""
+        result = await self.client.call_tool(tool, dict(arguments))
+        text = text_of(result)
+        facts = result.structured_content or {}
+        for fact in scalars({k: v for k, v in facts.items() if v != "failed"}):
+            for line in fact.split("\n"):
+                assert line in text, f"{line!r} is not in the text of {tool}:\n{text}"
+        return result
+
+
+def text_of(result: CallToolResult) -> str:
+    """What a client without structured content would see."""
+    [content] = result.content
+    assert isinstance(content, TextContent)
+    return content.text
+
+
+def scalars(value: Any) -> Iterator[str]:
+    """Every scalar in a JSON value, as words."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from scalars(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from scalars(item)
+    elif isinstance(value, bool):
+        yield str(value).lower()
+    else:
+        yield str(value)
+
+
+@asynccontextmanager
+async def tools(
+    settings: Settings, mode: Literal["legacy", "auto"] = "auto"
+) -> AsyncIterator[Tools]:
+    """The real server in memory, and a client of it."""
+    try:
+        async with Client(build(settings), mode=mode) as client:
+            yield Tools(client)
+    except BaseExceptionGroup as group:
+        raise _innermost(group) from None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def drive(
+    main: Callable[[Tools], Awaitable[None]],
+    settings: Settings,
+    mode: Literal["legacy", "auto"] = "auto",
+) -> None:
+    """Run `main` with a client of a server in memory."""
+
+    async def run() -> None:
+        async with tools(settings, mode) as call:
+            await main(call)
+
+    asyncio.run(run())
+
+
+SERVE = """
+import sys
+from textgrad_mcp.schemas.settings import Settings
+from textgrad_mcp.server.app import serve_stdio
+serve_stdio(Settings.model_validate_json(sys.argv[1]))
+"""
+
+
+def as_process(settings: Settings) -> StdioServerParameters:
+    """How to start the server as a process of its own."""
+    spoken = settings.model_dump_json(exclude_defaults=True)
+    return StdioServerParameters(
+        command=sys.executable, args=["-c", SERVE, spoken], env=dict(os.environ)
+    )
+
+
+async def answered(call: Tools, result: Facts, reply: Callable[[Facts], Any]) -> Facts:
+    """Answer what is pending with `reply`, round by round, until there is something else."""
+    while result["status"] == "needs_completions":
+        given = {p["id"]: reply(p) for p in result["pending"]}
+        result = await call("resume", session_id=result["session_id"], completions=given)
+    return result
