@@ -124,10 +124,12 @@ def _visit(work: Work, state: Backward, operation: Operation) -> Awaitable[None]
     if operation.output in state.losses:
         _seed(state, operation)
     if operation.kind is Op.SUM:
-        return _to_parts(state, operation, inputs)
+        _to_parts(state, operation, inputs)
+        return None
     if operation.kind is Op.FORMAT or operation.is_loss:
         if not state.plan.exact:
-            return _pass_through(state, operation, inputs)
+            _pass_through(state, operation, inputs)
+            return None
     return _ask(work, state, operation, inputs)
 
 
@@ -183,6 +185,7 @@ def _gradient(
         version=state.program.variables[variable].version,
         text=said,
         examples=[f"e{p}" for p in places if p != HERE],
+        batch=[f"e{p}" for p in state.places if p != HERE],
         operation=operation.id,
         losses=state.losses,
     )

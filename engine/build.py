@@ -271,7 +271,12 @@ class Building(Core):
             made["loss"] = output.id
         if output.per_example and not places:
             return ForwardResult(
-                session_id=session.id, notes=notes, next=_needs_examples(session), **made
+                session_id=session.id,
+                variable=output.id,
+                operation=op.id,
+                loss=made.get("loss"),
+                notes=notes,
+                next=_needs_examples(session),
             )
         args = {"targets": [output.id], "made": made, "notes": notes, "given": given}
         tool = "compute_loss" if op.is_loss else "forward"

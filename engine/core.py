@@ -8,12 +8,13 @@ from typing import get_args
 from ..schemas.completions import Role
 from ..schemas.errors import BadInput, Conflict, NotFound
 from ..schemas.graph import HERE, Op, Session, Split, Variable, number
+from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
 from .evaluators import Evaluators
 from .ledger import Ledger
 from .operations import RULES, evaluator_rule
-from .runs import Runs
+from .runs import Caller, Runs, digest_of
 from .store import Store
 
 
@@ -100,3 +101,13 @@ class Core:
                 "Call compute_loss first." if not found else "Name the ones you mean.",
             )
         return [await self.one_variable(session, found[0])]
+
+    async def run(
+        self, caller: Caller, session: Session, tool: str, args: dict[str, object]
+    ) -> Result:
+        """Start a run of `tool`, or go on with the one that this same call began."""
+        digest = digest_of(tool, args)
+        waiting = await self.runs.admit(session, digest)
+        if waiting is not None:
+            return await self.runs.go_on(caller, session, waiting)
+        return await self.runs.start(caller, session, tool, args, digest)

@@ -28,6 +28,7 @@ class Evaluation:
     program: Program
     examples: Mapping[int, Example]
     overrides: Mapping[str, str] = field(default_factory=dict)
+    sample: int = 0
     known: dict[Node, Value] = field(default_factory=dict)
     computed: dict[Node, Value] = field(default_factory=dict)
     unusable: dict[Node, ReplyError] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Evaluation:
             values=values,
             system=self.value(operation.system, place).text if operation.system else None,
             images=[values[n].text for n in pictures],
+            sample=self.sample,
         )
 
 
@@ -83,6 +85,7 @@ async def load(
     *,
     overrides: Mapping[str, str] | None = None,
     everything: bool = True,
+    sample: int = 0,
 ) -> Evaluation:
     """The program that makes `targets`, with the values it has at `places` already.
 
@@ -92,7 +95,9 @@ async def load(
     store, pk = work.store, work.session.pk
     program = await store.program(pk, targets, everything=everything)
     examples = await store.examples(pk, [p for p in places if p != HERE])
-    evaluation = Evaluation(program, examples, dict(overrides or {}))
+    evaluation = Evaluation(program, examples, dict(overrides or {}), sample=sample)
+    if sample:
+        return evaluation  # stored values are of the first sample
     affected = made_from(program, evaluation.overrides)
     outputs = [v.id for v in program.variables.values() if not v.is_leaf and v.id not in affected]
     evaluation.known = await store.values(pk, outputs, [HERE, *places])

@@ -10,6 +10,7 @@ from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import HERE, Session, Variable, number
 from ..schemas.results import InspectResult
 from .core import Core
+from .report import report
 from .runs import Caller
 from .show import FEEDBACK, VALUE, cut
 
@@ -59,6 +60,7 @@ class Inspecting(Core):
             "runs": self._runs_view,
             "calls": self._calls,
             "call": self._call,
+            "report": self._report_view,
         }
 
     async def _sessions(self, caller: Caller) -> InspectResult:
@@ -219,6 +221,9 @@ class Inspecting(Core):
             "calls": calls[offset:],
             "next": "what='call', id='c1' shows one with its prompt and reply.",
         }
+
+    async def _report_view(self, session: Session, _id: str | None, _offset: int) -> dict[str, Any]:
+        return await report(self.store, session)
 
     async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         found = await self.store.call(session.pk, number(id or "", "c") or 0)

@@ -28,6 +28,7 @@ class Inputs:
     values: dict[str, Value] = field(default_factory=dict)
     system: str | None = None
     images: list[str] = field(default_factory=list)
+    sample: int = 0
 
 
 Rule = Callable[[Work, Operation, Inputs], "Value | Awaitable[Value]"]
@@ -51,7 +52,7 @@ async def _llm(work: Work, operation: Operation, inputs: Inputs) -> Value:
     request = CompletionRequest(
         purpose=Purpose.FORWARD,
         messages=(*system, user),
-        sample=operation.spec.get("sample", 0),
+        sample=inputs.sample,
         about=inputs.about,
     )
     return Value(text=await work.ask(request, lambda c: c.text))
@@ -161,7 +162,7 @@ class _Program:
 
     def __init__(self, evaluators: Evaluators, name: str, texts: dict[str, str]) -> None:
         self.name = f"evaluator {name}"
-        self._score = lambda: evaluators.score(name, texts)
+        self._evaluators, self._evaluator, self._texts = evaluators, name, texts
 
     @property
     def params(self) -> dict[str, object]:
@@ -169,7 +170,7 @@ class _Program:
 
     async def answer(self, request: CompletionRequest, record: RecordAttempt, go: Go) -> Completion:
         go()
-        value = await self._score()
+        value = await self._evaluators.score(self._evaluator, self._texts)
         found = {"feedback": value.text, "score": value.score}
         return Completion(text=json.dumps(found, ensure_ascii=False), model=self.name)
 

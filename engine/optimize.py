@@ -141,9 +141,7 @@ class Optimizing(Core):
         await work.save_state(loop.dump())
         return loop
 
-    async def _iterate(
-        self, work: Work, loop: Loop, places: Sequence[int], split: str
-    ) -> None:
+    async def _iterate(self, work: Work, loop: Loop, places: Sequence[int], split: str) -> None:
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
         batch = await self._minibatch(work, loop.iteration)
@@ -201,10 +199,10 @@ class Optimizing(Core):
         places: Sequence[int],
         split: str,
     ) -> None:
-        gradients = {
-            p.id: [g for g in learnt.gradients if g.variable == p.id] for p in parameters
-        }
-        based = [p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters]
+        gradients = {p.id: [g for g in learnt.gradients if g.variable == p.id] for p in parameters}
+        based = [
+            p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
+        ]
         check = await checks(self.store, work.session)
         count = work.args["candidates"]
         candidates = await propose(work, based, gradients, count=count, check=check)

@@ -62,9 +62,11 @@ def front(members: Sequence[Parent]) -> list[int]:
 
     Dominated: another is at least as good on every example, and better on one or simply earlier.
     """
-    kept = [i for i, m in enumerate(members) if not any(
-        _dominates(other, m, j < i) for j, other in enumerate(members) if j != i
-    )]
+    kept = [
+        i
+        for i, m in enumerate(members)
+        if not any(_dominates(other, m, j < i) for j, other in enumerate(members) if j != i)
+    ]
     best = [max(members[i].scores[k] for i in kept) for k in range(len(members[0].scores))]
     return [
         sum(m.scores[k] == top for k, top in enumerate(best)) if i in kept else 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.errors import BadInput, ReplyError
 from ..schemas.graph import HERE, Op, Operation
+from . import metrics
 from .fence import Fence
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
@@ -37,13 +38,18 @@ class Scored:
 
 
 async def score(
-    work: Work, losses: Sequence[str], places: Sequence[int], texts: Texts | None = None
+    work: Work,
+    losses: Sequence[str],
+    places: Sequence[int],
+    texts: Texts | None = None,
+    *,
+    sample: int = 0,
 ) -> Scored:
-    """The mean of the losses' scores at each place.
+    """The mean of the losses' scores at each place; another `sample` asks the model afresh.
 
     Raises BadInput when a loss gives no score.
     """
-    evaluation = await load(work, losses, places, overrides=texts)
+    evaluation = await load(work, losses, places, overrides=texts, sample=sample)
     await evaluate(work, evaluation, places, tolerant=True)
     scores: dict[int, float] = {}
     unusable: dict[int, ReplyError] = {}
@@ -54,6 +60,42 @@ async def score(
             scores[place] = 0.0
             unusable[place] = _reason(evaluation, place)
     return Scored(evaluation, scores, unusable)
+
+
+async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scored:
+    """The scores of the most frequent outputs of `votes` fresh runs (self-consistency).
+
+    Outputs count as the same by the letter or number that the loss's metric reads from them, else
+    by their text; of outputs that are as frequent, the one that came first.
+    """
+    runs = await gather([score(work, [loss], places, sample=i) for i in range(votes)])
+    return _majority(loss, runs)
+
+
+def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
+    first = runs[0]
+    operation = first.evaluation.program.operation_of(loss)
+    result = Scored(first.evaluation, {})
+    for place in first.scores:
+        ballots = [_ballot(run, operation, place) for run in runs]
+        cast = [b for b in ballots if b is not None]
+        if not cast:
+            result.scores[place] = 0.0
+            result.unusable[place] = first.unusable[place]
+            continue
+        winner = ballots.index(max(cast, key=lambda b: (cast.count(b), -cast.index(b))))
+        result.scores[place] = runs[winner].scores[place]
+    return result
+
+
+def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
+    if place in run.unusable or operation is None:
+        return None
+    texts = run.evaluation.inputs(operation, place).texts
+    metric = operation.spec.get("metric", "")
+    if operation.kind is not Op.METRIC:
+        return "\n".join(texts.values()).strip()
+    return metrics.canonical(metric, texts[metrics.roles(metric, texts)[0]])
 
 
 async def compare(
@@ -106,9 +148,11 @@ async def _contests(
     other: Evaluation,
 ) -> Scored:
     won = await gather([_contest(work, judges, p, present, other) for p in places])
-    return Scored(other, dict(zip(places, won, strict=True)), {
-        p: _reason(other, p) for p in places if not _complete(other, judges, p)
-    })
+    return Scored(
+        other,
+        dict(zip(places, won, strict=True)),
+        {p: _reason(other, p) for p in places if not _complete(other, judges, p)},
+    )
 
 
 def _complete(evaluation: Evaluation, judges: Sequence[Operation], place: int) -> bool:

@@ -1,38 +1,33 @@
-"""The tools that learn: backward, step, evaluate, revert. Each body is re-run to be continued."""
+"""The tools that learn: forward's work, backward and step. A body is re-run to be continued."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
-from ..schemas.errors import BadInput, Conflict, NotFound
-from ..schemas.graph import HERE, Gradient, Session, Split, Variable, number
+from ..schemas.errors import BadInput, Conflict
+from ..schemas.graph import HERE, Gradient, Session, Variable, number
 from ..schemas.results import (
     BackwardResult,
     EvaluateResult,
-    Failure,
     ForwardResult,
     OptimizeResult,
     Result,
     StepResult,
-    VariableResult,
 )
 from . import gate, show
-from .core import Core
+from .evaluate import Evaluating
 from .forward import Evaluation, evaluate, load
 from .learn import Learnt, checks, gate_places, gradients_on, record_of
 from .ledger import Work
 from .optimize import Optimizing
 from .runs import Caller, digest_of
-from .scoring import Scored, score
-from .stats import mean_and_error
 from .step import Candidate, propose, usable_gradients
 
 ACCEPT = ("always", "if_better", "never")
 
 
-class Training(Optimizing):
-    """Tools whose work needs completions, as bodies of runs; and `revert`."""
+class Training(Evaluating, Optimizing):
+    """Tools whose work needs completions, as bodies of runs."""
 
     def register(self) -> None:
         """Tell the runs which body continues which tool."""
@@ -44,15 +39,6 @@ class Training(Optimizing):
             "evaluate": (EvaluateResult, self._evaluate_body),
             "optimize": (OptimizeResult, self._optimize_body),
         }
-
-    async def _run(
-        self, caller: Caller, session: Session, tool: str, args: dict[str, object]
-    ) -> Result:
-        digest = digest_of(tool, args)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
-        return await self.runs.start(caller, session, tool, args, digest)
 
     async def _forward_body(self, work: Work) -> Result:
         session, targets = work.session, work.args["targets"]
@@ -111,7 +97,7 @@ class Training(Optimizing):
             "exact": exact,
             "notes": held_out,
         }
-        return await self._run(caller, session, "backward", args)
+        return await self.run(caller, session, "backward", args)
 
     async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
         found = await self.store.examples(session.pk, [p for p in places if p != HERE])
@@ -200,7 +186,7 @@ class Training(Optimizing):
         if accept == "if_better":
             used = [g for found in gradients.values() for g in found]
             losses = list(dict.fromkeys(loss for g in used for loss in g.losses))
-            minibatch = sorted({number(e, "e") or HERE for g in used for e in g.examples})
+            minibatch = sorted({number(e, "e") or HERE for g in used for e in g.batch} or {HERE})
             places, split = await gate_places(self, work.session, losses)
             return await gate.judge(work, candidates, losses, minibatch, places, split)
         standing = [i for i, c in enumerate(candidates) if not c.refused]
@@ -211,58 +197,6 @@ class Training(Optimizing):
         reasons |= {i: "another candidate was taken" for i in standing[1:]}
         reasons[standing[0]] = "accepted without a check (accept='always')"
         return gate.Judged(standing[0], reasons[standing[0]], "", 0, 0.0, reasons=reasons)
-
-    async def evaluate(
-        self, caller: Caller, *, session_id: str, loss: str | None = None, split: str = "validation"
-    ) -> Result:
-        """The mean score on a split and its failures. Raises BadInput, NotFound, Conflict."""
-        session = await self.store.session(session_id, caller.owner)
-        if split not in get_args(Split):
-            raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        named = await self.losses(session, [loss] if loss is not None else None)
-        args: dict[str, object] = {"loss": named[0].id, "split": split}
-        return await self._run(caller, session, "evaluate", args)
-
-    async def _evaluate_body(self, work: Work) -> Result:
-        loss, split = work.args["loss"], work.args["split"]
-        variable = await self.one_variable(work.session, loss)
-        places = await self.named_examples(work.session, split) if variable.per_example else [HERE]
-        work.phase = f"evaluating on {split}"
-        scored = await score(work, [loss], places)
-        reads = await self.store.count_test_read(work.session.pk) if split == "test" else None
-        return _evaluate_result(work, scored, loss, split, reads)
-
-    async def revert(
-        self, caller: Caller, *, session_id: str, variable: str, version: int
-    ) -> VariableResult:
-        """Make an earlier version current again, as a new version."""
-        session = await self.store.session(session_id, caller.owner)
-        await self.runs.admit(session, "")
-        v = await self.one_variable(session, variable)
-        if not v.is_leaf or v.value is None:
-            raise BadInput(f"{v.label} has no versions: it is computed.", "Revert a parameter.")
-        old = await self.store.version(session.pk, v.id, version)
-        if old is None:
-            raise NotFound(
-                f"{v.label} has no version {version}; it is at {v.version}.",
-                f"inspect(session_id, what='variable', id='{v.id}') lists its versions.",
-            )
-        if old.text == v.value:
-            return VariableResult(
-                session_id=session.id,
-                variable=v.id,
-                version=v.version,
-                notes=[f"Version {version} has the text that is current already."],
-                next="Nothing changed.",
-            )
-        made = await self.store.set_value(session.pk, v.id, old.text, v.version, "revert")
-        return VariableResult(
-            session_id=session.id,
-            variable=v.id,
-            version=made,
-            next=f"{v.id} has the text of version {version} again, as version {made}. Call "
-            f"forward(session_id='{session.id}') to recompute what depends on it.",
-        )
 
 
 def _step_args(variables: Sequence[str] | None, accept: str, candidates: int) -> dict[str, object]:
@@ -287,36 +221,4 @@ def _backward_result(work: Work, learnt: Learnt) -> BackwardResult:
         next=f"Call step(session_id='{session}', accept='if_better') to propose better texts."
         if learnt.gradients
         else "The losses found nothing to improve on these examples. Try others, or stop here.",
-    )
-
-
-def _evaluate_result(
-    work: Work, scored: Scored, loss: str, split: str, reads: int | None
-) -> EvaluateResult:
-    mean, error = mean_and_error(list(scored.scores.values()))
-    worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
-    failures: list[Failure] = [
-        show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]
-    ]
-    notes = []
-    if scored.unusable:
-        notes.append(f"{len(scored.unusable)} examples gave no usable reply; they count as 0.")
-    if reads is not None and reads > 1:
-        notes.append(f"The test split has been read {reads} times: it is no longer held-out.")
-    more = len(worst) - len(failures)
-    return EvaluateResult(
-        loss=loss,
-        split=split,
-        mean_score=round(mean, 4),
-        standard_error=None if error is None else round(error, 4),
-        examples=len(scored.scores),
-        failures=failures,
-        reads=reads,
-        notes=notes,
-        next=(f"{more} more examples score below 1. " if more > 0 else "")
-        + (
-            f"Call backward(session_id='{work.session.id}') and step to improve on train."
-            if worst
-            else "Every example scores 1."
-        ),
     )

@@ -127,13 +127,14 @@ class Value(BaseModel):
 
 
 class Gradient(BaseModel):
-    """Feedback on one variable at one version, from one or several examples."""
+    """Feedback on one variable at one version: `examples` are those criticised, out of `batch`."""
 
     id: str = ""
     variable: str
     version: int
     text: str
     examples: list[str] = Field(default_factory=list)
+    batch: list[str] = Field(default_factory=list)
     operation: str = ""
     losses: list[str] = Field(default_factory=list)
     spent_by: str | None = None

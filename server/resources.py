@@ -72,7 +72,7 @@ VIEWS = (
         views.variable,
     ),
     View(
-        "/variables/{name}/versions/{n}",
+        "/variables/{variable}/versions/{version}",
         "version",
         "Version of a text",
         "The text of a variable as it was at one version.",
@@ -81,7 +81,7 @@ VIEWS = (
         fixed=True,
     ),
     View(
-        "/variables/{name}/diff/{old}..{new}",
+        "/variables/{variable}/diff/{old}..{new}",
         "diff",
         "Difference of two versions",
         "What changed from one version to another, as a unified diff.",
@@ -226,7 +226,7 @@ async def _read(store: Store, owner: str, uri: str) -> ReadResourceContents:
         raise NotFound("There is no such resource.", f"{ROOT} lists your sessions.")
     view, ids = found
     one = await store.session(ids.pop("session_id"), owner)
-    return ReadResourceContents(await view.show(store, one, *ids.values()), view.mime)
+    return ReadResourceContents(await view.show(store, one, **ids), view.mime)
 
 
 def install(server: MCPServer[Any]) -> None:
@@ -241,7 +241,9 @@ def install(server: MCPServer[Any]) -> None:
         ours = await listed(Context(request_context=ctx, mcp_server=server))
         return ListResourcesResult(resources=[*ours, *await server.list_resources()])
 
-    async def on_read(ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams) -> Any:
+    async def on_read(
+        ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams
+    ) -> Any:
         result = await plain.handler(ctx, params)
         found = view_of(params.uri)
         if isinstance(result, ReadResourceResult) and found is not None and found[0].fixed:

@@ -249,11 +249,14 @@ async def evaluate(
     session_id: Session,
     loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
     split: Literal["train", "validation", "test"] = "validation",
+    votes: Annotated[int, Field(description="Run each example so often; the majority counts.")] = 1,
 ) -> Annotated[CallToolResult, EvaluateResult]:
     """Run the program on a split: mean score with its error, and the worst failures."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
-        return await engine.evaluate(caller, session_id=session_id, loss=loss, split=split)
+        return await engine.evaluate(
+            caller, session_id=session_id, loss=loss, split=split, votes=votes
+        )
 
     return await answer(ctx, call)
 
@@ -337,6 +340,7 @@ async def inspect(
             "runs",
             "calls",
             "call",
+            "report",
         ]
         | None,
         Field(description="Default: the session, or what id names."),

@@ -113,11 +113,11 @@ async def mermaid(store: Store, one: Session) -> str:
     return flowchart(view.variables, view.operations)
 
 
-async def variable(store: Store, one: Session, name: str) -> str:
+async def variable(store: Store, one: Session, variable: str) -> str:
     """A variable whole, with its versions, newest first. Raises NotFound."""
-    found = await _variable(store, one, name)
-    versions = await store.versions(one.pk, name, MOST) if found.is_leaf else []
-    uri = f"{ROOT}/{one.id}/variables/{name}/versions"
+    found = await _variable(store, one, variable)
+    versions = await store.versions(one.pk, variable, MOST) if found.is_leaf else []
+    uri = f"{ROOT}/{one.id}/variables/{variable}/versions"
     lines = [
         v.model_dump(exclude={"text", "variable"}, exclude_none=True)
         | {"uri": f"{uri}/{v.version}", "chars": len(v.text)}
@@ -126,15 +126,15 @@ async def variable(store: Store, one: Session, name: str) -> str:
     return as_json(found.model_dump(mode="json", exclude_none=True) | {"versions": lines})
 
 
-async def version(store: Store, one: Session, name: str, n: str) -> str:
+async def version(store: Store, one: Session, variable: str, version: str) -> str:
     """The text of one version. Raises NotFound."""
-    return (await _version(store, one, name, n)).text
+    return (await _version(store, one, variable, version)).text
 
 
-async def changes(store: Store, one: Session, name: str, old: str, new: str) -> str:
+async def changes(store: Store, one: Session, variable: str, old: str, new: str) -> str:
     """A unified diff between two versions; empty when they are the same. Raises NotFound."""
-    before = await _version(store, one, name, old)
-    after = await _version(store, one, name, new)
+    before = await _version(store, one, variable, old)
+    after = await _version(store, one, variable, new)
     return diff(before.text, after.text)
 
 

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
-from textgrad_mcp.schemas.results import BackwardResult, Result
+from textgrad_mcp.schemas.graph import Kind, Op, Operation, Variable
+from textgrad_mcp.schemas.results import BackwardResult, ForwardResult, Result
 
 from .helpers import ME, Scripted, an_engine, made
 
@@ -56,6 +57,7 @@ class Node:
     kind: str
     inputs: list[str]
     system: str | None = None
+    name: str = ""
 
 
 @dataclass
@@ -107,8 +109,9 @@ def graphs(draw: st.DrawFn) -> Graph:
         known = [*known, f"v{len(known) + 1}"]
     for _ in range(draw(st.integers(1, 2))):
         judged = draw(st.lists(st.sampled_from(known), min_size=1, max_size=2, unique=True))
-        graph.nodes.append(Node("judge", judged))
-        graph.losses.append(f"v{len(graph.leaves) + len(graph.nodes)}")
+        loss = f"v{len(graph.leaves) + len(graph.nodes) + 1}"
+        graph.nodes.append(Node("judge", judged, name=loss))
+        graph.losses.append(loss)
     return graph
 
 
@@ -154,7 +157,7 @@ async def _add(engine: Engine, s: str, node: Node) -> None:
     template = " ".join(f"{{{name}}}" for name in inputs)
     if node.kind == "judge":
         result = await engine.compute_loss(
-            ME, kind="judge", instruction="judge it", graded=False, **common
+            ME, kind="judge", instruction=f"judge {node.name}", graded=False, **common
         )
     elif node.kind == "external":
         result = await engine.forward(ME, operation="external", function="a black box", **common)
@@ -266,32 +269,35 @@ def test_no_request_is_ever_asked_twice(graph: Graph) -> None:
     asyncio.run(main())
 
 
+async def chain(engine: Engine, depth: int) -> str:
+    """A session with the seed v1 and `depth` templates, each reading the one before."""
+    v = await engine.create_variable(ME, role="seed", value="x")
+    session = await engine.store.session(v.session_id or "", "local")
+    for n in range(1, depth + 1):
+        operation = Operation(
+            id="", kind=Op.FORMAT, output="", inputs={"x": f"v{n}"}, spec={"template": "{x}."}
+        )
+        output = Variable(id="", kind=Kind.OUTPUT, role="longer")
+        await engine.store.add_operation(session.pk, operation, output)
+    return session.id
+
+
 @pytest.mark.parametrize("exact", [False, True], ids=["shared", "exact"])
 def test_a_chain_of_two_thousand_operations_does_not_recurse(exact: bool) -> None:
     async def main() -> None:
-        depth = 2000
-        critic = Scripted(paths_reply)
+        depth, critic = 2000, Scripted()
         async with an_engine(critic) as engine:
-            v = await engine.create_variable(ME, role="seed", value="x")
-            s, at = v.session_id or "", made(v)
-            for _ in range(depth):
-                inputs = {"x": at}
-                at = made(
-                    await engine.forward(
-                        ME, session_id=s, operation="format", template="{x}.", inputs=inputs
-                    )
-                )
+            s = await chain(engine, depth)
+            computed = await engine.forward(ME, session_id=s)
+            assert isinstance(computed, ForwardResult)
+            assert len(computed.recomputed) == depth
+            inputs = {"x": f"v{depth + 1}"}
             loss = await engine.compute_loss(
-                ME, session_id=s, kind="judge", inputs={"x": at}, instruction="i", graded=False
+                ME, session_id=s, kind="judge", inputs=inputs, instruction="i"
             )
             result = await engine.backward(ME, session_id=s, losses=[made(loss)], exact=exact)
-            assert result.status == "done"
-            [gradient] = (await labels_in(engine, s))["v1"]
-            assert len(gradient.split()) == (depth + 2 if exact else 1)
-            await engine.revert(ME, session_id=s, variable="v1", version=1)
-            session = await engine.store.session(s, "local")
-            await engine.store.set_value(session.pk, "v1", "y", 1, "edit")
-            again = await engine.forward(ME, session_id=s)
-            assert again.status == "done"
+            assert isinstance(result, BackwardResult)
+            assert len(result.gradients) == 1
+            assert len(critic.asked) == (1 + depth + 1 if exact else 1)
 
     asyncio.run(main())

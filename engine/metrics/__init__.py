@@ -12,13 +12,13 @@ from typing import Any
 
 from ...schemas.errors import BadInput
 from ...schemas.graph import Value
-from .answers import MULTIPLE_CHOICE, NUMERIC
+from .answers import MULTIPLE_CHOICE, NUMERIC, choice_in, number_in
 from .base import Metric
 from .patterns import REGEX
 from .structure import JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 
-__all__ = ["METRICS", "Metric", "check", "roles", "score"]
+__all__ = ["METRICS", "Metric", "canonical", "check", "roles", "score"]
 
 METRICS: Mapping[str, Metric[Any]] = {
     metric.name: metric
@@ -34,6 +34,7 @@ METRICS: Mapping[str, Metric[Any]] = {
         EDIT_SIMILARITY,
     )
 }
+_READERS = {"numeric": number_in, "multiple_choice": choice_in}
 _OUTPUTS = ("output", "prediction")
 _ANSWERS = ("answer", "reference", "expected", "target")
 
@@ -61,6 +62,13 @@ def check(metric: str, names: Iterable[str], options: Mapping[str, Any]) -> None
     if unused:
         takes = "an output and a right answer" if found.needs_answer else "an output only"
         raise BadInput(f"The metric {metric} takes {takes}; it cannot use {', '.join(unused)}.")
+
+
+def canonical(metric: str, output: str) -> str:
+    """What `metric` reads in an output: its number or choice, else the text without outer space."""
+    read = _READERS.get(metric)
+    found = read(output) if read else None
+    return output.strip() if found is None else found
 
 
 def roles(metric: str, names: Iterable[str]) -> tuple[str, str | None]:

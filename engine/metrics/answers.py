@@ -98,6 +98,17 @@ def _multiple_choice(output: str, answer: str, options: Choices) -> Value:
     return wrong(f"Expected choice {expected} but the output chose {found}: {quoted(output)}.")
 
 
+def number_in(output: str) -> str | None:
+    """The last number in `output`, in one spelling; None where there is none."""
+    found = _last_number(output)
+    return None if found is None else str(found.normalize(_WIDE))
+
+
+def choice_in(output: str) -> str | None:
+    """The letter that `output` answers with, if it is clear."""
+    return _choice(output, Choices().choices)
+
+
 NUMERIC = Metric(
     "numeric", "1 if the last number in the output is the right one", Tolerance, _numeric
 )

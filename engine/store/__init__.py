@@ -8,13 +8,14 @@ from .database import Database, Fault
 from .graph import Added, GraphVerbs, Program
 from .history import HistoryVerbs, StepRecord
 from .ledger import LedgerVerbs
+from .reports import ReportVerbs
 from .rows import Fence
 from .runs import RunVerbs, busy
 
 __all__ = ["Added", "Fence", "Program", "StepRecord", "Store", "busy"]
 
 
-class Store(GraphVerbs, LedgerVerbs, HistoryVerbs, RunVerbs):
+class Store(GraphVerbs, LedgerVerbs, HistoryVerbs, ReportVerbs, RunVerbs):
     """Everything durable, in one SQLite file that several processes may share."""
 
     def __init__(self, path: Path, fault: Fault | None = None) -> None:

@@ -63,9 +63,7 @@ async def reserve(
         _check("session", budgets.session, used, every, price)
 
 
-async def _pending(
-    db: aiosqlite.Connection, session: int, run: int | None
-) -> dict[str, float]:
+async def _pending(db: aiosqlite.Connection, session: int, run: int | None) -> dict[str, float]:
     found = await row(
         db,
         "SELECT count(*) AS calls, coalesce(sum(reserved_tokens), 0) AS tokens, "
@@ -79,7 +77,11 @@ async def _pending(
 
 
 def _check(
-    whose: str, budget: Budget, used: Mapping[str, float], pending: Mapping[str, float], price: Price
+    whose: str,
+    budget: Budget,
+    used: Mapping[str, float],
+    pending: Mapping[str, float],
+    price: Price,
 ) -> None:
     more = {
         "calls": used["calls"] + 1,

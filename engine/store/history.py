@@ -60,7 +60,7 @@ class HistoryVerbs:
             first = await next_number(db, "gradients", session)
             made = [g.model_copy(update={"id": f"g{first + i}"}) for i, g in enumerate(gradients)]
             await db.executemany(
-                "INSERT INTO gradients VALUES (?,?,?,?,?,?,?,?,NULL,?)",
+                "INSERT INTO gradients VALUES (?,?,?,?,?,?,?,?,?,NULL,?)",
                 [
                     (
                         session,
@@ -69,6 +69,7 @@ class HistoryVerbs:
                         g.version,
                         g.text,
                         dumps(g.examples),
+                        dumps(g.batch),
                         g.operation,
                         dumps(g.losses),
                         now(),
@@ -218,17 +219,6 @@ class HistoryVerbs:
             return [dict(r) for r in await rows(db, sql, session, limit)]
 
         return await self.db.read(job)
-
-    async def count_test_read(self, session: int) -> int:
-        """Count one reading of the test split; gives how many there have been."""
-
-        async def job(db: aiosqlite.Connection) -> int:
-            sql = (
-                "UPDATE sessions SET test_reads = test_reads + 1 WHERE pk = ? RETURNING test_reads"
-            )
-            return int((await rows(db, sql, session))[0][0])
-
-        return await self.db.write(job)
 
 
 async def _install(

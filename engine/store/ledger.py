@@ -11,7 +11,6 @@ from .budgets import Budgets, Price, reserve
 from .database import Database
 from .rows import dumps, next_number, now, row, rows, to_completion
 
-
 FREE = Price()
 UNLIMITED = Budgets({}, {})
 

@@ -126,6 +126,7 @@ def to_gradient(r: sqlite3.Row) -> Gradient:
         version=r["version"],
         text=r["text"],
         examples=json.loads(r["examples"]),
+        batch=json.loads(r["batch"]),
         operation=r["operation"],
         losses=json.loads(r["losses"]),
         spent_by=f"s{r['spent_by']}" if r["spent_by"] else None,

@@ -1,0 +1,123 @@
+"""Evaluate: a split's mean score with its error and its failures; and `revert`."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from ..schemas.errors import BadInput, NotFound
+from ..schemas.graph import HERE, Split
+from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
+from . import show
+from .core import Core
+from .ledger import Work
+from .runs import Caller
+from .scoring import Scored, score, vote
+from .stats import mean_and_error
+
+
+class Evaluating(Core):
+    """The tools that measure, and the one that undoes."""
+
+    async def evaluate(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        loss: str | None = None,
+        split: str = "validation",
+        votes: int = 1,
+    ) -> Result:
+        """The mean score on a split and its failures. Raises BadInput, NotFound, Conflict.
+
+        With `votes`, each example is run so often and the most frequent output is scored.
+        """
+        session = await self.store.session(session_id, caller.owner)
+        if split not in get_args(Split):
+            raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
+        named = await self.losses(session, [loss] if loss is not None else None)
+        if not 1 <= votes <= 64:
+            raise BadInput(f"votes must be between 1 and 64, not {votes}.")
+        args: dict[str, object] = {"loss": named[0].id, "split": split, "votes": votes}
+        return await self.run(caller, session, "evaluate", args)
+
+    async def _evaluate_body(self, work: Work) -> Result:
+        loss, split = work.args["loss"], work.args["split"]
+        variable = await self.one_variable(work.session, loss)
+        places = await self.named_examples(work.session, split) if variable.per_example else [HERE]
+        work.phase = f"evaluating on {split}"
+        votes = work.args.get("votes", 1)
+        scored = await (
+            vote(work, loss, places, votes) if votes > 1 else score(work, [loss], places)
+        )
+        mean, error = mean_and_error(list(scored.scores.values()))
+        versions = {
+            v.id: v.version for v in scored.evaluation.program.variables.values() if v.requires_grad
+        }
+        reads = await self.store.note_evaluation(
+            work.session.pk, loss, split, versions, mean, error, len(places)
+        )
+        return _evaluate_result(work, scored, loss, split, reads if split == "test" else None)
+
+    async def revert(
+        self, caller: Caller, *, session_id: str, variable: str, version: int
+    ) -> VariableResult:
+        """Make an earlier version current again, as a new version."""
+        session = await self.store.session(session_id, caller.owner)
+        await self.runs.admit(session, "")
+        v = await self.one_variable(session, variable)
+        if not v.is_leaf or v.value is None:
+            raise BadInput(f"{v.label} has no versions: it is computed.", "Revert a parameter.")
+        old = await self.store.version(session.pk, v.id, version)
+        if old is None:
+            raise NotFound(
+                f"{v.label} has no version {version}; it is at {v.version}.",
+                f"inspect(session_id, what='variable', id='{v.id}') lists its versions.",
+            )
+        if old.text == v.value:
+            return VariableResult(
+                session_id=session.id,
+                variable=v.id,
+                version=v.version,
+                notes=[f"Version {version} has the text that is current already."],
+                next="Nothing changed.",
+            )
+        made = await self.store.set_value(session.pk, v.id, old.text, v.version, "revert")
+        return VariableResult(
+            session_id=session.id,
+            variable=v.id,
+            version=made,
+            next=f"{v.id} has the text of version {version} again, as version {made}. Call "
+            f"forward(session_id='{session.id}') to recompute what depends on it.",
+        )
+
+
+def _evaluate_result(
+    work: Work, scored: Scored, loss: str, split: str, reads: int | None
+) -> EvaluateResult:
+    mean, error = mean_and_error(list(scored.scores.values()))
+    worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
+    failures: list[Failure] = [
+        show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]
+    ]
+    notes = []
+    if scored.unusable:
+        notes.append(f"{len(scored.unusable)} examples gave no usable reply; they count as 0.")
+    if reads is not None and reads > 1:
+        notes.append(f"The test split has been read {reads} times: it is no longer held-out.")
+    more = len(worst) - len(failures)
+    return EvaluateResult(
+        loss=loss,
+        split=split,
+        mean_score=round(mean, 4),
+        standard_error=None if error is None else round(error, 4),
+        examples=len(scored.scores),
+        failures=failures,
+        reads=reads,
+        notes=notes,
+        next=(f"{more} more examples score below 1. " if more > 0 else "")
+        + (
+            f"Call backward(session_id='{work.session.id}') and step to improve on train."
+            if worst
+            else "Every example scores 1."
+        ),
+    )

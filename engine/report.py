@@ -1,0 +1,100 @@
+"""The report: what was tried, what was won, what it cost, and how the present texts came to be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..schemas.graph import Kind, Session
+from .show import FEEDBACK, cut
+from .store import Store
+
+LINEAGE = 8
+
+
+async def report(store: Store, session: Session) -> dict[str, Any]:
+    """The session's report, as plain data.
+
+    The difference between the first and the latest evaluation of a split is a gain only where the
+    loss is the same; scores on train and validation have steered the search, test has not.
+    """
+    evaluations = await store.evaluations(session.pk, 1000)
+    usage = await store.usage(session.pk)
+    return {
+        "proposals": await store.verdicts(session.pk),
+        "scores": _scores(evaluations),
+        "gated": _gated(await store.steps(session.pk, 1000)),
+        "test_reads": session.test_reads,
+        "price": {
+            "calls": session.used_calls,
+            "tokens": session.used_tokens,
+            "cost": round(session.used_cost, 6),
+            "by_purpose": usage,
+        },
+        "parameters": await _parameters(store, session),
+    }
+
+
+def _scores(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first and the latest evaluation of each loss and split."""
+    spans: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in reversed(evaluations):
+        spans.setdefault((one["loss"], one["split"]), []).append(one)
+    return [
+        {
+            "loss": loss,
+            "split": split,
+            "first": _figure(found[0]),
+            "latest": _figure(found[-1]),
+            "examples": found[-1]["examples"],
+            "evaluations": len(found),
+        }
+        for (loss, split), found in spans.items()
+    ]
+
+
+def _figure(one: dict[str, Any]) -> str:
+    error = "" if one["error"] is None else f" ± {one['error']:.3f}"
+    return f"{one['mean']:.3f}{error} at {one['versions']}"
+
+
+def _gated(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The score on the gate's split at the first step, and after the last one accepted."""
+    compared = [s for s in steps if s["before"] is not None]
+    if not compared:
+        return None
+    accepted = [s for s in compared if s["accepted"]]
+    last = accepted[0]["after"] if accepted else compared[-1]["before"]
+    return {
+        "split": compared[0]["split"],
+        "before": round(compared[-1]["before"], 4),
+        "after": round(last, 4),
+        "steps": len(compared),
+        "accepted": len(accepted),
+    }
+
+
+async def _parameters(store: Store, session: Session) -> list[dict[str, Any]]:
+    variables = await store.variables(session.pk)
+    found = []
+    for v in variables.values():
+        if v.kind is not Kind.PARAMETER:
+            continue
+        line = await store.lineage(session.pk, v.id, LINEAGE)
+        used = [g for one in line for g in json.loads(one["gradients"] or "[]")]
+        texts = await store.gradient_texts(session.pk, used)
+        for one in line:
+            ids = json.loads(one.pop("gradients") or "[]")
+            one["feedback"] = [f"{g}: {cut(texts.get(g, ''), FEEDBACK // 2)[0]}" for g in ids[:3]]
+        first = await store.version(session.pk, v.id, 1)
+        found.append(
+            {
+                "id": v.id,
+                "role": cut(v.role, 120)[0],
+                "version": v.version,
+                "first_text": cut(first.text if first else "", FEEDBACK)[0],
+                "text": cut(v.value or "", FEEDBACK)[0],
+                "lineage": [{k: x for k, x in one.items() if x} for one in line],
+            }
+        )
+    return found

@@ -1,0 +1,112 @@
+"""What a report is made of: evaluations, counts of proposals, and the lineage of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiosqlite
+
+from ...schemas.graph import number
+from .database import Database
+from .rows import dumps, next_number, now, rows
+
+
+class ReportVerbs:
+    """The store's verbs for reports; each is one transaction."""
+
+    db: Database
+
+    async def note_evaluation(
+        self,
+        session: int,
+        loss: str,
+        split: str,
+        versions: Mapping[str, int],
+        mean: float,
+        error: float | None,
+        examples: int,
+    ) -> int:
+        """Remember a split's score; gives how often the test split has been read by now."""
+
+        async def job(db: aiosqlite.Connection) -> int:
+            n = await next_number(db, "evaluations", session)
+            await db.execute(
+                "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?)",
+                (
+                    session,
+                    n,
+                    number(loss, "v"),
+                    split,
+                    dumps(dict(versions)),
+                    mean,
+                    error,
+                    examples,
+                    now(),
+                ),
+            )
+            sql = (
+                "UPDATE sessions SET test_reads = test_reads + (? = 'test'), updated = ? "
+                "WHERE pk = ? RETURNING test_reads"
+            )
+            return int((await rows(db, sql, split, now(), session))[0][0])
+
+        return await self.db.write(job)
+
+    async def evaluations(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
+        """The latest evaluations, newest first."""
+
+        async def job(db: aiosqlite.Connection) -> list[dict[str, Any]]:
+            sql = (
+                "SELECT 'v' || loss AS loss, split, versions, round(mean, 4) AS mean, "
+                "round(error, 4) AS error, examples, created FROM evaluations "
+                "WHERE session = ? ORDER BY n DESC LIMIT ?"
+            )
+            return [dict(r) for r in await rows(db, sql, session, limit)]
+
+        return await self.db.read(job)
+
+    async def verdicts(self, session: int) -> dict[str, int]:
+        """How many proposals were accepted, and how many refused, by the kind of reason."""
+
+        async def job(db: aiosqlite.Connection) -> dict[str, int]:
+            sql = (
+                "SELECT CASE WHEN verdict = 'accepted' THEN 'accepted' "
+                "WHEN reason LIKE 'no usable text%' THEN 'refused: no usable text' "
+                "WHEN reason LIKE 'no gain on the minibatch%' THEN 'refused: no gain on minibatch' "
+                "WHEN reason LIKE 'the same text%' THEN 'refused: proposed twice' "
+                "WHEN score IS NULL THEN 'refused: not compared' "
+                "ELSE 'refused: no gain beyond noise' END AS fate, count(*) AS n "
+                "FROM proposals WHERE session = ? GROUP BY fate ORDER BY fate"
+            )
+            return {r["fate"]: r["n"] for r in await rows(db, sql, session)}
+
+        return await self.db.read(job)
+
+    async def lineage(self, session: int, variable: str, limit: int = 20) -> list[dict[str, Any]]:
+        """How a parameter came to its present text, newest first: versions, gates, gradients."""
+
+        async def job(db: aiosqlite.Connection) -> list[dict[str, Any]]:
+            sql = (
+                "SELECT v.version, v.origin, 's' || v.step AS step, p.reason AS gate, "
+                "p.gradients, v.created FROM versions v LEFT JOIN proposals p "
+                "ON p.session = v.session AND p.variable = v.variable "
+                "AND p.version = v.version AND p.step = v.step "
+                "WHERE v.session = ? AND v.variable = ? ORDER BY v.version DESC LIMIT ?"
+            )
+            return [dict(r) for r in await rows(db, sql, session, number(variable, "v"), limit)]
+
+        return await self.db.read(job)
+
+    async def gradient_texts(self, session: int, ids: list[str]) -> dict[str, str]:
+        """The texts of gradients by id."""
+
+        async def job(db: aiosqlite.Connection) -> dict[str, str]:
+            sql = (
+                "SELECT g.n, g.text FROM json_each(?) j JOIN gradients g "
+                "ON g.session = ? AND g.n = j.value"
+            )
+            found = await rows(db, sql, dumps([number(i, "g") for i in ids]), session)
+            return {f"g{r['n']}": r["text"] for r in found}
+
+        return await self.db.read(job)
