@@ -43,19 +43,25 @@ class Building(Core):
         constraints: Sequence[str] = (),
         example_field: str | None = None,
         reference: bool = False,
+        demonstrations: int | None = None,
         name: str = "",
     ) -> VariableResult:
         """Add a leaf; start a session when none is named. Raises BadInput, NotFound."""
-        if (value is None) == (example_field is None):
+        given = [value is not None, example_field is not None, demonstrations is not None]
+        if sum(given) != 1:
             raise BadInput(
-                "Give either value (a text) or example_field (the field of the examples that "
-                "feeds it).",
+                "Give one of value (a text), example_field (the field of the examples that feeds "
+                "it) and demonstrations (how many training examples to show).",
                 "For an example field: create_variable(role='the question', "
                 "example_field='question').",
             )
         self._check_text("role", role, MAX_ROLE)
         self._check_text("name", name, MAX_NAME, empty=True)
+        if demonstrations is not None:
+            value, requires_grad = "", False
         leaf = self._leaf(role, value, requires_grad, constraints, example_field, reference, name)
+        if demonstrations is not None:
+            leaf = _demonstrations(leaf, demonstrations)
         session = (
             await self.store.session(session_id, caller.owner)
             if session_id
@@ -376,6 +382,13 @@ class Building(Core):
         return session.model_copy(update={"batch": numbers})
 
 
+def _demonstrations(leaf: Variable, shots: int) -> Variable:
+    if not 1 <= shots <= 64:
+        raise BadInput(f"demonstrations must be between 1 and 64, not {shots}.")
+    rule = f"demonstrations={shots}"
+    return leaf.model_copy(update={"kind": Kind.DEMONSTRATIONS, "constraints": [rule]})
+
+
 def _operation_kind(name: str) -> Op:
     kinds = [k.value for k in Op if k not in LOSSES]
     if name not in kinds:
@@ -461,6 +474,12 @@ def _after_leaf(session_id: str, v: Variable) -> str:
         return (
             f"{v.id} is fed from the examples' field {v.field!r}; load them with "
             f"add_examples(session_id='{session_id}', split='train', examples=[...])."
+        )
+    if v.kind is Kind.DEMONSTRATIONS:
+        return (
+            f"{v.id} is empty until step or optimize fills it from the training split. Put it into "
+            f"a prompt with forward(session_id='{session_id}', operation='format', "
+            f"template='{{instructions}}\\n\\n{{examples}}', inputs={{..., 'examples': '{v.id}'}})."
         )
     return f"Use {v.id} in forward or compute_loss (session_id='{session_id}')."
 

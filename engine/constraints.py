@@ -29,6 +29,7 @@ RULES = {
     "max_change": "max_change=0.3: at most this share of the words may change in one step",
     "parses": "parses=json or parses=python: it must parse (nothing is run)",
     "placeholders": "placeholders=keep: every {name} of the current text stays",
+    "demonstrations": "demonstrations=4: at most so many examples (set by create_variable)",
     "examples": "examples=may_copy: texts of training examples may be quoted in it",
 }
 _KEYED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
@@ -82,6 +83,12 @@ def violations(constraints: Constraints, old: str, new: str) -> list[str]:
 def may_copy(lines: Iterable[str]) -> bool:
     """Whether these constraints let a rewrite quote training examples."""
     return any((m := _KEYED.fullmatch(x)) and m[1].lower() == "examples" for x in lines)
+
+
+def shots_of(lines: Iterable[str]) -> int:
+    """How many worked examples a demonstrations variable may hold."""
+    keyed = [m for m in map(_KEYED.fullmatch, lines) if m and m[1].lower() == "demonstrations"]
+    return _whole("demonstrations", keyed[0][2].strip()) if keyed else 0
 
 
 def tokens(text: str) -> int:
@@ -192,6 +199,11 @@ def _examples(text: str) -> Rule:
     return Rule("Texts of examples may be quoted in it.", lambda old, new: None)
 
 
+def _demonstrations(text: str) -> Rule:
+    shots = _whole("demonstrations", text)
+    return Rule(f"It holds at most {shots} worked examples.", lambda old, new: None)
+
+
 _MAKERS: dict[str, Callable[[str], Rule]] = {
     "max_chars": _max_chars,
     "max_tokens": _max_tokens,
@@ -200,6 +212,7 @@ _MAKERS: dict[str, Callable[[str], Rule]] = {
     "max_change": _max_change,
     "parses": _parses,
     "placeholders": _placeholders,
+    "demonstrations": _demonstrations,
     "examples": _examples,
 }
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schemas.errors import Conflict
-from ..schemas.graph import HERE, Gradient, Proposal, Session, Variable
+from ..schemas.graph import HERE, Gradient, Kind, Proposal, Session, Variable
 from . import constraints, gate, leaks
 from .backward import Plan, backward, requires_grad
 from .core import Core
+from .demonstrations import demonstrations
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
 from .step import Candidate, Check
@@ -78,6 +79,22 @@ async def checks(store: Store, session: Session) -> Check:
     return check
 
 
+async def choose(
+    work: Work,
+    variables: Sequence[Variable],
+    losses: Sequence[str],
+    avoid: Sequence[int],
+    count: int,
+) -> list[Candidate]:
+    """Candidates that show other training examples in one demonstrations variable each."""
+    turn = await work.store.last_step(work.session.pk)
+    candidates = []
+    for v in variables:
+        texts = await demonstrations(work, v, losses, avoid, count, turn)
+        candidates += [Candidate(texts={v.id: t}) for t in texts if t != v.value]
+    return candidates
+
+
 async def gate_places(core: Core, session: Session, losses: Sequence[str]) -> tuple[list[int], str]:
     """Where candidates are compared: the validation split, or the program itself without examples.
 
@@ -117,7 +134,7 @@ def record_of(
         )
         for index, candidate in enumerate(candidates)
         for p in parameters
-        if p.id in candidate.texts or candidate.refused
+        if _is_proposal(candidate, p)
     ]
     return StepRecord(
         accepted=judged.winner is not None,
@@ -128,6 +145,12 @@ def record_of(
         examples=judged.places,
         proposals=proposals,
     )
+
+
+def _is_proposal(candidate: Candidate, p: Variable) -> bool:
+    if candidate.refused:
+        return p.kind is Kind.PARAMETER
+    return p.id in candidate.texts and candidate.texts[p.id] != p.value
 
 
 def _scores(judged: gate.Judged, index: int) -> dict[str, Any]:

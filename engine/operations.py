@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -129,8 +130,11 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
     return await work.ask(request, lambda c: read_critique(c, schema))
 
 
-def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value:
-    return metrics.score(operation.spec["metric"], inputs.texts, operation.spec.get("options", {}))
+def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitable[Value]:
+    metric, options = operation.spec["metric"], operation.spec.get("options", {})
+    if metric in metrics.SLOW:  # these wait for a child process
+        return asyncio.to_thread(metrics.score, metric, inputs.texts, options)
+    return metrics.score(metric, inputs.texts, options)
 
 
 def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:

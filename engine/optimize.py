@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from ..schemas.errors import BadInput, BudgetExhausted, Conflict
-from ..schemas.graph import HERE, Kind, Op, Variable
+from ..schemas.graph import HERE, Gradient, Kind, Op, Variable
 from ..schemas.results import OptimizeResult, Result
 from . import gate, show
 from .core import Core
-from .learn import Learnt, checks, gate_places, gradients_on, record_of
+from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
 from .parents import How, Parent, Pool, load_pool
 from .runs import Caller, digest_of
 from .scoring import compare
 from .stats import mean_and_error
-from .step import propose
+from .step import Candidate, propose
 from .store import StepRecord
 
 STRATEGIES = ("gradient", "rewrite", "exact")
@@ -155,12 +155,16 @@ class Optimizing(Core):
         )
         loop.iteration += 1
         parameters = await self._to_improve(work, learnt, args["variables"])
-        if not parameters:
+        chosen = await self._demonstrations(work, learnt, args["variables"])
+        if not parameters and not chosen:
             loop.idle += 1
             await work.save_state(loop.dump())
             return
         loop.idle = 0
-        await self._step(work, loop, learnt, parameters, parent, batch, places, split)
+        candidates = await self._candidates(work, learnt, parameters, chosen, parent, batch)
+        await self._step(
+            work, loop, learnt, candidates, [*parameters, *chosen], parent, batch, places, split
+        )
 
     async def _minibatch(self, work: Work, iteration: int) -> list[int]:
         """The next examples of an epoch that is shuffled anew each time, by seed alone."""
@@ -188,32 +192,65 @@ class Optimizing(Core):
         found = await self.store.variables(work.session.pk, chosen)
         return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
 
+    async def _demonstrations(
+        self, work: Work, learnt: Learnt, ids: Sequence[str] | None
+    ) -> list[Variable]:
+        """The demonstrations that the program shows, where there is anything to improve."""
+        if not learnt.gradients and show.mean_score(
+            learnt.evaluation, work.args["losses"], learnt.places
+        ) in (None, 1.0):
+            return []
+        return [
+            v
+            for v in learnt.evaluation.program.variables.values()
+            if v.kind is Kind.DEMONSTRATIONS and (ids is None or v.id in ids)
+        ]
+
+    async def _candidates(
+        self,
+        work: Work,
+        learnt: Learnt,
+        parameters: Sequence[Variable],
+        chosen: Sequence[Variable],
+        parent: Parent,
+        batch: Sequence[int],
+    ) -> list[Candidate]:
+        """Rewrites from the gradients and other demonstrations, about half of each."""
+        count = work.args["candidates"]
+        found: list[Candidate] = []
+        if parameters:
+            based = [
+                p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
+            ]
+            check = await checks(self.store, work.session)
+            written = -(-count // 2) if chosen else count
+            gradients = _by_variable(learnt)
+            found = await propose(work, based, gradients, count=written, check=check)
+        if chosen:
+            rest = max(1, (count - len(found)) // len(chosen))
+            found += await choose(work, chosen, work.args["losses"], batch, rest)
+        for candidate in found:
+            if not candidate.refused:
+                candidate.texts = {**parent.texts, **candidate.texts}
+        return found
+
     async def _step(
         self,
         work: Work,
         loop: Loop,
         learnt: Learnt,
+        candidates: Sequence[Candidate],
         parameters: Sequence[Variable],
         parent: Parent,
         batch: Sequence[int],
         places: Sequence[int],
         split: str,
     ) -> None:
-        gradients = {p.id: [g for g in learnt.gradients if g.variable == p.id] for p in parameters}
-        based = [
-            p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
-        ]
-        check = await checks(self.store, work.session)
-        count = work.args["candidates"]
-        candidates = await propose(work, based, gradients, count=count, check=check)
-        for candidate in candidates:
-            if not candidate.refused:
-                candidate.texts = {**parent.texts, **candidate.texts}
         judged = await gate.judge(
             work, candidates, work.args["losses"], batch, places, split, parent.texts
         )
         changed = await self._changed(work, parameters, parent)
-        record = record_of(changed, gradients, candidates, judged)
+        record = record_of(changed, _by_variable(learnt), candidates, judged)
         state = self._after(loop, candidates, judged, record)
         await self.store.record_step(work.session.pk, record, work.fence, state)
 
@@ -226,7 +263,7 @@ class Optimizing(Core):
         return [found[v] for v in ids]
 
     def _after(
-        self, loop: Loop, candidates: Sequence[Any], judged: gate.Judged, record: StepRecord
+        self, loop: Loop, candidates: Sequence[Candidate], judged: gate.Judged, record: StepRecord
     ) -> dict[str, Any]:
         """Take a step's outcome into the loop; gives the state to save with it."""
         loop.steps += 1
@@ -278,6 +315,13 @@ class Optimizing(Core):
             f"on examples nobody has seen; inspect(session_id='{session}', what='report') has the "
             "whole story. Call optimize again (another seed, more steps) to go on.",
         )
+
+
+def _by_variable(learnt: Learnt) -> dict[str, list[Gradient]]:
+    found: dict[str, list[Gradient]] = {}
+    for gradient in learnt.gradients:
+        found.setdefault(gradient.variable, []).append(gradient)
+    return found
 
 
 def _check(args: dict[str, Any]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 from ..schemas.errors import BadInput
+
+MAX_BYTES = 256 << 20
 
 
 def parse_rows(text: str) -> list[dict[str, Any]]:
@@ -18,6 +21,39 @@ def parse_rows(text: str) -> list[dict[str, Any]]:
     if start.startswith("{"):
         return _json_lines(start)
     return _csv(start)
+
+
+def load_rows(
+    given: list[dict[str, Any]] | str | None, path: str | None, beneath: Path | None
+) -> list[dict[str, Any]]:
+    """Rows as they were given: as rows, as text, or as a file. Raises BadInput."""
+    if (given is None) == (path is None):
+        raise BadInput("Give either examples or path.", "For example examples=[{'question': ...}].")
+    if path is not None:
+        return read_rows(path, beneath)
+    return parse_rows(given) if isinstance(given, str) else given or []
+
+
+def read_rows(path: str, beneath: Path | None) -> list[dict[str, Any]]:
+    """Rows of a file beneath the directory that the operator allowed. Raises BadInput."""
+    if beneath is None:
+        raise BadInput(
+            "This server reads no files: the operator has allowed no directory.",
+            "Give the rows in the call, or start the server with --data-dir DIR.",
+        )
+    root = beneath.resolve()
+    found = (root / path).resolve()
+    if not found.is_relative_to(root) or not found.is_file():
+        raise BadInput(
+            f"There is no file {path!r} beneath the data directory.",
+            "Give a path relative to it, such as 'train.jsonl'.",
+        )
+    if found.stat().st_size > MAX_BYTES:
+        raise BadInput(f"{path!r} is larger than {MAX_BYTES >> 20} MiB.", "Split it.")
+    try:
+        return parse_rows(found.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path!r} is not UTF-8 text.", "Convert it.") from error
 
 
 def _array(text: str) -> list[dict[str, Any]]:

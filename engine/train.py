@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..schemas.errors import BadInput, Conflict
-from ..schemas.graph import HERE, Gradient, Session, Variable, number
+from ..schemas.graph import HERE, Kind, Session, Variable, number
 from ..schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -17,12 +17,13 @@ from ..schemas.results import (
 from . import gate, show
 from .evaluate import Evaluating
 from .forward import Evaluation, evaluate, load
-from .learn import Learnt, checks, gate_places, gradients_on, record_of
+from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
 from .optimize import Optimizing
 from .runs import Caller, digest_of
 from .step import Candidate, propose, usable_gradients
 
+STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 ACCEPT = ("always", "if_better", "never")
 
 
@@ -153,7 +154,7 @@ class Training(Evaluating, Optimizing):
                     "Call backward first: a step spends the gradients it uses.",
                 )
         parameters = [await self.one_variable(session, i) for i in dict.fromkeys(ids)]
-        wrong = [p.label for p in parameters if not p.requires_grad]
+        wrong = [p.label for p in parameters if p.kind not in STEPPED]
         if wrong or not parameters:
             raise BadInput(
                 f"{', '.join(wrong) or 'Nothing'} cannot be stepped: not a parameter.",
@@ -170,25 +171,36 @@ class Training(Evaluating, Optimizing):
                     f"{p.label} was changed while this step was under way.",
                     "Cancel it with resume(cancel=true), then run backward and step again.",
                 )
-        gradients, notes = await usable_gradients(work, parameters)
-        check = await checks(self.store, work.session)
+        written = [p for p in parameters if p.kind is Kind.PARAMETER]
+        chosen = [p for p in parameters if p.kind is Kind.DEMONSTRATIONS]
+        gradients, notes = await usable_gradients(work, written)
+        used = [g for found in gradients.values() for g in found]
+        losses = list(dict.fromkeys(x for g in used for x in g.losses)) or [
+            v.id for v in await self.losses(work.session, None)
+        ]
+        batch = sorted({number(e, "e") or HERE for g in used for e in g.batch} or {HERE})
         count = work.args["candidates"]
-        candidates = await propose(work, parameters, gradients, count=count, check=check)
-        judged = await self._judged(work, candidates, gradients)
+        candidates = []
+        if written:
+            check = await checks(self.store, work.session)
+            candidates = await propose(work, written, gradients, count=count, check=check)
+        candidates += await choose(work, chosen, losses, batch if used else [], count)
+        judged = await self._judged(work, candidates, losses, batch if used else [])
         record = record_of(parameters, gradients, candidates, judged)
         stored = await self.store.record_step(work.session.pk, record, work.fence)
         return show.step_result(work.session, stored, [*notes, *judged.notes])
 
     async def _judged(
-        self, work: Work, candidates: list[Candidate], gradients: dict[str, list[Gradient]]
+        self,
+        work: Work,
+        candidates: list[Candidate],
+        losses: Sequence[str],
+        batch: Sequence[int],
     ) -> gate.Judged:
         accept = work.args["accept"]
         if accept == "if_better":
-            used = [g for found in gradients.values() for g in found]
-            losses = list(dict.fromkeys(loss for g in used for loss in g.losses))
-            minibatch = sorted({number(e, "e") or HERE for g in used for e in g.batch} or {HERE})
             places, split = await gate_places(self, work.session, losses)
-            return await gate.judge(work, candidates, losses, minibatch, places, split)
+            return await gate.judge(work, candidates, losses, batch, places, split)
         standing = [i for i, c in enumerate(candidates) if not c.refused]
         reasons = {i: c.refused or "proposed only" for i, c in enumerate(candidates)}
         if accept == "never" or not standing:

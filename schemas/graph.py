@@ -21,6 +21,7 @@ class Kind(StrEnum):
     PARAMETER = "parameter"  # a leaf that requires a gradient: versioned, rewritten by `step`
     CONSTANT = "constant"  # a leaf that does not
     FIELD = "field"  # a leaf fed from the examples
+    DEMONSTRATIONS = "demonstrations"  # a leaf made of training examples, chosen by `step`
     IMAGE = "image"  # a leaf that holds an image's data URL
     OUTPUT = "output"  # made by an operation
 

@@ -155,12 +155,16 @@ def _stdio(args: argparse.Namespace) -> int:
     if sys.stdin.isatty():
         print(
             "textgrad-mcp is an MCP server and now waits for a client on standard input. "
-            "A client starts it by itself: see textgrad-mcp --help. Leave with Ctrl-C twice.",
+            "A client starts it by itself: see textgrad-mcp --help. Leave with Ctrl-D.",
             file=sys.stderr,
         )
     from .app import serve_stdio
 
-    serve_stdio(settings)
+    try:
+        serve_stdio(settings)
+    except KeyboardInterrupt:
+        sys.stderr.flush()
+        os._exit(130)  # a thread still waits for a line of input that may never come
     return 0
 
 

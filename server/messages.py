@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeGuard
+from typing import Any
 
 from mcp_types import (
     CreateMessageRequest,
@@ -47,15 +47,11 @@ def completion_of(reply: CreateMessageResult | CreateMessageResultWithTools) -> 
 
 def _messages(message: Message) -> list[SamplingMessage]:
     """One message for the text and one for each image, as every revision of the protocol has it."""
-    if not _is_turn(message.role):
+    if message.role == "system":
         return []
     blocks: list[TextContent | ImageContent] = [TextContent(type="text", text=message.content)]
     blocks += [_image(url) for url in message.images]
     return [SamplingMessage(role=message.role, content=block) for block in blocks]
-
-
-def _is_turn(role: str) -> TypeGuard[Literal["user", "assistant"]]:
-    return role in ("user", "assistant")
 
 
 def _image(url: str) -> ImageContent:

@@ -45,7 +45,7 @@ ROUNDS = 8
 ROUND_CHARS = 1_500_000
 ROUND_REQUESTS = 1000
 REMEMBERED = 256
-Reply = CreateMessageResult | CreateMessageResultWithTools
+MARK = "textgrad-sampling "
 
 
 class Sampling:
@@ -86,11 +86,11 @@ class Sampler:
 
     def is_return(self, ctx: Context[Any, Any]) -> bool:
         """Whether this request brings back what an earlier round of it asked for."""
-        return ctx.request_state is not None
+        return (ctx.request_state or "").startswith(MARK)
 
     async def returned(self, ctx: Context[Any, Any]) -> CallToolResult | InputRequiredResult:
         """Commit what the client brought back, go on with the run, and ask for more if need be."""
-        state = json.loads(ctx.request_state or "{}")
+        state = json.loads((ctx.request_state or "").removeprefix(MARK))
         replies = ctx.input_responses or {}
 
         async def call(engine: Engine, caller: Caller) -> Result:
@@ -145,7 +145,7 @@ class Sampler:
         self._remember(waiting, list(waiting.requests))
         asked: dict[str, InputRequest] = {f"c{n}": message_request(r) for n, r in chosen.items()}
         state = {"session": waiting.session.id, "run": waiting.run, "round": rounds + 1}
-        return InputRequiredResult(input_requests=asked, request_state=json.dumps(state))
+        return InputRequiredResult(input_requests=asked, request_state=MARK + json.dumps(state))
 
     async def _back_channel(self, ctx: Context[Any, Any], result: CallToolResult) -> CallToolResult:
         """Ask over the back-channel, wave after wave, until the soft deadline."""
@@ -253,7 +253,7 @@ def _read(replies: InputResponses) -> dict[int, Completion]:
     found: dict[int, Completion] = {}
     for key, reply in replies.items():
         n = number(key, "c")
-        if n is None or not isinstance(reply, Reply):
+        if n is None or not isinstance(reply, CreateMessageResult | CreateMessageResultWithTools):
             raise BadInput(f"The client's answer {key!r} answers nothing that was asked.")
         found[n] = completion_of(reply)
     return found

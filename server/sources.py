@@ -97,6 +97,8 @@ def _flatten(content: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise BadInput(f"{key} in {where} must be a table.", f"Write [{key}] above its keys.")
         elif key == "evaluators":
             for name, table in value.items():
+                if table == {}:
+                    raise BadInput(f"evaluators.{name} needs either command or entry_point.")
                 flat |= _section(f"evaluators.{name}", table, EVALUATOR_KEYS, where)
         else:
             flat |= _section(key, value, ROLE_KEYS, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from ..engine.engine import Engine
 from ..engine.runs import Caller
-from ..engine.tables import parse_rows
+from ..engine.tables import load_rows
 from ..schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -57,6 +58,10 @@ async def create_variable(
     reference: Annotated[
         bool, Field(description="A right answer: only losses may read it.")
     ] = False,
+    demonstrations: Annotated[
+        int | None,
+        Field(description="Instead of value: so many training examples, chosen by step."),
+    ] = None,
     name: str = "",
 ) -> Annotated[CallToolResult, VariableResult]:
     """Add a text to a session's graph: a parameter to improve, a constant, or an example field. Without session_id it starts a session (kept until deleted; the id is the key to it)."""
@@ -71,6 +76,7 @@ async def create_variable(
             constraints=constraints or [],
             example_field=example_field,
             reference=reference,
+            demonstrations=demonstrations,
             name=name,
         )
 
@@ -231,14 +237,17 @@ async def add_examples(
         Field(description="train: learnt from. validation: steps are gated on it. test: held out."),
     ],
     examples: Annotated[
-        list[dict[str, Any]] | str,
+        list[dict[str, Any]] | str | None,
         Field(description="Rows [{field: text}], or a text of JSON Lines or CSV."),
-    ],
+    ] = None,
+    path: Annotated[
+        str | None, Field(description="Or a .jsonl or .csv file in the operator's data directory.")
+    ] = None,
 ) -> Annotated[CallToolResult, ExamplesResult]:
     """Load examples into a split. Variables made with example_field are fed from them."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
-        rows = parse_rows(examples) if isinstance(examples, str) else examples
+        rows = await asyncio.to_thread(load_rows, examples, path, engine.settings.data_dir)
         return await engine.add_examples(caller, session_id=session_id, split=split, examples=rows)
 
     return await answer(ctx, call)

@@ -15,7 +15,7 @@ from textgrad_mcp.engine.answerers import Attempt
 from textgrad_mcp.engine.answerers.limiter import Limiters
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Message, Purpose
-from textgrad_mcp.schemas.errors import BadInput, BudgetExhausted
+from textgrad_mcp.schemas.errors import BadInput, BudgetExhausted, Conflict
 from textgrad_mcp.schemas.settings import RoleSettings
 
 from .standin import Fault, StandIn, fault, text_of
@@ -303,6 +303,28 @@ def test_an_error_from_the_record_ends_the_call_before_another_attempt_is_paid()
 
     with StandIn(faults={1: fault("500")}) as server:
         using(OpenAIAnswerer(settings(server), backoff=0.001), work)
+    assert len(server.log) == 1
+
+
+def test_a_run_that_was_stopped_makes_no_further_attempt() -> None:
+    stopped: list[bool] = []
+
+    def go() -> None:
+        if stopped:
+            raise Conflict("stopped")
+
+    async def record(_: Attempt) -> None:
+        stopped.append(True)
+
+    async def work(answerer: OpenAIAnswerer) -> None:
+        with pytest.raises(Conflict):
+            await answerer.answer(asking(), record, go)
+        assert limiter.active == 0
+
+    limiters = Limiters()
+    with StandIn(faults={1: fault("500")}) as server:
+        limiter = limiters.of(server.url, "", 1)
+        using(OpenAIAnswerer(settings(server), limiters, backoff=0.001), work)
     assert len(server.log) == 1
 
 

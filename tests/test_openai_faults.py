@@ -13,6 +13,7 @@ import httpx2
 import openai
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.answerers import Attempt
 from textgrad_mcp.engine.answerers.faults import (
@@ -318,6 +319,7 @@ _bodies = st.fixed_dictionaries(
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(st.binary() | (_bodies | _json).map(lambda body: json.dumps(body).encode()))
 def test_any_body_is_a_completion_or_a_known_fault(content: bytes) -> None:
     try:
@@ -328,6 +330,7 @@ def test_any_body_is_a_completion_or_a_known_fault(content: bytes) -> None:
     assert 0 <= got.usage.prompt_tokens <= 10**12
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["retry-after", "retry-after-ms"]), st.text() | st.floats().map(str)

@@ -69,7 +69,7 @@ class OpenAIAnswerer:
     ) -> Completion:
         """The completion as the endpoint gave it: also when it is empty, cut off or refused.
 
-        Each attempt is passed to `record`; an error that `record` raises ends the call.
+        `go` is called before each attempt and `record` after it; an error of theirs ends the call.
         Raises EndpointDown when the retries are used up or the endpoint wants a long pause, and
         EndpointRefused when the same request would be refused again.
         """

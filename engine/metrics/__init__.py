@@ -18,7 +18,7 @@ from .patterns import REGEX
 from .structure import JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 
-__all__ = ["METRICS", "Metric", "canonical", "check", "roles", "score"]
+__all__ = ["METRICS", "SLOW", "Metric", "canonical", "check", "roles", "score"]
 
 METRICS: Mapping[str, Metric[Any]] = {
     metric.name: metric
@@ -34,6 +34,8 @@ METRICS: Mapping[str, Metric[Any]] = {
         EDIT_SIMILARITY,
     )
 }
+SLOW = frozenset({"regex", "json_schema"})
+"""The metrics that run in a child process, to be called from a thread."""
 _READERS = {"numeric": number_in, "multiple_choice": choice_in}
 _OUTPUTS = ("output", "prediction")
 _ANSWERS = ("answer", "reference", "expected", "target")

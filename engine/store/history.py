@@ -208,6 +208,14 @@ class HistoryVerbs:
 
         return await self.db.read(job)
 
+    async def last_step(self, session: int) -> int:
+        """The number of the newest step, 0 if there is none."""
+
+        async def job(db: aiosqlite.Connection) -> int:
+            return await next_number(db, "steps", session) - 1
+
+        return await self.db.read(job)
+
     async def steps(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest steps, newest first, without their texts."""
 
