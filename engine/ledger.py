@@ -194,7 +194,7 @@ class Ledger:
         run = await work.ensure_run()
         chosen = answerer or self._answerer(request)
         pk = work.session.pk
-        limits = Budgets(work.args.get("budget") or {}, work.settings.session_budget)
+        limits = Budgets(work.args.get("budget") or {}, {**work.settings.session_budget})
         try:
             call = await self.store.open_call(
                 pk, request, number(run.id, "r"), chosen.name, self._price(work, request), limits

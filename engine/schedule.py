@@ -75,12 +75,12 @@ async def wavefront(
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 node = running.pop(task)
-                error = task.exception()
-                if error is None:
+                raised = task.exception()
+                if raised is None:
                     finished(node)
                 else:
-                    failed[node] = error
-                    fatal = fatal or isinstance(error, FATAL)
+                    failed[node] = raised
+                    fatal = fatal or isinstance(raised, FATAL)
     finally:
         for task in running:
             task.cancel()

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
-from mcp_types import CallToolResult, InputRequiredResult
-from pydantic import ValidationError
+from mcp.server.subscriptions import InMemorySubscriptionBus
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    GetPromptResult,
+    InputRequiredResult,
+    ResourceTemplate,
+)
+from pydantic import AnyUrl, ValidationError
 
 from ..engine.answerers import Answerer, Assistant
 from ..engine.answerers.limiter import Limiters
@@ -23,9 +33,14 @@ from ..engine.store import Store
 from ..schemas.completions import Role
 from ..schemas.errors import BadInput
 from ..schemas.settings import RoleSettings, Settings
+from . import completions, resources, subscriptions
 from .calls import refusal
 from .config import default_database, resolve
 from .definitions import compact
+from .prompts import prompts
+from .sampling import Sampler, Sampling
+from .state_key import security
+from .subscriptions import Watchers
 from .tools import TOOLS
 from .version import VERSION
 
@@ -91,16 +106,95 @@ def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
             return OpenAIAnswerer(settings, limiters)
         case "assistant":
             return Assistant()
-    raise BadInput(f"The answerer {resolve(settings)!r} is not there yet.", "Use assistant.")
+        case "sampling":
+            return Sampling(settings)
+
+
+CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
+    "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "tools/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "prompts/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "resources/templates/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "resources/list": CacheHint(ttl_ms=0, scope="private"),
+    "resources/read": CacheHint(ttl_ms=0, scope="private"),
+}
 
 
 class TextGradServer(MCPServer[Host]):
-    """MCPServer with strict argument names and schemas without padding."""
+    """MCPServer with strict argument names and schemas without padding, sampling around the
+    tools, and our resources beside those of extensions."""
+
+    sampler: Sampler
+    watchers: Watchers
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool; a wrong name or argument is refused in words a model can act on."""
+        """Call a tool; let the client's model write what is pending, where that is configured;
+        tell whoever watches the session."""
+        if context is None:
+            return await self._called(name, arguments, None)
+        if self.sampler.is_return(context):
+            result = await self.sampler.returned(context)
+        else:
+            result = await self._called(name, arguments, context)
+            if isinstance(result, CallToolResult):
+                result = await self.sampler.serve(context, result)
+        if isinstance(result, CallToolResult):
+            await self._announce(name, arguments, result, context)
+        return result
+
+    async def _announce(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        result: CallToolResult,
+        context: Context[Any, Any],
+    ) -> None:
+        tool = self._tool_manager.get_tool(name)
+        marks = tool.annotations if tool is not None else None
+        data = result.structured_content or {}
+        session = data.get("session_id")
+        if session is None or marks is None or marks.read_only_hint:
+            return
+        await self.watchers.changed(session, new="session_id" not in arguments)
+        if data.get("status") == "running":
+            host = context.request_context.lifespan_context
+            self.watchers.follow(await host.engine(), host.owner(context), session)
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        """Ours first, then those of extensions."""
+        return [*resources.templates(), *await super().list_resource_templates()]
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """One of ours, or an extension's. Raises ResourceNotFoundError, ResourceError."""
+        found = await resources.read(str(uri), context) if context is not None else None
+        return [found] if found is not None else await super().read_resource(uri, context)
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[Host, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        """A prompt, filled in. Raises MCPError with the nearest right name for a wrong one."""
+        known = {p.name: [a.name for a in p.arguments or []] for p in await self.list_prompts()}
+        if name not in known:
+            words = f"There is no prompt {name!r}.{near(name, list(known))}"
+            raise MCPError(INVALID_PARAMS, words)
+        for key in arguments or {}:
+            if key not in known[name]:
+                words = f"{key!r} is no argument of {name}.{near(key, known[name])}"
+                raise MCPError(INVALID_PARAMS, words)
+        return await super().get_prompt(name, arguments, context)
+
+    async def _called(
+        self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
+        """The tool's own result; a wrong name or argument is refused in words a model can act
+        on."""
         tool = self._tool_manager.get_tool(name)
         if tool is None:
             names = [t.name for t in self._tool_manager.list_tools()]
@@ -165,8 +259,10 @@ def build(settings: Settings) -> TextGradServer:
         try:
             yield host
         finally:
+            await server.watchers.close()
             await host.close()
 
+    bus = InMemorySubscriptionBus()
     server = TextGradServer(
         name="textgrad-mcp",
         title="TextGrad",
@@ -175,7 +271,17 @@ def build(settings: Settings) -> TextGradServer:
         version=VERSION,
         lifespan=lifespan,
         log_level="WARNING",
+        cache_hints=CACHE_HINTS,
+        subscriptions=bus,
+        request_state_security=security(settings),
     )
+    server.sampler = Sampler()
+    server.watchers = Watchers(bus)
+    resources.install(server)
+    completions.install(server)
+    subscriptions.install(server, server.watchers, bus)
+    for prompt in prompts():
+        server.add_prompt(prompt)
     for function, marks in TOOLS:
         server.add_tool(function, annotations=marks)
     for tool in server._tool_manager.list_tools():

@@ -11,7 +11,7 @@ def compact(schema: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
     An optional field is one that may be left out; nothing is lost by not saying that it may be
     null as well.
     """
-    out = _clean(schema)
+    out: dict[str, Any] = _clean(schema)
     if closed:
         out["additionalProperties"] = False
     return out

@@ -47,7 +47,10 @@ def kept_key(path: Path) -> str:
             _install(draft, path)
         finally:
             draft.unlink(missing_ok=True)
-    return path.read_text(encoding="ascii").strip()
+    key = path.read_text(encoding="ascii").strip()
+    if len(key) < 64:
+        raise OSError(f"it holds no key; delete it: {path}")
+    return key
 
 
 def _install(draft: Path, path: Path) -> None:

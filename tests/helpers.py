@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -200,19 +202,41 @@ def drive(
 
 
 SERVE = """
-import sys
+import os, pathlib, sys
 from textgrad_mcp.schemas.settings import Settings
 from textgrad_mcp.server.app import serve_stdio
+pathlib.Path(sys.argv[2]).write_text(str(os.getpid()))
 serve_stdio(Settings.model_validate_json(sys.argv[1]))
 """
 
 
-def as_process(settings: Settings) -> StdioServerParameters:
-    """How to start the server as a process of its own."""
+def command(settings: Settings, pid_file: Path) -> list[str]:
+    """The command of a server process with these settings."""
     spoken = settings.model_dump_json(exclude_defaults=True)
-    return StdioServerParameters(
-        command=sys.executable, args=["-c", SERVE, spoken], env=dict(os.environ)
-    )
+    return [sys.executable, "-c", SERVE, spoken, str(pid_file)]
+
+
+class Process(Tools):
+    """A server in a process of its own, over stdio."""
+
+    def __init__(self, client: Client, pid_file: Path) -> None:
+        super().__init__(client)
+        self._pid_file = pid_file
+
+    def kill(self) -> None:
+        """End it at once, as `kill -9` does."""
+        os.kill(int(self._pid_file.read_text()), signal.SIGKILL)
+
+
+@asynccontextmanager
+async def process(settings: Settings) -> AsyncIterator[Process]:
+    """A real server process and a client of it."""
+    assert settings.database is not None
+    pid_file = settings.database.with_name(f"pid-{secrets.token_hex(4)}")
+    program, *args = command(settings, pid_file)
+    started = StdioServerParameters(command=program, args=args, env=dict(os.environ))
+    async with Client(started) as client:
+        yield Process(client, pid_file)
 
 
 async def answered(call: Tools, result: Facts, reply: Callable[[Facts], Any]) -> Facts:

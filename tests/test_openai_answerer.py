@@ -187,14 +187,18 @@ def test_a_format_the_endpoint_does_not_know_is_given_up_once_for_all(
     assert "response_format" in attempts[0].detail
 
 
-def test_calls_that_meet_an_unknown_format_together_all_get_their_answer() -> None:
-    async def work(answerer: OpenAIAnswerer) -> list[Completion]:
-        calls = [answerer.answer(asking(str(n), reply=SCHEMA), unrecorded) for n in range(12)]
-        return await asyncio.gather(*calls)
+def test_calls_that_meet_an_unknown_format_together_give_up_that_format_alone() -> None:
+    async def work(answerer: OpenAIAnswerer) -> None:
+        asked = [answerer.answer(asking(reply=SCHEMA), unrecorded) for _ in range(12)]
+        calls = [asyncio.ensure_future(call) for call in asked]
+        await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 12)
+        server.resume()
+        await asyncio.gather(*calls)
 
-    with StandIn(formats=["text"], reply=lambda body: text_of(body["messages"][-1])) as server:
-        got = using(OpenAIAnswerer(settings(server, retries=0)), work)
-    assert [completion.text for completion in got] == [str(n) for n in range(12)]
+    with StandIn(formats=["json_object", "text"], paused=True) as server:
+        using(OpenAIAnswerer(settings(server, retries=0)), work)
+    sent = [seen.body["response_format"]["type"] for seen in server.log]
+    assert sent == ["json_schema"] * 12 + ["json_object"] * 12
 
 
 def test_no_more_calls_are_in_flight_than_is_set_and_all_of_those_are() -> None:

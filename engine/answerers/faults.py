@@ -21,7 +21,7 @@ from .wire import MalformedError, WrappedError
 
 RETRIED = frozenset({408, 409, 425, 429})
 _QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_ABOUT_FORMAT = re.compile(r"response_?format|json_?schema|json_?object|structured.output|grammar")
+_ABOUT_FORMAT = re.compile(r"response.?format|json.?schema|json.?object|structured.output|grammar")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)-[\w*.-]{4,}|Bearer\s+\S+|AIza[\w-]{20,}")
 
 KEEP = "Everything answered so far is kept."
