@@ -195,29 +195,40 @@ class Ledger:
         chosen = answerer or self._answerer(request)
         pk = work.session.pk
         limits = Budgets(work.args.get("budget") or {}, {**work.settings.session_budget})
-        try:
-            call = await self.store.open_call(
+        # Recorded while the call is on its way: what must be on disk before it is used is the reply.
+        opening = asyncio.create_task(
+            self.store.open_call(
                 pk, request, number(run.id, "r"), chosen.name, self._price(work, request), limits
             )
-        except BudgetExhausted as error:
-            work.fatal = error
-            raise
+        )
         work.asked += 1
         work.progress()
+        good: list[Attempt] = []
 
         async def record(attempt: Attempt) -> None:
-            await self.store.note_attempt(
-                pk, call, attempt.outcome, attempt.latency, attempt.detail
-            )
+            if attempt.outcome == "ok":
+                good.append(attempt)  # goes to disk with the reply it brought
+            else:
+                await self.store.note_attempt(pk, await opening, attempt)
+
+        def go() -> None:
+            work.check()
+            if opening.done():
+                opening.result()
 
         try:
-            completion = await chosen.answer(request, record, work.check)
-        except AnswererError as error:
+            if limits.run or limits.session:
+                await opening  # raises when the budget has no room for the call
+            completion = await chosen.answer(request, record, go)
+            call = await opening
+        except (AnswererError, BudgetExhausted) as error:
             work.fatal = error
             raise
+        finally:
+            await asyncio.gather(opening, return_exceptions=True)
         if completion is None:
             raise NotYet
-        await self.store.answer(pk, {call: completion})
+        await self.store.answer(pk, {call: completion}, good)
         work.answered += 1
         work.progress()
         return completion

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from ..schemas.errors import BadInput, BudgetExhausted, Conflict
-from ..schemas.graph import HERE, Gradient, Kind, Op, Variable
+from ..schemas.graph import HERE, Gradient, Kind, Op, Variable, number
 from ..schemas.results import OptimizeResult, Result
 from . import gate, show
 from .core import Core
@@ -67,9 +67,12 @@ class Optimizing(Core):
         patience: int = 5,
         budget: Mapping[str, float] | None = None,
         seed: int = 0,
+        memory: int = 0,
+        together: bool = True,
     ) -> Result:
         """Improve the parameters until goal, patience, steps or budget.
 
+        `memory` is as for `step`; with `together` false, each step changes one of them in turn.
         Raises BadInput, NotFound, Conflict.
         """
         session = await self.store.session(session_id, caller.owner)
@@ -85,6 +88,8 @@ class Optimizing(Core):
             "patience": patience,
             "budget": dict(budget or {}),
             "seed": seed,
+            "memory": memory,
+            "together": together,
         }
         digest = digest_of("optimize", asked)
         waiting = await self.runs.admit(session, digest)
@@ -153,9 +158,11 @@ class Optimizing(Core):
             direct=args["strategy"] == "rewrite",
             texts=parent.texts,
         )
-        loop.iteration += 1
         parameters = await self._to_improve(work, learnt, args["variables"])
         chosen = await self._demonstrations(work, learnt, args["variables"])
+        if not args.get("together", True):
+            parameters, chosen = _in_turn(parameters, chosen, loop.iteration)
+        loop.iteration += 1
         if not parameters and not chosen:
             loop.idle += 1
             await work.save_state(loop.dump())
@@ -225,7 +232,8 @@ class Optimizing(Core):
             check = await checks(self.store, work.session)
             written = -(-count // 2) if chosen else count
             gradients = _by_variable(learnt)
-            found = await propose(work, based, gradients, count=written, check=check)
+            memory = work.args.get("memory", 0)
+            found = await propose(work, based, gradients, count=written, check=check, memory=memory)
         if chosen:
             rest = max(1, (count - len(found)) // len(chosen))
             found += await choose(work, chosen, work.args["losses"], batch, rest)
@@ -317,6 +325,17 @@ class Optimizing(Core):
         )
 
 
+def _in_turn(
+    parameters: list[Variable], chosen: list[Variable], turn: int
+) -> tuple[list[Variable], list[Variable]]:
+    """One of the variables that can be improved, another one each turn."""
+    order = sorted([*parameters, *chosen], key=lambda v: number(v.id, "v") or 0)
+    if not order:
+        return [], []
+    one = order[turn % len(order)]
+    return [v for v in parameters if v is one], [v for v in chosen if v is one]
+
+
 def _by_variable(learnt: Learnt) -> dict[str, list[Gradient]]:
     found: dict[str, list[Gradient]] = {}
     for gradient in learnt.gradients:
@@ -332,6 +351,7 @@ def _check(args: dict[str, Any]) -> None:
         ("candidates", 1, 16),
         ("patience", 1, 1000),
         ("goal", 0, 1),
+        ("memory", 0, 64),
     ):
         if not least <= args[key] <= most:
             raise BadInput(f"{key} must be between {least} and {most}, not {args[key]}.")

@@ -66,14 +66,16 @@ async def propose(
     *,
     count: int,
     check: Check,
+    memory: int = 0,
 ) -> list[Candidate]:
     """`count` candidates, each with a text for every parameter, all asked for at once.
 
+    The last `memory` gradients that earlier steps used are shown beside the new ones.
     A text that breaks a constraint, or that a check objects to, is sent back once; then its
     candidate is refused.
     """
     work.phase = "proposing"
-    prompts = {p.id: await _update_prompt(work, p, gradients[p.id]) for p in parameters}
+    prompts = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
     candidates = [Candidate() for _ in range(count)]
 
     await gather(
@@ -124,14 +126,15 @@ async def _propose_one(
 
 
 async def _update_prompt(
-    work: Work, parameter: Variable, gradients: list[Gradient]
+    work: Work, parameter: Variable, gradients: list[Gradient], memory: int
 ) -> tuple[Message, ...]:
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
     feedback = await _reduced(work, parameter, [g.text for g in gradients], budget // 2)
     past = await work.store.proposals(work.session.pk, parameter.id, limit=HISTORY)
     tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in past if p.text]
+    earlier = await _remembered(work, parameter, memory, budget // 4)
     value = parameter.value or ""
-    fence = Fence([value, *feedback, *(t for _, t in tried)])
+    fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
     parts = ["The text to improve:", fence.wrap("text", value, role=parameter.role)]
     words = constraints.parse(parameter.constraints).words
     if words:
@@ -142,6 +145,12 @@ async def _update_prompt(
             "ones again:"
         )
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
+    if earlier:
+        parts.append(
+            "Feedback on earlier versions, the oldest first. What was acted on is in the text "
+            "already: do not undo it."
+        )
+        parts += [fence.wrap("earlier-feedback", t, result=fate) for fate, t in earlier]
     parts.append("Feedback on the text:")
     parts += [fence.wrap("feedback", t) for t in feedback]
     parts.append('Reply as JSON: {"value": "<the whole improved text>"}')
@@ -149,6 +158,20 @@ async def _update_prompt(
         Message(role="system", content=text("update")),
         Message(role="user", content="\n\n".join(parts)),
     )
+
+
+async def _remembered(
+    work: Work, parameter: Variable, count: int, budget: int
+) -> list[tuple[str, str]]:
+    """The last `count` spent gradients with what came of each, in `budget` characters together."""
+    if not count:
+        return []
+    found = await work.store.spent_gradients(work.session.pk, parameter.id, count)
+    room = budget // max(len(found), 1)
+    return [
+        (f"acted on in version {v}" if v else "the rewrite was refused", shorten(t, room))
+        for t, v in found
+    ]
 
 
 def _fate(proposal: Proposal) -> str:

@@ -25,6 +25,8 @@ from .step import Candidate, propose, usable_gradients
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 ACCEPT = ("always", "if_better", "never")
+MEMORY = 64
+"""Most spent gradients that a step can show again."""
 
 
 class Training(Evaluating, Optimizing):
@@ -125,21 +127,25 @@ class Training(Evaluating, Optimizing):
         variables: Sequence[str] | None = None,
         accept: str = "always",
         candidates: int = 1,
+        memory: int = 0,
     ) -> Result:
-        """Propose and install better parameters. Raises BadInput, NotFound, Conflict."""
+        """Propose and install better parameters. Raises BadInput, NotFound, Conflict.
+
+        `memory` is the number of spent gradients on each parameter that are shown again.
+        """
         session = await self.store.session(session_id, caller.owner)
         if accept not in ACCEPT:
             raise BadInput(f"accept cannot be {accept!r}.", f"Use one of {', '.join(ACCEPT)}.")
         if not 1 <= candidates <= 16:
             raise BadInput(f"candidates must be between 1 and 16, not {candidates}.")
-        active = await self.runs.admit(
-            session, digest_of("step", _step_args(variables, accept, candidates))
-        )
+        if not 0 <= memory <= MEMORY:
+            raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.")
+        args = _step_args(variables, accept, candidates, memory)
+        digest = digest_of("step", args)
+        active = await self.runs.admit(session, digest)
         if active is not None:
             return await self.runs.go_on(caller, session, active)
         parameters = await self._parameters(session, variables)
-        args = _step_args(variables, accept, candidates)
-        digest = digest_of("step", args)
         bound = args | {"bound": {p.id: p.version for p in parameters}}
         return await self.runs.start(caller, session, "step", bound, digest)
 
@@ -183,7 +189,10 @@ class Training(Evaluating, Optimizing):
         candidates = []
         if written:
             check = await checks(self.store, work.session)
-            candidates = await propose(work, written, gradients, count=count, check=check)
+            memory = work.args.get("memory", 0)
+            candidates = await propose(
+                work, written, gradients, count=count, check=check, memory=memory
+            )
         candidates += await choose(work, chosen, losses, batch if used else [], count)
         judged = await self._judged(work, candidates, losses, batch if used else [])
         record = record_of(parameters, gradients, candidates, judged)
@@ -211,11 +220,14 @@ class Training(Evaluating, Optimizing):
         return gate.Judged(standing[0], reasons[standing[0]], "", 0, 0.0, reasons=reasons)
 
 
-def _step_args(variables: Sequence[str] | None, accept: str, candidates: int) -> dict[str, object]:
+def _step_args(
+    variables: Sequence[str] | None, accept: str, candidates: int, memory: int
+) -> dict[str, object]:
     return {
         "variables": list(variables) if variables else None,
         "accept": accept,
         "candidates": candidates,
+        "memory": memory,
     }
 
 

@@ -31,6 +31,7 @@ Examples = Annotated[
     list[str] | str | None,
     Field(description="Example ids, or a split's name. Default: those in use."),
 ]
+Memory = Annotated[int, Field(description="Show so many spent gradients again, 0 to 64.")]
 Inputs = Annotated[dict[str, str], Field(description="Name -> variable id.")]
 
 
@@ -214,6 +215,7 @@ async def step(
         ),
     ] = "always",
     candidates: Annotated[int, Field(description="Proposals to choose from, 1 to 16.")] = 1,
+    memory: Memory = 0,
 ) -> Annotated[CallToolResult, StepResult]:
     """Rewrite parameters from their gradients. The gradients are spent; every version is kept and revert undoes it."""
 
@@ -224,6 +226,7 @@ async def step(
             variables=variables,
             accept=accept,
             candidates=candidates,
+            memory=memory,
         )
 
     return await answer(ctx, call)
@@ -292,6 +295,8 @@ async def optimize(
         dict[str, float] | None,
         Field(description="Most calls, tokens, cost (dollars), seconds for this run."),
     ] = None,
+    memory: Memory = 0,
+    together: Annotated[bool, Field(description="false: one parameter a step, in turn.")] = True,
     seed: int = 0,
 ) -> Annotated[CallToolResult, OptimizeResult]:
     """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation. Call it again, or resume, to continue after an interruption."""
@@ -310,6 +315,8 @@ async def optimize(
             goal=goal,
             patience=patience,
             budget=budget,
+            memory=memory,
+            together=together,
             seed=seed,
         )
 

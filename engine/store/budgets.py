@@ -35,7 +35,7 @@ async def reserve(
     db: aiosqlite.Connection, session: int, run: int | None, price: Price, budgets: Budgets
 ) -> None:
     """Count a call that is about to be opened. Raises BudgetExhausted. Call inside a write."""
-    pending = await _pending(db, session, run)
+    pending = await _pending(db, session, run) if budgets.run else _NOTHING
     spent = await row(
         db,
         "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost, began FROM runs "
@@ -63,6 +63,9 @@ async def reserve(
         _check("session", budgets.session, used, every, price)
 
 
+_NOTHING: dict[str, float] = {"calls": 0, "tokens": 0, "cost": 0}
+
+
 async def _pending(db: aiosqlite.Connection, session: int, run: int | None) -> dict[str, float]:
     found = await row(
         db,
@@ -73,7 +76,7 @@ async def _pending(db: aiosqlite.Connection, session: int, run: int | None) -> d
         run,
         run,
     )
-    return dict(found) if found else {"calls": 0, "tokens": 0, "cost": 0}
+    return dict(found) if found else _NOTHING
 
 
 def _check(

@@ -103,6 +103,26 @@ class HistoryVerbs:
 
         return await self.db.read(job)
 
+    async def spent_gradients(
+        self, session: int, variable: str, limit: int
+    ) -> list[tuple[str, int | None]]:
+        """The last gradients that steps have used on a parameter, the oldest first.
+
+        Each is its text and the version that came of that step, None where it was refused.
+        """
+
+        async def job(db: aiosqlite.Connection) -> list[tuple[str, int | None]]:
+            sql = (
+                "SELECT g.text, (SELECT max(p.version) FROM proposals p WHERE p.session = "
+                "g.session AND p.variable = g.variable AND p.step = g.spent_by) AS became "
+                "FROM gradients g WHERE g.session = ? AND g.variable = ? "
+                "AND g.spent_by IS NOT NULL ORDER BY g.n DESC LIMIT ?"
+            )
+            found = await rows(db, sql, session, number(variable, "v"), limit)
+            return [(r["text"], r["became"]) for r in reversed(found)]
+
+        return await self.db.read(job)
+
     async def record_step(
         self,
         session: int,

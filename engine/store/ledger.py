@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiosqlite
 
 from ...schemas.completions import Completion, CompletionRequest, Usage
+from ..answerers import Attempt
 from .budgets import Budgets, Price, reserve
 from .database import Database
 from .rows import dumps, next_number, now, row, rows, to_completion
@@ -77,10 +78,17 @@ class LedgerVerbs:
 
         return await self.db.write(job)
 
-    async def answer(self, session: int, answers: Mapping[int, Completion]) -> list[int]:
-        """Record completions; gives the numbers that were still pending and now are not."""
+    async def answer(
+        self, session: int, answers: Mapping[int, Completion], attempts: Sequence[Attempt] = ()
+    ) -> list[int]:
+        """Record completions; gives the numbers that were still pending and now are not.
+
+        `attempts` are the tries that brought them, in the same order.
+        """
 
         async def job(db: aiosqlite.Connection) -> list[int]:
+            for n, attempt in zip(answers, attempts, strict=False):
+                await _note(db, session, n, attempt)
             taken = [n for n, c in answers.items() if await _answer(db, session, n, c)]
             used = [answers[n].usage for n in taken]
             await db.execute(
@@ -98,16 +106,11 @@ class LedgerVerbs:
 
         return await self.db.write(job)
 
-    async def note_attempt(
-        self, session: int, call: int, outcome: str, latency: float, detail: str
-    ) -> None:
+    async def note_attempt(self, session: int, call: int, attempt: Attempt) -> None:
         """Record one try at a call."""
 
         async def job(db: aiosqlite.Connection) -> None:
-            await db.execute(
-                "INSERT INTO attempts VALUES (?,?,?,?,?,?)",
-                (session, call, outcome, latency, detail, now()),
-            )
+            await _note(db, session, call, attempt)
 
         await self.db.write(job)
 
@@ -207,6 +210,13 @@ class LedgerVerbs:
             return dict(found) | {"attempts": attempts}
 
         return await self.db.read(job)
+
+
+async def _note(db: aiosqlite.Connection, session: int, call: int, attempt: Attempt) -> None:
+    await db.execute(
+        "INSERT INTO attempts VALUES (?,?,?,?,?,?)",
+        (session, call, attempt.outcome, attempt.latency, attempt.detail, now()),
+    )
 
 
 async def _answer(db: aiosqlite.Connection, session: int, n: int, completion: Completion) -> bool:
