@@ -241,7 +241,10 @@ class Building(Core):
 
     def _row(self, index: int, row: Mapping[str, Any]) -> dict[str, str]:
         if not isinstance(row, Mapping) or not row:
-            raise BadInput(f"Example {index} is not an object with fields.")
+            raise BadInput(
+                f"Example {index} is not an object with fields.",
+                'Give rows such as {"question": "...", "answer": "..."}.',
+            )
         texts = {
             k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
             for k, v in row.items()

@@ -152,7 +152,10 @@ class Inspecting(Core):
         n = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
         found = await self.store.version(session.pk, v.id, n)
         if found is None:
-            raise NotFound(f"{v.label} has no version {version!r}; it is at {v.version}.")
+            raise NotFound(
+                f"{v.label} has no version {version!r}; it is at {v.version}.",
+                f"inspect(session_id, id='{v.id}') lists its versions.",
+            )
         before = await self.store.version(session.pk, v.id, n - 1)
         view: dict[str, Any] = {
             "variable": _line(v),

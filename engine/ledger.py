@@ -96,7 +96,9 @@ class Work:
 
     def stop(self) -> None:
         """Make no more calls; those under way are still recorded."""
-        self.fatal = self.fatal or Conflict("The run was cancelled; what was answered is kept.")
+        self.fatal = self.fatal or Conflict(
+            "The run was cancelled; what was answered is kept.", "Make the same call to go on."
+        )
 
     def progress(self) -> None:
         """Tell whoever watches."""

@@ -206,7 +206,10 @@ class Runs:
             await asyncio.sleep(POLL_SECONDS)
             waited += POLL_SECONDS
         if now is None:
-            raise NotFound(f"There is no run {run.id} in this session.")
+            raise NotFound(
+                f"There is no run {run.id} in this session.",
+                "inspect(session_id, what='runs') lists them.",
+            )
         if now.status == "done":
             return self.bodies[now.tool][0].model_validate(now.result)
         if now.status == "needs_completions":

@@ -90,7 +90,10 @@ def _csv(text: str) -> list[dict[str, Any]]:
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise BadInput(f"Line {reader.line_num} is not valid CSV: {error}.") from error
+        raise BadInput(
+            f"Line {reader.line_num} is not valid CSV: {error}.",
+            "Quote texts that hold commas, quotes or line breaks; or give JSON Lines.",
+        ) from error
     for i, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise BadInput(

@@ -100,12 +100,3 @@ def test_every_error_says_what_to_do_next(layer: str) -> None:
     ]
     assert bare == []
 
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_no_file_is_too_long_to_read_in_one_sitting(layer: str) -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in modules(layer)
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
-    }
-    assert long == {}

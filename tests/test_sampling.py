@@ -25,7 +25,7 @@ from textgrad_mcp.server.app import build
 from textgrad_mcp.server.messages import completion_of, message_request
 from textgrad_mcp.server.state_key import kept_key
 
-from .helpers import Facts, Tools, endpoint
+from .helpers import Tools, endpoint
 from .standin import StandIn
 from .tour import SUMS, assistant, sums
 
@@ -36,13 +36,18 @@ Answer = CreateMessageResult | ErrorData
 
 
 class Model:
-    """A client's model: does sums as told, counts what runs at once, and fails when scripted."""
+    """A client's model: does sums as told, and refuses when scripted.
 
-    def __init__(self, fail_after: int | None = None) -> None:
+    It answers nothing before `wanted` requests were under way at once, and keeps the `most`.
+    """
+
+    def __init__(self, fail_after: int | None = None, wanted: int = 1) -> None:
         self.asked: list[CreateMessageRequestParams] = []
         self.at_once = 0
         self.most = 0
         self.fail_after = fail_after
+        self.wanted = wanted
+        self.enough = asyncio.Event()
 
     async def __call__(
         self, context: ClientRequestContext, params: CreateMessageRequestParams
@@ -52,7 +57,9 @@ class Model:
             return ErrorData(code=-1, message="The user declined.")
         self.at_once += 1
         self.most = max(self.most, self.at_once)
-        await asyncio.sleep(0.02)
+        if self.at_once >= self.wanted:
+            self.enough.set()
+        await self.enough.wait()
         self.at_once -= 1
         return said(self.reply(params))
 
@@ -122,7 +129,8 @@ def test_the_clients_model_writes_a_whole_step_and_nothing_is_asked_twice(
 def test_a_wavefront_is_asked_for_at_once_and_within_the_bound_on_older_sessions(
     tmp_path: Path, mode: Mode
 ) -> None:
-    model = Model()
+    most = 3 if mode == "auto" else 2
+    model = Model(wanted=most)
     role = RoleSettings(answerer="sampling", concurrency=2)
 
     async def main(call: Tools) -> None:
@@ -130,7 +138,7 @@ def test_a_wavefront_is_asked_for_at_once_and_within_the_bound_on_older_sessions
         assert (await call("forward", session_id=s, examples="validation"))["status"] == "done"
 
     drive(main, sampled(tmp_path, forward=role), mode, model)
-    assert model.most == (3 if mode == "auto" else 2)
+    assert model.most == most
 
 
 @BOTH
@@ -191,7 +199,7 @@ def test_only_roles_that_are_sampling_go_to_the_client(tmp_path: Path, mode: Mod
         s = await sums(call)
         asked = {"operation": "external", "function": "Count.", "inputs": {"text": "v4"}}
         counted = await call("forward", session_id=s, **asked)
-        assert [p["purpose"].partition(":")[0] for p in counted["pending"]] == ["external"] * 2
+        assert {p["purpose"].partition(":")[0] for p in counted["pending"]} == {"external"}
         counts = {p["id"]: "1" for p in counted["pending"]}
         assert (await call("resume", session_id=s, completions=counts))["status"] == "done"
 
@@ -235,32 +243,108 @@ def test_the_client_forward_and_the_assistant_backward_work_together(
     assert len(model.asked) == 2
 
 
-def test_eight_rounds_in_one_call_and_then_what_is_done(tmp_path: Path) -> None:
-    model = Model()
+async def chain(call: Tools, length: int) -> str:
+    """A chain of calls, each of which waits for the one before, with a new text at its head."""
+    s = str((await call("create_variable", role="text", value="first"))["session_id"])
+    last = "v1"
+    for n in range(length):
+        field = {"inputs": {"text": last}, "template": f"{n} {{text}}"}
+        last = (await call("forward", session_id=s, operation="llm", **field))["variable"]
+    said = {"kind": "feedback", "feedback": "Say more.", "inputs": {"text": "v1"}}
+    await call("compute_loss", session_id=s, **said)
+    await call("backward", session_id=s)
+    assert (await call("step", session_id=s))["accepted"]
+    return s
 
-    async def chain(call: Tools, length: int) -> tuple[str, Facts]:
-        """A chain of calls, each of which waits for the one before."""
-        s = (await call("create_variable", role="text", value="1+1?"))["session_id"]
-        last, result = "v1", {}
-        for n in range(length):
-            field = {"inputs": {"text": last}, "template": f"{n} {{text}}"}
-            result = await call("forward", session_id=s, operation="llm", **field)
-            last = result["variable"]
-        return s, result
+
+class Numbered(Model):
+    """Never says the same twice."""
+
+    def reply(self, params: CreateMessageRequestParams) -> str:
+        if '"value"' in prompt_of(params):
+            return '{"value": "second"}'
+        return f"answer {len(self.asked)}"
+
+
+def test_eight_rounds_in_one_call_and_then_what_is_done(tmp_path: Path) -> None:
+    model = Numbered()
 
     async def main(call: Tools) -> None:
-        s, _ = await chain(call, 11)
+        s = await chain(call, 11)
         asked = len(model.asked)
-        await call("create_variable", session_id=s, role="system", value="Be kind.")
-        again = await call("revert", session_id=s, variable="v1", version=1)
-        assert again["status"] == "done"
-        model.reply = lambda params: f"{len(model.asked)} new"  # type: ignore[method-assign]
-        await call("revert", session_id=s, variable="v1", version=1)
         result = await call("forward", session_id=s)
-        assert result["status"] == "done", result
-        assert len(model.asked) == asked  # every version's answers are in the ledger
+        assert result["status"] == "needs_completions"
+        assert result["next"] == f"Call resume(session_id='{s}') to go on."
+        assert len(model.asked) - asked == 8
+        assert (await call("resume", session_id=s))["status"] == "done"
+        assert len(model.asked) - asked == 11
 
     drive(main, sampled(tmp_path), "auto", model)
+
+
+def test_on_older_sessions_a_call_ends_at_the_soft_deadline(tmp_path: Path) -> None:
+    class Slow(Numbered):
+        delay = 0.0
+
+        async def __call__(
+            self, context: ClientRequestContext, params: CreateMessageRequestParams
+        ) -> Answer:
+            await asyncio.sleep(self.delay)
+            return await super().__call__(context, params)
+
+    model = Slow()
+
+    async def main(call: Tools) -> None:
+        s = await chain(call, 3)
+        asked = len(model.asked)
+        model.delay = 2.05
+        result = await call("forward", session_id=s)
+        assert result["status"] == "needs_completions"
+        assert any("time is up" in note for note in result["notes"])
+        assert len(model.asked) - asked == 1
+        model.delay = 0.0
+        assert (await call("resume", session_id=s))["status"] == "done"
+        assert len(model.asked) - asked == 3
+
+    drive(main, sampled(tmp_path, soft_deadline=2.0), "legacy", model)
+
+
+@BOTH
+def test_a_client_that_vanishes_leaves_a_run_that_the_next_one_finishes(
+    tmp_path: Path, mode: Mode
+) -> None:
+    stuck = asyncio.Event()
+
+    class Vanishing(Model):
+        async def __call__(
+            self, context: ClientRequestContext, params: CreateMessageRequestParams
+        ) -> Answer:
+            if self.asked:
+                stuck.set()
+                await asyncio.Event().wait()
+            return await super().__call__(context, params)
+
+    role = RoleSettings(answerer="sampling", concurrency=1)
+    settings = sampled(tmp_path, forward=role)
+    sessions: list[str] = []
+
+    async def first() -> None:
+        async with Client(build(settings), mode=mode, sampling_callback=Vanishing()) as client:
+            sessions.append(await sums(Tools(client)))
+            await client.call_tool("forward", {"session_id": sessions[0]})
+
+    async def run() -> int:
+        leaving = asyncio.create_task(first())
+        await stuck.wait()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        model = Model()
+        async with Client(build(settings), mode=mode, sampling_callback=model) as client:
+            result = await Tools(client)("resume", session_id=sessions[0])
+        assert result["status"] == "done"
+        return len(model.asked)
+
+    assert asyncio.run(run()) == (2 if mode == "auto" else 1)
 
 
 def test_a_round_that_began_before_a_restart_ends_after_it(tmp_path: Path) -> None:

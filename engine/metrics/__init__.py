@@ -63,7 +63,10 @@ def check(metric: str, names: Iterable[str], options: Mapping[str, Any]) -> None
     unused = [name for name in given if name not in used]
     if unused:
         takes = "an output and a right answer" if found.needs_answer else "an output only"
-        raise BadInput(f"The metric {metric} takes {takes}; it cannot use {', '.join(unused)}.")
+        raise BadInput(
+            f"The metric {metric} takes {takes}; it cannot use {', '.join(unused)}.",
+            "Leave those out of inputs.",
+        )
 
 
 def canonical(metric: str, output: str) -> str:

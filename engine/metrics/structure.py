@@ -121,7 +121,9 @@ def _check_schema(options: Schema) -> None:
         Draft202012Validator.check_schema(options.schema_)
     except SchemaError as error:
         path = ".".join(map(str, error.absolute_path)) or "the top"
-        raise BadInput(f"The JSON schema is not valid at {path}: {error.message}.") from error
+        raise BadInput(
+            f"The JSON schema is not valid at {path}: {error.message}.", "Mend it and call again."
+        ) from error
     if "patternProperties" in _keys(options.schema_):
         raise BadInput(
             "The JSON schema uses patternProperties, whose patterns cannot be bounded in time.",

@@ -81,7 +81,9 @@ class Database:
 
     async def _submit(self, job: Job[T], *, writes: bool) -> T:
         if self._connection is None:
-            raise StoreError(f"The database {self.path} is not open.")
+            raise StoreError(
+                f"The database {self.path} is not open.", "The server is closing: start it again."
+            )
         waiting = _Waiting(job, writes, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._worker is None or self._worker.done():
@@ -245,7 +247,10 @@ def explain(error: Exception, path: Path) -> Exception:
     if not isinstance(error, sqlite3.Error | OSError):
         return error
     if isinstance(error, OSError):
-        return StoreError(f"The database {path} cannot be opened: {error.strerror}.")
+        return StoreError(
+            f"The database {path} cannot be opened: {error.strerror}.",
+            "Check the path and its permissions, or name another file with --database.",
+        )
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     for prefix, (what, next_step) in _EXPLANATIONS.items():
         if name.startswith(prefix):
