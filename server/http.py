@@ -1,0 +1,186 @@
+"""Streamable HTTP for many users: who may come in, how often, and how it ends."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.routes import create_protected_resource_routes
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import AnyHttpUrl, ValidationError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ..schemas.errors import BadInput, TextGradError
+from ..schemas.settings import Settings
+from .app import TextGradServer, build
+from .auth import FileTokens
+from .jwt import JwtTokens
+from .limits import Buckets, Guard
+
+log = logging.getLogger(__name__)
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+OPEN = ("/healthz", "/readyz")
+GRACE_SECONDS = 3
+IDLE_SECONDS = 1800.0
+
+
+class Verifier(Protocol):
+    """Tells whose token it is."""
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """The principal, or None."""
+        ...
+
+
+@dataclass(frozen=True)
+class HttpOptions:
+    """How to listen and whom to let in.
+
+    `tokens` is a token file; `jwks` a file or address of an issuer's keys. `allowed_hosts` and
+    `allowed_origins` add to those of loopback. `public_url` is where clients see /mcp; with JWTs
+    it is told to clients that ask where to get a token.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    tokens: Path | None = None
+    jwks: str | None = None
+    jwt_issuer: str = ""
+    jwt_audience: tuple[str, ...] = ()
+    public_url: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    max_body_mb: float = 8.0
+    per_minute: float = 600.0
+    burst: float = 100.0
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+
+def verifier(options: HttpOptions) -> Verifier | None:
+    """Who checks tokens; None where anybody on this machine may come in.
+
+    Raises BadInput, also when others could reach the server and nothing would stop them.
+    """
+    if options.tokens and options.jwks:
+        raise BadInput("Token file and JWTs exclude each other.", "Give --tokens or --jwks.")
+    if options.tokens:
+        return FileTokens(options.tokens)
+    if options.jwks:
+        return JwtTokens(options.jwks, options.jwt_issuer, options.jwt_audience)
+    if not options.is_loopback:
+        raise BadInput(
+            f"{options.host} can be reached from other machines, and nothing would stop anybody.",
+            "Give --tokens FILE (made with `textgrad-mcp token new OWNER`) or --jwks, or listen on "
+            "127.0.0.1.",
+        )
+    return None
+
+
+def security(options: HttpOptions) -> TransportSecuritySettings:
+    """Which Host and Origin headers are let in: those of loopback and what the operator adds."""
+    hosts = [*LOOPBACK_HOSTS, *options.allowed_hosts]
+    origins = [f"http://{host}" for host in LOOPBACK_HOSTS] + list(options.allowed_origins)
+    return TransportSecuritySettings(
+        allowed_hosts=[*hosts, *(f"{h}:*" for h in hosts if not _has_port(h))],
+        allowed_origins=[*origins, *(f"{o}:*" for o in origins if not _has_port(o))],
+    )
+
+
+def _has_port(name: str) -> bool:
+    return name.rpartition("]")[2].rpartition("//")[2].count(":") > 0
+
+
+def http_app(settings: Settings, options: HttpOptions) -> Starlette:
+    """The ASGI application: /mcp, /healthz and /readyz. Raises BadInput."""
+    check = verifier(options)
+    server = build(settings)
+    app = server.streamable_http_app(
+        host=options.host,
+        transport_security=security(options),
+        max_request_body_size=int(options.max_body_mb * 1024 * 1024),
+        session_idle_timeout=IDLE_SECONDS,
+    )
+    app.router.routes += _health(server)
+    known_paths = frozenset(OPEN)
+    if options.public_url and options.jwks:
+        metadata = _metadata(options)
+        app.router.routes += metadata
+        known_paths |= {route.path for route in metadata}
+    layers = [
+        Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(check)),
+        Middleware(AuthContextMiddleware),
+    ]
+    buckets = Buckets(options.per_minute, options.burst)
+    guard = Middleware(
+        Guard, needs_token=check is not None, buckets=buckets, open_paths=known_paths
+    )
+    app.user_middleware[:0] = [*(layers if check is not None else []), guard]
+    return app
+
+
+def _metadata(options: HttpOptions) -> list[Route]:
+    try:
+        return create_protected_resource_routes(
+            AnyHttpUrl(options.public_url or ""), [AnyHttpUrl(options.jwt_issuer)]
+        )
+    except ValidationError:
+        raise BadInput(
+            "The public address and the issuer must be http(s) addresses.",
+            "Leave --public-url out if clients need not be told where to get a token.",
+        ) from None
+
+
+def _health(server: TextGradServer) -> list[Route]:
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        """Says no more than yes or no: anybody may ask."""
+        try:
+            host = server.host
+            if host is None:
+                return PlainTextResponse("not ready\n", status_code=503)
+            await (await host.engine()).store.ping()
+        except TextGradError as error:
+            log.error("not ready: %s", error)
+            return PlainTextResponse("not ready\n", status_code=503)
+        return PlainTextResponse("ready\n")
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+def serve_http(settings: Settings, options: HttpOptions) -> None:
+    """Serve until SIGTERM or SIGINT; calls under way get a few seconds, runs stay resumable.
+
+    Raises BadInput for options that would let anybody in, or that cannot be used.
+    """
+    import uvicorn
+
+    uvicorn.run(
+        http_app(settings, options),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+    )
