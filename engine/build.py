@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import (
-    HERE,
-    LOSSES,
     Kind,
     Op,
     Operation,
     Session,
     Split,
     Variable,
-    number,
 )
 from ..schemas.results import ExamplesResult, ForwardResult, Result, VariableResult
 from . import constraints as rules
-from . import metrics, templates
 from .core import Core
+from .define import (
+    check_loss,
+    check_operation,
+    check_text,
+    demonstrations_leaf,
+    forward_spec,
+    loss_kind,
+    operation_kind,
+    output_of,
+    was_given,
+)
 from .runs import Caller, digest_of
 
 MAX_ROLE = 2000
@@ -55,13 +61,13 @@ class Building(Core):
                 "For an example field: create_variable(role='the question', "
                 "example_field='question').",
             )
-        self._check_text("role", role, MAX_ROLE)
-        self._check_text("name", name, MAX_NAME, empty=True)
+        check_text("role", role, MAX_ROLE)
+        check_text("name", name, MAX_NAME, empty=True)
         if demonstrations is not None:
             value, requires_grad = "", False
         leaf = self._leaf(role, value, requires_grad, constraints, example_field, reference, name)
         if demonstrations is not None:
-            leaf = _demonstrations(leaf, demonstrations)
+            leaf = demonstrations_leaf(leaf, demonstrations)
         session = (
             await self.store.session(session_id, caller.owner)
             if session_id
@@ -88,9 +94,9 @@ class Building(Core):
         kind = Kind.PARAMETER if requires_grad and not reference else Kind.CONSTANT
         if example_field is not None:
             kind = Kind.FIELD
-            self._check_text("example_field", example_field, MAX_NAME)
+            check_text("example_field", example_field, MAX_NAME)
         elif value is not None:
-            self._check_text("value", value, self.settings.max_value_chars, empty=True)
+            check_text("value", value, self.settings.max_value_chars, empty=True)
         if value is not None and value.startswith("data:image/"):
             kind = Kind.IMAGE
         if constraints and kind is not Kind.PARAMETER:
@@ -99,7 +105,7 @@ class Building(Core):
                 "Leave constraints out, or make it a parameter.",
             )
         for constraint in constraints:
-            self._check_text("a constraint", constraint, MAX_ROLE)
+            check_text("a constraint", constraint, MAX_ROLE)
         if constraints:
             rules.violations(rules.parse(list(constraints)), value or "", value or "")
         return Variable(
@@ -158,13 +164,13 @@ class Building(Core):
             return await self.runs.start(caller, session, "forward", {"targets": stale}, digest)
         op = Operation(
             id="",
-            kind=_operation_kind(operation),
+            kind=operation_kind(operation),
             output="",
             inputs=dict(inputs or {}),
             system=system,
-            spec=_forward_spec(operation, template, function, output),
+            spec=forward_spec(operation, template, function, output),
         )
-        notes = self._check_operation(op)
+        notes = check_operation(op, self.settings.max_value_chars)
         return await self._add(caller, session, op, role, name, digest, notes)
 
     async def compute_loss(
@@ -205,12 +211,12 @@ class Building(Core):
         session = await self._use_examples(session, examples)
         op = Operation(
             id="",
-            kind=_loss_kind(kind),
+            kind=loss_kind(kind),
             output="",
             inputs=dict(inputs),
             spec={k: v for k, v in spec.items() if v is not None},
         )
-        self._check_loss(op)
+        check_loss(op, self.evaluators)
         return await self._add(caller, session, op, "loss", name, digest, [])
 
     async def add_examples(
@@ -250,7 +256,7 @@ class Building(Core):
             for k, v in row.items()
         }
         for key, value in texts.items():
-            self._check_text(
+            check_text(
                 f"field {key!r} of example {index}",
                 value,
                 self.settings.max_value_chars,
@@ -268,12 +274,12 @@ class Building(Core):
         digest: str,
         notes: list[str],
     ) -> Result:
-        self._check_text("role", role, MAX_ROLE, empty=True)
-        self._check_text("name", name, MAX_NAME, empty=True)
+        check_text("role", role, MAX_ROLE, empty=True)
+        check_text("name", name, MAX_NAME, empty=True)
         sources = await self._sources(session, op)
-        output = _output_of(op, sources, role, name)
+        output = output_of(op, sources, role, name)
         places = await self.places(session, [output])
-        given = _given(op, places)
+        given = was_given(op, places)
         op, output = await self.store.add_operation(session.pk, op, output)
         made = {"variable": output.id, "operation": op.id}
         if op.is_loss:
@@ -313,65 +319,11 @@ class Building(Core):
             )
         return found
 
-    def _check_operation(self, op: Operation) -> list[str]:
-        for key, what in (("template", "template"), ("function", "function")):
-            if key in op.spec:
-                self._check_text(what, op.spec[key], self.settings.max_value_chars)
-        if op.kind is Op.EXTERNAL:
-            return []
-        if op.kind is Op.FORMAT and "template" not in op.spec:
-            raise BadInput(
-                "A format operation needs a template.",
-                "For example template='Question: {question}', inputs={'question': 'v2'}.",
-            )
-        if "template" in op.spec:
-            return templates.check(op.spec["template"], op.inputs)
-        if len(op.inputs) != 1:
-            raise BadInput(
-                f"Without a template an llm operation takes exactly one input, the prompt; "
-                f"there are {len(op.inputs)}.",
-                "Give template='... {name} ...' with a place for each input.",
-            )
-        return []
-
-    def _check_loss(self, op: Operation) -> None:
-        if not op.inputs:
-            raise BadInput("A loss needs inputs.", "For example inputs={'output': 'v4'}.")
-        match op.kind:
-            case Op.JUDGE:
-                if not op.spec.get("instruction"):
-                    raise BadInput(
-                        "A judge needs an instruction: what is good, what is bad.",
-                        "For example instruction='Is the answer correct and short?'.",
-                    )
-                self._check_text("instruction", op.spec["instruction"], 100_000)
-            case Op.METRIC:
-                metrics.check(
-                    op.spec.get("metric") or "", list(op.inputs), op.spec.get("options", {})
-                )
-            case Op.EVALUATOR:
-                self.evaluators.check(op.spec.get("evaluator") or "")
-            case Op.FEEDBACK:
-                _check_feedback(op)
-
     def _refuse_extra(self, *given: object) -> None:
         if any(given):
             raise BadInput(
                 "inputs, template, system, function and output go with an operation.",
                 "Add operation='llm', 'format' or 'external'; without it forward only recomputes.",
-            )
-
-    def _check_text(self, what: str, value: str, most: int, *, empty: bool = False) -> None:
-        if not empty and not value.strip():
-            raise BadInput(f"{what} is empty.", "Give a text.")
-        if len(value) > most:
-            raise BadInput(
-                f"{what} has {len(value):,} characters; at most {most:,} are taken.", "Shorten it."
-            )
-        if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise BadInput(
-                f"{what} holds a NUL or half of a surrogate pair, which cannot be stored.",
-                "Remove it.",
             )
 
     async def _use_examples(
@@ -383,86 +335,6 @@ class Building(Core):
         numbers = await self.named_examples(session, examples)
         await self.store.use_batch(session.pk, numbers)
         return session.model_copy(update={"batch": numbers})
-
-
-def _demonstrations(leaf: Variable, shots: int) -> Variable:
-    if not 1 <= shots <= 64:
-        raise BadInput(f"demonstrations must be between 1 and 64, not {shots}.")
-    rule = f"demonstrations={shots}"
-    return leaf.model_copy(update={"kind": Kind.DEMONSTRATIONS, "constraints": [rule]})
-
-
-def _operation_kind(name: str) -> Op:
-    kinds = [k.value for k in Op if k not in LOSSES]
-    if name not in kinds:
-        raise BadInput(f"There is no operation {name!r}.{_near(name, kinds)}", _one_of(kinds))
-    return Op(name)
-
-
-def _loss_kind(name: str) -> Op:
-    kinds = [k.value for k in Op if k in LOSSES]
-    if name not in kinds:
-        raise BadInput(f"There is no loss of kind {name!r}.{_near(name, kinds)}", _one_of(kinds))
-    return Op(name)
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _one_of(names: Sequence[str]) -> str:
-    return f"Use one of {', '.join(names)}."
-
-
-def _forward_spec(
-    operation: str, template: str | None, function: str | None, output: str | None
-) -> dict[str, Any]:
-    if operation == Op.EXTERNAL:
-        if not function:
-            raise BadInput(
-                "An external operation needs function: what it does, in words.",
-                "Also give output, if you have run it already.",
-            )
-        if template is not None:
-            raise BadInput("An external operation takes no template.", "Describe it in function.")
-    elif function is not None or output is not None:
-        raise BadInput(
-            "function and output belong to operation='external'.", f"Leave them out of {operation}."
-        )
-    spec = {"template": template, "function": function, "output": output}
-    return {k: v for k, v in spec.items() if v is not None}
-
-
-def _check_feedback(op: Operation) -> None:
-    if not op.spec.get("function"):
-        raise BadInput("A feedback loss needs feedback: what you found.", "Give feedback='...'.")
-    score = op.spec.get("score")
-    if score is not None and not 0 <= score <= 1:
-        raise BadInput(f"score must be between 0 and 1, not {score}.", "Scale it.")
-
-
-def _given(op: Operation, places: Sequence[int]) -> bool:
-    """Whether the caller has run this black box (or measured this loss) already."""
-    given = "output" in op.spec or op.kind is Op.FEEDBACK
-    if given and len(places) > 1 and "output" in op.spec:
-        raise BadInput(
-            f"One output was given, but the operation runs on {len(places)} examples.",
-            "Leave output out: each example's run is then asked for, and resume takes the outputs.",
-        )
-    return given and len(places) == 1
-
-
-def _output_of(op: Operation, sources: Mapping[str, Variable], role: str, name: str) -> Variable:
-    default = {Op.LLM: "response of a language model", Op.FORMAT: "formatted text"}
-    return Variable(
-        id="",
-        kind=Kind.OUTPUT,
-        role=role or default.get(op.kind, op.kind.value),
-        name=name,
-        per_example=any(v.per_example for v in sources.values()),
-        reference=not op.is_loss and any(v.reference for v in sources.values()),
-    )
 
 
 def _needs_examples(session: Session) -> str:
@@ -501,14 +373,3 @@ def _example_notes(
     if uneven:
         notes.append(f"{uneven} lack some of the fields {', '.join(fields)}.")
     return notes
-
-
-def place_numbers(ids: Sequence[str]) -> list[int]:
-    """Example ids as numbers. Raises BadInput for what is not an example's id."""
-    numbers = []
-    for i in ids:
-        n = number(i, "e")
-        if n is None or n == HERE:
-            raise BadInput(f"{i!r} is no example id.", "Example ids look like 'e7'.")
-        numbers.append(n)
-    return numbers

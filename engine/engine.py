@@ -13,6 +13,7 @@ from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
 from .build import Building
+from .define import check_text
 from .inspect import Inspecting
 from .runs import Caller
 from .store import Store
@@ -85,9 +86,7 @@ class Engine(Building, Training, Inspecting):
             if n is None:
                 raise BadInput(f"{call!r} is no pending id.", "Use the ids of pending ('c12').")
             text = given if isinstance(given, str) else _as_json(given)
-            self._check_text(
-                f"the completion {call}", text, self.settings.max_value_chars, empty=True
-            )
+            check_text(f"the completion {call}", text, self.settings.max_value_chars, empty=True)
             texts[n] = Completion(text=text, model="assistant")
         known = await self.store.call_states(session.pk, list(texts))
         unknown = [f"c{n}" for n in texts if n not in known]

@@ -196,7 +196,7 @@ class Ledger:
         run = await work.ensure_run()
         chosen = answerer or self._answerer(request)
         pk = work.session.pk
-        limits = Budgets(work.args.get("budget") or {}, {**work.settings.session_budget})
+        limits = Budgets(work.args.get("budget") or {}, work.settings.session_budget)
         # Recorded while the call is on its way: what must be on disk before it is used is the reply.
         opening = asyncio.create_task(
             self.store.open_call(

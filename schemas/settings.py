@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 AnswererName = Literal["auto", "openai", "assistant", "sampling"]
 ReplyFormat = Literal["schema", "object", "text"]
@@ -52,6 +52,13 @@ class EvaluatorSettings(Strict):
     description: str = ""
 
 
+def _budget(given: dict[str, float]) -> dict[str, float]:
+    wrong = [k for k, v in given.items() if k not in ("calls", "tokens", "cost") or v <= 0]
+    if wrong:
+        raise ValueError(f"no budget for {', '.join(wrong)}: calls, tokens, cost, above 0")
+    return given
+
+
 class Settings(Strict):
     """Everything in force in one server process."""
 
@@ -64,6 +71,8 @@ class Settings(Strict):
     soft_deadline: float = Field(default=45.0, gt=0, le=3600)
     group_size: int = Field(default=8, ge=1, le=64)
     prompt_budget: int = Field(default=6000, ge=500, le=1_000_000)
-    session_budget: dict[Literal["calls", "tokens", "cost"], float] = Field(default_factory=dict)
+    session_budget: Annotated[dict[str, float], AfterValidator(_budget)] = Field(
+        default_factory=dict
+    )
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)

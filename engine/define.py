@@ -1,0 +1,155 @@
+"""What may be defined: checks of operations and losses before they enter a graph."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..schemas.errors import BadInput
+from ..schemas.graph import LOSSES, Kind, Op, Operation, Variable
+from . import metrics, templates
+from .evaluators import Evaluators
+
+
+def check_text(what: str, value: str, most: int, *, empty: bool = False) -> None:
+    """Raises BadInput for a text that is empty, too long, or cannot be stored."""
+    if not empty and not value.strip():
+        raise BadInput(f"{what} is empty.", "Give a text.")
+    if len(value) > most:
+        raise BadInput(
+            f"{what} has {len(value):,} characters; at most {most:,} are taken.", "Shorten it."
+        )
+    if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise BadInput(
+            f"{what} holds a NUL or half of a surrogate pair, which cannot be stored.",
+            "Remove it.",
+        )
+
+
+def operation_kind(name: str) -> Op:
+    """The kind of a forward operation. Raises BadInput with the nearest name."""
+    kinds = [k.value for k in Op if k not in LOSSES]
+    if name not in kinds:
+        raise BadInput(f"There is no operation {name!r}.{_near(name, kinds)}", _one_of(kinds))
+    return Op(name)
+
+
+def loss_kind(name: str) -> Op:
+    """The kind of a loss. Raises BadInput with the nearest name."""
+    kinds = [k.value for k in Op if k in LOSSES]
+    if name not in kinds:
+        raise BadInput(f"There is no loss of kind {name!r}.{_near(name, kinds)}", _one_of(kinds))
+    return Op(name)
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"Use one of {', '.join(names)}."
+
+
+def forward_spec(
+    operation: str, template: str | None, function: str | None, output: str | None
+) -> dict[str, Any]:
+    """What an operation needs beside its inputs. Raises BadInput for what does not go with it."""
+    if operation == Op.EXTERNAL:
+        if not function:
+            raise BadInput(
+                "An external operation needs function: what it does, in words.",
+                "Also give output, if you have run it already.",
+            )
+        if template is not None:
+            raise BadInput("An external operation takes no template.", "Describe it in function.")
+    elif function is not None or output is not None:
+        raise BadInput(
+            "function and output belong to operation='external'.", f"Leave them out of {operation}."
+        )
+    spec = {"template": template, "function": function, "output": output}
+    return {k: v for k, v in spec.items() if v is not None}
+
+
+def check_operation(op: Operation, most: int) -> list[str]:
+    """Notes on an operation that can be made. Raises BadInput for one that cannot."""
+    for key, what in (("template", "template"), ("function", "function")):
+        if key in op.spec:
+            check_text(what, op.spec[key], most)
+    if op.kind is Op.EXTERNAL:
+        return []
+    if op.kind is Op.FORMAT and "template" not in op.spec:
+        raise BadInput(
+            "A format operation needs a template.",
+            "For example template='Question: {question}', inputs={'question': 'v2'}.",
+        )
+    if "template" in op.spec:
+        return templates.check(op.spec["template"], op.inputs)
+    if len(op.inputs) != 1:
+        raise BadInput(
+            f"Without a template an llm operation takes exactly one input, the prompt; "
+            f"there are {len(op.inputs)}.",
+            "Give template='... {name} ...' with a place for each input.",
+        )
+    return []
+
+
+def check_loss(op: Operation, evaluators: Evaluators) -> None:
+    """Raises BadInput for a loss that cannot be made."""
+    if not op.inputs:
+        raise BadInput("A loss needs inputs.", "For example inputs={'output': 'v4'}.")
+    match op.kind:
+        case Op.JUDGE:
+            if not op.spec.get("instruction"):
+                raise BadInput(
+                    "A judge needs an instruction: what is good, what is bad.",
+                    "For example instruction='Is the answer correct and short?'.",
+                )
+            check_text("instruction", op.spec["instruction"], 100_000)
+        case Op.METRIC:
+            metrics.check(op.spec.get("metric") or "", list(op.inputs), op.spec.get("options", {}))
+        case Op.EVALUATOR:
+            evaluators.check(op.spec.get("evaluator") or "")
+        case Op.FEEDBACK:
+            _check_feedback(op)
+
+
+def _check_feedback(op: Operation) -> None:
+    if not op.spec.get("function"):
+        raise BadInput("A feedback loss needs feedback: what you found.", "Give feedback='...'.")
+    score = op.spec.get("score")
+    if score is not None and not 0 <= score <= 1:
+        raise BadInput(f"score must be between 0 and 1, not {score}.", "Scale it.")
+
+
+def was_given(op: Operation, places: Sequence[int]) -> bool:
+    """Whether the caller has run this black box (or measured this loss) already."""
+    given = "output" in op.spec or op.kind is Op.FEEDBACK
+    if given and len(places) > 1 and "output" in op.spec:
+        raise BadInput(
+            f"One output was given, but the operation runs on {len(places)} examples.",
+            "Leave output out: each example's run is then asked for, and resume takes the outputs.",
+        )
+    return given and len(places) == 1
+
+
+def output_of(op: Operation, sources: Mapping[str, Variable], role: str, name: str) -> Variable:
+    """The variable that an operation will make."""
+    default = {Op.LLM: "response of a language model", Op.FORMAT: "formatted text"}
+    return Variable(
+        id="",
+        kind=Kind.OUTPUT,
+        role=role or default.get(op.kind, op.kind.value),
+        name=name,
+        per_example=any(v.per_example for v in sources.values()),
+        reference=not op.is_loss and any(v.reference for v in sources.values()),
+    )
+
+
+def demonstrations_leaf(leaf: Variable, shots: int) -> Variable:
+    """The leaf as a choice of at most `shots` training examples. Raises BadInput."""
+    if not 1 <= shots <= 64:
+        raise BadInput(f"demonstrations must be between 1 and 64, not {shots}.")
+    rule = f"demonstrations={shots}"
+    return leaf.model_copy(update={"kind": Kind.DEMONSTRATIONS, "constraints": [rule]})
