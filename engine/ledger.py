@@ -193,14 +193,14 @@ class Ledger:
     async def _obtain(
         self, work: Work, request: CompletionRequest, answerer: Answerer | None
     ) -> Completion:
-        run = await work.ensure_run()
+        await work.ensure_run()
         chosen = answerer or self._answerer(request)
         pk = work.session.pk
         limits = Budgets(work.args.get("budget") or {}, work.settings.session_budget)
         # Recorded while the call is on its way: what must be on disk before it is used is the reply.
         opening = asyncio.create_task(
             self.store.open_call(
-                pk, request, number(run.id, "r"), chosen.name, self._price(work, request), limits
+                pk, request, work.fence, chosen.name, self._price(work, request), limits
             )
         )
         work.asked += 1
@@ -223,7 +223,7 @@ class Ledger:
                 await opening  # raises when the budget has no room for the call
             completion = await chosen.answer(request, record, go)
             call = await opening
-        except (AnswererError, BudgetExhausted) as error:
+        except (AnswererError, BudgetExhausted, Conflict) as error:
             work.fatal = error
             raise
         finally:

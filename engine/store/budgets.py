@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import aiosqlite
 
 from ...schemas.errors import BudgetExhausted
-from .rows import row
+from .rows import Fence, check_fence, row
 
 Budget = Mapping[str, float]
 """Some of: calls, tokens, cost (dollars), seconds."""
@@ -32,9 +32,14 @@ class Budgets:
 
 
 async def reserve(
-    db: aiosqlite.Connection, session: int, run: int | None, price: Price, budgets: Budgets
+    db: aiosqlite.Connection, session: int, fence: Fence | None, price: Price, budgets: Budgets
 ) -> None:
-    """Count a call that is about to be opened. Raises BudgetExhausted. Call inside a write."""
+    """Count a call that is about to be opened. Call inside a write.
+
+    Raises BudgetExhausted, and Conflict when the run was cancelled or taken over meanwhile.
+    """
+    await check_fence(db, session, fence)
+    run = fence[0] if fence else None
     pending = await _pending(db, session, run) if budgets.run else _NOTHING
     spent = await row(
         db,

@@ -10,7 +10,7 @@ from ...schemas.completions import Completion, CompletionRequest, Usage
 from ..answerers import Attempt
 from .budgets import Budgets, Price, reserve
 from .database import Database
-from .rows import dumps, next_number, now, row, rows, to_completion
+from .rows import Fence, dumps, next_number, now, row, rows, to_completion
 
 FREE = Price()
 UNLIMITED = Budgets({}, {})
@@ -35,15 +35,17 @@ class LedgerVerbs:
         self,
         session: int,
         request: CompletionRequest,
-        run: int | None,
+        fence: Fence | None,
         answerer: str,
         price: Price = FREE,
         budgets: Budgets = UNLIMITED,
     ) -> int:
         """Record that a completion is needed (once for each key); gives the call's number.
 
-        What it may cost is set aside first: raises BudgetExhausted when that is not left.
+        What it may cost is set aside first: raises BudgetExhausted when that is not left, and
+        Conflict when the run that `fence` names is no longer its owner's.
         """
+        run = fence[0] if fence else None
 
         async def job(db: aiosqlite.Connection) -> int:
             sql = "SELECT n FROM calls WHERE session = ? AND key = ?"
@@ -54,7 +56,7 @@ class LedgerVerbs:
                     (run, answerer, session, found["n"]),
                 )
                 return int(found["n"])
-            await reserve(db, session, run, price, budgets)
+            await reserve(db, session, fence, price, budgets)
             n = await next_number(db, "calls", session)
             await db.execute(
                 "INSERT INTO calls (session, n, key, purpose, about, run, request, answerer, "
