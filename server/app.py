@@ -198,7 +198,11 @@ class TextGradServer(MCPServer[Host]):
         tool = self._tool_manager.get_tool(name)
         if tool is None:
             names = [t.name for t in self._tool_manager.list_tools()]
-            return refusal(BadInput(f"There is no tool {name!r}.{near(name, names)}", f"Use one of {', '.join(names)}.")
+            return refusal(
+                BadInput(
+                    f"There is no tool {name!r}.{near(name, names)}",
+                    f"Use one of {', '.join(names)}.",
+                )
             )
         known = list(tool.parameters.get("properties", {}))
         unknown = [key for key in arguments if key not in known]

@@ -23,7 +23,7 @@ PATHS = ("database", "data_dir", "workspace")
 ROLE_KEYS = (*RoleSettings.model_fields, "api_key_env")
 EVALUATOR_KEYS = tuple(EvaluatorSettings.model_fields)
 PREFIX = "TEXTGRAD_MCP_"
-OTHER_VARIABLES = ("CACHE", "CONFIG")
+OTHER_VARIABLES = ("CACHE", "CONFIG", "MODEL_LOG")
 """Variables with our prefix that are no settings."""
 
 Layer = dict[str, tuple[Any, str]]
