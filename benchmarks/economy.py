@@ -119,9 +119,7 @@ def _count_rows(found: dict[tuple[str, int], tuple[Side, Side, Side]]) -> list[R
     return rows
 
 
-def wall(
-    sizes: tuple[int, ...], latency: float, sigma: float, steps: int
-) -> tuple[list[Row], str]:
+def wall(sizes: tuple[int, ...], latency: float, sigma: float, steps: int) -> tuple[list[Row], str]:
     """The rows on wall time at this latency, and the table behind them."""
     lines = [
         "| program | N | TextGrad s | ours s | longest chain s | ours / chain | faster |",

@@ -69,7 +69,9 @@ def chain(
     steps = total // calls if shape != "diamond" else (total - 7 + 7) // calls
     first = total - calls * steps
     return [
-        simulated(graph, [_latency(first + s * calls + i, latency, sigma) for i in range(calls)], limit)
+        simulated(
+            graph, [_latency(first + s * calls + i, latency, sigma) for i in range(calls)], limit
+        )
         for s in range(steps)
     ]
 

@@ -1,6 +1,6 @@
 """What each strategy really gains, with a real model, under equal call budgets.
 
-    python benchmarks/quality.py --base-url http://127.0.0.1:8080/v1 --model NAME --out results.jsonl
+    python benchmarks/quality.py --base-url http://127.0.0.1:8080/v1 --model NAME --out FILE
 
 One line of JSON for each task, strategy and seed: scores on validation (what the search saw) and on
 examples it never saw, calls, tokens, seconds. `--table FILE` prints the table of a finished run.
@@ -80,7 +80,9 @@ async def one(
                     raise SystemExit(f"{tool}: {found.get('error')} {found.get('next')}")
                 return found
 
-            session = (await call("create_variable", role="system prompt", value=prompt))["session_id"]
+            session = (await call("create_variable", role="system prompt", value=prompt))[
+                "session_id"
+            ]
             for field, reference in (("input", False), ("answer", True)):
                 await call(
                     "create_variable",

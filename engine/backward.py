@@ -126,10 +126,9 @@ def _visit(work: Work, state: Backward, operation: Operation) -> Awaitable[None]
     if operation.kind is Op.SUM:
         _to_parts(state, operation, inputs)
         return None
-    if operation.kind is Op.FORMAT or operation.is_loss:
-        if not state.plan.exact:
-            _pass_through(state, operation, inputs)
-            return None
+    if (operation.kind is Op.FORMAT or operation.is_loss) and not state.plan.exact:
+        _pass_through(state, operation, inputs)
+        return None
     return _ask(work, state, operation, inputs)
 
 

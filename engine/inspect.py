@@ -101,7 +101,8 @@ class Inspecting(Core):
             },
             "next": f"resume(session_id='{session.id}') goes on with the active run."
             if run
-            else "what='graph'|'variable'|'gradients'|'steps'|'examples'|'runs'|'calls' shows more.",
+            else "what='graph'|'variable'|'gradients'|'steps'|'examples'|'calls'|'report' shows "
+            "more.",
         }
 
     async def _graph(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:

@@ -197,7 +197,7 @@ class Ledger:
         chosen = answerer or self._answerer(request)
         pk = work.session.pk
         limits = Budgets(work.args.get("budget") or {}, work.settings.session_budget)
-        # Recorded while the call is on its way: what must be on disk before it is used is the reply.
+        # Recorded while the call is on its way: only the reply must be on disk before it is used.
         opening = asyncio.create_task(
             self.store.open_call(
                 pk, request, work.fence, chosen.name, self._price(work, request), limits

@@ -14,7 +14,7 @@ MAX_BYTES = 256 << 20
 
 
 def parse_rows(text: str) -> list[dict[str, Any]]:
-    """Rows from a JSON array, JSON Lines, or CSV with a header. Raises BadInput, naming the line."""
+    """Rows from a JSON array, JSON Lines, or CSV with a header. Raises BadInput with the line."""
     start = text.lstrip("\ufeff \t\r\n")
     if start.startswith("["):
         return _array(start)

@@ -215,7 +215,7 @@ class Training(Evaluating, Optimizing):
         if accept == "never" or not standing:
             why = "proposed only (accept='never')" if standing else candidates[0].refused
             return gate.Judged(None, why, "", 0, 0.0, reasons=reasons)
-        reasons |= {i: "another candidate was taken" for i in standing[1:]}
+        reasons |= dict.fromkeys(standing[1:], "another candidate was taken")
         reasons[standing[0]] = "accepted without a check (accept='always')"
         return gate.Judged(standing[0], reasons[standing[0]], "", 0, 0.0, reasons=reasons)
 

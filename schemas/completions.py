@@ -25,7 +25,7 @@ class Purpose(StrEnum):
 
 
 Role = Literal["forward", "backward"]
-"""Which answerer serves a call: the program's own model, or the one that criticises and rewrites."""
+"""Who serves a call: the program's own model, or the one that criticises and rewrites."""
 
 
 def role_of(purpose: Purpose) -> Role:

@@ -288,7 +288,8 @@ def build(settings: Settings) -> TextGradServer:
     for prompt in prompts():
         server.add_prompt(prompt)
     for function, marks in TOOLS:
-        server.add_tool(function, annotations=marks)
+        words = " ".join((function.__doc__ or "").split())
+        server.add_tool(function, description=words, annotations=marks)
     for tool in server._tool_manager.list_tools():
         _tighten(tool)
     return server

@@ -65,7 +65,9 @@ async def create_variable(
     ] = None,
     name: str = "",
 ) -> Annotated[CallToolResult, VariableResult]:
-    """Add a text to a session's graph: a parameter to improve, a constant, or an example field. Without session_id it starts a session (kept until deleted; the id is the key to it)."""
+    """Add a text to a session's graph: a parameter to improve, a constant, or an example field.
+    Without session_id it starts a session (kept until deleted; the id is the key to it).
+    """
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.create_variable(
@@ -108,7 +110,9 @@ async def forward(
     name: str = "",
     examples: Examples = None,
 ) -> Annotated[CallToolResult, ForwardResult]:
-    """Add an operation to the program and compute its output variable, for every example in use. The program is kept and re-run: after a step, call forward(session_id) alone."""
+    """Add an operation to the program and compute its output variable, for every example in use.
+    The program is kept and re-run: after a step, call forward(session_id) alone.
+    """
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.forward(
@@ -157,7 +161,9 @@ async def compute_loss(
     name: str = "",
     examples: Examples = None,
 ) -> Annotated[CallToolResult, ForwardResult]:
-    """Judge an output: adds a loss (feedback, a score from 0 to 1, or both) and computes it for every example in use."""
+    """Judge an output: adds a loss (feedback, a score from 0 to 1, or both) and computes it for
+    every example in use.
+    """
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.compute_loss(
@@ -191,7 +197,9 @@ async def backward(
         bool, Field(description="One call for each edge and example, as in the paper.")
     ] = False,
 ) -> Annotated[CallToolResult, BackwardResult]:
-    """Write feedback (textual gradients) on every parameter upstream of the losses. Recomputes what is stale first; replaces gradients that no step has used."""
+    """Write feedback (textual gradients) on every parameter upstream of the losses. Recomputes
+    what is stale first; replaces gradients that no step has used.
+    """
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.backward(
@@ -217,7 +225,9 @@ async def step(
     candidates: Annotated[int, Field(description="Proposals to choose from, 1 to 16.")] = 1,
     memory: Memory = 0,
 ) -> Annotated[CallToolResult, StepResult]:
-    """Rewrite parameters from their gradients. The gradients are spent; every version is kept and revert undoes it."""
+    """Rewrite parameters from their gradients. The gradients are spent; every version is kept and
+    revert undoes it.
+    """
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.step(
@@ -299,7 +309,9 @@ async def optimize(
     together: Annotated[bool, Field(description="false: one parameter a step, in turn.")] = True,
     seed: int = 0,
 ) -> Annotated[CallToolResult, OptimizeResult]:
-    """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation. Call it again, or resume, to continue after an interruption."""
+    """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation. Call it
+    again, or resume, to continue after an interruption.
+    """
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.optimize(
@@ -332,7 +344,9 @@ async def resume(
     ] = None,
     cancel: Annotated[bool, Field(description="Drop the run; what was answered is kept.")] = False,
 ) -> Annotated[CallToolResult, Result]:
-    """Go on with the session's run: hand in completions that were pending (some or all), wait for a running one, retry a failed one, or cancel it."""
+    """Go on with the session's run: hand in completions that were pending (some or all), wait for
+    a running one, retry a failed one, or cancel it.
+    """
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.resume(
@@ -366,7 +380,9 @@ async def inspect(
     ] = None,
     offset: Annotated[int, Field(description="Where to go on in long texts and lists.")] = 0,
 ) -> Annotated[CallToolResult, InspectResult]:
-    """Read sessions, the graph, texts with their versions and diffs, gradients, proposals, examples, calls and their cost."""
+    """Read sessions, the graph, texts with their versions and diffs, gradients, proposals,
+    examples, calls and their cost.
+    """
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.inspect(caller, session_id=session_id, what=what, id=id, offset=offset)

@@ -1,4 +1,4 @@
-"""What several tests share: an engine over a scripted answerer, and a client that checks results."""
+"""What several tests share: an engine over a scripted answerer, and a checking client."""
 
 from __future__ import annotations
 

@@ -82,9 +82,7 @@ async def until(condition: Callable[[], bool], call: Tools, **arguments: Any) ->
 async def stuck_in_backward(call: Process, server: StandIn, path: Path, s: str) -> Any:
     """Begin a backward pass (2N calls in two stages) and wait until some replies of its first
     stage are recorded and the rest hang."""
-    begun = asyncio.create_task(
-        call.client.call_tool("backward", {"session_id": s, "exact": True})
-    )
+    begun = asyncio.create_task(call.client.call_tool("backward", {"session_id": s, "exact": True}))
     await asyncio.to_thread(server.wait_for, lambda it: len(it.log) == 3 * N, 20)
     await until(lambda: len(recorded(path)) == 2 * N + ANSWERED, call, session_id=s)
     return begun

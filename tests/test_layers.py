@@ -99,4 +99,3 @@ def test_every_error_says_what_to_do_next(layer: str) -> None:
         and not any(isinstance(arg, ast.Starred) for arg in node.args)
     ]
     assert bare == []
-

@@ -278,7 +278,8 @@ def test_a_newer_client_hears_of_changes_on_its_listen_stream(tmp_path: Path) ->
 def test_arguments_of_templates_are_completed_one_from_the_other(tmp_path: Path) -> None:
     async def main(call: Tools, s: str) -> None:
         template = ResourceTemplateReference(
-            type="ref/resource", uri=f"{ROOT}/{{session_id}}/variables/{{variable}}/diff/{{old}}..{{new}}"
+            type="ref/resource",
+            uri=f"{ROOT}/{{session_id}}/variables/{{variable}}/diff/{{old}}..{{new}}",
         )
 
         async def complete(name: str, value: str, **known: str) -> list[str]:

@@ -138,9 +138,7 @@ def test_a_loss_with_nothing_to_improve_gives_no_gradient(tmp_path: Path) -> Non
         s = await started(call)
         await call("create_variable", session_id=s, role="a", value="seed", reference=True)
         metric = {"kind": "metric", "metric": "exact_match"}
-        await call(
-            "compute_loss", session_id=s, inputs={"output": "v1", "answer": "v2"}, **metric
-        )
+        await call("compute_loss", session_id=s, inputs={"output": "v1", "answer": "v2"}, **metric)
         back = await call("backward", session_id=s)
         assert back["mean_score"] == 1
         assert "gradients" not in back

@@ -87,9 +87,7 @@ def test_revert_brings_a_text_back_as_a_new_version_and_only_its_dependants_are_
     async def main(call: Tools) -> None:
         s = await judged(call)
         await call("create_variable", session_id=s, role="other", value="other")
-        await call(
-            "forward", session_id=s, operation="format", template="{x}!", inputs={"x": "v3"}
-        )
+        await call("forward", session_id=s, operation="format", template="{x}!", inputs={"x": "v3"})
         await stepped(call, s)
         await answered(call, await call("forward", session_id=s), critic)
         await call("revert", session_id=s, variable="v1", version=1)

@@ -1,4 +1,4 @@
-"""Budgets: what a call may cost is set aside before it is made, in the transaction that opens it."""
+"""Budgets: what a call may cost is set aside in the transaction that opens it."""
 
 from __future__ import annotations
 

@@ -110,7 +110,8 @@ class Database:
         outcomes: list[object] = []
         try:
             for waiting in batch:
-                outcomes.append(await self._one(connection, waiting, alone=len(batch) == 1))
+                outcome = await self._one(connection, waiting, alone=len(batch) == 1)
+                outcomes.append(outcome)  # noqa: PERF401 - those before an error stay known
             if writers:
                 self._fault("before commit")
             await connection.execute("COMMIT")
@@ -130,7 +131,7 @@ class Database:
             await connection.execute("SAVEPOINT job")
         try:
             outcome = await waiting.job(connection)
-        except Exception as error:  # noqa: BLE001 - handed to the caller whose job it is
+        except Exception as error:  # handed to the caller whose job it is
             if not connection.in_transaction:
                 raise  # SQLite gave up the whole transaction (disk full): nobody's job stands
             if guarded:

@@ -164,7 +164,5 @@ class Calls:
         result = await self.client.call_tool(tool, arguments, progress_callback=self._progress)
         return dict(result.structured_content or {})
 
-    async def _progress(
-        self, progress: float, total: float | None, message: str | None
-    ) -> None:
+    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
         self.screen.progress(int(progress), int(total or 0), message or "")
