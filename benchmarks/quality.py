@@ -176,7 +176,12 @@ async def run(arguments: argparse.Namespace) -> None:
         concurrency=4,
         timeout=600,
     )
-    backward = role.model_copy(update={"params": {"temperature": 0.7, "max_tokens": 400}})
+    backward = role.model_copy(
+        update={
+            "params": {"temperature": 0.0, "max_tokens": 300},
+            "update_params": {"temperature": 0.8},
+        }
+    )
     settings = Settings(forward=role, backward=backward, soft_deadline=600)
     out: Path = arguments.out
     text = out.read_text(encoding="utf-8") if out.exists() else ""

@@ -350,7 +350,8 @@ def _asked(state: Backward, operation: Operation, group: list[int], sources: lis
                 f"(role: {v.role}; {_as(operation, source)}) was there"
             )
     keys = ", ".join(f'"{k}": "..."' for s in sources for k in _keys(state, s, group))
-    return "Write feedback on:\n" + "\n".join(lines) + f"\nReply as JSON: {{{keys}}}"
+    wanted = "Write feedback on:\n" + "\n".join(lines)
+    return "\n\n".join([wanted, text("gradient_ask"), f"Reply as JSON: {{{keys}}}"])
 
 
 def _spread(

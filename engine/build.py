@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -51,13 +52,15 @@ class Building(Core):
         reference: bool = False,
         demonstrations: int | None = None,
         name: str = "",
+        file: str | None = None,
+        write: bool = False,
     ) -> VariableResult:
         """Add a leaf; start a session when none is named. Raises BadInput, NotFound."""
-        given = [value is not None, example_field is not None, demonstrations is not None]
-        if sum(given) != 1:
+        if sum(given is not None for given in (value, file, example_field, demonstrations)) != 1:
             raise BadInput(
-                "Give one of value (a text), example_field (the field of the examples that feeds "
-                "it) and demonstrations (how many training examples to show).",
+                "Give one of value (a text), file (its path in the workspace), example_field (the "
+                "field of the examples that feeds it) and demonstrations (how many training "
+                "examples to show).",
                 "For an example field: create_variable(role='the question', "
                 "example_field='question').",
             )
@@ -65,7 +68,16 @@ class Building(Core):
         check_text("name", name, MAX_NAME, empty=True)
         if demonstrations is not None:
             value, requires_grad = "", False
+        binding = None
+        if file is not None:
+            value, binding = await asyncio.to_thread(self.workspace.bind, file, write=write)
         leaf = self._leaf(role, value, requires_grad, constraints, example_field, reference, name)
+        leaf.file = binding
+        if write and (binding is None or leaf.kind is not Kind.PARAMETER):
+            raise BadInput(
+                "write=true goes with file and requires_grad=true.",
+                "Leave it out: only a parameter's file is ever written.",
+            )
         if demonstrations is not None:
             leaf = demonstrations_leaf(leaf, demonstrations)
         session = (

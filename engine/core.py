@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import get_args
 
@@ -12,6 +13,7 @@ from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
 from .evaluators import Evaluators
+from .files import Workspace
 from .ledger import Ledger
 from .operations import RULES, evaluator_rule
 from .runs import Caller, Runs, digest_of
@@ -24,8 +26,9 @@ class Core:
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
         self.settings = settings
         self.store = store
-        self.ledger = Ledger(store, answerers)
+        self.ledger = Ledger(store, answerers, settings.backward.update_params)
         self.evaluators = Evaluators(settings.evaluators)
+        self.workspace = Workspace(settings.workspace, settings.max_value_chars)
         rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
         self.runs = Runs(store, self.ledger, settings, rules)
 
@@ -101,6 +104,13 @@ class Core:
                 "Call compute_loss first." if not found else "Name the ones you mean.",
             )
         return [await self.one_variable(session, found[0])]
+
+    async def reconcile_files(self, session: Session) -> None:
+        """See that bound files are as they should be. Raises BadInput, Conflict."""
+        for v in await self.store.bound_to_files(session.pk):
+            digest = await asyncio.to_thread(self.workspace.reconcile, v)
+            if digest is not None:
+                await self.store.note_file(session.pk, v.id, digest)
 
     async def run(
         self, caller: Caller, session: Session, tool: str, args: dict[str, object]

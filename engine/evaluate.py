@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import get_args
 
 from ..schemas.errors import BadInput, NotFound
-from ..schemas.graph import HERE, Split
+from ..schemas.graph import HERE, Session, Split, Variable
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import show
 from .core import Core
+from .define import check_text
 from .ledger import Work
 from .runs import Caller
 from .scoring import Scored, score, vote
@@ -59,14 +61,21 @@ class Evaluating(Core):
         return _evaluate_result(work, scored, loss, split, reads if split == "test" else None)
 
     async def revert(
-        self, caller: Caller, *, session_id: str, variable: str, version: int
+        self, caller: Caller, *, session_id: str, variable: str, version: int | None = None
     ) -> VariableResult:
-        """Make an earlier version current again, as a new version."""
+        """Make an earlier version current again, as a new version.
+
+        Without a version, take the text of the file that the variable is bound to.
+        Raises BadInput, NotFound, Conflict.
+        """
         session = await self.store.session(session_id, caller.owner)
         await self.runs.admit(session, "")
         v = await self.one_variable(session, variable)
         if not v.is_leaf or v.value is None:
             raise BadInput(f"{v.label} has no versions: it is computed.", "Revert a parameter.")
+        if version is None:
+            return await self._reread(session, v)
+        await self.reconcile_files(session)
         old = await self.store.version(session.pk, v.id, version)
         if old is None:
             raise NotFound(
@@ -82,11 +91,34 @@ class Evaluating(Core):
                 next="Nothing changed.",
             )
         made = await self.store.set_value(session.pk, v.id, old.text, v.version, "revert")
+        await self.reconcile_files(session)
         return VariableResult(
             session_id=session.id,
             variable=v.id,
             version=made,
             next=f"{v.id} has the text of version {version} again, as version {made}. Call "
+            f"forward(session_id='{session.id}') to recompute what depends on it.",
+        )
+
+    async def _reread(self, session: Session, v: Variable) -> VariableResult:
+        """Take the text of a bound file as a new version."""
+        if v.file is None:
+            raise BadInput(
+                f"{v.label} is bound to no file, so a version is needed.",
+                f"inspect(session_id, what='variable', id='{v.id}') lists its versions.",
+            )
+        path = v.file.path
+        text, binding = await asyncio.to_thread(self.workspace.bind, path, write=v.file.write)
+        check_text(f"the file {path!r}", text, self.settings.max_value_chars, empty=True)
+        made = v.version
+        if text != v.value:
+            made = await self.store.set_value(session.pk, v.id, text, v.version, "edit")
+        await self.store.note_file(session.pk, v.id, binding.digest)
+        return VariableResult(
+            session_id=session.id,
+            variable=v.id,
+            version=made,
+            next=f"{v.id} has the text of {path!r}, as version {made}. Call "
             f"forward(session_id='{session.id}') to recompute what depends on it.",
         )
 

@@ -38,6 +38,10 @@ class Fence:
         marks = "".join(f' {name}="{_escaped(value)}"' for name, value in attributes.items())
         return f"<{tag}{marks}>\n{text}\n</{tag}>"
 
+    def unwrap(self, text: str) -> str:
+        """`text` without this fence's own tags: models like to hand a text back as they got it."""
+        return re.sub(rf"</?[A-Za-z][\w-]*-{self.nonce}\b[^>\n]*>\n?", "", text).strip("\n")
+
 
 def _escaped(value: str) -> str:
     return value.translate(_ESCAPES)

@@ -277,6 +277,8 @@ def _line(v: Variable) -> dict[str, Any]:
     if v.value is not None:
         line["text"] = cut(v.value, 120)[0]
         line["version"] = v.version
+    if v.file:
+        line["file"] = v.file.path
     if v.field:
         line["field"] = v.field
     if v.reference:

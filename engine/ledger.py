@@ -158,8 +158,14 @@ def _repair_messages(
 class Ledger:
     """Answers requests: from what is recorded, or through the answerer of the request's role."""
 
-    def __init__(self, store: Store, answerers: dict[Role, Answerer]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        answerers: dict[Role, Answerer],
+        update_params: Mapping[str, Any] | None = None,
+    ) -> None:
         self.store = store
+        self.update_params = dict(update_params or {})
         self.answerers = answerers
         self.outside = Assistant()
         self._flights: dict[tuple[int, str], asyncio.Task[Completion]] = {}
@@ -170,6 +176,8 @@ class Ledger:
             return request
         answerer = self.answerers[role_of(request.purpose)]
         params = dict(answerer.params) | request.params
+        if request.purpose is Purpose.UPDATE:
+            params |= self.update_params
         return request.model_copy(update={"model": answerer.model, "params": params})
 
     async def need(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ..schemas.errors import BadInput, BudgetExhausted, Conflict
+from ..schemas.errors import BadInput, BudgetExhausted, Conflict, ReplyError
 from ..schemas.graph import HERE, Gradient, Kind, Op, Variable, number
 from ..schemas.results import OptimizeResult, Result
 from . import gate, show
@@ -150,28 +150,44 @@ class Optimizing(Core):
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
         batch = await self._minibatch(work, loop.iteration)
-        learnt = await gradients_on(
-            work,
-            args["losses"],
-            batch,
-            exact=args["strategy"] == "exact",
-            direct=args["strategy"] == "rewrite",
-            texts=parent.texts,
-        )
+        learnt = await self._learn(work, batch, parent)
+        if learnt is None:
+            await self._idle(work, loop)
+            return
         parameters = await self._to_improve(work, learnt, args["variables"])
         chosen = await self._demonstrations(work, learnt, args["variables"])
         if not args.get("together", True):
             parameters, chosen = _in_turn(parameters, chosen, loop.iteration)
-        loop.iteration += 1
         if not parameters and not chosen:
-            loop.idle += 1
-            await work.save_state(loop.dump())
+            await self._idle(work, loop)
             return
+        loop.iteration += 1
         loop.idle = 0
         candidates = await self._candidates(work, learnt, parameters, chosen, parent, batch)
         await self._step(
             work, loop, learnt, candidates, [*parameters, *chosen], parent, batch, places, split
         )
+
+    async def _learn(self, work: Work, batch: Sequence[int], parent: Parent) -> Learnt | None:
+        """The gradients on a minibatch; None where no usable feedback could be had on it."""
+        strategy = work.args["strategy"]
+        try:
+            return await gradients_on(
+                work,
+                work.args["losses"],
+                batch,
+                exact=strategy == "exact",
+                direct=strategy == "rewrite",
+                texts=parent.texts,
+            )
+        except ReplyError:
+            return None  # the ledger holds the replies; another minibatch may do better
+
+    async def _idle(self, work: Work, loop: Loop) -> None:
+        """Go on to the next minibatch: there was nothing to learn from this one."""
+        loop.iteration += 1
+        loop.idle += 1
+        await work.save_state(loop.dump())
 
     async def _minibatch(self, work: Work, iteration: int) -> list[int]:
         """The next examples of an epoch that is shuffled anew each time, by seed alone."""

@@ -23,7 +23,7 @@ class Finished:
     stderr: str
 
 
-class Stopped(Exception):  # noqa: N818 - named for what happened, like TimedOut
+class Stopped(Exception):
     """The child was killed before it ended. `stderr` is the end of what it printed there."""
 
     def __init__(self, stderr: str) -> None:

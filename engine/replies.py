@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"\s*-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-class Malformed(ReplyError):  # noqa: N818 - named like the other errors
+class Malformed(ReplyError):
     """A reply that cannot be used. `reason` tells the model that wrote it what to fix."""
 
     @property
@@ -148,8 +148,8 @@ def _problems(value: dict[str, Any], schema: Schema) -> str:
 
 def _first_error(value: dict[str, Any], schema: Schema) -> str:
     # 0.1 s to import: only where a reply is read
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
 
     error = best_match(Draft202012Validator(schema).iter_errors(value))
     if error is None:

@@ -19,7 +19,7 @@ FATAL = (AnswererError, BudgetExhausted, Conflict, StoreError)
 """Failures that the other nodes would only repeat: nothing new is started after one."""
 
 
-class NotYet(Exception):  # noqa: N818 - not an error: completions are pending, come back later
+class NotYet(Exception):
     """Something needed has not been answered; it is recorded as pending."""
 
 

@@ -75,12 +75,12 @@ async def propose(
     candidate is refused.
     """
     work.phase = "proposing"
-    prompts = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
+    asked = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
     candidates = [Candidate() for _ in range(count)]
 
     await gather(
         [
-            _propose_one(work, p, prompts[p.id], sample, candidate, check)
+            _propose_one(work, p, asked[p.id], sample, candidate, check)
             for sample, candidate in enumerate(candidates)
             for p in parameters
         ]
@@ -91,11 +91,12 @@ async def propose(
 async def _propose_one(
     work: Work,
     parameter: Variable,
-    prompt: tuple[Message, ...],
+    asked: tuple[Fence, tuple[Message, ...]],
     sample: int,
     candidate: Candidate,
     check: Check,
 ) -> None:
+    fence, prompt = asked
     request = CompletionRequest(
         purpose=Purpose.UPDATE,
         messages=prompt,
@@ -107,7 +108,7 @@ async def _propose_one(
     rules = constraints.parse(parameter.constraints)
 
     def read(completion: Completion) -> str:
-        new = str(parse_object(completion.text, VALUE_REPLY)["value"])
+        new = fence.unwrap(str(parse_object(completion.text, VALUE_REPLY)["value"]))
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')
         wrong = constraints.violations(rules, old, new) + check(parameter, new)
@@ -127,7 +128,7 @@ async def _propose_one(
 
 async def _update_prompt(
     work: Work, parameter: Variable, gradients: list[Gradient], memory: int
-) -> tuple[Message, ...]:
+) -> tuple[Fence, tuple[Message, ...]]:
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
     feedback = await _reduced(work, parameter, [g.text for g in gradients], budget // 2)
     past = await work.store.proposals(work.session.pk, parameter.id, limit=HISTORY)
@@ -153,11 +154,10 @@ async def _update_prompt(
         parts += [fence.wrap("earlier-feedback", t, result=fate) for fate, t in earlier]
     parts.append("Feedback on the text:")
     parts += [fence.wrap("feedback", t) for t in feedback]
+    parts.append(text("update_ask"))
     parts.append('Reply as JSON: {"value": "<the whole improved text>"}')
-    return (
-        Message(role="system", content=text("update")),
-        Message(role="user", content="\n\n".join(parts)),
-    )
+    user = Message(role="user", content="\n\n".join(parts))
+    return fence, (Message(role="system", content=text("update")), user)
 
 
 async def _remembered(
@@ -176,7 +176,7 @@ async def _remembered(
 
 def _fate(proposal: Proposal) -> str:
     if proposal.score is None or proposal.parent_score is None:
-        return proposal.verdict
+        return f"{proposal.verdict}: {proposal.reason}"[:120]
     return f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"
 
 

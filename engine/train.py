@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schemas.errors import BadInput, Conflict
+from ..schemas.errors import BadInput, Conflict, TextGradError
 from ..schemas.graph import HERE, Kind, Session, Variable, number
 from ..schemas.results import (
     BackwardResult,
@@ -20,7 +20,7 @@ from .forward import Evaluation, evaluate, load
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
 from .optimize import Optimizing
-from .runs import Caller, digest_of
+from .runs import Body, Caller, digest_of
 from .step import Candidate, propose, usable_gradients
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
@@ -35,13 +35,34 @@ class Training(Evaluating, Optimizing):
     def register(self) -> None:
         """Tell the runs which body continues which tool."""
         self.runs.bodies |= {
-            "forward": (ForwardResult, self._forward_body),
-            "compute_loss": (ForwardResult, self._forward_body),
-            "backward": (BackwardResult, self._backward_body),
-            "step": (StepResult, self._step_body),
-            "evaluate": (EvaluateResult, self._evaluate_body),
-            "optimize": (OptimizeResult, self._optimize_body),
+            tool: (kind, self._with_files(body))
+            for tool, kind, body in (
+                ("forward", ForwardResult, self._forward_body),
+                ("compute_loss", ForwardResult, self._forward_body),
+                ("backward", BackwardResult, self._backward_body),
+                ("step", StepResult, self._step_body),
+                ("evaluate", EvaluateResult, self._evaluate_body),
+                ("optimize", OptimizeResult, self._optimize_body),
+            )
         }
+
+    def _with_files(self, body: Body) -> Body:
+        """`body` between two looks at the files that parameters are bound to.
+
+        The first refuses a file that was changed outside; the second writes what was accepted.
+        """
+
+        async def run(work: Work) -> Result:
+            await self.reconcile_files(work.session)
+            result = await body(work)
+            if work.tool in ("step", "optimize"):
+                try:
+                    await self.reconcile_files(work.session)
+                except TextGradError as error:  # the step stands; its text is in the session
+                    result.notes = [*result.notes, f"Not written to the file: {error}"]
+            return result
+
+        return run
 
     async def _forward_body(self, work: Work) -> Result:
         session, targets = work.session, work.args["targets"]

@@ -60,6 +60,15 @@ class Session(BaseModel):
     updated: str = ""
 
 
+class FileBinding(BaseModel):
+    """A file beneath the workspace that a leaf is bound to: `digest` is of the content it had
+    when it was last read or written; with `write`, it follows the leaf's newest text."""
+
+    path: str
+    write: bool = False
+    digest: str
+
+
 class Variable(BaseModel):
     """A node. `value` is the current text of a leaf, None for an output; `version` counts a
     leaf's values from 1. `reference` marks a right answer and all that is made from one."""
@@ -76,6 +85,7 @@ class Variable(BaseModel):
     field: str | None = None
     constraints: list[str] = Field(default_factory=list)
     operation: str | None = None
+    file: FileBinding | None = None
 
     @property
     def is_leaf(self) -> bool:

@@ -20,7 +20,9 @@ class Strict(BaseModel):
 class RoleSettings(Strict):
     """Who answers the calls of one role, and how.
 
-    `params` go to the endpoint as they are (temperature, max_tokens, seed, ...). `reply_format`
+    `params` go to the endpoint as they are (temperature, max_tokens, seed, ...), with
+    `update_params` over them where texts are rewritten (several candidates want a higher
+    temperature than feedback does). `reply_format`
     says how a reply of a given shape is asked for: a JSON schema, a JSON object, or only words.
     Prices are in dollars per million tokens.
     """
@@ -30,6 +32,7 @@ class RoleSettings(Strict):
     api_key: SecretStr | None = None
     model: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    update_params: dict[str, Any] = Field(default_factory=dict)
     reply_format: ReplyFormat = "schema"
     concurrency: int = Field(default=16, ge=1, le=1024)
     timeout: float = Field(default=120.0, gt=0, le=3600)

@@ -34,6 +34,7 @@ from ..schemas.completions import Role
 from ..schemas.errors import BadInput
 from ..schemas.settings import RoleSettings, Settings
 from . import completions, resources, subscriptions
+from .auth import principal
 from .calls import refusal
 from .config import default_database, resolve
 from .definitions import compact
@@ -83,8 +84,8 @@ class Host:
             return self._engine
 
     def owner(self, ctx: Context[Any, Any]) -> str:
-        """Who calls: on stdio, whoever started the process."""
-        return "local"
+        """Who calls: the principal of an HTTP request, else whoever started the process."""
+        return principal(ctx.request_context.request)
 
     async def close(self) -> None:
         """Leave everything resumable."""
@@ -126,6 +127,7 @@ class TextGradServer(MCPServer[Host]):
 
     sampler: Sampler
     watchers: Watchers
+    host: Host | None = None
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
@@ -260,10 +262,11 @@ def build(settings: Settings) -> TextGradServer:
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[Host]) -> AsyncIterator[Host]:
-        host = Host(settings)
+        host = server.host = Host(settings)
         try:
             yield host
         finally:
+            server.host = None
             await server.watchers.close()
             await host.close()
 
@@ -309,8 +312,3 @@ def _tighten(tool: Tool) -> None:
 def serve_stdio(settings: Settings) -> None:
     """Serve one client on stdin and stdout until it hangs up."""
     build(settings).run("stdio")
-
-
-def serve_http(settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve many clients over streamable HTTP at /mcp."""
-    build(settings).run("streamable-http", host=host, port=port)

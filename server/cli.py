@@ -62,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--http", action="store_true", help="streamable HTTP at /mcp")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
+    _add_http(serve)
     serve.set_defaults(run=_serve)
+    _add_token(commands)
     config = commands.add_parser("config", parents=[flags], help="show the settings in force")
     config.add_argument("--json", action="store_true", help="for scripts")
     config.set_defaults(run=_config)
@@ -109,6 +111,8 @@ def _setting_flags() -> argparse.ArgumentParser:
     group = flags.add_argument_group("settings")
     group.add_argument("--config", metavar="FILE", help="the configuration file (TOML)")
     _add_flag(group, "database", "database", "FILE", "where sessions are kept")
+    _add_flag(group, "data-dir", "data_dir", "DIR", "where add_examples may read files")
+    _add_flag(group, "workspace", "workspace", "DIR", "where parameters may be bound to files")
     for role, whom in (("both", "both roles"), ("forward", "forward"), ("backward", "backward")):
         name = "" if role == "both" else f"{role}-"
         _add_flag(group, f"{name}answerer", f"{role}.answerer", "NAME", f"who answers: {whom}")
@@ -123,6 +127,31 @@ def _add_flag(
     group: argparse._ArgumentGroup, flag: str, setting: str, metavar: str, text: str
 ) -> None:
     group.add_argument(f"--{flag}", dest=_SET + setting, metavar=metavar, help=text)
+
+
+def _add_http(serve: argparse.ArgumentParser) -> None:
+    group = serve.add_argument_group("HTTP")
+    group.add_argument("--tokens", type=Path, metavar="FILE", help="bearer tokens (hashed)")
+    group.add_argument("--jwks", metavar="FILE_OR_URL", help="keys that sign JWTs")
+    group.add_argument("--jwt-issuer", default="", metavar="URL", help="who issues the JWTs")
+    group.add_argument("--jwt-audience", action="append", default=[], metavar="NAME")
+    group.add_argument("--public-url", metavar="URL", help="where clients see /mcp")
+    group.add_argument("--allowed-host", action="append", default=[], metavar="HOST")
+    group.add_argument("--allowed-origin", action="append", default=[], metavar="ORIGIN")
+
+
+def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    token = commands.add_parser("token", help="make or revoke bearer tokens for serve --http")
+    actions = token.add_subparsers(title="commands", metavar="", required=True)
+    new = actions.add_parser("new", help="make a token of an owner and print it once")
+    new.add_argument("owner")
+    new.add_argument("--days", type=float, help="how long it is good (without end)")
+    new.set_defaults(run=_token_new)
+    revoke = actions.add_parser("revoke", help="remove an owner's tokens, or one by its hash")
+    revoke.add_argument("owner", metavar="OWNER_OR_HASH")
+    revoke.set_defaults(run=_token_revoke)
+    for action in (new, revoke):
+        action.add_argument("--tokens", type=Path, required=True, metavar="FILE")
 
 
 def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -172,9 +201,35 @@ def _serve(args: argparse.Namespace) -> int:
     if not args.http:
         return _stdio(args)
     settings, _, _ = settings_of(args)
-    from .app import serve_http
+    from .http import HttpOptions, serve_http
 
-    serve_http(settings, host=args.host, port=args.port)
+    options = HttpOptions(
+        host=args.host,
+        port=args.port,
+        tokens=args.tokens,
+        jwks=args.jwks,
+        jwt_issuer=args.jwt_issuer,
+        jwt_audience=tuple(args.jwt_audience),
+        public_url=args.public_url,
+        allowed_hosts=tuple(args.allowed_host),
+        allowed_origins=tuple(args.allowed_origin),
+    )
+    serve_http(settings, options)
+    return 0
+
+
+def _token_new(args: argparse.Namespace) -> int:
+    from .auth import new_token
+
+    print(new_token(args.tokens, args.owner, args.days))
+    print(f"Shown this once; {args.tokens} holds only its hash.", file=sys.stderr)
+    return 0
+
+
+def _token_revoke(args: argparse.Namespace) -> int:
+    from .auth import revoke
+
+    print(f"{revoke(args.tokens, args.owner)} removed")
     return 0
 
 

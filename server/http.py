@@ -126,15 +126,19 @@ def http_app(settings: Settings, options: HttpOptions) -> Starlette:
         metadata = _metadata(options)
         app.router.routes += metadata
         known_paths |= {route.path for route in metadata}
-    layers = [
-        Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(check)),
-        Middleware(AuthContextMiddleware),
-    ]
+    layers = (
+        [
+            Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(check)),
+            Middleware(AuthContextMiddleware),
+        ]
+        if check is not None
+        else []
+    )
     buckets = Buckets(options.per_minute, options.burst)
     guard = Middleware(
         Guard, needs_token=check is not None, buckets=buckets, open_paths=known_paths
     )
-    app.user_middleware[:0] = [*(layers if check is not None else []), guard]
+    app.user_middleware[:0] = [*layers, guard]
     return app
 
 

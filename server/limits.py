@@ -58,13 +58,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
         user = scope.get("user")
-        known = isinstance(user, AuthenticatedUser)
-        wait = self._buckets.take(f"owner {user.username}" if known else f"from {_address(scope)}")
+        known = user if isinstance(user, AuthenticatedUser) else None
+        caller = f"owner {known.username}" if known else f"from {_address(scope)}"
+        wait = self._buckets.take(caller)
         if wait:
             later = str(max(1, math.ceil(wait)))
             words = f"Too many requests; come back in {later} seconds."
             await _refuse(send, 429, "rate_limited", words, ("retry-after", later))
-        elif self._needs_token and not known:
+        elif self._needs_token and known is None:
             words = "A valid bearer token is needed."
             await _refuse(send, 401, "invalid_token", words, ("www-authenticate", "Bearer"))
         else:

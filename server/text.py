@@ -9,8 +9,8 @@ from ..schemas.results import Result
 
 def facts(result: Result) -> dict[str, Any]:
     """The structured content: what the call found, without empty fields; `status` always."""
-    dumped = {"status": result.status}
-    dumped = result.model_dump(mode="json", exclude_none=True, exclude_unset=True) | dumped
+    dumped = {"session_id": result.session_id, "status": result.status}
+    dumped |= result.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     return {k: v for k, v in dumped.items() if v not in ("", [], {}) or k == "status"}
 
 

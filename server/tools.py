@@ -64,6 +64,13 @@ async def create_variable(
         Field(description="Instead of value: so many training examples, chosen by step."),
     ] = None,
     name: str = "",
+    file: Annotated[
+        str | None,
+        Field(description="Instead of value: a file's path in the operator's workspace."),
+    ] = None,
+    write: Annotated[
+        bool, Field(description="file: write accepted versions to it (the old are kept).")
+    ] = False,
 ) -> Annotated[CallToolResult, VariableResult]:
     """Add a text to a session's graph: a parameter to improve, a constant, or an example field.
     Without session_id it starts a session (kept until deleted; the id is the key to it).
@@ -81,6 +88,8 @@ async def create_variable(
             reference=reference,
             demonstrations=demonstrations,
             name=name,
+            file=file,
+            write=write,
         )
 
     return await answer(ctx, call)
@@ -394,7 +403,9 @@ async def revert(
     ctx: Context[Any, Any],
     session_id: Session,
     variable: Annotated[str, Field(description="Variable id.")],
-    version: Annotated[int, Field(description="The version whose text to bring back.")],
+    version: Annotated[
+        int | None, Field(description="Whose text to bring back. Leave out to re-read its file.")
+    ] = None,
 ) -> Annotated[CallToolResult, VariableResult]:
     """Make an earlier version of a text current again (as a new version; nothing is deleted)."""
 

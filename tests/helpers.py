@@ -99,8 +99,8 @@ def made(result: Result) -> str:
 
 def endpoint(server: StandIn, **fields: Any) -> RoleSettings:
     """A role that the stand-in serves."""
-    fields = {"model": "m", "timeout": 20.0, "retries": 0} | fields
-    return RoleSettings(answerer="openai", base_url=server.url, **fields)
+    given: dict[str, Any] = {"model": "m", "timeout": 20.0, "retries": 0} | fields
+    return RoleSettings(answerer="openai", base_url=server.url, **given)
 
 
 def served_by(server: StandIn, path: Path, **fields: Any) -> Settings:

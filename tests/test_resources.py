@@ -242,9 +242,9 @@ def test_an_older_client_hears_of_changes_it_subscribed_to_until_it_unsubscribes
         async with Client(server, mode="legacy", message_handler=listener) as client:
             call = Tools(client)
             s = await sums(call)
-            with pytest.warns(MCPDeprecationWarning):
-                await client.subscribe_resource(f"{ROOT}/{s}/graph")
-                await client.subscribe_resource(f"{ROOT}/{s}/variables/v1/versions/1")
+            for path in ("graph", "variables/v1/versions/1"):
+                with pytest.warns(MCPDeprecationWarning):
+                    await client.subscribe_resource(f"{ROOT}/{s}/{path}")
             await call("create_variable", session_id=s, role="another", value="x")
             await call("inspect", session_id=s)
             with pytest.warns(MCPDeprecationWarning):

@@ -89,7 +89,8 @@ def said(text: str, stop: str = "endTurn") -> CreateMessageResult:
 
 def sampled(tmp_path: Path, **fields: Any) -> Settings:
     role = RoleSettings(answerer="sampling")
-    return Settings(**({"database": tmp_path / "t.db", "forward": role, "backward": role} | fields))
+    given: dict[str, Any] = {"database": tmp_path / "t.db", "forward": role, "backward": role}
+    return Settings(**(given | fields))
 
 
 def drive(
@@ -357,7 +358,7 @@ def test_a_round_that_began_before_a_restart_ends_after_it(tmp_path: Path) -> No
                 "forward", {"session_id": s}, allow_input_required=True
             )
         assert isinstance(first, InputRequiredResult)
-        replies = {key: said("4") for key in first.input_requests or {}}
+        replies: dict[str, Any] = {key: said("4") for key in first.input_requests or {}}
         async with Client(build(settings), sampling_callback=Model()) as client:
             result = await client.session.call_tool(
                 "forward",

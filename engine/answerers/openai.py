@@ -47,6 +47,7 @@ class OpenAIAnswerer:
     ) -> None:
         """Raises BadInput for an address or parameters that cannot be. Opens nothing yet."""
         check_params(settings.params)
+        check_params(settings.update_params)
         check_base_url(settings.base_url or OPENAI_URL)
         self.model = settings.model or ""
         self._settings = settings

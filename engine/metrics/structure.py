@@ -100,16 +100,18 @@ def _errors(value: Any, schema: dict[str, Any]) -> list[Any]:
 
 def _validator(schema: dict[str, Any]) -> Any:
     """A validator that fetches nothing and matches patterns in bounded time."""
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-    from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
-    from jsonschema.validators import extend  # type: ignore[import-untyped]
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.validators import extend
     from referencing import Registry
 
     def pattern(validator: Any, wanted: str, instance: Any, schema: Any) -> Iterator[Any]:
         if isinstance(instance, str) and not matches(wanted, instance):
             yield ValidationError(f"{quoted(instance, 80)} does not match {quoted(wanted, 80)}")
 
-    bounded = extend(Draft202012Validator, {"pattern": pattern})
+    bounded: Any = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, {"pattern": pattern}
+    )
     return bounded(schema, registry=Registry())
 
 

@@ -25,6 +25,10 @@ class Store(GraphVerbs, LedgerVerbs, HistoryVerbs, ReportVerbs, RunVerbs):
         """Open, or create, the file. Raises StoreError."""
         await self.db.open()
 
+    async def ping(self) -> None:
+        """Raise StoreError unless the file can be read."""
+        await self.db.ping()
+
     async def close(self) -> None:
         """Finish what is queued and let go of the file."""
         await self.db.close()

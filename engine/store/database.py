@@ -71,6 +71,14 @@ class Database:
             connection, self._connection = self._connection, None
             await connection.close()
 
+    async def ping(self) -> None:
+        """Raise StoreError unless the file can be read."""
+
+        async def job(connection: aiosqlite.Connection) -> None:
+            await connection.execute_fetchall("SELECT 1 FROM sessions LIMIT 1")
+
+        await self.read(job)
+
     async def read(self, job: Job[T]) -> T:
         """Run `job` on a consistent snapshot."""
         return await self._submit(job, writes=False)
@@ -111,7 +119,7 @@ class Database:
         try:
             for waiting in batch:
                 outcome = await self._one(connection, waiting, alone=len(batch) == 1)
-                outcomes.append(outcome)  # noqa: PERF401 - those before an error stay known
+                outcomes.append(outcome)
             if writers:
                 self._fault("before commit")
             await connection.execute("COMMIT")

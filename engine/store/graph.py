@@ -240,6 +240,27 @@ class GraphVerbs:
 
         return await self.db.read(job)
 
+    async def bound_to_files(self, session: int) -> list[Variable]:
+        """The leaves that are bound to files."""
+
+        async def job(db: aiosqlite.Connection) -> list[Variable]:
+            sql = "SELECT * FROM variables WHERE session = ? AND file IS NOT NULL ORDER BY n"
+            return [to_variable(r) for r in await rows(db, sql, session)]
+
+        return await self.db.read(job)
+
+    async def note_file(self, session: int, variable: str, digest: str) -> None:
+        """Remember what a bound file now holds."""
+
+        async def job(db: aiosqlite.Connection) -> None:
+            await db.execute(
+                "UPDATE variables SET file = json_set(file, '$.digest', ?) "
+                "WHERE session = ? AND n = ?",
+                (digest, session, number(variable, "v")),
+            )
+
+        await self.db.write(job)
+
     async def loss_outputs(self, session: int) -> list[str]:
         """The losses that no other operation uses."""
 
@@ -397,7 +418,7 @@ async def _insert_variable(
         update={"id": f"v{n}", "operation": f"op{operation}" if operation else None}
     )
     await db.execute(
-        "INSERT INTO variables VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO variables VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             session,
             n,
@@ -413,6 +434,7 @@ async def _insert_variable(
             dumps(v.constraints),
             operation,
             dirty,
+            v.file.model_dump_json() if v.file else None,
         ),
     )
     await db.execute("UPDATE sessions SET updated = ? WHERE pk = ?", (now(), session))

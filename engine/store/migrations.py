@@ -18,9 +18,10 @@ CREATE TABLE variables (
     kind TEXT NOT NULL, role TEXT NOT NULL, name TEXT NOT NULL, value TEXT,
     version INTEGER NOT NULL, requires_grad INTEGER NOT NULL, reference INTEGER NOT NULL,
     per_example INTEGER NOT NULL, field TEXT, constraints TEXT NOT NULL, operation INTEGER,
-    dirty INTEGER NOT NULL DEFAULT 0,
+    dirty INTEGER NOT NULL DEFAULT 0, file TEXT,
     PRIMARY KEY (session, n));
 CREATE INDEX variables_dirty ON variables (session, n) WHERE dirty;
+CREATE INDEX variables_with_files ON variables (session, n) WHERE file IS NOT NULL;
 
 CREATE TABLE operations (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,

@@ -13,6 +13,7 @@ from ...schemas.completions import Completion, Usage
 from ...schemas.errors import Conflict
 from ...schemas.graph import (
     Example,
+    FileBinding,
     Gradient,
     Kind,
     Op,
@@ -93,6 +94,7 @@ def to_variable(r: sqlite3.Row) -> Variable:
         field=r["field"],
         constraints=json.loads(r["constraints"]),
         operation=f"op{r['operation']}" if r["operation"] else None,
+        file=FileBinding.model_validate_json(r["file"]) if r["file"] else None,
     )
 
 

@@ -65,7 +65,7 @@ def _environment(endpoint: Endpoint, settings: Settings, folder: Path) -> dict[s
         **_role(f"{prefix}FORWARD", _local(endpoint, 0.0, 64)),
     }
     other = settings.backward
-    backward = other if other.base_url or other.model else _local(endpoint, 0.8, 400)
+    backward = other if other.base_url or other.model else _local(endpoint, 0.0, 300)
     return told | _role(f"{prefix}BACKWARD", backward)
 
 
@@ -81,6 +81,7 @@ def _local(endpoint: Endpoint, temperature: float, tokens: int) -> RoleSettings:
         base_url=endpoint.base_url,
         model=endpoint.model,
         params={"temperature": temperature, "max_tokens": tokens},
+        update_params={"temperature": 0.8},
         concurrency=4,
         timeout=600,
     )
@@ -92,6 +93,7 @@ def _role(prefix: str, role: RoleSettings) -> dict[str, str]:
         "MODEL": role.model,
         "API_KEY": role.api_key.get_secret_value() if role.api_key else "none",
         "PARAMS": json.dumps(role.params),
+        "UPDATE_PARAMS": json.dumps(role.update_params),
         "CONCURRENCY": str(role.concurrency),
         "TIMEOUT": str(role.timeout),
     }
