@@ -40,7 +40,8 @@ class Fence:
 
     def unwrap(self, text: str) -> str:
         """`text` without this fence's own tags: models like to hand a text back as they got it."""
-        return re.sub(rf"</?[A-Za-z][\w-]*-{self.nonce}\b[^>\n]*>\n?", "", text).strip("\n")
+        tag = rf"</?[A-Za-z][\w-]*-{self.nonce}(?:[^<>\n]*>)?\n?"
+        return re.sub(tag, "", text).strip("\n")
 
 
 def _escaped(value: str) -> str:

@@ -86,9 +86,12 @@ class Workspace:
 
     def _read(self, folder: int, last: str, name: str) -> str:
         descriptor = _open(last, os.O_NOFOLLOW | os.O_NONBLOCK, folder, name)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             self._check(os.fstat(descriptor), name)
-            data = file.read(self._most * BYTES_PER_CHAR + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(self._most * BYTES_PER_CHAR + 1)
+        finally:
+            os.close(descriptor)
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:

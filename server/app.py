@@ -37,7 +37,7 @@ from . import completions, resources, subscriptions
 from .auth import principal
 from .calls import refusal
 from .config import default_database, resolve
-from .definitions import compact
+from .definitions import compact, outline
 from .prompts import prompts
 from .sampling import Sampler, Sampling
 from .state_key import security
@@ -304,7 +304,7 @@ def _tighten(tool: Tool) -> None:
     tool.fn_metadata = TextKept(
         arg_model=meta.arg_model,
         output_model=meta.output_model,
-        output_schema=compact(meta.output_schema or {}),
+        output_schema=outline(meta.output_schema or {}),
         wrap_output=meta.wrap_output,
     )
 

@@ -17,6 +17,21 @@ def compact(schema: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
     return out
 
 
+def outline(schema: dict[str, Any]) -> dict[str, Any]:
+    """An output schema in outline: the names and types of its fields, nested objects left open.
+
+    A model needs no more to read a result; what a result holds is checked against its full model
+    before it leaves.
+    """
+    fields = _clean(schema).get("properties", {})
+    return {"type": "object", "properties": {k: _outlined(v) for k, v in fields.items()}}
+
+
+def _outlined(field: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: field[key] for key in ("type", "enum") if key in field}
+    return {"enum": kept["enum"]} if "enum" in kept else kept
+
+
 def _clean(node: Any) -> Any:
     if isinstance(node, list):
         return [_clean(item) for item in node]

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
-SIZES = {"train": 40, "validation": 32, "test": 48}
+SIZES = {"train": 44, "validation": 32, "test": 48}
 SEED = 20261122
 
 SENTENCES = (
@@ -49,14 +49,14 @@ STYLES: tuple[Callable[[date], str], ...] = (
     lambda d: f"{d:%b} {d.day}, {d.year}",
     lambda d: f"{d.day:02}-{d:%b}-{d.year}",
     lambda d: f"{d:%A}, {d.day} {d:%B} {d.year}",
-    lambda d: f"{d.year}-{d.month:02}-{d.day:02}",
+    lambda d: f"{d.day} {d:%b} {d.year}",
     lambda d: f"{d:%B} {_ordinal(d.day)}, {d.year}",
 )
 
 
 def house_format(day: date) -> str:
-    """The format to be learnt, for 3 July 2019: `2019/JUL/03`."""
-    return f"{day.year}/{day:%b}/{day.day:02}".upper()
+    """The format to be learnt: 2019-07-03 for 3 July 2019."""
+    return day.isoformat()
 
 
 def items(random_: random.Random) -> Iterator[dict[str, str]]:

@@ -22,22 +22,25 @@ class Task:
     batch_size: int
     candidates: int
     steps: int
+    validation: int
 
     def rows(self, split: str) -> list[dict[str, str]]:
-        """The items of a split, with the fields input and answer."""
+        """The items of a split that the demo uses, with the fields input and answer."""
         text = files(__package__).joinpath("data", f"{self.name}.{split}.jsonl")
-        return [json.loads(line) for line in text.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in text.read_text(encoding="utf-8").splitlines()]
+        return rows[: self.validation] if split == "validation" else rows
 
 
 TASKS = {
     "dates": Task(
         "dates",
-        "find the date in a sentence and write it the way this house writes dates",
+        "find the date in a sentence and write it in the house format",
         "Find the date.",
         "system prompt of a program that reads dates",
         batch_size=4,
         candidates=3,
         steps=6,
+        validation=16,
     ),
     "tickets": Task(
         "tickets",
@@ -47,6 +50,7 @@ TASKS = {
         batch_size=8,
         candidates=3,
         steps=8,
+        validation=20,
     ),
 }
 
