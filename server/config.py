@@ -151,6 +151,7 @@ def _misfits(error: ValidationError, merged: Layer) -> str:
 
 def _check_role(name: str, role: RoleSettings) -> None:
     check_params(role.params)
+    check_params(role.update_params)
     if role.base_url:
         check_base_url(role.base_url)
     key = role.api_key.get_secret_value().strip() if role.api_key else ""

@@ -23,6 +23,7 @@ PATHS = ("database", "data_dir", "workspace")
 ROLE_KEYS = (*RoleSettings.model_fields, "api_key_env")
 EVALUATOR_KEYS = tuple(EvaluatorSettings.model_fields)
 PREFIX = "TEXTGRAD_MCP_"
+TABLES = ("params", "update_params", "session_budget")
 OTHER_VARIABLES = ("CACHE", "CONFIG", "MODEL_LOG")
 """Variables with our prefix that are no settings."""
 
@@ -119,10 +120,10 @@ def _unknown(key: str, where: str, known: Iterable[str]) -> BadInput:
 
 
 def _parsed(key: str, value: str, name: str) -> Any:
-    """A setting given as words: JSON for `params`, a path with ~ for paths, else as it is."""
+    """A setting given as words: JSON for tables, a path with ~ for paths, else as it is."""
     if key in PATHS:
         return Path(value).expanduser()
-    if not key.endswith(".params"):
+    if key.rpartition(".")[2] not in TABLES:
         return value
     try:
         return json.loads(value)

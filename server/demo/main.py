@@ -16,6 +16,7 @@ from typing import Any
 
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
+from mcp.shared.exceptions import MCPError
 
 from ...schemas.errors import TextGradError
 from ...schemas.settings import RoleSettings, Settings
@@ -51,8 +52,21 @@ def run(
     screen.say("starting the local model ...")
     with running() as endpoint, tempfile.TemporaryDirectory(prefix="textgrad-demo-") as folder:
         environment = _environment(endpoint, settings, Path(folder))
-        asyncio.run(_demo(chosen, environment, screen, steps or chosen.steps, seed, seconds))
+        try:
+            asyncio.run(_demo(chosen, environment, screen, steps or chosen.steps, seed, seconds))
+        except BaseExceptionGroup as group:
+            raise _cause(group) from group
     return 0
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What the client's task groups wrapped: an error of ours in words, else the group itself."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    if isinstance(first, MCPError):
+        return DemoError(f"The server could not be driven: {first}.", "Its message stands above.")
+    return first if isinstance(first, TextGradError | KeyboardInterrupt) else group
 
 
 def _environment(endpoint: Endpoint, settings: Settings, folder: Path) -> dict[str, str]:
