@@ -188,7 +188,7 @@ class Download(Fetch):
                     raise EndpointDown(f"answered {reply.status_code}")
                 with part.open("ab" if reply.status_code == 206 else "wb") as file:
                     bar.at(file.tell())
-                    for chunk in reply.iter_bytes(CHUNK):
+                    for chunk in reply.iter_bytes():  # as it comes: a break loses nothing
                         file.write(chunk)
                         bar.at(file.tell())
         except httpx2.HTTPError as error:
