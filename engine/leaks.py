@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+QUOTED = 5
+"""So many words in a row, copied from our own prompts, count as a quotation."""
 RUN = 8
 """So many words in a row, copied from an example, count as a copy."""
 LONG_WORDS, LONG_CHARS = 4, 20
@@ -64,6 +66,22 @@ def optimiser_words(new: str, old: str) -> list[str]:
         if added:
             sentences.append(f"It holds {what} ({_cut(added[0])!r}): leave that out.")
     return sentences
+
+
+def copied_words(new: str, old: str, ours: Sequence[str]) -> list[str]:
+    """A sentence if `new` quotes what our own prompts say (`ours`) and `old` did not.
+
+    A quotation is a run of QUOTED words, or all of a shorter heading to the letter.
+    """
+    for heading in ours:
+        if len(_words(heading)) < QUOTED and heading in new and heading not in old:
+            return [f"It quotes the request it was asked with ({heading!r}): leave that out."]
+    added = _Rewrite(new, old).added(QUOTED)
+    runs = [run for text in ours for run in _runs(_words(text), QUOTED)]
+    found = next((run for run in runs if run in added), None)
+    if found is None:
+        return []
+    return [f"It quotes the request it was asked with ({' '.join(found)!r}): leave that out."]
 
 
 def copied_examples(new: str, old: str, examples: Iterable[Mapping[str, str]]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.errors import Conflict, ReplyError
 from ..schemas.graph import Gradient, Proposal, Variable
-from . import constraints
+from . import constraints, leaks
 from .backward import CHARS_PER_TOKEN, shorten
 from .fence import Fence
 from .ledger import Work
@@ -18,6 +18,12 @@ from .texts import text
 
 HISTORY = 4
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
+TEXT = "The text to improve:"
+RULES = "The improved text must satisfy:"
+TRIED = "Tried before, with what came of it. Do not propose the refused ones again:"
+EARLIER = "Feedback on earlier versions; what was acted on is in the text already, do not undo it:"
+FEEDBACK = "Feedback on the text:"
+HEADINGS = (TEXT, RULES, TRIED, EARLIER, FEEDBACK)
 Check = Callable[[Variable, str], list[str]]
 """What else is wrong with a proposed text, in sentences for the model that wrote it."""
 
@@ -112,6 +118,7 @@ async def _propose_one(
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')
         wrong = constraints.violations(rules, old, new) + check(parameter, new)
+        wrong += leaks.copied_words(new, old, (*HEADINGS, text("update"), text("update_ask")))
         if wrong:
             raise Malformed(" ".join(wrong))
         return new
@@ -136,23 +143,17 @@ async def _update_prompt(
     earlier = await _remembered(work, parameter, memory, budget // 4)
     value = parameter.value or ""
     fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
-    parts = ["The text to improve:", fence.wrap("text", value, role=parameter.role)]
+    parts = [TEXT, fence.wrap("text", value, role=parameter.role)]
     words = constraints.parse(parameter.constraints).words
     if words:
-        parts.append("The improved text must satisfy:\n" + "\n".join(f"- {w}" for w in words))
+        parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
     if tried:
-        parts.append(
-            "Tried before, with what came of it. Learn from them; do not propose the refused "
-            "ones again:"
-        )
+        parts.append(TRIED)
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
     if earlier:
-        parts.append(
-            "Feedback on earlier versions, the oldest first. What was acted on is in the text "
-            "already: do not undo it."
-        )
+        parts.append(EARLIER)
         parts += [fence.wrap("earlier-feedback", t, result=fate) for fate, t in earlier]
-    parts.append("Feedback on the text:")
+    parts.append(FEEDBACK)
     parts += [fence.wrap("feedback", t) for t in feedback]
     parts.append(text("update_ask"))
     parts.append('Reply as JSON: {"value": "<the whole improved text>"}')

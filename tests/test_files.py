@@ -165,9 +165,7 @@ def test_a_change_outside_during_a_step_is_never_overwritten(folder: Path) -> No
 def test_an_interrupted_write_is_finished_at_the_next_use(folder: Path) -> None:
     workspace = Workspace(folder, 1000)
     _, binding = workspace.bind("prompts/system.txt", write=True)
-    newer = Variable(
-        id="v1", kind=Kind.PARAMETER, role="p", value=NEW, version=2, file=binding
-    )
+    newer = Variable(id="v1", kind=Kind.PARAMETER, role="p", value=NEW, version=2, file=binding)
     assert workspace.reconcile(newer) is not None
     assert (folder / "prompts" / "system.txt").read_bytes() == NEW.encode()
     assert workspace.reconcile(newer) is not None  # written, but not yet noted
@@ -214,9 +212,7 @@ def test_what_is_no_plain_text_file_beneath_the_workspace_is_refused(
         Workspace(folder, 1000).read(name)
 
 
-def test_a_file_of_another_user_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(BadInput, match="another user"):
         Workspace(folder, 1000).read("prompts/system.txt")

