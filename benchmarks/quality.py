@@ -24,6 +24,7 @@ from mcp import Client
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
 from textgrad_mcp.server.app import build
 
+VALIDATION, TEST = 16, 24
 DEMO = Path(__file__).parent.parent / "server" / "demo" / "data"
 STRATEGIES: dict[str, dict[str, Any]] = {
     "plain rewrite": {"strategy": "rewrite", "parents": "newest"},
@@ -45,10 +46,13 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def splits_of(task: str, data: Path | None) -> dict[str, list[dict[str, str]]]:
-    """train, validation (20) and test (30 at most), drawn once for all seeds."""
+    """train, validation and test, the same for all seeds and strategies."""
     if (DEMO / f"{task}.train.jsonl").exists():
         found = {s: rows_of(DEMO / f"{task}.{s}.jsonl") for s in ("train", "validation", "test")}
-        return found | {"validation": found["validation"][:20], "test": found["test"][:30]}
+        return found | {
+            "validation": found["validation"][:VALIDATION],
+            "test": found["test"][:TEST],
+        }
     if data is None:
         raise SystemExit(f"{task} needs --data DIR")
     if task == "word_sorting":
@@ -58,7 +62,8 @@ def splits_of(task: str, data: Path | None) -> dict[str, list[dict[str, str]]]:
         every = rows_of(data / "mmlu_machine_learning.train.jsonl")
         random.Random(0).shuffle(every)
         train, rest = every[:16], every[16:]
-    return {"train": train, "validation": rest[:20], "test": rest[20:50]}
+    test = rest[VALIDATION : VALIDATION + TEST]
+    return {"train": train, "validation": rest[:VALIDATION], "test": test}
 
 
 async def one(
@@ -206,8 +211,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--tasks", nargs="+", default=["tickets"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", type=int, default=150)
-    parser.add_argument("--max-tokens", type=int, default=160)
+    parser.add_argument("--budget", type=int, default=110)
+    parser.add_argument("--max-tokens", type=int, default=120)
     parser.add_argument("--table", type=Path, help="print the table of this file and do nothing")
     arguments = parser.parse_args()
     if arguments.table:

@@ -116,9 +116,9 @@ class Workspace:
 def changed_outside(name: str, variable: str) -> Conflict:
     """The refusal to use or overwrite a file that somebody else has changed."""
     return Conflict(
-        f"The file {name!r} was changed outside since {variable} was read from it or written to it.",
-        f"Take its text as a new version: revert(session_id, variable='{variable}') without version. "
-        "(Every earlier text is kept and can be reverted to after that.)",
+        f"The file {name!r} was changed outside since {variable} was read from or written to it.",
+        f"Take its text as a new version: revert(session_id, variable='{variable}') without "
+        "version. (Every earlier text is kept and can be reverted to after that.)",
     )
 
 

@@ -16,6 +16,8 @@ from .show import FEEDBACK, VALUE, cut
 
 PAGE = 20
 TEXT_PAGE = 6000
+DIFF = 1500
+LIST_CHARS = 4000
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
 
 
@@ -166,7 +168,7 @@ class Inspecting(Core):
         }
         view |= _text_page(found.text, offset)
         if before is not None:
-            view["diff"] = cut(diff(before.text, found.text), TEXT_PAGE)[0]
+            view["diff"] = cut(diff(before.text, found.text), DIFF)[0]
         view["next"] = f"revert(session_id='{session.id}', variable='{v.id}', version={n})"
         return view
 
@@ -176,7 +178,9 @@ class Inspecting(Core):
         page = found[::-1][offset : offset + PAGE]
         return {
             "gradients": [
-                g.model_dump(exclude_none=True) | {"text": cut(g.text, FEEDBACK)[0]} for g in page
+                g.model_dump(exclude_none=True)
+                | {"text": cut(g.text, _share(len(page), 120, FEEDBACK))[0]}
+                for g in page
             ],
             "next": f"step(session_id='{session.id}') uses those that are not spent."
             if page
@@ -203,8 +207,9 @@ class Inspecting(Core):
             numbers = []
             for split in [id] if id else sizes:
                 numbers += await self.store.split(session.pk, split, offset + PAGE)
-            numbers, most = numbers[offset : offset + PAGE], 200
+            numbers, most = numbers[offset : offset + PAGE], 0
         found = await self.store.examples(session.pk, numbers)
+        most = most or _share(sum(len(e.fields) for e in found.values()), 30, 200)
         shown = [
             {
                 "id": e.id,
@@ -222,7 +227,7 @@ class Inspecting(Core):
         calls = await self.store.calls(session.pk, offset + PAGE)
         return {
             "usage": await self.store.usage(session.pk),
-            "calls": calls[offset:],
+            "calls": [_call_line(call) for call in calls[offset:]],
             "next": "what='call', id='c1' shows one with its prompt and reply.",
         }
 
@@ -254,6 +259,20 @@ class Inspecting(Core):
             if key in view:
                 view[key] = cut(str(view[key])[offset:], TEXT_PAGE)[0]
         return view
+
+
+def _share(count: int, least: int, most: int) -> int:
+    """How many characters each of `count` texts may have, so that a list stays readable."""
+    return min(most, max(least, LIST_CHARS // max(count, 1)))
+
+
+def _call_line(call: dict[str, object]) -> dict[str, object]:
+    """A call without what goes without saying."""
+    return {
+        key: value
+        for key, value in call.items()
+        if value not in (None, 0, "", "stop") and key != "created"
+    }
 
 
 def diff(old: str, new: str) -> str:
