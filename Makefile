@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TASK ?= dates
 
-.PHONY: demo test test-slow lint check
+.PHONY: demo test test-slow lint check bench
 demo: .venv/.local
 	$(BIN)/textgrad-mcp model pull
 	$(BIN)/textgrad-mcp demo --task $(TASK)
@@ -21,12 +21,21 @@ lint: .venv/.dev
 
 check: test lint
 
+# Beside the TextGrad package, which gets an environment of its own. Writes docs/benchmarks.md.
+bench: .venv/.dev .venv-bench/.done
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv .venv
 
 .venv/.dev: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+.venv-bench/.done:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check textgrad==0.1.8
 	touch $@
 
 .venv/.local: .venv/bin/python pyproject.toml

@@ -187,6 +187,7 @@ def _gradient(
         batch=[f"e{p}" for p in state.places if p != HERE],
         operation=operation.id,
         losses=state.losses,
+        exact=state.plan.exact,
     )
 
 

@@ -193,7 +193,8 @@ class Inspecting(Core):
         return {
             "steps": steps[offset:],
             "proposals": [
-                p.model_dump(exclude_none=True) | {"text": cut(p.text, FEEDBACK)[0]}
+                p.model_dump(exclude_none=True)
+                | {"text": cut(p.text, _share(len(proposals) - offset, 120, FEEDBACK))[0]}
                 for p in proposals[offset:]
             ],
         }

@@ -137,7 +137,9 @@ async def _update_prompt(
     work: Work, parameter: Variable, gradients: list[Gradient], memory: int
 ) -> tuple[Fence, tuple[Message, ...]]:
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
-    feedback = await _reduced(work, parameter, [g.text for g in gradients], budget // 2)
+    feedback = list(dict.fromkeys(g.text for g in gradients))
+    if not all(g.exact for g in gradients):
+        feedback = await _reduced(work, parameter, feedback, budget // 2)
     past = await work.store.proposals(work.session.pk, parameter.id, limit=HISTORY)
     tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in past if p.text]
     earlier = await _remembered(work, parameter, memory, budget // 4)
@@ -183,7 +185,6 @@ def _fate(proposal: Proposal) -> str:
 
 async def _reduced(work: Work, parameter: Variable, said: list[str], budget: int) -> list[str]:
     """The feedback merged, as a tree in a stable order, until it fits into `budget` characters."""
-    said = list(dict.fromkeys(said))
     while sum(map(len, said)) > budget and len(said) > 1:
         groups = _packed(said, budget)
         said = await gather([_merge(work, parameter, group) for group in groups])

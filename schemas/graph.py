@@ -138,7 +138,10 @@ class Value(BaseModel):
 
 
 class Gradient(BaseModel):
-    """Feedback on one variable at one version: `examples` are those criticised, out of `batch`."""
+    """Feedback on one variable at one version: `examples` are those criticised, out of `batch`.
+
+    `exact`: asked for by itself, as in the paper, and never merged with others.
+    """
 
     id: str = ""
     variable: str
@@ -148,6 +151,7 @@ class Gradient(BaseModel):
     batch: list[str] = Field(default_factory=list)
     operation: str = ""
     losses: list[str] = Field(default_factory=list)
+    exact: bool = False
     spent_by: str | None = None
 
 

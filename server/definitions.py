@@ -28,7 +28,7 @@ def outline(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _outlined(field: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: field[key] for key in ("type", "enum") if key in field}
+    kept: dict[str, Any] = {key: field[key] for key in ("type", "enum") if key in field}
     return {"enum": kept["enum"]} if "enum" in kept else kept
 
 

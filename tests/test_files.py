@@ -190,9 +190,26 @@ def test_a_failed_write_leaves_the_file_and_no_litter(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../outside.txt", "prompts/../../outside.txt", "/etc/hostname", "", ".", "a\\b", "a\x00b"]
-    + [".git/config", "prompts/.env", "no/such.txt", "prompts", "link.txt", "links/system.txt"]
-    + ["hard.txt", "binary.bin", "latin.txt", "huge.txt", "pipe"],
+    [
+        "../outside.txt",
+        "prompts/../../outside.txt",
+        "/etc/hostname",
+        "",
+        ".",
+        "a\\b",
+        "a\x00b",
+        ".git/config",
+        "prompts/.env",
+        "no/such.txt",
+        "prompts",
+        "link.txt",
+        "links/system.txt",
+        "hard.txt",
+        "binary.bin",
+        "latin.txt",
+        "huge.txt",
+        "pipe",
+    ],
 )
 def test_what_is_no_plain_text_file_beneath_the_workspace_is_refused(
     folder: Path, name: str

@@ -76,7 +76,8 @@ def test_the_instructions_fit_where_clients_cut_them() -> None:
 
 def test_a_whole_optimisation_by_the_assistant_stays_frugal(tmp_path: Path) -> None:
     async def main() -> tuple[list[int], list[int], float]:
-        plain, asked = [], []
+        plain: list[int] = []
+        asked: list[int] = []
         async with Client(build(Settings(database=tmp_path / "t.db"))) as client:
 
             async def call(tool: str, **arguments: Any) -> dict[str, Any]:
@@ -84,7 +85,6 @@ def test_a_whole_optimisation_by_the_assistant_stays_frugal(tmp_path: Path) -> N
                 assert not result.is_error, words(result)
                 data = result.structured_content or {}
                 (asked if data.get("pending") else plain).append(tokens(words(result)))
-                print(tool, arguments.get("what"), tokens(words(result)), bool(data.get("pending")))
                 return data
 
             async def answered(data: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +126,6 @@ def test_a_whole_optimisation_by_the_assistant_stays_frugal(tmp_path: Path) -> N
             await call("inspect", session_id=session, id="v1@2")
         return plain, asked, end["score_after"]
 
-    plain, asked, score = asyncio.run(main())
-    print(f"results {sum(plain)} (largest {max(plain)}), pending prompts {sum(asked)} tokens")
+    plain, _, score = asyncio.run(main())
     assert score == 1.0
     assert max(plain) <= RESULT

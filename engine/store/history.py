@@ -60,7 +60,7 @@ class HistoryVerbs:
             first = await next_number(db, "gradients", session)
             made = [g.model_copy(update={"id": f"g{first + i}"}) for i, g in enumerate(gradients)]
             await db.executemany(
-                "INSERT INTO gradients VALUES (?,?,?,?,?,?,?,?,?,NULL,?)",
+                "INSERT INTO gradients VALUES (?,?,?,?,?,?,?,?,?,?,NULL,?)",
                 [
                     (
                         session,
@@ -72,6 +72,7 @@ class HistoryVerbs:
                         dumps(g.batch),
                         g.operation,
                         dumps(g.losses),
+                        g.exact,
                         now(),
                     )
                     for g in made

@@ -76,7 +76,7 @@ CREATE TABLE gradients (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, n INTEGER NOT NULL,
     variable INTEGER NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL,
     examples TEXT NOT NULL, batch TEXT NOT NULL, operation TEXT NOT NULL, losses TEXT NOT NULL,
-    spent_by INTEGER, created TEXT NOT NULL,
+    exact INTEGER NOT NULL, spent_by INTEGER, created TEXT NOT NULL,
     PRIMARY KEY (session, n));
 CREATE INDEX gradients_unspent ON gradients (session, variable, n) WHERE spent_by IS NULL;
 CREATE INDEX gradients_by_variable ON gradients (session, variable, n);

@@ -131,6 +131,7 @@ def to_gradient(r: sqlite3.Row) -> Gradient:
         batch=json.loads(r["batch"]),
         operation=r["operation"],
         losses=json.loads(r["losses"]),
+        exact=bool(r["exact"]),
         spent_by=f"s{r['spent_by']}" if r["spent_by"] else None,
     )
 
