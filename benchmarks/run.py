@@ -16,10 +16,10 @@ from harness import ROOT, Row, machine, table
 
 HEAD = """# Benchmarks
 
-`make bench` writes this page. TextGrad is the package from the registry in its own environment; both
-sides call the same loopback endpoint with the same latency and the same scripted replies. Tokens are
-counted as characters / 4. Brackets hold the lowest and the highest of the repetitions; wall times
-are ratios within one run, on a machine that did other things, too.
+`make bench` writes this page. TextGrad is the package from the registry in its own environment;
+both sides call the same loopback endpoint with the same latency and the same scripted replies.
+Tokens are counted as characters / 4. Brackets hold the lowest and the highest of the repetitions;
+wall times are ratios within one run, on a machine that did other things, too.
 
 {date}: {machine}.
 
@@ -38,7 +38,7 @@ are ratios within one run, on a machine that did other things, too.
 ## Not measured yet
 
 Latency of tools that need no model, cold start, memory, growth with the graph and the history,
-concurrency, and kills at random points (tests cover kills and counts, not figures).
+concurrency, and kills at random points (tests cover kills and counts).
 """
 
 

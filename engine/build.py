@@ -368,7 +368,10 @@ def _after_leaf(session_id: str, v: Variable) -> str:
             f"a prompt with forward(session_id='{session_id}', operation='format', "
             f"template='{{instructions}}\\n\\n{{examples}}', inputs={{..., 'examples': '{v.id}'}})."
         )
-    return f"Use {v.id} in forward or compute_loss (session_id='{session_id}')."
+    return (
+        f"Use {v.id} in forward or compute_loss (session_id='{session_id}'). Variables that "
+        "examples feed come first: create_variable(session_id, role, example_field=...)."
+    )
 
 
 def _example_notes(

@@ -146,7 +146,7 @@ def _evaluate_result(
         failures=failures,
         reads=reads,
         notes=notes,
-        next=(f"{more} more examples score below 1. " if more > 0 else "")
+        next=(f"Not shown: {more} more that score below 1. " if more > 0 else "")
         + (
             f"Call backward(session_id='{work.session.id}') and step to improve on train."
             if worst

@@ -315,6 +315,7 @@ class Optimizing(Core):
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
         notes = [spent.message, spent.next] if spent else []
         session = work.session.id
+        tested = "test" in await self.store.split_sizes(work.session.pk)
         return OptimizeResult(
             loss=", ".join(work.args["losses"]),
             steps=loop.steps,
@@ -335,9 +336,14 @@ class Optimizing(Core):
             ),
             cost=sum(u.get("cost", 0.0) for u in usage.values()) or None,
             notes=[n for n in notes if n],
-            next=f"evaluate(session_id='{session}', split='test') shows what is left of the gain "
-            f"on examples nobody has seen; inspect(session_id='{session}', what='report') has the "
-            "whole story. Call optimize again (another seed, more steps) to go on.",
+            next=(
+                f"evaluate(session_id='{session}', split='test') shows what is left of the gain on "
+                "examples nobody has seen; "
+                if tested
+                else ""
+            )
+            + f"inspect(session_id='{session}', what='report') has the whole story. Call optimize "
+            "again (another seed, more steps) to go on.",
         )
 
 

@@ -97,12 +97,16 @@ def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
 def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> str:
     session = work.session.id
     if losses:
-        return f"Call backward(session_id='{session}', losses={losses[:3]}) for feedback."
+        return (
+            f"Call backward(session_id='{session}', losses={losses[:3]}) for feedback, or, with "
+            f"train and validation examples, optimize(session_id='{session}') for the whole loop."
+        )
     if not shown:
         return "Nothing was stale: every value is up to date."
     return (
         f"Use {shown[-1]} in another forward, or judge it: compute_loss(session_id='{session}', "
-        f"kind='judge'|'metric'|'feedback', inputs={{'output': '{shown[-1]}'}}, ...)."
+        f"kind='judge'|'metric'|'feedback', inputs={{'output': '{shown[-1]}'}}, ...); a metric that compares also takes "
+        "'answer', the reference."
     )
 
 

@@ -94,6 +94,11 @@ async def propose(
     return candidates
 
 
+def _apart(sample: int) -> str:
+    """What tells whoever answers that the same prompt stands there more than once."""
+    return f", proposal {sample + 1}: take another approach than before" if sample else ""
+
+
 async def _propose_one(
     work: Work,
     parameter: Variable,
@@ -108,7 +113,7 @@ async def _propose_one(
         messages=prompt,
         reply=VALUE_REPLY,
         sample=sample,
-        about=f"a new text for {parameter.label}",
+        about=f"a new text for {parameter.label}" + _apart(sample),
     )
     old = parameter.value or ""
     rules = constraints.parse(parameter.constraints)
