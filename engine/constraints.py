@@ -32,7 +32,7 @@ RULES = {
     "demonstrations": "demonstrations=4: at most so many examples (set by create_variable)",
     "examples": "examples=may_copy: texts of training examples may be quoted in it",
 }
-_KEYED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
+_KEYED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(.*)", re.DOTALL)
 _Fault = Callable[[str, str], str | None]
 
 
@@ -67,11 +67,16 @@ def parse(lines: Iterable[str], value: str | None = None) -> Constraints:
     rules, free = [], []
     for line in lines:
         keyed = _KEYED.fullmatch(line)
-        if keyed is not None:
+        if keyed is not None and _is_rule(keyed):
             rules.append(_rule(keyed[1].lower(), keyed[2].strip(), value))
         elif line.strip():
             free.append(line.strip())
     return Constraints(tuple(rules), tuple(free))
+
+
+def _is_rule(keyed: re.Match[str]) -> bool:
+    """Not words about an equation such as `x == 3`."""
+    return keyed[1].lower() in RULES or not keyed[2].startswith("=")
 
 
 def violations(constraints: Constraints, old: str, new: str) -> list[str]:

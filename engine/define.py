@@ -150,6 +150,6 @@ def output_of(op: Operation, sources: Mapping[str, Variable], role: str, name: s
 def demonstrations_leaf(leaf: Variable, shots: int) -> Variable:
     """The leaf as a choice of at most `shots` training examples. Raises BadInput."""
     if not 1 <= shots <= 64:
-        raise BadInput(f"demonstrations must be between 1 and 64, not {shots}.")
+        raise BadInput(f"demonstrations must be between 1 and 64, not {shots}.", "4 is usual.")
     rule = f"demonstrations={shots}"
     return leaf.model_copy(update={"kind": Kind.DEMONSTRATIONS, "constraints": [rule]})

@@ -38,7 +38,7 @@ class Evaluating(Core):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
         named = await self.losses(session, [loss] if loss is not None else None)
         if not 1 <= votes <= 64:
-            raise BadInput(f"votes must be between 1 and 64, not {votes}.")
+            raise BadInput(f"votes must be between 1 and 64, not {votes}.", "5 is usual.")
         args: dict[str, object] = {"loss": named[0].id, "split": split, "votes": votes}
         return await self.run(caller, session, "evaluate", args)
 

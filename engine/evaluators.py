@@ -65,7 +65,10 @@ class Evaluators:
             )
         module, colon, function = (settings.entry_point or "module:function").partition(":")
         if not (module and colon and function):
-            raise BadInput(f"The entry_point of {name} must have the form module:function.")
+            raise BadInput(
+                f"The entry_point of {name} must have the form module:function.",
+                "The operator must change its settings.",
+            )
         return settings
 
     async def score(self, name: str, inputs: Mapping[str, str]) -> Value:

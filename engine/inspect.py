@@ -35,7 +35,7 @@ class Inspecting(Core):
     ) -> InspectResult:
         """A view of the sessions, or of one. Raises BadInput, NotFound."""
         if offset < 0:
-            raise BadInput(f"offset must be 0 or more, not {offset}.")
+            raise BadInput(f"offset must be 0 or more, not {offset}.", "Leave it out to begin.")
         if session_id is None:
             if what not in (None, "sessions"):
                 raise BadInput(f"what={what!r} needs a session_id.", "Call inspect() to list them.")

@@ -376,7 +376,10 @@ def _check(args: dict[str, Any]) -> None:
         ("memory", 0, 64),
     ):
         if not least <= args[key] <= most:
-            raise BadInput(f"{key} must be between {least} and {most}, not {args[key]}.")
+            raise BadInput(
+                f"{key} must be between {least} and {most}, not {args[key]}.",
+                "Leave it out for the usual value.",
+            )
     if args["strategy"] not in STRATEGIES:
         raise BadInput(
             f"There is no strategy {args['strategy']!r}.", f"Use one of {', '.join(STRATEGIES)}."

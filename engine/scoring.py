@@ -230,4 +230,4 @@ def _score(evaluation: Evaluation, loss: str, place: int) -> float:
 
 def _reason(evaluation: Evaluation, place: int) -> ReplyError:
     here = [e for (_, p), e in evaluation.unusable.items() if p in (place, HERE)]
-    return here[0] if here else ReplyError("No usable reply.")
+    return here[0] if here else ReplyError("No usable reply.", "Call resume to ask afresh.")

@@ -105,7 +105,8 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
         return "Nothing was stale: every value is up to date."
     return (
         f"Use {shown[-1]} in another forward, or judge it: compute_loss(session_id='{session}', "
-        f"kind='judge'|'metric'|'feedback', inputs={{'output': '{shown[-1]}'}}, ...); a metric that compares also takes "
+        f"kind='judge'|'metric'|'feedback', inputs={{'output': '{shown[-1]}'}}, ...); "
+        "a metric that compares also takes "
         "'answer', the reference."
     )
 

@@ -158,9 +158,9 @@ class Training(Evaluating, Optimizing):
         if accept not in ACCEPT:
             raise BadInput(f"accept cannot be {accept!r}.", f"Use one of {', '.join(ACCEPT)}.")
         if not 1 <= candidates <= 16:
-            raise BadInput(f"candidates must be between 1 and 16, not {candidates}.")
+            raise BadInput(f"candidates must be between 1 and 16, not {candidates}.", "3 is usual.")
         if not 0 <= memory <= MEMORY:
-            raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.")
+            raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.", "0 is usual.")
         args = _step_args(variables, accept, candidates, memory)
         digest = digest_of("step", args)
         active = await self.runs.admit(session, digest)

@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", parents=[flags], help="show the settings in force")
     config.add_argument("--json", action="store_true", help="for scripts")
     config.set_defaults(run=_config)
+    _add_install(commands)
     _add_model(commands)
     demo = commands.add_parser("demo", parents=[flags], help="optimise a prompt with a local model")
     demo.add_argument("--task", choices=["dates", "tickets"], default="dates")
@@ -154,6 +155,17 @@ def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action.add_argument("--tokens", type=Path, required=True, metavar="FILE")
 
 
+def _add_install(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    install = commands.add_parser("install", help="configuration for a client: print or write it")
+    clients = ["claude-code", "claude-desktop", "cursor", "vscode", "codex"]
+    install.add_argument("client", choices=clients)
+    install.add_argument("--write", action="store_true", help="into its file, with a backup")
+    install.add_argument(
+        "--uvx", action="store_true", help="start it by uvx, not as installed here"
+    )
+    install.set_defaults(run=_install)
+
+
 def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     model = commands.add_parser("model", help="fetch, list or serve a small local model")
     actions = model.add_subparsers(title="commands", metavar="", required=True)
@@ -237,6 +249,18 @@ def _config(args: argparse.Namespace) -> int:
     from .config_view import as_json, as_text
 
     print((as_json if args.json else as_text)(*settings_of(args)))
+    return 0
+
+
+def _install(args: argparse.Namespace) -> int:
+    import shutil
+
+    from .install import recipe, write
+
+    words = (
+        ["uvx", "textgrad-mcp"] if args.uvx else [shutil.which("textgrad-mcp") or "textgrad-mcp"]
+    )
+    print((write if args.write else recipe)(args.client, words, Path.home()))
     return 0
 
 

@@ -167,7 +167,9 @@ def _openai_url() -> str:
 
 def _check_evaluator(name: str, evaluator: EvaluatorSettings) -> None:
     if (evaluator.command is None) == (evaluator.entry_point is None):
-        raise BadInput(f"evaluators.{name} needs either command or entry_point, not both.")
+        raise BadInput(
+            f"evaluators.{name} needs either command or entry_point, not both.", "Remove one."
+        )
 
 
 def _origins(settings: Settings, merged: Layer) -> Origins:

@@ -254,7 +254,10 @@ def _read(replies: InputResponses) -> dict[int, Completion]:
     for key, reply in replies.items():
         n = number(key, "c")
         if n is None or not isinstance(reply, CreateMessageResult | CreateMessageResultWithTools):
-            raise BadInput(f"The client's answer {key!r} answers nothing that was asked.")
+            raise BadInput(
+                f"The client's answer {key!r} answers nothing that was asked.",
+                "Call resume to see what is pending.",
+            )
         found[n] = completion_of(reply)
     return found
 

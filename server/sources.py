@@ -44,9 +44,13 @@ def from_file(path: Path, environ: Mapping[str, str]) -> Layer:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise BadInput(f"The configuration {path} cannot be read: {error.strerror}.") from None
+        raise BadInput(
+            f"The configuration {path} cannot be read: {error.strerror}.", "Check --config."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"The configuration {path} is not valid TOML: {error}.") from None
+        raise BadInput(
+            f"The configuration {path} is not valid TOML: {error}.", "Mend that line."
+        ) from None
     flat = _flatten(content, str(path))
     for key in PATHS:
         if isinstance(flat.get(key), str):
@@ -99,7 +103,10 @@ def _flatten(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         elif key == "evaluators":
             for name, table in value.items():
                 if table == {}:
-                    raise BadInput(f"evaluators.{name} needs either command or entry_point.")
+                    raise BadInput(
+                        f"evaluators.{name} needs either command or entry_point.",
+                        'For example command = ["python", "check.py"].',
+                    )
                 flat |= _section(f"evaluators.{name}", table, EVALUATOR_KEYS, where)
         else:
             flat |= _section(key, value, ROLE_KEYS, where)
@@ -108,7 +115,9 @@ def _flatten(content: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _section(name: str, table: Any, known: Iterable[str], where: str) -> dict[str, Any]:
     if not isinstance(table, dict) or name.count(".") > 1:
-        raise BadInput(f"{name} in {where} must be a table, its name without dots.")
+        raise BadInput(
+            f"{name} in {where} must be a table, its name without dots.", f"Write [{name}]."
+        )
     for key in table:
         if key not in known:
             raise _unknown(f"{name}.{key}", where, [f"{name}.{one}" for one in known])
@@ -141,7 +150,9 @@ def _layer(flat: Mapping[str, Any], origin: Any, environ: Mapping[str, str]) -> 
         section, _, name = key.rpartition(".")
         if name == "api_key_env":
             if f"{section}.api_key" in flat:
-                raise BadInput(f"{section}: api_key and api_key_env exclude each other.")
+                raise BadInput(
+                    f"{section}: api_key and api_key_env exclude each other.", "Remove one."
+                )
             value, where = _named(value, where, environ), f"{where}, variable {value}"
             name = "api_key"
         for target in ROLES if section == "both" else (section,):

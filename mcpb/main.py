@@ -1,0 +1,7 @@
+"""What a bundle starts: the server on stdin and stdout."""
+
+import sys
+
+from textgrad_mcp.server.cli import main
+
+sys.exit(main())
