@@ -41,3 +41,18 @@ bench: .venv/.dev .venv-bench/.done
 .venv/.local: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
 	touch $@
+
+MCPB := @anthropic-ai/mcpb@2.1.2
+BUNDLE := pyproject.toml README.md LICENSE server engine schemas mcpb/main.py
+
+.PHONY: mcpb docker
+mcpb:
+	rm -rf build/mcpb && mkdir -p build/mcpb dist
+	cp --parents -r $(BUNDLE) build/mcpb
+	cp mcpb/manifest.json build/mcpb/
+	find build/mcpb -name __pycache__ -prune -exec rm -rf {} +
+	npx --yes $(MCPB) validate build/mcpb/manifest.json
+	npx --yes $(MCPB) pack build/mcpb dist/textgrad-mcp.mcpb
+
+docker:
+	docker build -t textgrad-mcp .

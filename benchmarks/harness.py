@@ -62,9 +62,9 @@ def endpoint(latency: float = 0.0, sigma: float = 0.0) -> Iterator[Endpoint]:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A directory that is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="textgrad-mcp-bench-") as name:
+def scratch(on: Path | None = None) -> Iterator[Path]:
+    """A directory that is removed afterwards; `on` names another place than the usual."""
+    with tempfile.TemporaryDirectory(prefix="textgrad-mcp-bench-", dir=on) as name:
         yield Path(name)
 
 

@@ -125,17 +125,14 @@ class Optimizing(Core):
         places, split = await gate_places(self, work.session, args["losses"])
         pool = load_pool(work.state)
         loop = Loop(**(work.state | {"pool": pool})) if pool else None
-        stopped = "budget"
         try:
             loop = loop or await self._begin(work, places)
             while not (stopped := _stopped(loop, args)):
                 await self._iterate(work, loop, places, split)
-                stopped = "budget"
         except BudgetExhausted as spent:
             if loop is None:
                 raise
-            return await self._report(work, loop, places, stopped, spent)
-        assert loop is not None
+            return await self._report(work, loop, places, "budget", spent)
         return await self._report(work, loop, places, stopped, None)
 
     async def _begin(self, work: Work, places: Sequence[int]) -> Loop:

@@ -139,6 +139,8 @@ def _add_http(serve: argparse.ArgumentParser) -> None:
     group.add_argument("--public-url", metavar="URL", help="where clients see /mcp")
     group.add_argument("--allowed-host", action="append", default=[], metavar="HOST")
     group.add_argument("--allowed-origin", action="append", default=[], metavar="ORIGIN")
+    group.add_argument("--per-minute", type=float, default=600.0, help="requests of one caller")
+    group.add_argument("--burst", type=float, default=100.0, help="... at once")
 
 
 def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -225,6 +227,8 @@ def _serve(args: argparse.Namespace) -> int:
         public_url=args.public_url,
         allowed_hosts=tuple(args.allowed_host),
         allowed_origins=tuple(args.allowed_origin),
+        per_minute=args.per_minute,
+        burst=args.burst,
     )
     serve_http(settings, options)
     return 0

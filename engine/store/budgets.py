@@ -72,15 +72,15 @@ _NOTHING: dict[str, float] = {"calls": 0, "tokens": 0, "cost": 0}
 
 
 async def _pending(db: aiosqlite.Connection, session: int, run: int | None) -> dict[str, float]:
-    found = await row(
-        db,
+    sql = (
         "SELECT count(*) AS calls, coalesce(sum(reserved_tokens), 0) AS tokens, "
-        "coalesce(sum(reserved_cost), 0) AS cost FROM calls WHERE session = ? "
-        "AND status = 'pending' AND (? IS NULL OR run = ?)",
-        session,
-        run,
-        run,
+        "coalesce(sum(reserved_cost), 0) AS cost FROM calls INDEXED BY calls_pending "
+        "WHERE session = ? AND status = 'pending'"
     )
+    if run is None:
+        found = await row(db, sql, session)
+    else:
+        found = await row(db, f"{sql} AND run = ?", session, run)
     return dict(found) if found else _NOTHING
 
 

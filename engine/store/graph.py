@@ -7,11 +7,12 @@ import json
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import aiosqlite
 
 from ...schemas.errors import NotFound
-from ...schemas.graph import LOSSES, Example, Operation, Session, Value, Variable, number
+from ...schemas.graph import LOSSES, Example, Operation, Session, Split, Value, Variable, number
 from .database import Database
 from .rows import (
     Fence,
@@ -33,6 +34,8 @@ DOWNSTREAM = """
         SELECT value FROM json_each(:sources)
         UNION SELECT e.output FROM down JOIN edges e ON e.session = :s AND e.source = down.n)
 """
+# CROSS JOIN, here and below: the few ids come first and the table is looked up for each. Without
+# statistics the planner prefers to read the session's whole table.
 UPSTREAM = """
     WITH RECURSIVE need(n) AS (
         SELECT value FROM json_each(:targets)
@@ -163,7 +166,7 @@ class GraphVerbs:
                 found = await rows(db, sql, session, limit)
             else:
                 sql = (
-                    "SELECT v.* FROM json_each(?) j JOIN variables v "
+                    "SELECT v.* FROM json_each(?) j CROSS JOIN variables v "
                     "ON v.session = ? AND v.n = j.value"
                 )
                 found = await rows(db, sql, wanted, session)
@@ -224,7 +227,7 @@ class GraphVerbs:
                 return [to_operation(r) for r in await rows(db, sql, session, limit)]
             wanted = dumps([number(i, "op") for i in ids])
             sql = (
-                "SELECT o.* FROM json_each(?) j JOIN operations o "
+                "SELECT o.* FROM json_each(?) j CROSS JOIN operations o "
                 "ON o.session = ? AND o.n = j.value"
             )
             return [to_operation(r) for r in await rows(db, sql, wanted, session)]
@@ -343,10 +346,12 @@ class GraphVerbs:
             sql = "SELECT count(*) FROM examples WHERE session = ? AND split = ?"
             total = (await rows(db, sql, session, split))[0][0]
             sql = (
-                "SELECT count(DISTINCT e.digest) FROM examples e JOIN json_each(?) j "
-                "ON e.digest = j.value WHERE e.session = ? AND e.split != ?"
+                "SELECT count(DISTINCT e.digest) FROM json_each(?) j CROSS JOIN json_each(?) s "
+                "CROSS JOIN examples e ON e.session = ? AND e.split = s.value "
+                "AND e.digest = j.value"
             )
-            elsewhere = (await rows(db, sql, dumps(digests), session, split))[0][0]
+            others = dumps([s for s in get_args(Split) if s != split])
+            elsewhere = (await rows(db, sql, dumps(digests), others, session))[0][0]
             some = last >= first
             return Added(
                 first if some else None, last if some else None, last - first + 1, total, elsewhere
@@ -359,7 +364,7 @@ class GraphVerbs:
 
         async def job(db: aiosqlite.Connection) -> dict[int, Example]:
             sql = (
-                "SELECT e.* FROM json_each(?) j JOIN examples e "
+                "SELECT e.* FROM json_each(?) j CROSS JOIN examples e "
                 "ON e.session = ? AND e.n = j.value ORDER BY j.key"
             )
             return {r["n"]: to_example(r) for r in await rows(db, sql, dumps(numbers), session)}

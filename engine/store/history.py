@@ -91,16 +91,21 @@ class HistoryVerbs:
         limit: int = 1000,
     ) -> list[Gradient]:
         """Gradients on these variables (all when None), the oldest first."""
-        wanted = None if variables is None else dumps([number(v, "v") for v in variables])
+        wanted = None if variables is None else [number(v, "v") for v in variables]
 
         async def job(db: aiosqlite.Connection) -> list[Gradient]:
+            index = "INDEXED BY gradients_unspent" if unspent and wanted is None else ""
             sql = (
-                "SELECT * FROM (SELECT * FROM gradients WHERE session = ? "
-                + ("AND spent_by IS NULL " if unspent else "")
-                + "AND (? IS NULL OR variable IN (SELECT value FROM json_each(?))) "
-                "ORDER BY n DESC LIMIT ?) ORDER BY n"
+                f"SELECT * FROM gradients {index} WHERE session = ?"
+                + (" AND spent_by IS NULL" if unspent else "")
+                + (" AND variable = ?" if wanted is not None else "")
+                + " ORDER BY n DESC LIMIT ?"
             )
-            return [to_gradient(r) for r in await rows(db, sql, session, wanted, wanted, limit)]
+            found = []
+            for key in [()] if wanted is None else [(n,) for n in dict.fromkeys(wanted)]:
+                found += await rows(db, sql, session, *key, limit)
+            newest = sorted(found, key=lambda r: int(r["n"]))[-limit:]
+            return [to_gradient(r) for r in newest]
 
         return await self.db.read(job)
 
@@ -220,12 +225,13 @@ class HistoryVerbs:
         """What was proposed for a parameter (or for all), newest first."""
 
         async def job(db: aiosqlite.Connection) -> list[Proposal]:
-            wanted = number(variable, "v") if variable else None
+            key = [number(variable, "v")] if variable else []
             sql = (
-                "SELECT * FROM proposals WHERE session = ? AND (? IS NULL OR variable = ?) "
-                "ORDER BY n DESC LIMIT ?"
+                "SELECT * FROM proposals WHERE session = ?"
+                + (" AND variable = ?" if key else "")
+                + " ORDER BY n DESC LIMIT ?"
             )
-            return [to_proposal(r) for r in await rows(db, sql, session, wanted, wanted, limit)]
+            return [to_proposal(r) for r in await rows(db, sql, session, *key, limit)]
 
         return await self.db.read(job)
 

@@ -134,7 +134,7 @@ class LedgerVerbs:
 
         async def job(db: aiosqlite.Connection) -> dict[int, str]:
             sql = (
-                "SELECT c.n, c.status FROM json_each(?) j JOIN calls c "
+                "SELECT c.n, c.status FROM json_each(?) j CROSS JOIN calls c "
                 "ON c.session = ? AND c.n = j.value"
             )
             return {r["n"]: r["status"] for r in await rows(db, sql, dumps(numbers), session)}
@@ -166,17 +166,27 @@ class LedgerVerbs:
         await self.db.write(job)
 
     async def usage(self, session: int, run: int | None = None) -> dict[str, dict[str, float]]:
-        """Totals by purpose: calls, tokens, seconds and cost of what was answered."""
+        """Totals by purpose: calls, tokens, seconds and cost of what was answered.
+
+        A session's are kept up to date with every answer; a run's are added up.
+        """
 
         async def job(db: aiosqlite.Connection) -> dict[str, dict[str, float]]:
-            sql = (
-                "SELECT purpose, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens, "
-                "sum(completion_tokens) AS completion_tokens, sum(cached_tokens) AS "
-                "cached_tokens, round(sum(latency), 3) AS seconds, sum(cost) AS cost "
-                "FROM calls WHERE session = ? AND status != 'pending' "
-                "AND (? IS NULL OR run = ?) GROUP BY purpose ORDER BY purpose"
-            )
-            found = await rows(db, sql, session, run, run)
+            if run is None:
+                sql = (
+                    "SELECT purpose, calls, prompt_tokens, completion_tokens, cached_tokens, "
+                    "round(seconds, 3) AS seconds, cost FROM spent WHERE session = ? "
+                    "ORDER BY purpose"
+                )
+            else:
+                sql = (
+                    "SELECT purpose, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens, "
+                    "sum(completion_tokens) AS completion_tokens, sum(cached_tokens) AS "
+                    "cached_tokens, round(sum(latency), 3) AS seconds, sum(cost) AS cost "
+                    "FROM calls WHERE session = ? AND run = ? AND status != 'pending' "
+                    "GROUP BY purpose ORDER BY purpose"
+                )
+            found = await rows(db, sql, *([session] if run is None else [session, run]))
             return {r["purpose"]: {k: r[k] for k in r.keys()[1:] if r[k]} for r in found}
 
         return await self.db.read(job)
@@ -244,6 +254,18 @@ async def _answer(db: aiosqlite.Connection, session: int, n: int, completion: Co
     )
     if cursor.rowcount != 1:
         return False
+    await db.execute(
+        "INSERT INTO spent SELECT session, purpose, 1, prompt_tokens, completion_tokens, "
+        "cached_tokens, latency, cost FROM calls WHERE session = ? AND n = ? "
+        "ON CONFLICT DO UPDATE SET calls = calls + 1, "
+        "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
+        "completion_tokens = completion_tokens + excluded.completion_tokens, "
+        "cached_tokens = cached_tokens + excluded.cached_tokens, "
+        "seconds = seconds + excluded.seconds, "
+        "cost = CASE WHEN cost IS NULL THEN excluded.cost "
+        "ELSE cost + coalesce(excluded.cost, 0) END",
+        (session, n),
+    )
     await db.execute(
         "UPDATE runs SET used_tokens = used_tokens + ?, used_cost = used_cost + ? "
         "WHERE session = ? AND n = (SELECT run FROM calls WHERE session = ? AND n = ?)",

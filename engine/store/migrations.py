@@ -20,6 +20,7 @@ CREATE TABLE variables (
     per_example INTEGER NOT NULL, field TEXT, constraints TEXT NOT NULL, operation INTEGER,
     dirty INTEGER NOT NULL DEFAULT 0, file TEXT,
     PRIMARY KEY (session, n));
+CREATE INDEX variables_on_examples ON variables (session, n) WHERE per_example;
 CREATE INDEX variables_dirty ON variables (session, n) WHERE dirty;
 CREATE INDEX variables_with_files ON variables (session, n) WHERE file IS NOT NULL;
 
@@ -28,6 +29,7 @@ CREATE TABLE operations (
     kind TEXT NOT NULL, output INTEGER NOT NULL, system INTEGER, inputs TEXT NOT NULL,
     spec TEXT NOT NULL,
     PRIMARY KEY (session, n));
+CREATE INDEX operations_by_kind ON operations (session, kind, output);
 
 CREATE TABLE edges (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
@@ -64,8 +66,15 @@ CREATE TABLE calls (
     created TEXT NOT NULL, answered TEXT,
     PRIMARY KEY (session, n));
 CREATE UNIQUE INDEX calls_once ON calls (session, key);
-CREATE INDEX calls_pending ON calls (session, n) WHERE status = 'pending';
+CREATE INDEX calls_pending ON calls (session, run, n, status, reserved_tokens, reserved_cost)
+    WHERE status = 'pending';
 CREATE INDEX calls_by_run ON calls (session, run);
+
+CREATE TABLE spent (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, purpose TEXT NOT NULL,
+    calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, seconds REAL NOT NULL, cost REAL,
+    PRIMARY KEY (session, purpose)) WITHOUT ROWID;
 
 CREATE TABLE attempts (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, call INTEGER NOT NULL,
@@ -110,6 +119,7 @@ CREATE TABLE runs (
     used_calls INTEGER NOT NULL DEFAULT 0, used_tokens INTEGER NOT NULL DEFAULT 0,
     used_cost REAL NOT NULL DEFAULT 0, began REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (session, n));
+CREATE INDEX runs_alive ON runs (owner) WHERE status = 'running';
 CREATE UNIQUE INDEX runs_one_active ON runs (session)
     WHERE status IN ('running', 'needs_completions');
 """

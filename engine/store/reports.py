@@ -103,7 +103,7 @@ class ReportVerbs:
 
         async def job(db: aiosqlite.Connection) -> dict[str, str]:
             sql = (
-                "SELECT g.n, g.text FROM json_each(?) j JOIN gradients g "
+                "SELECT g.n, g.text FROM json_each(?) j CROSS JOIN gradients g "
                 "ON g.session = ? AND g.n = j.value"
             )
             found = await rows(db, sql, dumps([number(i, "g") for i in ids]), session)

@@ -1,0 +1,171 @@
+"""The loop: it stops for a reason, survives a kill, and does what the single tools do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
+from textgrad_mcp.schemas.results import OptimizeResult, Result
+
+from .helpers import ME, Scripted, an_engine
+
+WORDS = ["digits", "exactly", "nothing else", "politely", "in French"]
+
+
+def sums(request: CompletionRequest) -> str:
+    """A model whose sums get better the more of the right words its prompt has."""
+    if request.purpose is Purpose.GRADIENT:
+        return '{"v1": "Ask for more precision."}'
+    if request.purpose is Purpose.UPDATE:
+        draw = random.Random(request.key)
+        chosen = draw.sample(WORDS, draw.randrange(1, 4))
+        return f'{{"value": "Answer {", ".join(chosen)}."}}'
+    a, b = request.prompt.removesuffix("?").split("+")
+    known = sum(word in (request.system or "") for word in WORDS[:3])
+    right = (int(a) * 7 + int(b)) % 3 < known
+    return str(int(a) + int(b)) if right else "I wonder."
+
+
+async def program(engine: Engine) -> str:
+    """A prompt, 12 training and 8 validation sums, exact match."""
+    made = await engine.create_variable(ME, role="system prompt", value="Answer.")
+    s = str(made.session_id)
+    await engine.create_variable(ME, role="q", example_field="q", session_id=s)
+    await engine.create_variable(ME, role="a", example_field="a", reference=True, session_id=s)
+    draw = random.Random(1)
+    for split, size in (("train", 12), ("validation", 8)):
+        pairs = [(draw.randrange(100), draw.randrange(100)) for _ in range(size)]
+        rows = [{"q": f"{a}+{b}?", "a": str(a + b)} for a, b in pairs]
+        await engine.add_examples(ME, session_id=s, split=split, examples=rows)
+    await engine.forward(ME, session_id=s, operation="llm", system="v1", inputs={"q": "v2"})
+    inputs = {"output": "v4", "answer": "v3"}
+    await engine.compute_loss(ME, session_id=s, kind="metric", metric="exact_match", inputs=inputs)
+    return s
+
+
+async def optimize(engine: Engine, s: str, **arguments: Any) -> OptimizeResult:
+    result: Result = await engine.optimize(ME, session_id=s, **arguments)
+    assert isinstance(result, OptimizeResult)
+    return result
+
+
+async def text(engine: Engine, s: str) -> str:
+    session = await engine.store.session(s, "local")
+    return str((await engine.store.variables(session.pk, ["v1"]))["v1"].value)
+
+
+def test_the_score_rises_and_the_report_says_by_which_rule() -> None:
+    async def main() -> None:
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            result = await optimize(engine, s, steps=8)
+            assert (result.score_after or 0) > (result.score_before or 0)
+            assert result.accepted >= 1
+            accepted = [p for p in result.proposals if p.verdict == "accepted"]
+            assert all(" x " in p.reason and "p = " in p.reason for p in accepted)
+            view = (await engine.inspect(ME, session_id=s, what="report")).view
+            assert view["proposals"]["accepted"] == result.accepted
+            assert view["gated"]["after"] == pytest.approx(result.score_after, abs=1e-3)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"steps": 50, "goal": 0.3}, "goal"),
+        ({"steps": 2, "goal": 1.0, "patience": 50}, "steps"),
+        ({"steps": 50, "patience": 1, "candidates": 1, "seed": 3}, "patience"),
+        ({"steps": 50, "patience": 50, "budget": {"calls": 60}}, "budget"),
+    ],
+)
+def test_it_stops_for_the_reason_it_was_given(arguments: dict[str, Any], why: str) -> None:
+    async def main() -> None:
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            result = await optimize(engine, s, **arguments)
+            assert result.stopped == why
+            most = arguments.get("budget", {}).get("calls")
+            assert most is None or result.calls <= most
+
+    asyncio.run(main())
+
+
+def test_a_budget_too_small_for_one_gated_step_is_refused_with_a_sensible_one() -> None:
+    async def main() -> None:
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            asked = len(answerer(engine).asked)
+            with pytest.raises(Exception, match=r"budget=\{'calls': \d+\}"):
+                await optimize(engine, s, budget={"calls": 5})
+            assert len(answerer(engine).asked) == asked
+
+    asyncio.run(main())
+
+
+def answerer(engine: Engine) -> Scripted:
+    found = engine.ledger.answerers["forward"]
+    assert isinstance(found, Scripted)
+    return found
+
+
+class Half(Scripted):
+    """Ends in the middle, as a process does: nothing is answered after `left` requests."""
+
+    left = 10**9
+
+    async def answer(self, request: CompletionRequest, record: Any, go: Any) -> Any:
+        if len(self.asked) >= self.left:
+            await asyncio.Event().wait()
+        return await super().answer(request, record, go)
+
+
+@pytest.mark.parametrize("after", [1, 20, 45, 70])
+def test_a_run_that_ended_in_the_middle_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, after: int
+) -> None:
+    async def whole() -> tuple[str, int]:
+        async with an_engine(Scripted(sums), tmp_path / "whole.db") as engine:
+            s = await program(engine)
+            await optimize(engine, s, steps=4, patience=50, seed=5)
+            return await text(engine, s), len(answerer(engine).asked)
+
+    async def halves() -> tuple[str, int]:
+        first = Half(sums)
+        async with an_engine(first, tmp_path / "halves.db") as engine:
+            s = await program(engine)
+            first.left = len(first.asked) + after
+            brief = Caller(deadline=1.0)
+            result = await engine.optimize(brief, session_id=s, steps=4, patience=50, seed=5)
+            assert result.status == "running"
+        async with an_engine(Scripted(sums), tmp_path / "halves.db") as engine:
+            await engine.resume(ME, session_id=s)
+            return await text(engine, s), len(first.asked) + len(answerer(engine).asked)
+
+    assert asyncio.run(whole()) == asyncio.run(halves())
+
+
+def test_the_single_tools_do_the_same_step() -> None:
+    async def main() -> None:
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            result = await optimize(
+                engine, s, steps=1, batch_size=4, candidates=3, parents="newest", goal=1.0
+            )
+            by_loop = [(p.text, p.verdict) for p in result.proposals]
+            session = await engine.store.session(s, "local")
+            [gradient, *_] = await engine.store.gradients(session.pk, ["v1"], unspent=False)
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            await engine.backward(ME, session_id=s, examples=gradient.batch)
+            step = await engine.step(ME, session_id=s, accept="if_better", candidates=3)
+            by_hand = [(p.text, p.verdict) for p in step.proposals]  # type: ignore[attr-defined]
+        assert by_loop == by_hand
+
+    asyncio.run(main())
