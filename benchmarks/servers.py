@@ -19,7 +19,7 @@ from mcp import Client, StdioServerParameters
 
 START = "import sys; from textgrad_mcp.server.cli import main; sys.exit(main())"
 BARE = [str(HERE / "bare.py")]
-MEMORY_DISK = Path("/dev/shm")  # noqa: S108 - a file system in memory, for files made by mkdtemp
+MEMORY_DISK = Path("/dev/shm")
 Call = Callable[[Client], Awaitable[Any]]
 
 

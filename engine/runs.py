@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schemas.completions import Pending
-from ..schemas.errors import NotFound, TextGradError
+from ..schemas.errors import Conflict, NotFound, TextGradError
 from ..schemas.graph import Op, Run, Session, number
 from ..schemas.results import Result
 from ..schemas.settings import Settings
@@ -46,10 +46,11 @@ class Caller:
 
 @dataclass
 class Active:
-    """A run under way in this process."""
+    """A run under way in this process. `waiting` counts the callers who wait for it."""
 
     work: Work
     task: asyncio.Task[Result]
+    waiting: int = 0
 
 
 def digest_of(tool: str, args: Mapping[str, Any]) -> str:
@@ -176,11 +177,20 @@ class Runs:
 
     async def _wait(self, caller: Caller, active: Active) -> Result:
         active.work.on_progress = caller.on_progress or active.work.on_progress
+        active.waiting += 1
         try:
             done, _ = await asyncio.wait({active.task}, timeout=caller.deadline)
         except asyncio.CancelledError:
-            await self._cancelled(active)
+            if active.waiting == 1:  # nobody else wants the result
+                await self._cancelled(active)
             raise
+        finally:
+            active.waiting -= 1
+        if active.task.cancelled():
+            raise Conflict(
+                f"The run of {active.work.tool} was cancelled.",
+                "Make the same call again; what was answered is kept.",
+            )
         if done:
             return active.task.result()
         run = await active.work.ensure_run()
