@@ -20,7 +20,7 @@ class Said(BaseModel):
     next: str
 
 
-server = MCPServer("bare")
+server = MCPServer("bare", log_level="WARNING")
 
 
 @server.tool()

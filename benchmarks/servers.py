@@ -57,12 +57,15 @@ async def http(arguments: list[str], port: int) -> AsyncIterator[str]:
         process.wait(timeout=15)
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
+def free_ports(count: int) -> list[int]:
+    """Different ports that nobody listens on."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    found = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return found
 
 
 def _listens(port: int) -> bool:
@@ -122,7 +125,7 @@ async def _latency(disk: Path | None, rounds: int, times: int) -> dict[str, dict
     with scratch(disk) as folder:
         async with stdio([*BARE, "stdio"]) as bare, stdio(ours(folder / "a.db")) as client:
             found["stdio"] = await _compared(bare, client, rounds, times)
-        one, two = free_port(), free_port()
+        one, two = free_ports(2)
         async with (
             http([*BARE, "http", str(one)], one) as bare_url,
             http(ours_http(folder / "b.db", two), two) as our_url,
@@ -288,7 +291,7 @@ async def _crowds(folder: Path, calls: int) -> list[tuple[str, float, float]]:
         await _crowd(lambda: stdio([*BARE, "stdio"]), 8, calls, ours=False),
         await _crowd(lambda: stdio(ours(database)), 8, calls, ours=True),
     ]
-    one, two = free_port(), free_port()
+    one, two = free_ports(2)
     async with http([*BARE, "http", str(one)], one) as url:
         clients = [await _crowd(lambda: Client(url), 64, calls, ours=False)]
     async with http(ours_http(database, two), two) as url:

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any
 
 from mcp.server.caching import CacheableMethod, CacheHint
@@ -245,17 +246,17 @@ class TextKept(FuncMetadata):
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         """Parse JSON strings only for arguments that take no plain text."""
-        texts = {
-            key: value
-            for key, value in data.items()
-            if isinstance(value, str) and self._takes_text(key)
-        }
+        texts = {k: v for k, v in data.items() if isinstance(v, str) and k in self._plain_texts}
         return super().pre_parse_json({k: v for k, v in data.items() if k not in texts}) | texts
 
-    def _takes_text(self, key: str) -> bool:
-        schema = self.arg_model.model_json_schema()["properties"].get(key, {})
-        kinds = [schema, *schema.get("anyOf", [])]
-        return any(kind.get("type") == "string" for kind in kinds)
+    @cached_property
+    def _plain_texts(self) -> set[str]:
+        schemas = self.arg_model.model_json_schema()["properties"]
+        return {
+            key
+            for key, schema in schemas.items()
+            if any(kind.get("type") == "string" for kind in [schema, *schema.get("anyOf", [])])
+        }
 
 
 def build(settings: Settings) -> TextGradServer:
