@@ -11,7 +11,7 @@ def facts(result: Result) -> dict[str, Any]:
     """The structured content: what the call found, without empty fields; `status` always."""
     dumped = {"session_id": result.session_id, "status": result.status}
     dumped |= result.model_dump(mode="json", exclude_none=True, exclude_unset=True)
-    return {k: v for k, v in dumped.items() if v not in ("", [], {}) or k == "status"}
+    return {k: v for k, v in dumped.items() if v not in (None, "", [], {}) or k == "status"}
 
 
 def render(data: dict[str, Any]) -> str:
