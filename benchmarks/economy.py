@@ -6,11 +6,13 @@ import asyncio
 import statistics
 import time
 from dataclasses import dataclass, field
+from os.path import commonprefix
+from pathlib import Path
 from typing import Any
 
 import ours
 import tasks
-from harness import Endpoint, Row, endpoint, scratch, spread, textgrad_steps, tokens
+from harness import MEMORY_DISK, Endpoint, Row, endpoint, scratch, spread, textgrad_steps, tokens
 from ideal import chain
 
 LIMIT = 16
@@ -35,14 +37,29 @@ class Side:
         return sum(tokens(seen["body"]) for seen in self.sent)
 
     @property
+    def shared(self) -> float:
+        """The share of the last step's prompts that an earlier prompt of it began with, too.
+
+        That much an endpoint's prompt cache can save.
+        """
+        texts = ["".join(str(m["content"]) for m in seen["body"]["messages"]) for seen in self.sent]
+        common = 0
+        for index, text in enumerate(texts):
+            before = (commonprefix([text, earlier]) for earlier in texts[:index])
+            common += max(map(len, before), default=0)
+        return common / sum(map(len, texts))
+
+    @property
     def largest(self) -> int:
         """Prompt tokens of the last step's largest prompt."""
         return max(tokens(seen["body"]) for seen in self.sent)
 
 
-async def _ours(at: Endpoint, shape: str, size: int, steps: int, exact: bool) -> Side:
+async def _ours(
+    at: Endpoint, shape: str, size: int, steps: int, exact: bool, disk: Path | None
+) -> Side:
     side = Side()
-    with scratch() as folder:
+    with scratch(disk) as folder:
         async with ours.connect(at.url, folder / "bench.db") as client:
             call = ours.Tools(client)
             session = await ours.start(call, shape, size)
@@ -55,18 +72,26 @@ async def _ours(at: Endpoint, shape: str, size: int, steps: int, exact: bool) ->
     return side
 
 
-def our_side(at: Endpoint, shape: str, size: int, steps: int = 2, *, exact: bool = False) -> Side:
-    """Our steps; the first is a warm-up and is dropped."""
-    side = asyncio.run(_ours(at, shape, size, steps, exact))
+def our_side(
+    at: Endpoint,
+    shape: str,
+    size: int,
+    steps: int = 2,
+    *,
+    exact: bool = False,
+    disk: Path | None = None,
+) -> Side:
+    """Our steps; the first is a warm-up and is dropped. `disk` is where our files are."""
+    side = asyncio.run(_ours(at, shape, size, steps, exact, disk))
     return Side(side.seconds[1:], side.sent)
 
 
-def their_side(at: Endpoint, shape: str, size: int, steps: int = 2) -> Side:
-    """TextGrad's steps; the first is a warm-up and is dropped."""
+def their_side(at: Endpoint, shape: str, size: int, steps: int = 1) -> Side:
+    """TextGrad's steps; what comes before the first (imports, its engine) is not in them."""
     before = len(at.log())
     seconds = textgrad_steps(at.url, shape, size, steps)
     sent = at.log()[before:]
-    return Side(seconds[1:], sent[len(sent) * (steps - 1) // steps :])
+    return Side(seconds, sent[len(sent) * (steps - 1) // steps :])
 
 
 def counts(sizes: tuple[int, ...] = tasks.SIZES) -> tuple[list[Row], str]:
@@ -115,6 +140,8 @@ def _count_rows(found: dict[tuple[str, int], tuple[Side, Side, Side]]) -> list[R
         bound = 6000
         figure = f"{us.largest:,} tokens (TextGrad {them.largest:,})"
         met = us.largest <= bound
+        shared = f"{us.shared:.2f} (TextGrad {them.shared:.2f})"
+        rows.append(Row("share of prompts that an earlier one begins with", "stated", shared))
         rows.append(Row("largest prompt, judge, N = 64", f"≤ {bound:,} (setting)", figure, met))
     return rows
 
@@ -122,29 +149,39 @@ def _count_rows(found: dict[tuple[str, int], tuple[Side, Side, Side]]) -> list[R
 def wall(sizes: tuple[int, ...], latency: float, sigma: float, steps: int) -> tuple[list[Row], str]:
     """The rows on wall time at this latency, and the table behind them."""
     lines = [
-        "| program | N | TextGrad s | ours s | longest chain s | ours / chain | faster |",
-        "|---|---|---|---|---|---|---|",
+        "| program | N | TextGrad s | ours s | longest chain s | ours / chain | the same, files in "
+        "memory | faster |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     rows = []
     name = f"{latency * 1000:.0f} ms" if not sigma else f"log-normal, median {latency:g} s"
     for shape, size in CASES:
         if size not in sizes:
             continue
-        # each on an endpoint of its own, so that both meet the same latencies in the same order
+        # each on an endpoint of its own, so that all meet the same latencies in the same order
         with endpoint(latency, sigma) as at:
-            them = their_side(at, shape, size, min(steps, 2))
-        with endpoint(latency, sigma) as at:
-            us = our_side(at, shape, size, steps)
-            bounds = chain(shape, size, len(at.log()), us.calls, latency, sigma, LIMIT)
-        over = [s / b for s, b in zip(us.seconds, bounds[1:], strict=True)]
+            them = their_side(at, shape, size)
+        us, over = _beside_chain(shape, size, latency, sigma, steps, None)
+        _, quick = _beside_chain(shape, size, latency, sigma, steps, MEMORY_DISK)
         faster = [statistics.median(them.seconds) / s for s in us.seconds]
         lines.append(
             f"| {shape} | {size} | {spread(them.seconds)} | {spread(us.seconds)} | "
-            f"{statistics.median(bounds[1:]):.2f} | {spread(over)} | {spread(faster, digits=1)} |"
+            f"{statistics.median(us.seconds) / statistics.median(over):.2f} | {spread(over)} | "
+            f"{spread(quick)} | {spread(faster, digits=1)} |"
         )
         print(lines[-1], flush=True)
         rows += _wall_rows(name, shape, size, over, faster)
     return rows, "\n".join(lines)
+
+
+def _beside_chain(
+    shape: str, size: int, latency: float, sigma: float, steps: int, disk: Path | None
+) -> tuple[Side, list[float]]:
+    """Our steps, and how many times as long as their longest chains they took."""
+    with endpoint(latency, sigma) as at:
+        us = our_side(at, shape, size, steps, disk=disk if disk and disk.exists() else None)
+        bounds = chain(shape, size, len(at.log()), us.calls, latency, sigma, LIMIT)
+    return us, [s / b for s, b in zip(us.seconds, bounds[1:], strict=True)]
 
 
 def _wall_rows(

@@ -19,6 +19,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 TEXTGRAD = "textgrad==0.1.8"
+MEMORY_DISK = Path("/dev/shm")
 
 
 @dataclass(frozen=True)

@@ -1,81 +1,122 @@
-"""`make bench`: measures beside the TextGrad package and writes docs/benchmarks.md.
+"""`make bench`: measures beside the TextGrad package and a bare server; writes docs/benchmarks.md.
 
-    python benchmarks/run.py [--quick] [--steps N]
+    python benchmarks/run.py [--quick] [--steps N] [--kills N] [--only NAME ...]
 
-Both sides call the same loopback endpoint with the same latency and the same scripted replies;
-TextGrad runs in an environment of its own (.venv-bench). Every figure is a ratio within one run.
+Every figure is a ratio within one run. Each part is measured on its own and kept in
+.bench.json, from which the page is written; `--only` measures some parts anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
-from economy import counts, wall
+import economy
+import growth
+import kills
+import servers
 from harness import ROOT, Row, machine, table
+
+KEPT = ROOT / ".bench.json"
+Measured = tuple[list[Row], str]
 
 HEAD = """# Benchmarks
 
 `make bench` writes this page. TextGrad is the package from the registry in its own environment;
 both sides call the same loopback endpoint with the same latency and the same scripted replies.
-Tokens are counted as characters / 4. Brackets hold the lowest and the highest of the repetitions;
-wall times are ratios within one run, on a machine that did other things, too.
+Tokens are counted as characters / 4. Brackets hold the lowest and the highest of the repetitions.
+The machine did other things, too: read ratios, not seconds.
 
-{date}: {machine}.
+{machine}.
+
+Where files are "in memory", the database was on a file system in memory, so that what the disk's
+commits cost shows apart: every reply, and every change, is on disk before it is used.
 
 ## Against the bars
 
 {rows}
-
-## Calls and tokens of one step
-
-{counts}
-
-## Wall time of one step
-
-{walls}
-
-## Not measured yet
-
-Latency of tools that need no model, cold start, memory, growth with the graph and the history,
-concurrency, and kills at random points (tests cover kills and counts).
 """
+
+TITLES = {
+    "counts": "Calls and tokens of one step",
+    "wall": "Wall time of one step, 100 ms a call",
+    "tail": "Wall time of one step, log-normal latency (median 1 s, sigma 0.6)",
+    "tools": "Tools that need no model",
+    "start": "Cold start",
+    "memory": "Memory",
+    "graphs": "Growth with the graph",
+    "history": "Growth with the history",
+    "crowd": "Many clients on one database",
+    "kills": "Killed at random points",
+}
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes and no long tail")
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=5, help="our steps in each wall time")
+    parser.add_argument("--kills", type=int, default=30, help="how often to kill")
+    parser.add_argument("--only", nargs="+", choices=list(TITLES), help="these parts alone")
     arguments = parser.parse_args()
-    sizes = (1, 4, 16) if arguments.quick else (1, 4, 16, 64)
-    rows, counted = counts(sizes)
-    walls: list[str] = []
-    for latency, sigma, some in ((0.1, 0.0, sizes), (1.0, 0.6, (16,))):
-        if sigma and arguments.quick:
-            continue
-        found, text = wall(some, latency, sigma, arguments.steps)
-        rows += found
-        walls.append(f"{_named(latency, sigma)}:\n\n{text}")
-    _write(rows, counted, walls)
+    parts = _parts(arguments)
+    for name in arguments.only or parts:
+        rows, text = parts[name]()
+        _keep(name, rows, text)
+        _write()
 
 
-def _named(latency: float, sigma: float) -> str:
-    if sigma:
-        return f"A log-normal latency (median {latency:g} s, sigma {sigma:g})"
-    return f"{latency * 1000:.0f} ms a call"
+def _parts(arguments: argparse.Namespace) -> dict[str, Callable[[], Measured]]:
+    quick, steps = arguments.quick, arguments.steps
+    sizes = (1, 4, 16) if quick else (1, 4, 16, 64)
+    parts: dict[str, Callable[[], Measured]] = {
+        "counts": lambda: economy.counts(sizes),
+        "wall": lambda: economy.wall(sizes, 0.1, 0.0, steps),
+        "tail": lambda: economy.wall((16,), 1.0, 0.6, steps),
+        "tools": servers.latency,
+        "start": servers.cold_start,
+        "memory": servers.memory,
+        "graphs": lambda: growth.graphs(growth.SIZES[:3] if quick else growth.SIZES),
+        "history": growth.history,
+        "crowd": servers.concurrency,
+        "kills": lambda: kills.kills(arguments.kills),
+    }
+    if quick and not arguments.only:
+        del parts["tail"]
+    return parts
 
 
-def _write(rows: list[Row], counted: str, walls: list[str]) -> None:
-    text = HEAD.format(
-        date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        machine=machine(),
-        rows=table(rows),
-        counts=counted,
-        walls="\n\n".join(walls),
-    )
-    (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
-    print(table(rows))
+def _kept() -> dict[str, Any]:
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+
+
+def _keep(name: str, rows: list[Row], text: str) -> None:
+    found = _kept()
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    found[name] = {"date": date, "rows": [asdict(row) for row in rows], "text": text}
+    KEPT.write_text(json.dumps(found))
+
+
+def _write() -> None:
+    found = {name: part for name, part in _kept().items() if name in TITLES}
+    ordered = [name for name in TITLES if name in found]
+    rows = [Row(**row) for name in ordered for row in found[name]["rows"]]
+    page = HEAD.format(machine=machine(), rows=table(rows))
+    for name in ordered:
+        page += f"\n## {TITLES[name]}\n\nMeasured on {found[name]['date']}.\n\n"
+        page += found[name]["text"].strip() + "\n"
+    missing = [TITLES[name] for name in TITLES if name not in found]
+    if missing:
+        page += f"\nNot measured yet: {', '.join(missing)}.\n"
+    notes = ROOT / "benchmarks" / "notes.md"
+    if notes.exists():
+        page += "\n" + notes.read_text(encoding="utf-8")
+    (ROOT / "docs" / "benchmarks.md").write_text(page, encoding="utf-8")
+    print(table(rows), flush=True)
 
 
 if __name__ == "__main__":

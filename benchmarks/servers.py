@@ -14,12 +14,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, Row, scratch, spread
+from harness import HERE, MEMORY_DISK, Row, scratch, spread
 from mcp import Client, StdioServerParameters
 
 START = "import sys; from textgrad_mcp.server.cli import main; sys.exit(main())"
 BARE = [str(HERE / "bare.py")]
-MEMORY_DISK = Path("/dev/shm")
 Call = Callable[[Client], Awaitable[Any]]
 
 

@@ -307,7 +307,7 @@ def _prompt(state: Backward, operation: Operation, group: list[int], sources: li
     parts = [f"The step: {_described(operation)}"]
     for source, value in shared.items():
         parts.append(
-            f"Input {source}, {_as(operation, source)}:\n"
+            f"{source}, {_as(operation, source)}:\n"
             + fence.wrap("text", value, role=variables[source].role)
         )
     for place, material in materials.items():
@@ -344,15 +344,17 @@ def _asked(state: Backward, operation: Operation, group: list[int], sources: lis
         v = state.program.variables[source]
         if _shared(state, source):
             of = "for all examples together" if group[0] != HERE else ""
-            lines.append(f'"{source}": feedback on input {source} (role: {v.role}) {of}'.rstrip())
+            lines.append(f'"{source}": feedback on {source} (role: {v.role}) {of}'.rstrip())
         else:
             lines.append(
-                f'"{source} eN" for each example N: feedback on what input {source} '
+                f'"{source} eN" for each example N: feedback on what {source} '
                 f"(role: {v.role}; {_as(operation, source)}) was there"
             )
     keys = ", ".join(f'"{k}": "..."' for s in sources for k in _keys(state, s, group))
     wanted = "Write feedback on:\n" + "\n".join(lines)
-    return "\n\n".join([wanted, text("gradient_ask"), f"Reply as JSON: {{{keys}}}"])
+    return "\n\n".join(
+        [wanted, text("gradient_ask", names=" and ".join(sources)), f"Reply as JSON: {{{keys}}}"]
+    )
 
 
 def _spread(

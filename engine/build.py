@@ -325,6 +325,12 @@ class Building(Core):
                 "operation must never see.",
                 "Use it in compute_loss only.",
             )
+        images = [v.label for v in found.values() if v.kind is Kind.IMAGE]
+        if images and op.kind is Op.FORMAT:
+            raise BadInput(
+                f"{', '.join(images)} is an image, which a template cannot hold.",
+                "Give it to the llm operation or the judge itself, as one more input.",
+            )
         if op.is_loss and op.kind is not Op.SUM and all(v.reference for v in found.values()):
             raise BadInput(
                 "All inputs of this loss are references.", "Give the output to be judged, too."

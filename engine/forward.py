@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..schemas.errors import BadInput, ReplyError
-from ..schemas.graph import HERE, Example, Kind, Operation, Value, Variable
+from ..schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
 from .ledger import Work
 from .operations import Inputs
 from .schedule import raise_first, wavefront
 from .store import Program
 
+IMAGE_URL = "data:image/"
 Node = tuple[str, int]
 """A variable's id and a place."""
 
@@ -64,18 +65,22 @@ class Evaluation:
     def inputs(self, operation: Operation, place: int) -> Inputs:
         """What `operation` reads for the example at `place`."""
         values = {name: self.value(v, place) for name, v in operation.inputs.items()}
-        pictures = [
-            n for n, v in operation.inputs.items() if self.program.variables[v].kind is Kind.IMAGE
-        ]
+        pictures = [n for n in values if self._is_picture(operation, n, values[n])]
         where = f" for e{place}" if place != HERE else ""
         return Inputs(
             about=f"{operation.output} ({operation.kind}){where}",
             texts={n: value.text for n, value in values.items() if n not in pictures},
             values=values,
             system=self.value(operation.system, place).text if operation.system else None,
-            images=[values[n].text for n in pictures],
+            images={n: values[n].text for n in pictures},
             sample=self.sample,
         )
+
+    def _is_picture(self, operation: Operation, name: str, value: Value) -> bool:
+        """Whether a model is to be shown an input, and not told its data URL."""
+        kind = self.program.variables[operation.inputs[name]].kind
+        leaf = kind is Kind.IMAGE or (kind is Kind.FIELD and value.text.startswith(IMAGE_URL))
+        return leaf and operation.kind in (Op.LLM, Op.JUDGE)
 
 
 async def load(

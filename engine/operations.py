@@ -22,13 +22,13 @@ from .texts import text
 
 @dataclass
 class Inputs:
-    """What one operation reads at one place. `texts` and `values` are by input name."""
+    """What one operation reads at one place: `texts`, `values` and `images` by input name."""
 
     about: str
     texts: dict[str, str] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
     system: str | None = None
-    images: list[str] = field(default_factory=list)
+    images: dict[str, str] = field(default_factory=dict)
     sample: int = 0
 
 
@@ -40,7 +40,8 @@ def prompt_of(operation: Operation, inputs: Inputs) -> str:
     template = operation.spec.get("template")
     if template is None:
         return next(iter(inputs.texts.values()), "")
-    return render(template, inputs.texts)
+    shown = {name: f"[image: {name}]" for name in inputs.images}
+    return render(template, inputs.texts | shown)
 
 
 def _format(work: Work, operation: Operation, inputs: Inputs) -> Value:
@@ -48,7 +49,9 @@ def _format(work: Work, operation: Operation, inputs: Inputs) -> Value:
 
 
 async def _llm(work: Work, operation: Operation, inputs: Inputs) -> Value:
-    user = Message(role="user", content=prompt_of(operation, inputs), images=tuple(inputs.images))
+    user = Message(
+        role="user", content=prompt_of(operation, inputs), images=tuple(inputs.images.values())
+    )
     system = [Message(role="system", content=inputs.system)] if inputs.system else []
     request = CompletionRequest(
         purpose=Purpose.FORWARD,
@@ -122,7 +125,7 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
         purpose=Purpose.JUDGE,
         messages=(
             Message(role="system", content=system),
-            Message(role="user", content=user, images=tuple(inputs.images)),
+            Message(role="user", content=user, images=tuple(inputs.images.values())),
         ),
         reply=schema,
         about=inputs.about,

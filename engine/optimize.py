@@ -9,30 +9,35 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from ..schemas.errors import BadInput, BudgetExhausted, Conflict, ReplyError
 from ..schemas.graph import HERE, Gradient, Kind, Op, Variable, number
 from ..schemas.results import OptimizeResult, Result
-from . import gate, show
+from . import arguments, gate, show
 from .core import Core
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
-from .parents import How, Parent, Pool, load_pool
+from .parents import Parent, Pool, load_pool
 from .runs import Caller, digest_of
-from .scoring import compare
+from .scoring import compare, in_pairs
 from .stats import mean_and_error
 from .step import Candidate, propose
 from .store import StepRecord
 
-STRATEGIES = ("gradient", "rewrite", "exact")
+PAIRED = (
+    "The judges give no scores: each accepted text was preferred, in both orders, to the one "
+    "before it; there is no mean to report."
+)
 ASKING = (Op.LLM, Op.JUDGE, Op.EXTERNAL, Op.FEEDBACK)
-BUDGET_KEYS = ("calls", "tokens", "cost", "seconds")
 
 
 @dataclass
 class Loop:
-    """Where an optimisation stands; `before` are the scores it began with. Saved with each step."""
+    """Where an optimisation stands; `before` are the scores it began with. Saved with each step.
+
+    `paired`: there are no scores but preferences over the installed texts, which are at 0.
+    """
 
     pool: Pool
     before: list[float]
@@ -42,6 +47,7 @@ class Loop:
     refused: int = 0
     idle: int = 0
     without_gain: int = 0
+    paired: bool = False
 
     def dump(self) -> dict[str, Any]:
         """As it is saved."""
@@ -95,7 +101,7 @@ class Optimizing(Core):
         waiting = await self.runs.admit(session, digest)
         if waiting is not None:
             return await self.runs.go_on(caller, session, waiting)
-        _check(asked)
+        arguments.check(asked)
         losses = [v.id for v in await self.losses(session, [loss] if loss else None)]
         args = asked | {"losses": losses, "budget": asked["budget"]}
         await self._check_budget(session.pk, losses, args, await gate_places(self, session, losses))
@@ -139,7 +145,8 @@ class Optimizing(Core):
         work.phase = "scoring the start"
         start, _ = await compare(work, work.args["losses"], places, {}, [])
         first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
-        loop = Loop(Pool(members=[first]), first.scores)
+        paired = await in_pairs(work, work.args["losses"])
+        loop = Loop(Pool(members=[first]), first.scores, paired=paired)
         await work.save_state(loop.dump())
         return loop
 
@@ -295,6 +302,8 @@ class Optimizing(Core):
             name = f"candidate {index + 1} of iteration {loop.iteration}"
             member = Parent(name=name, texts=candidates[index].texts, scores=scores)
             loop.pool.add(member, installed=index == judged.winner)
+        if loop.paired and record.accepted:
+            loop.pool.restart()  # preferences over another text say nothing about these
         return loop.dump()
 
     async def _report(
@@ -311,6 +320,7 @@ class Optimizing(Core):
         usage = await self.store.usage(work.session.pk, int(run.id[1:]))
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
         notes = [spent.message, spent.next] if spent else []
+        notes += [PAIRED] if loop.paired else []
         session = work.session.id
         tested = "test" in await self.store.split_sizes(work.session.pk)
         return OptimizeResult(
@@ -319,9 +329,9 @@ class Optimizing(Core):
             accepted=loop.accepted,
             refused=loop.refused,
             stopped=stopped,
-            score_before=round(mean_and_error(loop.before)[0], 4),
-            score_after=round(mean, 4),
-            standard_error=None if error is None else round(error, 4),
+            score_before=None if loop.paired else round(mean_and_error(loop.before)[0], 4),
+            score_after=None if loop.paired else round(mean, 4),
+            standard_error=None if error is None or loop.paired else round(error, 4),
             variables=sorted(current.texts),
             proposals=[show.proposal(p) for p in reversed(history)],
             calls=int(sum(u.get("calls", 0) for u in usage.values())),
@@ -360,37 +370,6 @@ def _by_variable(learnt: Learnt) -> dict[str, list[Gradient]]:
     for gradient in learnt.gradients:
         found.setdefault(gradient.variable, []).append(gradient)
     return found
-
-
-def _check(args: dict[str, Any]) -> None:
-    """Raises BadInput for arguments that cannot be."""
-    for key, least, most in (
-        ("steps", 1, 1000),
-        ("batch_size", 1, 256),
-        ("candidates", 1, 16),
-        ("patience", 1, 1000),
-        ("goal", 0, 1),
-        ("memory", 0, 64),
-    ):
-        if not least <= args[key] <= most:
-            raise BadInput(
-                f"{key} must be between {least} and {most}, not {args[key]}.",
-                "Leave it out for the usual value.",
-            )
-    if args["strategy"] not in STRATEGIES:
-        raise BadInput(
-            f"There is no strategy {args['strategy']!r}.", f"Use one of {', '.join(STRATEGIES)}."
-        )
-    if args["parents"] not in get_args(How):
-        raise BadInput(
-            f"parents cannot be {args['parents']!r}.", f"Use one of {', '.join(get_args(How))}."
-        )
-    for key, value in args["budget"].items():
-        if key not in BUDGET_KEYS or value <= 0:
-            raise BadInput(
-                f"budget cannot have {key}={value}.",
-                f"Give numbers above 0 for some of {', '.join(BUDGET_KEYS)}.",
-            )
 
 
 def _stopped(loop: Loop, args: Mapping[str, Any]) -> str:

@@ -56,6 +56,12 @@ class Pool(BaseModel):
             del self.members[worst]
             self.current -= worst < self.current
 
+    def restart(self) -> None:
+        """Keep the installed texts alone; from now on the others are measured against them."""
+        installed = self.members[self.current]
+        scores = [0.0] * len(installed.scores)
+        self.members, self.current = [installed.model_copy(update={"scores": scores})], 0
+
 
 def front(members: Sequence[Parent]) -> list[int]:
     """For each member, on how many examples nothing is better; 0 for those that are dominated.

@@ -111,7 +111,7 @@ class Runs:
         if claimed is None:
             return await self._watch(caller, session, run)
         if run.status == "failed":
-            await self.store.retire_unusable(session.pk, number(run.id, "r") or 0)
+            await self.store.retire_unusable(session.pk)
         active = self._launch(caller, session, claimed.tool, claimed.args, "", claimed)
         return await self._wait(caller, active)
 

@@ -47,6 +47,7 @@ async def wavefront(
     consumers = {node: list(dict.fromkeys(users)) for node, users in consumers.items()}
     ready = deque(node for node, count in missing.items() if count == 0)
     running: dict[asyncio.Future[None], K] = {}
+    ended: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
     failed: dict[K, BaseException] = {}
     fatal = False
 
@@ -69,21 +70,25 @@ async def wavefront(
                 if work is None:
                     finished(node)
                 else:
-                    running[asyncio.ensure_future(work)] = node
+                    started = asyncio.ensure_future(work)
+                    running[started] = node
+                    started.add_done_callback(ended.put_nowait)
             if not running:
                 break
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                node = running.pop(task)
-                raised = task.exception()
+            # A queue, where asyncio.wait would look at all that is running each time one ends.
+            done = [await ended.get()]
+            done += [ended.get_nowait() for _ in range(ended.qsize())]
+            for future in done:
+                node = running.pop(future)
+                raised = future.exception()
                 if raised is None:
                     finished(node)
                 else:
                     failed[node] = raised
                     fatal = fatal or isinstance(raised, FATAL)
     finally:
-        for task in running:
-            task.cancel()
+        for future in running:
+            future.cancel()
         if running:
             await asyncio.gather(*running, return_exceptions=True)
     return failed

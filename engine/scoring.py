@@ -131,6 +131,11 @@ async def _values(
     return evaluation
 
 
+async def in_pairs(work: Work, losses: Sequence[str]) -> bool:
+    """Whether these losses give no scores, so that texts are compared two by two."""
+    return await _ungraded_judges(work, losses) is not None
+
+
 async def _ungraded_judges(work: Work, losses: Sequence[str]) -> list[Operation] | None:
     """The losses' operations, if all are judges that give no score; else None."""
     found = await work.store.variables(work.session.pk, losses)
@@ -193,7 +198,9 @@ COMPARISON = object_schema(
 async def _preferred(
     work: Work, judge: Operation, place: int, first: Evaluation, second: Evaluation
 ) -> str:
-    a, b = first.inputs(judge, place).texts, second.inputs(judge, place).texts
+    one, two = first.inputs(judge, place), second.inputs(judge, place)
+    a, b = one.texts, two.texts
+    images = tuple(dict.fromkeys([*one.images.values(), *two.images.values()]))
     if a == b:
         return "equal"
     fence = Fence([*a.values(), *b.values()])
@@ -206,7 +213,7 @@ async def _preferred(
         purpose=Purpose.COMPARE,
         messages=(
             Message(role="system", content=text("compare")),
-            Message(role="user", content="\n\n".join(parts)),
+            Message(role="user", content="\n\n".join(parts), images=images),
         ),
         reply=COMPARISON,
         about="which of two results is better" + (f" for e{place}" if place != HERE else ""),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.errors import Conflict, ReplyError
 from ..schemas.graph import Gradient, Proposal, Variable
-from . import constraints, leaks
+from . import constraints, judged, leaks
 from .backward import CHARS_PER_TOKEN, shorten
 from .fence import Fence
 from .ledger import Work
@@ -136,6 +136,12 @@ async def _propose_one(
         candidate.refused = candidate.refused or f"no usable text, not even after a repair: {why}"
         return
     candidate.texts[parameter.id] = new
+    try:
+        problem = await judged.broken(work, parameter, rules.free, new)
+    except ReplyError as error:
+        problem = f"nobody could say whether it keeps to them ({error.message})"
+    if problem:
+        candidate.refused = candidate.refused or f"it breaks a constraint: {problem}"
 
 
 async def _update_prompt(

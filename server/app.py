@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -46,6 +47,7 @@ from .subscriptions import Watchers
 from .tools import TOOLS
 from .version import VERSION
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 INSTRUCTIONS = """\
 Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
 small program once, then repeat: forward, compute_loss, backward, step.
@@ -215,6 +217,10 @@ class TextGradServer(MCPServer[Host]):
                 f"{key!r} is no argument of {name}.{near(key, known)}" for key in unknown
             )
             return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
+        spoilt = [key for key, value in arguments.items() if _unstorable(value)]
+        if spoilt:
+            what = f"{spoilt[0]} holds a NUL or half of a surrogate pair, which cannot be stored."
+            return refusal(BadInput(what, "Remove it."))
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -227,6 +233,20 @@ def near(name: str, names: list[str]) -> str:
     """A hint at the nearest right name."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _unstorable(value: Any) -> bool:
+    """Whether a JSON value holds a NUL or a lone surrogate anywhere, keys included."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack += [*item, *item.values()]
+        elif isinstance(item, list):
+            stack += item
+        elif isinstance(item, str) and _UNSTORABLE.search(item):
+            return True
+    return False
 
 
 def _misfits(tool: str, error: ValidationError) -> str:

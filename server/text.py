@@ -36,6 +36,8 @@ def _lines(data: dict[str, Any], indent: str) -> list[str]:
 
 
 def _item(item: Any, indent: str) -> list[str]:
+    if isinstance(item, list):
+        return [f"{indent}-", *(line for one in item for line in _item(one, indent + "  "))]
     if not isinstance(item, dict):
         return _scalar("-", _word(item), indent)
     lines = _lines(item, indent + "  ")

@@ -109,7 +109,7 @@ def served_by(server: StandIn, path: Path, **fields: Any) -> Settings:
     return Settings(database=path, forward=role, backward=role, **fields)
 
 
-def assisted(path: Path, **fields: Any) -> Settings:
+def assisted(path: Path = MEMORY, **fields: Any) -> Settings:
     """Settings in which the calling assistant answers everything."""
     role = RoleSettings(answerer="assistant")
     return Settings(database=path, forward=role, backward=role, **fields)

@@ -1,245 +1,386 @@
-"""One file, several processes, cancellations, bad files: nothing torn, nothing overwritten."""
+"""The file: transactions that stay whole, commits that are shared, files that are refused."""
 
 from __future__ import annotations
 
 import asyncio
-import random
+import multiprocessing
+import os
 import sqlite3
-import subprocess
-import sys
+import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiosqlite
 import pytest
 from textgrad_mcp.engine.store import Store
-from textgrad_mcp.engine.store.database import WAL_IS_SAFE, Database, Fault
+from textgrad_mcp.engine.store.database import WAL_IS_SAFE, Database
 from textgrad_mcp.engine.store.migrations import APPLICATION_ID, MIGRATIONS
-from textgrad_mcp.schemas.errors import BadInput, StoreError
-
-OPEN = """
-import asyncio, pathlib, sys
-from textgrad_mcp.engine.store import Store
-async def main():
-    store = Store(pathlib.Path(sys.argv[1]))
-    await store.open()
-    for _ in range(5):
-        await store.create_session("local", "x")
-    await store.close()
-asyncio.run(main())
-"""
+from textgrad_mcp.schemas.errors import StoreError
 
 
-async def opened(path: Path, fault: Fault | None = None) -> Database:
-    database = Database(path, fault)
-    await database.open()
-    await database.write(session)
-    return database
+def insert(name: str) -> Callable[[aiosqlite.Connection], Awaitable[None]]:
+    """A job that adds a session."""
+
+    async def job(db: aiosqlite.Connection) -> None:
+        sql = (
+            "INSERT INTO sessions (id, owner, title, created, updated) VALUES (?, 'o', '', '', '')"
+        )
+        await db.execute(sql, (name,))
+
+    return job
 
 
-async def session(db: aiosqlite.Connection) -> None:
-    await db.execute(
-        "INSERT INTO sessions (pk, id, owner, title, created, updated) "
-        "VALUES (1, 'x', 'local', '', '', '')"
-    )
+async def count(db: aiosqlite.Connection) -> int:
+    """How many sessions there are."""
+    [row] = await db.execute_fetchall("SELECT count(*) FROM sessions")
+    return int(row[0])
 
 
-async def count(database: Database) -> int:
-    async def job(db: aiosqlite.Connection) -> int:
-        rows = await db.execute_fetchall("SELECT count(*) FROM attempts")
-        return int(next(iter(rows))[0])
-
-    return await database.read(job)
+def counted(path: Path) -> int:
+    """How many sessions are on disk."""
+    with sqlite3.connect(path) as db:
+        return int(db.execute("SELECT count(*) FROM sessions").fetchone()[0])
 
 
-async def insert(db: aiosqlite.Connection, times: int = 1) -> None:
-    for _ in range(times):
-        await db.execute("INSERT INTO attempts VALUES (1, 0, 'x', 0, '', '')")
+def using(
+    path: Path,
+    main: Callable[[Database], Awaitable[None]],
+    fault: Callable[[str], None] | None = None,
+) -> None:
+    """Run `main` with an open database."""
+
+    async def run() -> None:
+        database = Database(path, fault)
+        await database.open()
+        try:
+            await main(database)
+        finally:
+            await database.close()
+
+    asyncio.run(run())
 
 
-def test_jobs_that_wait_together_are_committed_together(tmp_path: Path) -> None:
+def test_writes_that_wait_together_are_committed_together(tmp_path: Path) -> None:
     commits: list[str] = []
 
-    async def main() -> None:
-        database = await opened(tmp_path / "t.db", commits.append)
-        commits.clear()
-        await asyncio.gather(*(database.write(insert) for _ in range(50)))
-        assert await count(database) == 50
-        await database.close()
+    async def main(database: Database) -> None:
+        await asyncio.gather(*(database.write(insert(f"s{n}")) for n in range(100)))
+        assert await database.read(count) == 100
+        assert commits.count("after commit") <= 3
 
-    asyncio.run(main())
-    assert commits.count("after commit") <= 3
+    using(tmp_path / "t.db", main, commits.append)
 
 
-def test_a_job_that_fails_spoils_no_other(tmp_path: Path) -> None:
-    async def bad(db: aiosqlite.Connection) -> None:
-        await insert(db, 3)
-        raise BadInput("no", "stop")
+def test_what_a_write_left_is_on_disk_when_it_returns(tmp_path: Path) -> None:
+    async def main(database: Database) -> None:
+        for n in range(3):
+            await database.write(insert(f"s{n}"))
+            assert counted(database.path) == n + 1
 
-    async def main() -> None:
-        database = await opened(tmp_path / "t.db")
-        jobs = [database.write(bad if n % 3 == 0 else insert) for n in range(12)]
-        outcomes = await asyncio.gather(*jobs, return_exceptions=True)
-        assert sum(isinstance(one, BadInput) for one in outcomes) == 4
-        assert await count(database) == 8
-        with pytest.raises(BadInput):
-            await database.write(bad)
-        assert await count(database) == 8
-        await database.close()
+    using(tmp_path / "t.db", main)
 
-    asyncio.run(main())
+
+def test_a_job_that_fails_does_not_spoil_those_beside_it(tmp_path: Path) -> None:
+    async def main(database: Database) -> None:
+        async def half(db: aiosqlite.Connection) -> None:
+            await insert("never")(db)
+            raise ValueError("half way")
+
+        names = ["a", "b", "b", "c"]
+        jobs = [insert(n) for n in names[:2]] + [half] + [insert(n) for n in names[2:]]
+        outcomes = await asyncio.gather(*map(database.write, jobs), return_exceptions=True)
+        kinds = [type(o).__name__ for o in outcomes]
+        assert kinds == ["NoneType", "NoneType", "ValueError", "StoreError", "NoneType"]
+        found = await database.read(names_of)
+        assert found == ["a", "b", "c"]
+
+    using(tmp_path / "t.db", main)
+
+
+async def names_of(db: aiosqlite.Connection) -> list[str]:
+    """The sessions' ids."""
+    found = await db.execute_fetchall("SELECT id FROM sessions ORDER BY id")
+    return [str(r[0]) for r in found]
+
+
+def test_a_job_that_fails_alone_leaves_nothing(tmp_path: Path) -> None:
+    async def main(database: Database) -> None:
+        async def half(db: aiosqlite.Connection) -> None:
+            await insert("never")(db)
+            raise ValueError("half way")
+
+        with pytest.raises(ValueError, match="half way"):
+            await database.write(half)
+        assert await database.read(count) == 0
+        await database.write(insert("next"))
+        assert counted(database.path) == 1
+
+    using(tmp_path / "t.db", main)
 
 
 def test_a_cancelled_caller_leaves_its_transaction_whole(tmp_path: Path) -> None:
-    draw = random.Random(7)
+    async def main(database: Database) -> None:
+        reached, go_on = asyncio.Event(), asyncio.Event()
 
-    async def main() -> None:
-        database = await opened(tmp_path / "t.db")
-        tasks = [asyncio.create_task(database.write(lambda db: insert(db, 3))) for _ in range(200)]
-        for task in draw.sample(tasks, 120):
-            for _ in range(draw.randrange(4)):
+        async def two_parts(db: aiosqlite.Connection) -> None:
+            await insert("first half")(db)
+            reached.set()
+            await go_on.wait()
+            await insert("second half")(db)
+
+        caller = asyncio.create_task(database.write(two_parts))
+        await reached.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        go_on.set()
+        assert await database.read(count) == 2
+
+    using(tmp_path / "t.db", main)
+
+
+def test_many_cancelled_callers_never_leave_half_of_a_transaction(tmp_path: Path) -> None:
+    async def main(database: Database) -> None:
+        async def pair(db: aiosqlite.Connection, n: int) -> None:
+            await insert(f"{n} a")(db)
+            await insert(f"{n} b")(db)
+
+        for n in range(60):
+            task = asyncio.create_task(database.write(lambda db, n=n: pair(db, n)))  # type: ignore[misc]
+            for _ in range(n % 12):
                 await asyncio.sleep(0)
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert await count(database) % 3 == 0
-        await database.close()
+            await asyncio.gather(task, return_exceptions=True)
+        names = await database.read(names_of)
+        assert len(names) % 2 == 0
+        assert {n.removesuffix(" a") for n in names if n.endswith("a")} == {
+            n.removesuffix(" b") for n in names if n.endswith("b")
+        }
 
-    asyncio.run(main())
+    using(tmp_path / "t.db", main)
 
 
-def test_an_error_at_the_commit_reaches_every_caller_and_nothing_is_kept(tmp_path: Path) -> None:
-    armed: list[str] = []
+@pytest.mark.parametrize("point", ["before commit", "after commit"])
+def test_a_failure_at_a_commit_boundary_tells_every_caller_and_the_next_write_works(
+    tmp_path: Path, point: str
+) -> None:
+    failures = [point]
 
-    def fault(point: str) -> None:
-        if armed and point == "before commit":
-            raise OSError("the disk went away")
+    def fault(where: str) -> None:
+        if failures and where == failures[0]:
+            failures.pop()
+            raise OSError(28, "No space left on device")
 
-    async def main() -> None:
-        database = await opened(tmp_path / "t.db", fault)
-        armed.append("now")
-        jobs = [database.write(insert) for _ in range(3)]
+    async def main(database: Database) -> None:
+        jobs = [database.write(insert(f"s{n}")) for n in range(3)]
         outcomes = await asyncio.gather(*jobs, return_exceptions=True)
-        assert all(isinstance(one, StoreError) for one in outcomes)
-        armed.clear()
-        assert await count(database) == 0
-        await database.write(insert)
-        await database.close()
+        assert [type(o) for o in outcomes] == [StoreError] * 3
+        assert counted(database.path) == (3 if point == "after commit" else 0)
+        await database.write(insert("next"))
 
-    asyncio.run(main())
+    using(tmp_path / "t.db", main, fault)
 
 
-def test_a_full_disk_is_said_and_the_database_stays_usable(tmp_path: Path) -> None:
-    async def fill(db: aiosqlite.Connection) -> None:
-        await db.execute("INSERT INTO attempts VALUES (1, 0, ?, 0, '', '')", ("x" * 2_000_000,))
+def test_the_journal_fits_the_version_of_sqlite_and_commits_are_synchronous(
+    tmp_path: Path,
+) -> None:
+    async def main(database: Database) -> None:
+        async def pragmas(db: aiosqlite.Connection) -> list[object]:
+            names = ("journal_mode", "synchronous", "foreign_keys", "application_id")
+            return [next(iter(await db.execute_fetchall(f"PRAGMA {n}")))[0] for n in names]
 
-    async def limit(db: aiosqlite.Connection) -> None:
-        await db.execute("PRAGMA max_page_count = 100")
+        journal = "wal" if WAL_IS_SAFE else "persist"
+        assert await database.read(pragmas) == [journal, 2, 1, APPLICATION_ID]
 
-    async def main() -> None:
-        database = await opened(tmp_path / "t.db")
-        await database.read(limit)
-        with pytest.raises(StoreError, match="disk is full"):
-            await database.write(fill)
-        await database.write(insert)
-        assert await count(database) == 1
-        await database.close()
-
-    asyncio.run(main())
+    using(tmp_path / "t.db", main)
 
 
-def test_the_settings_that_durability_needs_are_in_force(tmp_path: Path) -> None:
-    async def pragma(database: Database, name: str) -> object:
-        async def job(db: aiosqlite.Connection) -> object:
-            return next(iter(await db.execute_fetchall(f"PRAGMA {name}")))[0]
+def test_the_file_and_its_new_folder_are_private(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "t.db"
 
-        return await database.read(job)
+    async def main(database: Database) -> None:
+        await database.write(insert("x"))
+        for file in path.parent.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
-    async def main() -> None:
-        database = await opened(tmp_path / "t.db")
-        assert await pragma(database, "synchronous") == 2
-        assert await pragma(database, "foreign_keys") == 1
-        assert await pragma(database, "journal_mode") == ("wal" if WAL_IS_SAFE else "persist")
-        await database.write(insert)
-        await database.close()
-
-    asyncio.run(main())
-    for file in tmp_path.iterdir():
-        assert file.stat().st_mode & 0o777 == 0o600, file
+    using(path, main)
 
 
-def test_eight_processes_may_start_at_once_on_a_new_file(tmp_path: Path) -> None:
-    path = tmp_path / "t.db"
-    command = [sys.executable, "-c", OPEN, str(path)]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(8)]
-    for process in running:
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said.decode()
+def foreign(path: Path) -> None:
     with sqlite3.connect(path) as db:
-        assert db.execute("SELECT count(*) FROM sessions").fetchone() == (40,)
-        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
-        assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-    db.close()
+        db.execute("CREATE TABLE theirs (x)")
 
 
-def refusal(path: Path) -> str:
-    """What is said of a file that cannot be used; it must be left as it was."""
-    before = path.read_bytes()
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE sessions (x)")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
 
-    async def main() -> str:
-        store = Store(path)
-        with pytest.raises(StoreError) as error:
-            await store.open()
-        return str(error.value)
 
-    words = asyncio.run(main())
-    assert path.read_bytes() == before
-    assert str(path) in words
-    return words
+def ours(path: Path) -> None:
+    async def main(database: Database) -> None:
+        await asyncio.gather(*(database.write(insert(f"s{n}" * 50)) for n in range(100)))
+
+    using(path, main)
+
+
+def corrupt(path: Path) -> None:
+    ours(path)
+    data = bytearray(path.read_bytes())
+    data[1000:4096] = os.urandom(3096)
+    path.write_bytes(data)
+
+
+def truncated(path: Path) -> None:
+    ours(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2 + 100])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda p: p.write_bytes(b"These are my notes. " * 500), "not a SQLite database"),
+        (lambda p: p.write_text("short"), "not a SQLite database"),
+        (foreign, "another program"),
+        (newer, "newer"),
+        (corrupt, "damaged"),
+        (truncated, "damaged"),
+        (lambda p: p.mkdir(), "cannot be opened"),
+    ],
+    ids=["text", "short text", "foreign", "newer", "corrupt", "truncated", "folder"],
+)
+def test_a_file_that_cannot_be_used_is_refused_unharmed_with_its_path_named(
+    tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    path = tmp_path / "t.db"
+    spoil(path)
+    before = path.read_bytes() if path.is_file() else b""
+
+    async def main(database: Database) -> None:
+        await database.read(count)
+        await database.write(insert("x"))
+
+    with pytest.raises(StoreError) as caught:
+        using(path, main)
+    assert str(path) in caught.value.message
+    assert said in caught.value.message
+    assert caught.value.next
+    if path.is_file():
+        assert path.read_bytes() == before
 
 
 def test_a_zero_byte_file_becomes_a_database(tmp_path: Path) -> None:
+    (tmp_path / "t.db").touch()
+    ours(tmp_path / "t.db")
+    assert counted(tmp_path / "t.db") == 100
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anything")
+def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
-    path.touch()
+    ours(path)
+    path.chmod(0o400)
+    with pytest.raises(StoreError, match=r"read-only|cannot be opened"):
+        ours(path)
+
+
+def test_a_write_to_a_read_only_connection_is_explained(tmp_path: Path) -> None:
+    async def main(database: Database) -> None:
+        async def read_only(db: aiosqlite.Connection) -> None:
+            await db.execute("PRAGMA query_only = ON")
+
+        await database.read(read_only)
+        with pytest.raises(StoreError, match="read-only"):
+            await database.write(insert("x"))
+
+    using(tmp_path / "t.db", main)
+
+
+def test_a_full_disk_fails_the_write_and_keeps_what_was_there(tmp_path: Path) -> None:
+    async def main(database: Database) -> None:
+        await database.write(insert("kept"))
+
+        async def no_more(db: aiosqlite.Connection) -> None:
+            [row] = await db.execute_fetchall("PRAGMA page_count")
+            await db.execute_fetchall(f"PRAGMA max_page_count = {row[0]}")
+
+        await database.read(no_more)
+        jobs = [database.write(insert(f"{n}" * 5000)) for n in range(20)]
+        outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+        assert all(isinstance(o, StoreError) and "disk is full" in o.message for o in outcomes)
+        assert await database.read(count) == 1
+
+        async def room(db: aiosqlite.Connection) -> None:
+            await db.execute_fetchall("PRAGMA max_page_count = 100000")
+
+        await database.read(room)
+        await database.write(insert("again"))
+        assert await database.read(count) == 2
+
+    using(tmp_path / "t.db", main)
+
+
+def _one_of_many(path: Path, name: str, together: object) -> None:
+    together.wait()  # type: ignore[attr-defined]
+
+    async def main(database: Database) -> None:
+        for n in range(5):
+            await database.write(insert(f"{name} {n}"))
+
+    using(path, main)
+
+
+def test_eight_processes_may_start_at_once_on_one_new_file(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    together = context.Barrier(8)
+    path = tmp_path / "t.db"
+    processes = [
+        context.Process(target=_one_of_many, args=(path, str(n), together)) for n in range(8)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    assert [p.exitcode for p in processes] == [0] * 8
+    assert counted(path) == 40
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_a_file_of_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(MIGRATIONS[0][1])
+        db.execute(
+            "INSERT INTO sessions (id, owner, title, created, updated) VALUES ('s','o','t','','')"
+        )
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
 
     async def main() -> None:
-        database = await opened(path)
-        assert await count(database) == 0
-        await database.close()
+        store = Store(path)
+        await store.open()
+        session = await store.session("s", "o")
+        assert session.title == "t"
+        await store.close()
 
     asyncio.run(main())
-    assert path.stat().st_size > 0
-
-
-def test_another_programs_database_is_refused_unharmed(tmp_path: Path) -> None:
-    path = tmp_path / "theirs.db"
     with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE theirs (a)")
-    db.close()
-    assert "another program" in refusal(path)
+        assert db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
 
 
-def test_a_database_of_a_newer_version_is_refused_unharmed(tmp_path: Path) -> None:
-    path = tmp_path / "newer.db"
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE sessions (a)")
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute("PRAGMA user_version = 999")
-    db.close()
-    assert "newer textgrad-mcp" in refusal(path)
+def test_a_closed_database_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        database = Database(tmp_path / "t.db")
+        await database.open()
+        await database.open()
+        await database.close()
+        await database.close()
+        with pytest.raises(StoreError, match="not open"):
+            await database.read(count)
 
-
-def test_text_and_damaged_files_are_refused_unharmed(tmp_path: Path) -> None:
-    text = tmp_path / "notes.db"
-    text.write_text("these are my notes " * 500)
-    assert "not a SQLite database" in refusal(text)
-    whole = tmp_path / "whole.db"
-    asyncio.run(_make(whole))
-    cut = tmp_path / "cut.db"
-    cut.write_bytes(whole.read_bytes()[:5000])
-    assert "damaged" in refusal(cut)
-
-
-async def _make(path: Path) -> None:
-    database = await opened(path)
-    await database.write(lambda db: insert(db, 2000))
-    await database.close()
+    asyncio.run(main())

@@ -27,7 +27,8 @@ from textgrad_mcp.schemas.graph import Kind, Op, Operation, Variable
 from textgrad_mcp.server.app import build
 from textgrad_mcp.server.mermaid import flowchart
 
-from .helpers import Tools, an_engine, assisted, drive
+from .helpers import Tools, an_engine, assisted, drive, served_by
+from .standin import StandIn
 from .tour import improved, judged, sums
 
 ROOT = "textgrad://sessions"
@@ -273,6 +274,24 @@ def test_a_newer_client_hears_of_changes_on_its_listen_stream(tmp_path: Path) ->
                 assert type(await anext(aiter(events))).__name__ == "ResourcesListChanged"
 
     asyncio.run(main())
+
+
+def test_a_run_that_goes_on_in_the_background_is_announced_until_its_end(tmp_path: Path) -> None:
+    async def main(server: StandIn) -> None:
+        settings = served_by(server, tmp_path / "t.db", soft_deadline=0.3)
+        async with Client(build(settings)) as client, asyncio.timeout(30):
+            call = Tools(client)
+            s = str((await call("create_variable", role="text", value="first"))["session_id"])
+            uri = f"{ROOT}/{s}/runs"
+            async with client.listen(resource_subscriptions=[uri]) as events:
+                asked = {"operation": "llm", "inputs": {"text": "v1"}}
+                assert (await call("forward", session_id=s, **asked))["status"] == "running"
+                async for _ in events:
+                    if (await data(call, uri))["runs"][0]["status"] == "done":
+                        break
+
+    with StandIn(rules=[("", "no idea")], latency=1.5) as server:
+        asyncio.run(main(server))
 
 
 def test_arguments_of_templates_are_completed_one_from_the_other(tmp_path: Path) -> None:

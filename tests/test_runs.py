@@ -78,6 +78,7 @@ def test_a_run_that_is_cancelled_tells_who_waits_for_it() -> None:
             await engine.resume(ME, session_id=s, cancel=True)
             with pytest.raises(Conflict, match="was cancelled"):
                 await waiting
+            gated.open.set()
 
     asyncio.run(main())
 

@@ -4,103 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from mcp import Client, MCPError
-from mcp.client import ClientRequestContext
-from mcp_types import (
-    CallToolResult,
-    CreateMessageRequestParams,
-    CreateMessageResult,
-    ErrorData,
-    InputRequiredResult,
-    TextContent,
-)
+from mcp import Client
 from textgrad_mcp.schemas.completions import CompletionRequest, Message, Purpose
-from textgrad_mcp.schemas.settings import RoleSettings, Settings
+from textgrad_mcp.schemas.settings import RoleSettings
 from textgrad_mcp.server.app import build
 from textgrad_mcp.server.messages import completion_of, message_request
 from textgrad_mcp.server.state_key import kept_key
 
+from .client_model import BOTH, EXACT, Mode, Model, drive, prompt_of, said, sampled
 from .helpers import Tools, endpoint
 from .standin import StandIn
-from .tour import SUMS, assistant, sums
-
-Mode = Literal["legacy", "auto"]
-BOTH = pytest.mark.parametrize("mode", ["legacy", "auto"])
-EXACT = {"kind": "metric", "metric": "exact_match", "inputs": {"output": "v4", "answer": "v3"}}
-Answer = CreateMessageResult | ErrorData
-
-
-class Model:
-    """A client's model: does sums as told, and refuses when scripted.
-
-    It answers nothing before `wanted` requests were under way at once, and keeps the `most`.
-    """
-
-    def __init__(self, fail_after: int | None = None, wanted: int = 1) -> None:
-        self.asked: list[CreateMessageRequestParams] = []
-        self.at_once = 0
-        self.most = 0
-        self.fail_after = fail_after
-        self.wanted = wanted
-        self.enough = asyncio.Event()
-
-    async def __call__(
-        self, context: ClientRequestContext, params: CreateMessageRequestParams
-    ) -> Answer:
-        self.asked.append(params)
-        if self.fail_after is not None and len(self.asked) > self.fail_after:
-            return ErrorData(code=-1, message="The user declined.")
-        self.at_once += 1
-        self.most = max(self.most, self.at_once)
-        if self.at_once >= self.wanted:
-            self.enough.set()
-        await self.enough.wait()
-        self.at_once -= 1
-        return said(self.reply(params))
-
-    def reply(self, params: CreateMessageRequestParams) -> str:
-        prompt = prompt_of(params)
-        if prompt in SUMS:
-            return SUMS[prompt] if "digits" in (params.system_prompt or "") else "Two, I say."
-        if '"value"' in prompt:
-            return '{"value": "Answer with digits only."}'
-        return '{"v1": "Ask for digits only."}'
-
-
-def prompt_of(params: CreateMessageRequestParams) -> str:
-    content = params.messages[-1].content
-    assert isinstance(content, TextContent)
-    return content.text
-
-
-def said(text: str, stop: str = "endTurn") -> CreateMessageResult:
-    return CreateMessageResult(
-        role="assistant",
-        content=TextContent(type="text", text=text),
-        model="the client's",
-        stop_reason=stop,
-    )
-
-
-def sampled(tmp_path: Path, **fields: Any) -> Settings:
-    role = RoleSettings(answerer="sampling")
-    given: dict[str, Any] = {"database": tmp_path / "t.db", "forward": role, "backward": role}
-    return Settings(**(given | fields))
-
-
-def drive(
-    main: Callable[[Tools], Awaitable[None]], settings: Settings, mode: Mode, model: Model | None
-) -> None:
-    async def run() -> None:
-        async with Client(build(settings), mode=mode, sampling_callback=model) as client:
-            await main(Tools(client))
-
-    asyncio.run(run())
+from .test_eras import over_http
+from .tour import assistant, over_stdio, sums
 
 
 @BOTH
@@ -154,42 +73,26 @@ def test_a_client_without_sampling_gets_the_prompts(tmp_path: Path, mode: Mode) 
     drive(main, sampled(tmp_path), mode, None)
 
 
-def test_a_refusal_over_the_back_channel_keeps_what_was_answered(tmp_path: Path) -> None:
-    model = Model(fail_after=1)
-    role = RoleSettings(answerer="sampling", concurrency=1)
+@BOTH
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_the_clients_model_is_asked_over_the_wire_too(
+    tmp_path: Path, mode: Mode, transport: str
+) -> None:
+    settings = sampled(tmp_path)
+    model = Model()
 
-    async def main(call: Tools) -> None:
-        s = await sums(call)
-        result = await call("forward", session_id=s)
-        assert result["status"] == "needs_completions"
-        assert len(result["pending"]) == 1
-        assert any("The user declined." in note for note in result["notes"])
-        model.fail_after = None
-        assert (await call("resume", session_id=s))["status"] == "done"
-        assert len(model.asked) == 3
+    async def run(server: Any) -> None:
+        async with Client(server, mode=mode, sampling_callback=model) as client:
+            call = Tools(client)
+            s = await sums(call)
+            assert (await call("forward", session_id=s))["status"] == "done"
 
-    drive(main, sampled(tmp_path, forward=role), "legacy", model)
-
-
-def test_after_a_refused_round_the_assistant_is_given_the_prompts_once(tmp_path: Path) -> None:
-    model = Model(fail_after=0)
-
-    async def main(call: Tools) -> None:
-        s = await sums(call)
-        with pytest.raises(MCPError, match="declined"):
-            await call("forward", session_id=s)
-        asked = len(model.asked)
-        result = await call("resume", session_id=s)
-        assert len(result["pending"]) == 2
-        assert any("brought no answer" in note for note in result["notes"])
-        assert len(model.asked) == asked
-        given = {result["pending"][0]["id"]: "3"}
-        model.fail_after = None
-        result = await call("resume", session_id=s, completions=given)
-        assert result["status"] == "done"
-        assert len(model.asked) == asked + 1
-
-    drive(main, sampled(tmp_path), "auto", model)
+    if transport == "stdio":
+        asyncio.run(run(over_stdio(settings)))
+    else:
+        with over_http(build(settings)) as url:
+            asyncio.run(run(url))
+    assert len(model.asked) == 2
 
 
 @BOTH
@@ -242,179 +145,6 @@ def test_the_client_forward_and_the_assistant_backward_work_together(
 
     drive(main, sampled(tmp_path, backward=RoleSettings(answerer="assistant")), mode, model)
     assert len(model.asked) == 2
-
-
-async def chain(call: Tools, length: int) -> str:
-    """A chain of calls, each of which waits for the one before, with a new text at its head."""
-    s = str((await call("create_variable", role="text", value="first"))["session_id"])
-    last = "v1"
-    for n in range(length):
-        field = {"inputs": {"text": last}, "template": f"{n} {{text}}"}
-        last = (await call("forward", session_id=s, operation="llm", **field))["variable"]
-    said = {"kind": "feedback", "feedback": "Say more.", "inputs": {"text": "v1"}}
-    await call("compute_loss", session_id=s, **said)
-    await call("backward", session_id=s)
-    assert (await call("step", session_id=s))["accepted"]
-    return s
-
-
-def only_the_caller_can(result: dict[str, Any]) -> None:
-    """What is left is to be measured by the caller: the head's feedback is stale, too."""
-    assert [p["purpose"].partition(":")[0] for p in result["pending"]] == ["external"]
-
-
-class Numbered(Model):
-    """Never says the same twice."""
-
-    def reply(self, params: CreateMessageRequestParams) -> str:
-        if '"value"' in prompt_of(params):
-            return '{"value": "second"}'
-        return f"answer {len(self.asked)}"
-
-
-def test_eight_rounds_in_one_call_and_then_what_is_done(tmp_path: Path) -> None:
-    model = Numbered()
-
-    async def main(call: Tools) -> None:
-        s = await chain(call, 11)
-        asked = len(model.asked)
-        result = await call("forward", session_id=s)
-        assert result["status"] == "needs_completions"
-        assert result["next"] == f"Call resume(session_id='{s}') to go on."
-        assert len(model.asked) - asked == 8
-        only_the_caller_can(await call("resume", session_id=s))
-        assert len(model.asked) - asked == 11
-
-    drive(main, sampled(tmp_path), "auto", model)
-
-
-def test_on_older_sessions_a_call_ends_at_the_soft_deadline(tmp_path: Path) -> None:
-    class Slow(Numbered):
-        delay = 0.0
-
-        async def __call__(
-            self, context: ClientRequestContext, params: CreateMessageRequestParams
-        ) -> Answer:
-            await asyncio.sleep(self.delay)
-            return await super().__call__(context, params)
-
-    model = Slow()
-
-    async def main(call: Tools) -> None:
-        s = await chain(call, 3)
-        asked = len(model.asked)
-        model.delay = 2.05
-        result = await call("forward", session_id=s)
-        assert result["status"] == "needs_completions"
-        assert any("time is up" in note for note in result["notes"])
-        assert len(model.asked) - asked == 1
-        model.delay = 0.0
-        only_the_caller_can(await call("resume", session_id=s))
-        assert len(model.asked) - asked == 3
-
-    drive(main, sampled(tmp_path, soft_deadline=2.0), "legacy", model)
-
-
-@BOTH
-def test_a_client_that_vanishes_leaves_a_run_that_the_next_one_finishes(
-    tmp_path: Path, mode: Mode
-) -> None:
-    stuck = asyncio.Event()
-
-    class Vanishing(Model):
-        async def __call__(
-            self, context: ClientRequestContext, params: CreateMessageRequestParams
-        ) -> Answer:
-            if self.asked:
-                stuck.set()
-                await asyncio.Event().wait()
-            return await super().__call__(context, params)
-
-    role = RoleSettings(answerer="sampling", concurrency=1)
-    settings = sampled(tmp_path, forward=role)
-    sessions: list[str] = []
-
-    async def first() -> None:
-        async with Client(build(settings), mode=mode, sampling_callback=Vanishing()) as client:
-            sessions.append(await sums(Tools(client)))
-            await client.call_tool("forward", {"session_id": sessions[0]})
-
-    async def run() -> int:
-        leaving = asyncio.create_task(first())
-        await stuck.wait()
-        leaving.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
-        model = Model()
-        async with Client(build(settings), mode=mode, sampling_callback=model) as client:
-            result = await Tools(client)("resume", session_id=sessions[0])
-        assert result["status"] == "done"
-        return len(model.asked)
-
-    assert asyncio.run(run()) == (2 if mode == "auto" else 1)
-
-
-def test_a_round_that_began_before_a_restart_ends_after_it(tmp_path: Path) -> None:
-    settings = sampled(tmp_path)
-
-    async def main() -> None:
-        async with Client(build(settings), sampling_callback=Model()) as client:
-            s = await sums(Tools(client))
-            first = await client.session.call_tool(
-                "forward", {"session_id": s}, allow_input_required=True
-            )
-        assert isinstance(first, InputRequiredResult)
-        replies: dict[str, Any] = {key: said("4") for key in first.input_requests or {}}
-        async with Client(build(settings), sampling_callback=Model()) as client:
-            result = await client.session.call_tool(
-                "forward",
-                {"session_id": s},
-                input_responses=replies,
-                request_state=first.request_state,
-                allow_input_required=True,
-            )
-        assert isinstance(result, CallToolResult)
-        assert (result.structured_content or {})["status"] == "done"
-
-    asyncio.run(main())
-
-
-def test_answers_for_another_call_are_refused(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with Client(build(sampled(tmp_path)), sampling_callback=Model()) as client:
-            s = await sums(Tools(client))
-            first = await client.session.call_tool(
-                "forward", {"session_id": s}, allow_input_required=True
-            )
-            assert isinstance(first, InputRequiredResult)
-            with pytest.raises(MCPError, match="requestState"):
-                await client.session.call_tool(
-                    "backward",
-                    {"session_id": s},
-                    input_responses={key: said("4") for key in first.input_requests or {}},
-                    request_state=first.request_state,
-                    allow_input_required=True,
-                )
-
-    asyncio.run(main())
-
-
-def test_a_cut_off_reply_is_repaired_not_kept(tmp_path: Path) -> None:
-    class Chatty(Model):
-        async def __call__(
-            self, context: ClientRequestContext, params: CreateMessageRequestParams
-        ) -> Answer:
-            self.asked.append(params)
-            return said("4", "maxTokens" if len(params.messages) == 1 else "endTurn")
-
-    model = Chatty()
-
-    async def main(call: Tools) -> None:
-        s = await sums(call)
-        result = await call("forward", session_id=s)
-        assert result["status"] == "done"
-        assert len(model.asked) == 4
-
-    drive(main, sampled(tmp_path), "auto", model)
 
 
 def test_a_request_carries_what_the_settings_and_the_prompt_say() -> None:

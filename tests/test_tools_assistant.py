@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -49,7 +48,7 @@ EXACT = {"kind": "metric", "metric": "exact_match", "inputs": {"output": "v4", "
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 def test_an_assistant_gets_from_a_first_prompt_to_a_better_one(
-    tmp_path: Path, mode: Literal["legacy", "auto"]
+    mode: Literal["legacy", "auto"],
 ) -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
@@ -72,10 +71,10 @@ def test_an_assistant_gets_from_a_first_prompt_to_a_better_one(
         assert scored["mean_score"] == 1
         assert "failures" not in scored
 
-    drive(main, assisted(tmp_path / "t.db"), mode)
+    drive(main, assisted(), mode)
 
 
-def test_completions_may_come_one_at_a_time(tmp_path: Path) -> None:
+def test_completions_may_come_one_at_a_time() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         result = await call("forward", session_id=s)
@@ -86,20 +85,20 @@ def test_completions_may_come_one_at_a_time(tmp_path: Path) -> None:
         assert result["status"] == "done"
         assert [v["text"] for v in result["values"]] == ["x", "x"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_the_same_call_again_goes_on_with_its_run_and_asks_the_same(tmp_path: Path) -> None:
+def test_the_same_call_again_goes_on_with_its_run_and_asks_the_same() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         first = await call("forward", session_id=s)
         assert await call("forward", session_id=s) == first
         assert await call("resume", session_id=s) == first
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_the_same_call_made_many_times_at_once_is_one_run(tmp_path: Path) -> None:
+def test_the_same_call_made_many_times_at_once_is_one_run() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         same = await asyncio.gather(*(call("forward", session_id=s) for _ in range(8)))
@@ -107,7 +106,7 @@ def test_the_same_call_made_many_times_at_once_is_one_run(tmp_path: Path) -> Non
         runs = await call("inspect", session_id=s, what="runs")
         assert [r["id"] for r in runs["view"]["runs"]] == ["r1"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_the_same_call_made_many_times_at_once_is_one_run(tmp_path: Path) -> Non
     ],
 )
 def test_a_second_run_is_told_which_one_is_first_and_how_to_go_on(
-    tmp_path: Path, tool: str, arguments: Facts
+    tool: str, arguments: Facts
 ) -> None:
     async def main(call: Tools) -> None:
         s = await sums(call, train=[])
@@ -134,19 +133,19 @@ def test_a_second_run_is_told_which_one_is_first_and_how_to_go_on(
         assert f"resume(session_id='{s}')" in words
         assert "cancel=true" in words
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_sessions_do_not_wait_for_each_other(tmp_path: Path) -> None:
+def test_sessions_do_not_wait_for_each_other() -> None:
     async def main(call: Tools) -> None:
         one, two = await sums(call), await sums(call)
         await call("forward", session_id=one)
         assert (await call("forward", session_id=two))["pending_total"] == 2
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_cancelled_run_ends_and_what_was_answered_is_kept(tmp_path: Path) -> None:
+def test_a_cancelled_run_ends_and_what_was_answered_is_kept() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         first = await call("forward", session_id=s)
@@ -159,28 +158,28 @@ def test_a_cancelled_run_ends_and_what_was_answered_is_kept(tmp_path: Path) -> N
         done = await answered(call, again, assistant)
         assert done["status"] == "done"
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_cancelling_twice_says_that_it_had_ended(tmp_path: Path) -> None:
+def test_cancelling_twice_says_that_it_had_ended() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         await call("forward", session_id=s)
         await call("resume", session_id=s, cancel=True)
         assert "had ended" in (await call("resume", session_id=s, cancel=True))["next"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_resume_without_anything_to_resume_says_so(tmp_path: Path) -> None:
+def test_resume_without_anything_to_resume_says_so() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         assert "nothing to resume" in await call.refused("resume", session_id=s)
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_resume_after_the_end_gives_the_result_again(tmp_path: Path) -> None:
+def test_resume_after_the_end_gives_the_result_again() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         done = await answered(call, await call("forward", session_id=s), assistant)
@@ -188,10 +187,10 @@ def test_resume_after_the_end_gives_the_result_again(tmp_path: Path) -> None:
         assert "had ended already" in again.pop("notes")[0]
         assert again == done
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_good_completions_are_taken_even_beside_unknown_ids(tmp_path: Path) -> None:
+def test_good_completions_are_taken_even_beside_unknown_ids() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         pending = (await call("forward", session_id=s))["pending"]
@@ -201,10 +200,10 @@ def test_good_completions_are_taken_even_beside_unknown_ids(tmp_path: Path) -> N
         assert "1 other" in words
         assert (await call("resume", session_id=s))["pending_total"] == 1
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_second_answer_to_the_same_prompt_does_not_replace_the_first(tmp_path: Path) -> None:
+def test_a_second_answer_to_the_same_prompt_does_not_replace_the_first() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         one, two = (p["id"] for p in (await call("forward", session_id=s))["pending"])
@@ -213,13 +212,11 @@ def test_a_second_answer_to_the_same_prompt_does_not_replace_the_first(tmp_path:
         assert "the first answer stands" in done["notes"][0]
         assert [v["text"] for v in done["values"]] == ["first", "x"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
 @pytest.mark.parametrize("completion", ["", "   \n", '{"v1": ""', "[]", {"v2": "x"}, {"v1": 3}])
-def test_a_completion_in_the_wrong_form_is_asked_for_again_then_refused(
-    tmp_path: Path, completion: Any
-) -> None:
+def test_a_completion_in_the_wrong_form_is_asked_for_again_then_refused(completion: Any) -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
         await answered(call, await call("forward", session_id=s), assistant)
@@ -239,10 +236,10 @@ def test_a_completion_in_the_wrong_form_is_asked_for_again_then_refused(
         done = await answered(call, afresh, assistant)
         assert done["gradients"][0]["text"] == "Ask for digits only."
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_an_empty_forward_completion_never_becomes_a_value(tmp_path: Path) -> None:
+def test_an_empty_forward_completion_never_becomes_a_value() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call, train=TRAIN[:1])
         first = await call("forward", session_id=s)
@@ -251,10 +248,10 @@ def test_an_empty_forward_completion_never_becomes_a_value(tmp_path: Path) -> No
         view = await call("inspect", session_id=s, id="v4")
         assert "no value" in view["next"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_the_reference_is_in_no_forward_prompt(tmp_path: Path) -> None:
+def test_the_reference_is_in_no_forward_prompt() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="p", value="P"))["session_id"]
         await call("create_variable", session_id=s, role="a", value="SECRET", reference=True)
@@ -270,10 +267,10 @@ def test_the_reference_is_in_no_forward_prompt(tmp_path: Path) -> None:
         )
         assert "must never see" in words
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_what_is_made_from_a_reference_is_kept_out_of_forward_prompts_too(tmp_path: Path) -> None:
+def test_what_is_made_from_a_reference_is_kept_out_of_forward_prompts_too() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="p", value="P"))["session_id"]
         await call("create_variable", session_id=s, role="a", value="SECRET", reference=True)
@@ -289,4 +286,4 @@ def test_what_is_made_from_a_reference_is_kept_out_of_forward_prompts_too(tmp_pa
         )
         assert "must never see" in words
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +24,7 @@ async def fed(call: Tools, rows: list[Facts] | str, template: str = "{q}") -> st
     return s
 
 
-def test_a_black_box_whose_output_is_known_takes_it(tmp_path: Path) -> None:
+def test_a_black_box_whose_output_is_known_takes_it() -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
         box = await call(
@@ -39,10 +38,10 @@ def test_a_black_box_whose_output_is_known_takes_it(tmp_path: Path) -> None:
         assert box["status"] == "done"
         assert [v["text"] for v in box["values"]] == ["4"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_black_box_that_is_stale_is_asked_for_again_with_its_inputs(tmp_path: Path) -> None:
+def test_a_black_box_that_is_stale_is_asked_for_again_with_its_inputs() -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
         box = {"operation": "external", "function": "count the letters", "inputs": {"text": "v1"}}
@@ -80,11 +79,11 @@ def test_a_black_box_that_is_stale_is_asked_for_again_with_its_inputs(tmp_path: 
         done = await call("resume", session_id=s, completions=given)
         assert done["mean_score"] == 1
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
 @pytest.mark.parametrize("output", ["", "\n", "error: 42"])
-def test_a_black_box_may_print_nothing(tmp_path: Path, output: str) -> None:
+def test_a_black_box_may_print_nothing(output: str) -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
         box = {"operation": "external", "function": "f", "inputs": {"text": "v1"}}
@@ -92,10 +91,10 @@ def test_a_black_box_may_print_nothing(tmp_path: Path, output: str) -> None:
         done = await call("resume", session_id=s, completions={pending["id"]: output})
         assert done["status"] == "done"
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_black_box_runs_on_every_example(tmp_path: Path) -> None:
+def test_a_black_box_runs_on_every_example() -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, [{"q": "one"}, {"q": "two"}])
         box = {"operation": "external", "function": "shout", "inputs": {"text": "v3"}}
@@ -106,12 +105,10 @@ def test_a_black_box_runs_on_every_example(tmp_path: Path) -> None:
         done = await call("resume", session_id=s, completions=shout)
         assert [(v["example"], v["text"]) for v in done["values"]] == [("e1", "ONE"), ("e2", "TWO")]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_sum_of_losses_has_the_weighted_score_and_the_feedback_of_its_parts(
-    tmp_path: Path,
-) -> None:
+def test_a_sum_of_losses_has_the_weighted_score_and_the_feedback_of_its_parts() -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
         common = {"session_id": s, "kind": "feedback", "inputs": {"text": "v1"}}
@@ -130,10 +127,10 @@ def test_a_sum_of_losses_has_the_weighted_score_and_the_feedback_of_its_parts(
         said = [g["text"] for g in back["gradients"]]
         assert said == ["too short", "too plain"]  # what scores 1 has nothing to improve
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_loss_with_nothing_to_improve_gives_no_gradient(tmp_path: Path) -> None:
+def test_a_loss_with_nothing_to_improve_gives_no_gradient() -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
         await call("create_variable", session_id=s, role="a", value="seed", reference=True)
@@ -144,10 +141,10 @@ def test_a_loss_with_nothing_to_improve_gives_no_gradient(tmp_path: Path) -> Non
         assert "gradients" not in back
         assert "nothing to improve" in back["next"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_row_without_a_field_that_is_needed_is_named(tmp_path: Path) -> None:
+def test_a_row_without_a_field_that_is_needed_is_named() -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, [{"q": "one"}, {"other": "two"}])
         words = await call.refused("forward", session_id=s)
@@ -156,10 +153,10 @@ def test_a_row_without_a_field_that_is_needed_is_named(tmp_path: Path) -> None:
         assert "other" in words
         assert (await call("forward", session_id=s, examples=["e1"]))["status"] == "done"
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_rows_that_a_split_has_already_are_skipped_and_counted(tmp_path: Path) -> None:
+def test_rows_that_a_split_has_already_are_skipped_and_counted() -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, [{"q": "one"}, {"q": "two"}])
         again = {"session_id": s, "examples": [{"q": "two"}, {"q": "three"}, {"q": "three"}]}
@@ -169,16 +166,16 @@ def test_rows_that_a_split_has_already_are_skipped_and_counted(tmp_path: Path) -
         assert other["added"] == 2
         assert "another split too" in " ".join(other["notes"])
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_row_added_between_two_others_has_the_next_id(tmp_path: Path) -> None:
+def test_a_row_added_between_two_others_has_the_next_id() -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, [{"q": "one"}, {"q": "one"}, {"q": "two"}])
         values = (await call("forward", session_id=s))["values"]
         assert [(v["example"], v["text"]) for v in values] == [("e1", "one"), ("e2", "two")]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
 @pytest.mark.parametrize(
@@ -191,7 +188,7 @@ def test_a_row_added_between_two_others_has_the_next_id(tmp_path: Path) -> None:
         "q,z\n" + '"one",1\n"two","2, 3"\n',
     ],
 )
-def test_rows_come_as_json_lines_json_or_csv(tmp_path: Path, text: str) -> None:
+def test_rows_come_as_json_lines_json_or_csv(text: str) -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, text)
         assert [v["text"] for v in (await call("forward", session_id=s))["values"]] == [
@@ -199,7 +196,7 @@ def test_rows_come_as_json_lines_json_or_csv(tmp_path: Path, text: str) -> None:
             "two",
         ]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
 @pytest.mark.parametrize(
@@ -216,27 +213,25 @@ def test_rows_come_as_json_lines_json_or_csv(tmp_path: Path, text: str) -> None:
         ([{"q": "one"}, {}], "1"),
     ],
 )
-def test_rows_that_cannot_be_read_are_refused_by_number(
-    tmp_path: Path, rows: object, named: str
-) -> None:
+def test_rows_that_cannot_be_read_are_refused_by_number(rows: object, named: str) -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
         words = await call.refused("add_examples", session_id=s, split="train", examples=rows)
         assert named in words
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_field_that_is_no_text_is_kept_as_json(tmp_path: Path) -> None:
+def test_a_field_that_is_no_text_is_kept_as_json() -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, [{"q": 7}, {"q": {"a": [1, None]}}, {"q": None}])
         values = (await call("forward", session_id=s))["values"]
         assert [v["text"] for v in values] == ["7", json.dumps({"a": [1, None]}), "null"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_evaluate_gives_mean_spread_and_the_failures(tmp_path: Path) -> None:
+def test_evaluate_gives_mean_spread_and_the_failures() -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, [{"q": "A", "a": "A"}])
         await call("create_variable", session_id=s, role="a", example_field="a", reference=True)
@@ -257,10 +252,10 @@ def test_evaluate_gives_mean_spread_and_the_failures(tmp_path: Path) -> None:
         second = await call("evaluate", session_id=s, split="test")
         assert "2 times" in second["notes"][0]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_new_examples_make_the_default_batch_stale(tmp_path: Path) -> None:
+def test_new_examples_make_the_default_batch_stale() -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, [{"q": "one"}])
         await call("forward", session_id=s)
@@ -269,7 +264,7 @@ def test_new_examples_make_the_default_batch_stale(tmp_path: Path) -> None:
         assert again["recomputed"] == ["v3"]
         assert again["examples"] == ["e1", "e2"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
 @pytest.mark.parametrize(
@@ -286,9 +281,7 @@ def test_new_examples_make_the_default_batch_stale(tmp_path: Path) -> None:
         ({"kind": "judge", "instruction": "i", "inputs": {"x": "hello"}}, "'hello'"),
     ],
 )
-def test_a_loss_that_cannot_be_is_refused_in_words(
-    tmp_path: Path, arguments: Facts, named: str
-) -> None:
+def test_a_loss_that_cannot_be_is_refused_in_words(arguments: Facts, named: str) -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
         given = {"inputs": {"output": "v1"}} | arguments
@@ -296,7 +289,7 @@ def test_a_loss_that_cannot_be_is_refused_in_words(
         graph = await call("inspect", session_id=s, what="graph")
         assert "operations" not in graph.get("view", {}) or not graph["view"]["operations"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
 @pytest.mark.parametrize(
@@ -312,11 +305,9 @@ def test_a_loss_that_cannot_be_is_refused_in_words(
         ({"template": "{x}"}, "operation"),
     ],
 )
-def test_an_operation_that_cannot_be_is_refused_in_words(
-    tmp_path: Path, arguments: Facts, named: str
-) -> None:
+def test_an_operation_that_cannot_be_is_refused_in_words(arguments: Facts, named: str) -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
         assert named in await call.refused("forward", session_id=s, **arguments)
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from .helpers import Facts, Tools, answered, assisted, drive
 
 JUDGE = {"kind": "judge", "instruction": "Is it clear?"}
@@ -30,7 +28,7 @@ async def stepped(call: Tools, s: str) -> Facts:
     return await answered(call, await call("step", session_id=s), critic)
 
 
-def test_a_step_without_a_gradient_refuses(tmp_path: Path) -> None:
+def test_a_step_without_a_gradient_refuses() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
         for extra in ({}, {"variables": ["v1"]}):
@@ -38,10 +36,10 @@ def test_a_step_without_a_gradient_refuses(tmp_path: Path) -> None:
             assert "backward" in words
         assert (await call("inspect", session_id=s, id="v1"))["view"]["text"] == "draft"
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_gradients_are_spent_by_the_step_that_uses_them(tmp_path: Path) -> None:
+def test_gradients_are_spent_by_the_step_that_uses_them() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
         assert (await stepped(call, s))["variables"] == ["v1"]
@@ -50,10 +48,10 @@ def test_gradients_are_spent_by_the_step_that_uses_them(tmp_path: Path) -> None:
         gradients = (await call("inspect", session_id=s, what="gradients"))["view"]["gradients"]
         assert [g["spent_by"] for g in gradients] == ["s1"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_step_that_only_proposes_changes_nothing(tmp_path: Path) -> None:
+def test_a_step_that_only_proposes_changes_nothing() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
         await answered(call, await call("backward", session_id=s), critic)
@@ -63,10 +61,10 @@ def test_a_step_that_only_proposes_changes_nothing(tmp_path: Path) -> None:
         view = (await call("inspect", session_id=s, id="v1"))["view"]
         assert (view["text"], view["variable"]["version"]) == ("draft", 1)
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_text_reverted_since_makes_its_gradients_stale_and_they_say_so(tmp_path: Path) -> None:
+def test_a_text_reverted_since_makes_its_gradients_stale_and_they_say_so() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
         await stepped(call, s)
@@ -78,12 +76,12 @@ def test_a_text_reverted_since_makes_its_gradients_stale_and_they_say_so(tmp_pat
         assert "backward" in words
         assert (await stepped(call, s))["accepted"] is True
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_revert_brings_a_text_back_as_a_new_version_and_only_its_dependants_are_recomputed(
-    tmp_path: Path,
-) -> None:
+def test_revert_brings_a_text_back_as_a_new_version_and_only_its_dependants_are_recomputed() -> (
+    None
+):
     async def main(call: Tools) -> None:
         s = await judged(call)
         await call("create_variable", session_id=s, role="other", value="other")
@@ -97,10 +95,10 @@ def test_revert_brings_a_text_back_as_a_new_version_and_only_its_dependants_are_
         view = (await call("inspect", session_id=s, id="v1"))["view"]
         assert [v["origin"] for v in view["versions"]] == ["revert", "step", "created"]
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_revert_to_the_text_there_is_changes_nothing(tmp_path: Path) -> None:
+def test_a_revert_to_the_text_there_is_changes_nothing() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
         same = await call("revert", session_id=s, variable="v1", version=1)
@@ -111,10 +109,10 @@ def test_a_revert_to_the_text_there_is_changes_nothing(tmp_path: Path) -> None:
         words = await call.refused("revert", session_id=s, variable="v2", version=1)
         assert "computed" in words
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_forward_with_nothing_stale_does_nothing(tmp_path: Path) -> None:
+def test_forward_with_nothing_stale_does_nothing() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
         again = await call("forward", session_id=s)
@@ -122,10 +120,10 @@ def test_forward_with_nothing_stale_does_nothing(tmp_path: Path) -> None:
         assert "Nothing was stale" in again["next"]
         assert "recomputed" not in again
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_backward_twice_gives_the_same_gradients_once(tmp_path: Path) -> None:
+def test_backward_twice_gives_the_same_gradients_once() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
         first = await answered(call, await call("backward", session_id=s), critic)
@@ -135,10 +133,10 @@ def test_backward_twice_gives_the_same_gradients_once(tmp_path: Path) -> None:
         view = (await call("inspect", session_id=s, what="gradients"))["view"]
         assert len(view["gradients"]) == 1
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_backward_says_what_is_missing(tmp_path: Path) -> None:
+def test_backward_says_what_is_missing() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="c", value="C", requires_grad=False))["session_id"]
         assert "compute_loss" in await call.refused("backward", session_id=s)
@@ -148,10 +146,10 @@ def test_backward_says_what_is_missing(tmp_path: Path) -> None:
         assert "is no loss" in await call.refused("backward", session_id=s, losses=["v1"])
         assert "'v9'" in await call.refused("backward", session_id=s, losses=["v9"])
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_with_several_losses_the_ones_meant_must_be_named(tmp_path: Path) -> None:
+def test_with_several_losses_the_ones_meant_must_be_named() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
         other = {"kind": "metric", "metric": "contains", "inputs": {"output": "v1", "answer": "v3"}}
@@ -162,10 +160,10 @@ def test_with_several_losses_the_ones_meant_must_be_named(tmp_path: Path) -> Non
         both = await call("backward", session_id=s, losses=["v2", "v4"])
         assert both["mean_score"] == 0.75
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_examples_in_use_must_exist(tmp_path: Path) -> None:
+def test_examples_in_use_must_exist() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="p", value="P"))["session_id"]
         await call("create_variable", session_id=s, role="q", example_field="q")
@@ -180,19 +178,19 @@ def test_examples_in_use_must_exist(tmp_path: Path) -> None:
         assert "add_examples" in await call.refused("evaluate", session_id=s)
         assert "e9" in await call.refused("backward", session_id=s, examples=["e9"])
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_a_foreign_session_and_a_missing_one_get_the_same_answer(tmp_path: Path) -> None:
+def test_a_foreign_session_and_a_missing_one_get_the_same_answer() -> None:
     async def main(call: Tools) -> None:
         for tool in ("forward", "backward", "inspect", "resume"):
             words = await call.refused(tool, session_id="tg_nothing")
             assert "There is no session with this session_id." in words
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())
 
 
-def test_if_better_needs_validation_examples_and_a_score(tmp_path: Path) -> None:
+def test_if_better_needs_validation_examples_and_a_score() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="p", value="P"))["session_id"]
         await call("create_variable", session_id=s, role="q", example_field="q")
@@ -218,4 +216,4 @@ def test_if_better_needs_validation_examples_and_a_score(tmp_path: Path) -> None
             words = str(facts["error"])
         assert "validation" in words
 
-    drive(main, assisted(tmp_path / "t.db"))
+    drive(main, assisted())

@@ -39,6 +39,7 @@ WAL_IS_SAFE = (
 class _Waiting:
     job: Job[Any]
     writes: bool
+    single: bool
     result: asyncio.Future[Any]
 
 
@@ -79,20 +80,21 @@ class Database:
 
         await self.read(job)
 
-    async def read(self, job: Job[T]) -> T:
-        """Run `job` on a consistent snapshot."""
-        return await self._submit(job, writes=False)
+    async def read(self, job: Job[T], *, single: bool = False) -> T:
+        """Run `job` on a consistent snapshot; with `single`, a job of one statement, which needs
+        no transaction for that."""
+        return await self._submit(job, writes=False, single=single)
 
     async def write(self, job: Job[T]) -> T:
         """Run `job` in a transaction; when this returns, what it wrote is on disk."""
         return await self._submit(job, writes=True)
 
-    async def _submit(self, job: Job[T], *, writes: bool) -> T:
+    async def _submit(self, job: Job[T], *, writes: bool, single: bool = False) -> T:
         if self._connection is None:
             raise StoreError(
                 f"The database {self.path} is not open.", "The server is closing: start it again."
             )
-        waiting = _Waiting(job, writes, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(job, writes, single, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._drain(self._connection))
@@ -105,10 +107,20 @@ class Database:
             batch = list(self._queue)
             self._queue.clear()
             try:
-                outcomes = await self._transact(connection, batch)
+                if all(waiting.single for waiting in batch):
+                    outcomes = [await self._look(connection, waiting) for waiting in batch]
+                else:
+                    outcomes = await self._transact(connection, batch)
             except Exception as error:  # noqa: BLE001 - every caller of the batch is told
                 outcomes = [_Failed(explain(error, self.path))] * len(batch)
             _resolve(batch, outcomes)
+
+    async def _look(self, connection: aiosqlite.Connection, waiting: _Waiting) -> object:
+        """The outcome of one statement, which is a snapshot by itself."""
+        try:
+            return await waiting.job(connection)
+        except Exception as error:  # noqa: BLE001 - handed to the caller whose job it is
+            return _Failed(explain(error, self.path))
 
     async def _transact(
         self, connection: aiosqlite.Connection, batch: list[_Waiting]

@@ -107,7 +107,7 @@ class GraphVerbs:
                 )
             return to_session(found)
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def sessions(self, owner: str, limit: int = 50) -> list[Session]:
         """The owner's sessions, the last used first."""
@@ -116,7 +116,7 @@ class GraphVerbs:
             sql = "SELECT * FROM sessions WHERE owner = ? ORDER BY updated DESC, pk DESC LIMIT ?"
             return [to_session(r) for r in await rows(db, sql, owner, limit)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def add_leaf(self, session: int, variable: Variable) -> Variable:
         """Store a new leaf with its first version."""
@@ -172,7 +172,7 @@ class GraphVerbs:
                 found = await rows(db, sql, wanted, session)
             return {f"v{r['n']}": to_variable(r) for r in found}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def program(self, session: int, targets: Sequence[str], *, everything: bool) -> Program:
         """What `targets` are made from.
@@ -214,7 +214,7 @@ class GraphVerbs:
             )
             return {f"v{r['n']}" for r in found}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def operations(
         self, session: int, ids: Iterable[str] | None = None, limit: int = 1000
@@ -232,7 +232,7 @@ class GraphVerbs:
             )
             return [to_operation(r) for r in await rows(db, sql, wanted, session)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def dirty(self, session: int) -> list[str]:
         """The outputs that lack a value at some place in use."""
@@ -241,7 +241,7 @@ class GraphVerbs:
             sql = "SELECT n FROM variables WHERE session = ? AND dirty ORDER BY n"
             return [f"v{r['n']}" for r in await rows(db, sql, session)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def bound_to_files(self, session: int) -> list[Variable]:
         """The leaves that are bound to files."""
@@ -250,7 +250,7 @@ class GraphVerbs:
             sql = "SELECT * FROM variables WHERE session = ? AND file IS NOT NULL ORDER BY n"
             return [to_variable(r) for r in await rows(db, sql, session)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def note_file(self, session: int, variable: str, digest: str) -> None:
         """Remember what a bound file now holds."""
@@ -276,7 +276,7 @@ class GraphVerbs:
             found = await rows(db, sql, session, dumps(sorted(LOSSES)))
             return [f"v{r['output']}" for r in found]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def values(
         self, session: int, ids: Iterable[str], places: Iterable[int]
@@ -294,7 +294,7 @@ class GraphVerbs:
             found = await rows(db, sql, wanted, where, session)
             return {(f"v{r['variable']}", r["place"]): to_value(r) for r in found}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def save_values(
         self,
@@ -369,7 +369,7 @@ class GraphVerbs:
             )
             return {r["n"]: to_example(r) for r in await rows(db, sql, dumps(numbers), session)}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def split(self, session: int, split: str, limit: int | None = None) -> list[int]:
         """The numbers of a split's examples, in the order they came."""
@@ -379,7 +379,7 @@ class GraphVerbs:
             found = await rows(db, sql, session, split, -1 if limit is None else limit)
             return [r["n"] for r in found]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def split_sizes(self, session: int) -> dict[str, int]:
         """How many examples each split has."""
@@ -388,7 +388,7 @@ class GraphVerbs:
             sql = "SELECT split, count(*) AS n FROM examples WHERE session = ? GROUP BY split"
             return {r["split"]: r["n"] for r in await rows(db, sql, session)}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def use_batch(self, session: int, numbers: Sequence[int]) -> None:
         """Make these the examples in use; what depends on examples is then to be recomputed."""

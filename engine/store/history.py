@@ -127,7 +127,7 @@ class HistoryVerbs:
             found = await rows(db, sql, session, number(variable, "v"), limit)
             return [(r["text"], r["became"]) for r in reversed(found)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def record_step(
         self,
@@ -207,7 +207,7 @@ class HistoryVerbs:
             found = await rows(db, sql, session, number(variable, "v"), limit)
             return [to_version(r) for r in found]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def version(self, session: int, variable: str, version: int) -> Version | None:
         """One version of a leaf."""
@@ -217,7 +217,7 @@ class HistoryVerbs:
             found = await row(db, sql, session, number(variable, "v"), version)
             return to_version(found) if found else None
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def proposals(
         self, session: int, variable: str | None = None, limit: int = 50
@@ -233,7 +233,7 @@ class HistoryVerbs:
             )
             return [to_proposal(r) for r in await rows(db, sql, session, *key, limit)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def last_step(self, session: int) -> int:
         """The number of the newest step, 0 if there is none."""
@@ -241,7 +241,7 @@ class HistoryVerbs:
         async def job(db: aiosqlite.Connection) -> int:
             return await next_number(db, "steps", session) - 1
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def steps(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest steps, newest first, without their texts."""

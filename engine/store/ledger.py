@@ -29,7 +29,7 @@ class LedgerVerbs:
             found = await row(db, sql, session, key)
             return to_completion(found) if found else None
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def open_call(
         self,
@@ -127,7 +127,7 @@ class LedgerVerbs:
             found = await rows(db, sql, session, run)
             return [(r["n"], CompletionRequest.model_validate_json(r["request"])) for r in found]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def call_states(self, session: int, numbers: list[int]) -> dict[int, str]:
         """The status of the calls that exist among `numbers`."""
@@ -139,7 +139,7 @@ class LedgerVerbs:
             )
             return {r["n"]: r["status"] for r in await rows(db, sql, dumps(numbers), session)}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def set_unusable(self, session: int, key: str) -> None:
         """Mark an answered call as one whose reply could not be used."""
@@ -153,14 +153,17 @@ class LedgerVerbs:
 
         await self.db.write(job)
 
-    async def retire_unusable(self, session: int, run: int) -> None:
-        """Let a run's unusable replies be asked for afresh; their rows and cost stay."""
+    async def retire_unusable(self, session: int) -> None:
+        """Let unusable replies be asked for afresh; their rows and cost stay.
+
+        Those of earlier runs too: a later run may stumble over them.
+        """
 
         async def job(db: aiosqlite.Connection) -> None:
             await db.execute(
-                "UPDATE calls SET key = key || '-' || n WHERE session = ? AND run = ? "
+                "UPDATE calls SET key = key || '-' || n WHERE session = ? "
                 "AND status = 'unusable' AND length(key) = 32",
-                (session, run),
+                (session,),
             )
 
         await self.db.write(job)
@@ -189,7 +192,7 @@ class LedgerVerbs:
             found = await rows(db, sql, *([session] if run is None else [session, run]))
             return {r["purpose"]: {k: r[k] for k in r.keys()[1:] if r[k]} for r in found}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def calls(
         self, session: int, limit: int, before: int | None = None
@@ -205,7 +208,7 @@ class LedgerVerbs:
             top = before if before is not None else 1 << 62
             return [dict(r) for r in await rows(db, sql, session, top, limit)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def call(self, session: int, n: int) -> dict[str, object] | None:
         """One call whole: request, reply, attempts."""

@@ -64,7 +64,7 @@ class ReportVerbs:
             )
             return [dict(r) for r in await rows(db, sql, session, limit)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def verdicts(self, session: int) -> dict[str, int]:
         """How many proposals were accepted, and how many refused, by the kind of reason."""
@@ -75,13 +75,14 @@ class ReportVerbs:
                 "WHEN reason LIKE 'no usable text%' THEN 'refused: no usable text' "
                 "WHEN reason LIKE 'no gain on the minibatch%' THEN 'refused: no gain on minibatch' "
                 "WHEN reason LIKE 'the same text%' THEN 'refused: proposed twice' "
+                "WHEN reason LIKE '%gained more.' THEN 'refused: another gained more' "
                 "WHEN score IS NULL THEN 'refused: not compared' "
                 "ELSE 'refused: no gain beyond noise' END AS fate, count(*) AS n "
                 "FROM proposals WHERE session = ? GROUP BY fate ORDER BY fate"
             )
             return {r["fate"]: r["n"] for r in await rows(db, sql, session)}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def lineage(self, session: int, variable: str, limit: int = 20) -> list[dict[str, Any]]:
         """How a parameter came to its present text, newest first: versions, gates, gradients."""
@@ -96,7 +97,7 @@ class ReportVerbs:
             )
             return [dict(r) for r in await rows(db, sql, session, number(variable, "v"), limit)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def gradient_texts(self, session: int, ids: list[str]) -> dict[str, str]:
         """The texts of gradients by id."""
@@ -109,4 +110,4 @@ class ReportVerbs:
             found = await rows(db, sql, dumps([number(i, "g") for i in ids]), session)
             return {f"g{r['n']}": r["text"] for r in found}
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)

@@ -66,7 +66,7 @@ class RunVerbs:
             found = await row(db, f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}", session)
             return (to_run(found, session_id), found["digest"]) if found else None
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def last_run(self, session: int, session_id: str) -> Run | None:
         """The session's newest run, whatever became of it."""
@@ -76,7 +76,7 @@ class RunVerbs:
             found = await row(db, sql, session)
             return to_run(found, session_id) if found else None
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def run(self, session: int, session_id: str, run_id: str) -> Run | None:
         """One run by id."""
@@ -86,7 +86,7 @@ class RunVerbs:
             found = await row(db, sql, session, number(run_id, "r"))
             return to_run(found, session_id) if found else None
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def runs(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest runs, newest first, without their results."""
@@ -98,7 +98,7 @@ class RunVerbs:
             )
             return [dict(r) for r in await rows(db, sql, session, limit)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, single=True)
 
     async def claim_run(
         self, session: int, session_id: str, run_id: str, owner: str, dead: set[str]

@@ -1,0 +1,73 @@
+"""The official conformance suite against our server with the suite's fixtures (`make conformance`).
+
+Needs the suite and a Node 22 in build/conformance, or where CONFORMANCE_DIR says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+SUITE = Path(os.environ.get("CONFORMANCE_DIR", TESTS.parent / "build" / "conformance"))
+BIN = SUITE / "node_modules" / ".bin"
+SCENARIOS = {"2026-07-28": 37, "2025-11-25": 30}
+"""How many scenarios each revision requires."""
+
+NOT_OURS = {
+    "server-sse-polling": "not scored: resuming a stream needs a store of sent events; runs are "
+    "resumed by `resume` instead",
+    "tasks-": "not scored: the tasks extension is not in this SDK; long work is a run",
+}
+"""Scenarios the suite runs without counting them, and why they may fail."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not BIN.exists(), reason="the suite is not there: make conformance"),
+]
+
+
+@contextlib.contextmanager
+def serving(database: Path) -> Iterator[str]:
+    """The server in a process of its own; gives its address."""
+    command = [sys.executable, "-W", "ignore", str(TESTS / "conformance_server.py"), str(database)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def run_suite(url: str, revision: str) -> tuple[int, str]:
+    """The suite's exit code and what it wrote."""
+    command = [str(BIN / "node"), str(BIN / "conformance"), "server"]
+    options = ["--url", url, "--requirements", revision]
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, timeout=110, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("revision", SCENARIOS)
+def test_every_scored_scenario_passes(tmp_path: Path, revision: str) -> None:
+    with serving(tmp_path / "t.db") as url:
+        code, said = run_suite(url, revision)
+    summary = said.partition("=== SUMMARY ===")[2]
+    table, _, uncounted = summary.partition("Not scored for")
+    print(f"\n{revision}{table}\nNot scored for{uncounted}")
+    unscored = set(re.findall(r"^  [✓✗] (\S+)", uncounted, re.MULTILINE))
+    verdicts = dict(re.findall(r"^[✓✗] (\S+): \d+ passed, (\d+) failed$", table, re.MULTILINE))
+    scored = {name: failed for name, failed in verdicts.items() if name not in unscored}
+    assert len(scored) == SCENARIOS[revision]
+    assert set(scored.values()) == {"0"}
+    assert code == 0, said
+    failing = re.findall(r"^  ✗ (\S+)", uncounted, re.MULTILINE)
+    assert [name for name in failing if not name.startswith(tuple(NOT_OURS))] == []

@@ -1,0 +1,54 @@
+"""Results as text: every fact of the structured content is in it, in a form a model reads."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textgrad_mcp.schemas.results import ForwardResult, Result, Shown
+from textgrad_mcp.server.text import facts, render
+
+from .helpers import Facts, scalars
+
+values = st.recursive(
+    st.text(max_size=20) | st.integers() | st.booleans() | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(st.dictionaries(st.text("abc", min_size=1, max_size=4), values, max_size=4))
+def test_no_fact_is_left_out_of_the_text(data: Facts) -> None:
+    text = render(data)
+    for fact in scalars(data):
+        assert all(line in text for line in fact.split("\n"))
+
+
+def test_a_long_text_keeps_its_lines_beneath_its_name() -> None:
+    shown = Shown(variable="v1", text="first\nsecond: x\n- third")
+    text = render(facts(ForwardResult(session_id="s", values=[shown])))
+    assert text.splitlines() == [
+        "session_id: s",
+        "status: done",
+        "values:",
+        "  - variable: v1",
+        "    text: |",
+        "      first",
+        "      second: x",
+        "      - third",
+    ]
+
+
+def test_empty_facts_are_left_out_and_the_status_never() -> None:
+    assert facts(Result()) == {"status": "done"}
+    assert facts(Result(session_id="s", notes=[], error=None)) == {
+        "session_id": "s",
+        "status": "done",
+    }
+
+
+def test_nought_and_false_are_facts() -> None:
+    assert facts(ForwardResult(mean_score=0.0))["mean_score"] == 0
