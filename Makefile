@@ -56,3 +56,13 @@ mcpb:
 
 docker:
 	docker build -t textgrad-mcp .
+
+# The official conformance suite needs Node; it runs against a test server made of our factory.
+.PHONY: conformance
+conformance: .venv/.dev build/conformance/node_modules
+	$(BIN)/python -m pytest tests/test_conformance.py -s
+
+build/conformance/node_modules:
+	mkdir -p build/conformance
+	npm install --prefix build/conformance --no-audit --no-fund --silent \
+	  node@22 @modelcontextprotocol/conformance@0.2.0-alpha.12

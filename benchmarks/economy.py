@@ -45,7 +45,7 @@ class Side:
         texts = ["".join(str(m["content"]) for m in seen["body"]["messages"]) for seen in self.sent]
         common = 0
         for index, text in enumerate(texts):
-            before = (commonprefix([text, earlier]) for earlier in texts[:index])
+            before = (commonprefix([text, earlier]) for earlier in texts[:index])  # noqa: RUF071
             common += max(map(len, before), default=0)
         return common / sum(map(len, texts))
 

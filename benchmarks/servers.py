@@ -79,13 +79,10 @@ async def _checked(client: Client, tool: str, arguments: dict[str, Any]) -> dict
     return dict(result.structured_content or {})
 
 
-async def _median(call: Call, client: Client, times: int) -> float:
-    seconds = []
-    for _ in range(times):
-        started = time.perf_counter()
-        await call(client)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+async def _seconds(work: Awaitable[Any]) -> float:
+    started = time.perf_counter()
+    await work
+    return time.perf_counter() - started
 
 
 async def _calls(session: str) -> dict[str, tuple[bool, Call]]:
@@ -110,12 +107,16 @@ async def _compared(bare: Client, client: Client, rounds: int, times: int) -> di
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     base: list[float] = []
     for one in range(rounds + 1):
-        pairs = {name: await _median(call, client, times) for name, (_, call) in calls.items()}
-        bottom = await _median(lambda c: _checked(c, "say", said), bare, times)
+        bottom: list[float] = []
+        found: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(times):  # in turn, so that both meet the machine in the same mood
+            bottom.append(await _seconds(_checked(bare, "say", said)))
+            for name, (_, call) in calls.items():
+                found[name].append(await _seconds(call(client)))
         if one:  # the first round warms up
-            base.append(bottom)
-            for name, found in pairs.items():
-                seconds[name].append(found)
+            base.append(statistics.median(bottom))
+            for name in calls:
+                seconds[name].append(statistics.median(found[name]))
     return {"base": base, "seconds": seconds, "commits": {n: c for n, (c, _) in calls.items()}}
 
 

@@ -90,15 +90,17 @@ async def load(
     *,
     overrides: Mapping[str, str] | None = None,
     everything: bool = True,
+    program: Program | None = None,
     sample: int = 0,
 ) -> Evaluation:
     """The program that makes `targets`, with the values it has at `places` already.
 
     With `overrides` (other texts for some parameters), what depends on them counts as missing.
     Without `everything`, only what is missing at the examples in use, and its direct inputs.
+    `program` is that part of the graph, where the caller has it already.
     """
     store, pk = work.store, work.session.pk
-    program = await store.program(pk, targets, everything=everything)
+    program = program or await store.program(pk, targets, everything=everything)
     examples = await store.examples(pk, [p for p in places if p != HERE])
     evaluation = Evaluation(program, examples, dict(overrides or {}), sample=sample)
     if sample:

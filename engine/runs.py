@@ -266,8 +266,9 @@ class Runs:
         )
 
     def _result(self, session: Session, run: Run, **facts: Any) -> Result:
-        """A result of the run's own kind, with the ids that its call made."""
+        """A result of the run's own kind, with the ids that its call made and what it noticed."""
         kind = self.bodies[run.tool][0]
+        facts["notes"] = run.args.get("notes", [])
         return kind(session_id=session.id, run=run.id, **facts, **run.args.get("made", {}))
 
     async def _pending(self, session: Session, run: Run) -> Result:

@@ -51,7 +51,7 @@ def read_rows(path: str, beneath: Path | None) -> list[dict[str, Any]]:
     if found.stat().st_size > MAX_BYTES:
         raise BadInput(f"{path!r} is larger than {MAX_BYTES >> 20} MiB.", "Split it.")
     try:
-        return parse_rows(found.read_text(encoding="utf-8-sig"))
+        return parse_rows(found.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise BadInput(f"{path!r} is not UTF-8 text.", "Convert it.") from error
 
@@ -68,7 +68,8 @@ def _array(text: str) -> list[dict[str, Any]]:
 
 def _json_lines(text: str) -> list[dict[str, Any]]:
     rows = []
-    for i, line in enumerate(text.splitlines(), 1):
+    # Not splitlines, which would cut strings at U+2028 and its like.
+    for i, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 rows.append(_object(json.loads(line), i))

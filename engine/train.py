@@ -69,7 +69,7 @@ class Training(Evaluating, Optimizing):
         work.phase = "computing"
         program = await self.store.program(session.pk, targets, everything=False)
         places = await self.places(session, list(program.variables.values()))
-        evaluation = await load(work, targets, places, everything=False)
+        evaluation = await load(work, targets, places, program=program)
         if not places:
             waiting = [v for v in targets if evaluation.program.variables[v].per_example]
             return ForwardResult(
@@ -215,6 +215,12 @@ class Training(Evaluating, Optimizing):
                 work, written, gradients, count=count, check=check, memory=memory
             )
         candidates += await choose(work, chosen, losses, batch if used else [], count)
+        if not candidates:
+            raise Conflict(
+                "There are no other training examples to show than those shown now.",
+                f"Call add_examples(session_id='{work.session.id}', split='train', ...), or step "
+                "on other parameters.",
+            )
         judged = await self._judged(work, candidates, losses, batch if used else [])
         record = record_of(parameters, gradients, candidates, judged)
         stored = await self.store.record_step(work.session.pk, record, work.fence)
