@@ -169,6 +169,7 @@ class Ledger:
         self.answerers = answerers
         self.outside = Assistant()
         self._flights: dict[tuple[int, str], asyncio.Task[Completion]] = {}
+        self._short: set[asyncio.Task[Any]] = set()
 
     def addressed(self, request: CompletionRequest) -> CompletionRequest:
         """The request with the model and parameters of whoever serves its role."""
@@ -206,11 +207,7 @@ class Ledger:
         pk = work.session.pk
         limits = Budgets(work.args.get("budget") or {}, work.settings.session_budget)
         # Recorded while the call is on its way: only the reply must be on disk before it is used.
-        opening = asyncio.create_task(
-            self.store.open_call(
-                pk, request, work.fence, chosen.name, self._price(work, request), limits
-            )
-        )
+        opening = asyncio.create_task(self._open(work, request, chosen.name, limits))
         work.asked += 1
         work.progress()
         good: list[Attempt] = []
@@ -242,6 +239,34 @@ class Ledger:
         work.answered += 1
         work.progress()
         return completion
+
+    async def _open(
+        self, work: Work, request: CompletionRequest, answerer: str, limits: Budgets
+    ) -> int:
+        """The call's number, once the budget has room for it; what is under way may free some."""
+        price = self._price(work, request)
+        while True:
+            try:
+                return await self.store.open_call(
+                    work.session.pk, request, work.fence, answerer, price, limits
+                )
+            except BudgetExhausted:
+                if not await self._room(work, request):
+                    raise
+
+    async def _room(self, work: Work, request: CompletionRequest) -> bool:
+        """Wait for a call of the session that holds some of its budget; False if there is none."""
+        mine = self._flights.get((work.session.pk, request.key))
+        flights = {f for (pk, _), f in self._flights.items() if pk == work.session.pk}
+        holding = flights - self._short - {mine}
+        if mine is None or not holding or work.fatal is not None:
+            return False
+        self._short.add(mine)
+        try:
+            await asyncio.wait(holding, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._short.discard(mine)
+        return True
 
     def _price(self, work: Work, request: CompletionRequest) -> Price:
         """What the call may cost: its prompt, and a reply as long as it is allowed to be."""

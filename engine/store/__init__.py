@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .care import CareVerbs
 from .database import Database, Fault
 from .graph import Added, GraphVerbs, Program
 from .history import HistoryVerbs, StepRecord
@@ -11,11 +12,12 @@ from .ledger import LedgerVerbs
 from .reports import ReportVerbs
 from .rows import Fence
 from .runs import RunVerbs, busy
+from .transfer import TransferVerbs
 
 __all__ = ["Added", "Fence", "Program", "StepRecord", "Store", "busy"]
 
 
-class Store(GraphVerbs, LedgerVerbs, HistoryVerbs, ReportVerbs, RunVerbs):
+class Store(GraphVerbs, LedgerVerbs, HistoryVerbs, ReportVerbs, RunVerbs, TransferVerbs, CareVerbs):
     """Everything durable, in one SQLite file that several processes may share."""
 
     def __init__(self, path: Path, fault: Fault | None = None) -> None:

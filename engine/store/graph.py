@@ -327,7 +327,7 @@ class GraphVerbs:
 
         async def job(db: aiosqlite.Connection) -> Added:
             first = await next_number(db, "examples", session)
-            digests = [_digest(fields) for fields in data]
+            digests = [digest_of_fields(fields) for fields in data]
             cursor = await db.executemany(
                 "INSERT INTO examples SELECT ?, coalesce(max(n), 0) + 1, ?, ?, ? FROM examples "
                 "WHERE session = ? ON CONFLICT (session, split, digest) DO NOTHING",
@@ -460,6 +460,7 @@ async def invalidate(db: aiosqlite.Connection, session: int, sources: Iterable[i
     )
 
 
-def _digest(fields: dict[str, str]) -> str:
+def digest_of_fields(fields: dict[str, str]) -> str:
+    """What makes two examples the same example."""
     text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,116 @@
+"""Sessions out of the database and back in, each as one self-contained document."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+import aiosqlite
+
+from ...schemas.errors import BadInput
+from .database import Database
+from .graph import digest_of_fields
+from .rows import dumps, row, rows
+from .shape import FORMAT, FORMAT_VERSION, SESSION, TABLES, check_file, is_json, sources
+
+Document = dict[str, Any]
+
+
+class TransferVerbs:
+    """The store's verbs on whole sessions; each is one transaction."""
+
+    db: Database
+
+    async def export_session(self, session: int) -> Document:
+        """Everything in a session, as JSON values (see `shape.file_schema`)."""
+
+        async def job(db: aiosqlite.Connection) -> Document:
+            [found] = await rows(db, "SELECT * FROM sessions WHERE pk = ?", session)
+            document: Document = {
+                "format": FORMAT,
+                "version": FORMAT_VERSION,
+                "id": found["id"],
+                "session": _document(found, SESSION),
+            }
+            for table, columns in TABLES.items():
+                sql = f"SELECT {', '.join(columns)} FROM {table} WHERE session = ? ORDER BY rowid"  # noqa: S608 - our own names
+                document[table] = [_document(r, columns) for r in await rows(db, sql, session)]
+            return document
+
+        return await self.db.read(job)
+
+    async def import_session(self, owner: str, document: object) -> str:
+        """Store an exported session as `owner`'s; gives its id, a new one if its own is taken.
+
+        Raises BadInput, and stores nothing, unless all of it is in order.
+        """
+        check_file(document)
+        assert isinstance(document, dict)
+        data: Document = document
+
+        async def job(db: aiosqlite.Connection) -> str:
+            sql = "SELECT 1 FROM sessions WHERE id = ?"
+            taken = await row(db, sql, data["id"])
+            session_id = f"tg_{secrets.token_urlsafe(16)}" if taken else str(data["id"])
+            try:
+                await _insert_all(db, owner, session_id, data)
+            except (sqlite3.IntegrityError, OverflowError) as error:
+                raise BadInput(
+                    f"This is no usable export of a session: {error}. Nothing was imported.",
+                    "Export the session again with `textgrad-mcp sessions export`.",
+                ) from None
+            return session_id
+
+        return await self.db.write(job)
+
+
+def _document(found: sqlite3.Row, columns: Mapping[str, str]) -> Document:
+    return {
+        name: json.loads(found[name]) if is_json(kind) and found[name] is not None else found[name]
+        for name, kind in columns.items()
+    }
+
+
+async def _insert_all(
+    db: aiosqlite.Connection, owner: str, session_id: str, data: Document
+) -> None:
+    head = _stored(data["session"], SESSION) | {"id": session_id, "owner": owner}
+    cursor = await db.execute(_insert("sessions", head), head)
+    session = cursor.lastrowid
+    for table, columns in TABLES.items():
+        for one in data[table]:
+            values = _stored(one, columns) | {"session": session} | _made_here(table, one)
+            await db.execute(_insert(table, values), values)
+    edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
+    await db.executemany("INSERT INTO edges (session, source, output) VALUES (?,?,?)", edges)
+    await db.execute(
+        "INSERT INTO spent SELECT session, purpose, count(*), sum(prompt_tokens), "
+        "sum(completion_tokens), sum(cached_tokens), sum(latency), sum(cost) FROM calls "
+        "WHERE session = ? AND status != 'pending' GROUP BY purpose",
+        (session,),
+    )
+
+
+def _stored(one: Mapping[str, Any], columns: Mapping[str, str]) -> Document:
+    return {
+        name: dumps(one[name]) if is_json(kind) and one[name] is not None else one[name]
+        for name, kind in columns.items()
+    }
+
+
+def _made_here(table: str, one: Mapping[str, Any]) -> Document:
+    """What stayed behind: nobody runs an imported run until somebody resumes it."""
+    match table:
+        case "examples":
+            return {"digest": digest_of_fields(one["fields"])}
+        case "runs":
+            return {"owner": "", "lease": 0.0}
+    return {}
+
+
+def _insert(table: str, values: Mapping[str, Any]) -> str:
+    names = ", ".join(values)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{n}' for n in values)})"  # noqa: S608 - our own names
