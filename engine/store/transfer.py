@@ -36,7 +36,7 @@ class TransferVerbs:
                 "session": _document(found, SESSION),
             }
             for table, columns in TABLES.items():
-                sql = f"SELECT {', '.join(columns)} FROM {table} WHERE session = ? ORDER BY rowid"  # noqa: S608 - our own names
+                sql = f"SELECT {', '.join(columns)} FROM {table} WHERE session = ? ORDER BY rowid"
                 document[table] = [_document(r, columns) for r in await rows(db, sql, session)]
             return document
 
@@ -113,4 +113,4 @@ def _made_here(table: str, one: Mapping[str, Any]) -> Document:
 
 def _insert(table: str, values: Mapping[str, Any]) -> str:
     names = ", ".join(values)
-    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{n}' for n in values)})"  # noqa: S608 - our own names
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{n}' for n in values)})"
