@@ -169,9 +169,11 @@ class Building(Core):
         waiting = await self.runs.admit(session, digest)
         if waiting is not None:
             return await self.runs.go_on(caller, session, waiting)
-        session = await self._use_examples(session, examples)
+        session = await self._on_examples(session, examples)
         if operation is None:
             self._refuse_extra(inputs, template, system, function, output)
+            if examples is not None:
+                await self.store.use_batch(session.pk, session.batch)
             stale = await self.store.dirty(session.pk)
             return await self.runs.start(caller, session, "forward", {"targets": stale}, digest)
         op = Operation(
@@ -220,7 +222,7 @@ class Building(Core):
         waiting = await self.runs.admit(session, digest)
         if waiting is not None:
             return await self.runs.go_on(caller, session, waiting)
-        session = await self._use_examples(session, examples)
+        session = await self._on_examples(session, examples)
         op = Operation(
             id="",
             kind=loss_kind(kind),
@@ -292,7 +294,7 @@ class Building(Core):
         output = output_of(op, sources, role, name)
         places = await self.places(session, [output])
         given = was_given(op, places)
-        op, output = await self.store.add_operation(session.pk, op, output)
+        op, output = await self.store.add_operation(session.pk, op, output, session.batch or None)
         made = {"variable": output.id, "operation": op.id}
         if op.is_loss:
             made["loss"] = output.id
@@ -325,6 +327,8 @@ class Building(Core):
                 "operation must never see.",
                 "Use it in compute_loss only.",
             )
+        if op.kind is Op.SUM:
+            await self.losses(session, op.sources)
         images = [v.label for v in found.values() if v.kind is Kind.IMAGE]
         if images and op.kind is Op.FORMAT:
             raise BadInput(
@@ -344,14 +348,11 @@ class Building(Core):
                 "Add operation='llm', 'format' or 'external'; without it forward only recomputes.",
             )
 
-    async def _use_examples(
-        self, session: Session, examples: Sequence[str] | str | None
-    ) -> Session:
-        """Make the named examples (ids, or a split) the ones in use."""
+    async def _on_examples(self, session: Session, examples: Sequence[str] | str | None) -> Session:
+        """The session with the named examples (ids, or a split) in use; nothing is stored yet."""
         if examples is None:
             return session
         numbers = await self.named_examples(session, examples)
-        await self.store.use_batch(session.pk, numbers)
         return session.model_copy(update={"batch": numbers})
 
 

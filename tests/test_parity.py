@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -331,107 +332,6 @@ def test_a_program_of_the_operator_is_a_loss_by_name(tmp_path: Path) -> None:
     drive(main, assisted(tmp_path / "t.db", evaluators={"length": program}))
 
 
-async def criticised(call: Tools, *constraints: str) -> str:
-    """A text v1 with a gradient."""
-    s = await variable(call, None, "Dear all", role="a letter", constraints=list(constraints))
-    common = {"session_id": s, "kind": "feedback", "inputs": {"text": "v1"}}
-    await call("compute_loss", feedback="Too cold.", **common)
-    await call("backward", session_id=s)
-    return s
-
-
-def test_constraints_in_words_are_judged_and_a_broken_one_refuses(tmp_path: Path) -> None:
-    def judge(pending: Facts) -> Any:
-        assert "never use slang" in pending["prompt"].lower()
-        broken = "Yo" in pending["prompt"]
-        return {"problem": "'Yo' is slang" * broken, "verdict": "broken" if broken else "kept"}
-
-    async def main(call: Tools) -> None:
-        s = await criticised(call, "Never use slang", "max_chars=100")
-        step = await call("step", session_id=s)
-        assert "Never use slang" in step["pending"][0]["prompt"]
-        step = await answered(call, step, play(update={"value": "Yo all"}, judge=judge))
-        assert step["accepted"] is False
-        assert "it breaks a constraint: 'Yo' is slang" in step["proposals"][0]["reason"]
-        await call("backward", session_id=s)
-        step = await call("step", session_id=s)
-        step = await answered(call, step, play(update={"value": "Dear friends"}, judge=judge))
-        assert step["accepted"] is True
-
-    drive(main, assisted(tmp_path / "t.db"))
-
-
-def test_a_constraint_that_code_can_check_needs_no_judge(tmp_path: Path) -> None:
-    async def main(call: Tools) -> None:
-        s = await criticised(call, "keep=Dear")
-        updates = iter([{"value": "Hello friends"}, {"value": "Dear friends"}])
-        parts = play(update=lambda _: next(updates))
-        step = await answered(call, await call("step", session_id=s), parts)
-        assert step["proposals"][0]["text"] == "Dear friends"
-
-    drive(main, assisted(tmp_path / "t.db"))
-
-
-def test_examples_for_whoever_rewrites_are_said_as_a_constraint(tmp_path: Path) -> None:
-    async def main(call: Tools) -> None:
-        example = "Write in the manner of these examples:\nHi folks!\nHowdy neighbours!"
-        s = await criticised(call, example)
-        step = await call("step", session_id=s)
-        assert "Howdy neighbours!" in step["pending"][0]["prompt"]
-
-    drive(main, assisted(tmp_path / "t.db"))
-
-
-def test_gradient_memory_shows_spent_gradients_again_with_what_came_of_them(
-    tmp_path: Path,
-) -> None:
-    async def main(call: Tools) -> None:
-        s = await criticised(call)
-        await answered(
-            call, await call("step", session_id=s), play(update={"value": "Dear friends"})
-        )
-        asked = await call("forward", session_id=s)
-        warm = {"feedback": "Too warm.", "score": None}
-        await answered(call, asked, play(external=warm))
-        await call("backward", session_id=s)
-        without = await call("step", session_id=s)
-        assert "Too cold." not in without["pending"][0]["prompt"]
-        await call("resume", session_id=s, cancel=True)
-        step = await call("step", session_id=s, memory=3)
-        prompt = step["pending"][0]["prompt"]
-        assert prompt.index("Too cold.") < prompt.index("Too warm.")
-        assert "acted on in version 2" in prompt
-        assert "do not undo" in prompt
-
-    drive(main, assisted(tmp_path / "t.db"))
-
-
-@pytest.mark.parametrize("memory", [-1, 65])
-def test_a_memory_that_cannot_be_is_refused(tmp_path: Path, memory: int) -> None:
-    async def main(call: Tools) -> None:
-        s = await criticised(call)
-        words = await call.refused("step", session_id=s, memory=memory)
-        assert "between 0 and 64" in words
-
-    drive(main, assisted(tmp_path / "t.db"))
-
-
-def test_the_memory_is_bounded_however_long_the_feedback_was(tmp_path: Path) -> None:
-    async def main(call: Tools) -> None:
-        s = await variable(call, None, "text 0")
-        common = {"session_id": s, "kind": "feedback", "inputs": {"text": "v1"}}
-        await call("compute_loss", feedback="long " * 2000, **common)
-        for n in range(1, 4):
-            await call("backward", session_id=s)
-            step = await call("step", session_id=s, memory=64)
-            assert len(step["pending"][0]["prompt"]) < 3 * 500 * 4
-            await answered(call, step, play(update={"value": f"text {n}"}))
-            words = {"feedback": f"{n} " + "longer " * 2000, "score": None}
-            await answered(call, await call("forward", session_id=s), play(external=words))
-
-    drive(main, assisted(tmp_path / "t.db", prompt_budget=500))
-
-
 def test_several_losses_send_their_feedback_back_together(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         s = await variable(call, None, "Dear all")
@@ -458,3 +358,25 @@ def test_braces_in_prompts_and_answers_are_only_text(tmp_path: Path) -> None:
         assert asked["pending"][0]["prompt"] == 'Reply as {"a": {x}} or {0}. {y}'
 
     drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_only_losses_can_be_summed(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        s = await variable(call, None, "one")
+        words = await call.refused("compute_loss", session_id=s, kind="sum", inputs={"a": "v1"})
+        assert "is no loss" in words
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_every_test_that_the_parity_page_names_exists() -> None:
+    here = Path(__file__).parent
+    page = (here.parent / "docs" / "textgrad-parity.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 50
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not re.search(rf"^def {name}\(", (here / file).read_text("utf-8"), re.MULTILINE)
+    ]
+    assert not missing

@@ -133,11 +133,20 @@ class GraphVerbs:
         return await self.db.write(job)
 
     async def add_operation(
-        self, session: int, operation: Operation, output: Variable
+        self,
+        session: int,
+        operation: Operation,
+        output: Variable,
+        batch: Sequence[int] | None = None,
     ) -> tuple[Operation, Variable]:
-        """Store a new operation and its output, which starts without a value."""
+        """Store a new operation and its output, which starts without a value.
+
+        With `batch`, these become the examples in use at the same moment.
+        """
 
         async def job(db: aiosqlite.Connection) -> tuple[Operation, Variable]:
+            if batch is not None:
+                await _use_batch(db, session, batch)
             n = await next_number(db, "operations", session)
             made = await _insert_variable(db, session, output, operation=n, dirty=True)
             out = number(made.id, "v")
@@ -392,22 +401,23 @@ class GraphVerbs:
 
     async def use_batch(self, session: int, numbers: Sequence[int]) -> None:
         """Make these the examples in use; what depends on examples is then to be recomputed."""
-        batch = dumps(list(numbers))
 
         async def job(db: aiosqlite.Connection) -> None:
-            found = await rows(db, "SELECT batch FROM sessions WHERE pk = ?", session)
-            if json.loads(found[0]["batch"]) == list(numbers):
-                return
-            await db.execute(
-                "UPDATE sessions SET batch = ?, updated = ? WHERE pk = ?", (batch, now(), session)
-            )
-            await db.execute(
-                "UPDATE variables SET dirty = 1 WHERE session = ? AND per_example "
-                "AND kind = 'output'",
-                (session,),
-            )
+            await _use_batch(db, session, numbers)
 
         await self.db.write(job)
+
+
+async def _use_batch(db: aiosqlite.Connection, session: int, numbers: Sequence[int]) -> None:
+    found = await rows(db, "SELECT batch FROM sessions WHERE pk = ?", session)
+    if json.loads(found[0]["batch"]) == list(numbers):
+        return
+    sql = "UPDATE sessions SET batch = ?, updated = ? WHERE pk = ?"
+    await db.execute(sql, (dumps(list(numbers)), now(), session))
+    await db.execute(
+        "UPDATE variables SET dirty = 1 WHERE session = ? AND per_example AND kind = 'output'",
+        (session,),
+    )
 
 
 async def _insert_variable(

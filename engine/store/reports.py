@@ -72,6 +72,11 @@ class ReportVerbs:
         async def job(db: aiosqlite.Connection) -> dict[str, int]:
             sql = (
                 "SELECT CASE WHEN verdict = 'accepted' THEN 'accepted' "
+                "WHEN reason LIKE 'no usable text%copies a training example%' "
+                "THEN 'refused: copied a training example' "
+                "WHEN reason LIKE 'no usable text%It holds %' "
+                "THEN 'refused: words of the optimiser' "
+                "WHEN reason LIKE 'it breaks a constraint%' THEN 'refused: broke a constraint' "
                 "WHEN reason LIKE 'no usable text%' THEN 'refused: no usable text' "
                 "WHEN reason LIKE 'no gain on the minibatch%' THEN 'refused: no gain on minibatch' "
                 "WHEN reason LIKE 'the same text%' THEN 'refused: proposed twice' "
