@@ -87,8 +87,8 @@ def our_side(
 
 
 def their_side(at: Endpoint, shape: str, size: int, steps: int = 1) -> Side:
-    """TextGrad's steps; what comes before the first (imports, its engine) is not in them."""
-    before = len(at.log())
+    """TextGrad's steps; its imports and the request that opens its connection are not in them."""
+    before = len(at.log()) + 1
     seconds = textgrad_steps(at.url, shape, size, steps)
     sent = at.log()[before:]
     return Side(seconds, sent[len(sent) * (steps - 1) // steps :])
@@ -146,7 +146,13 @@ def _count_rows(found: dict[tuple[str, int], tuple[Side, Side, Side]]) -> list[R
     return rows
 
 
-def wall(sizes: tuple[int, ...], latency: float, sigma: float, steps: int) -> tuple[list[Row], str]:
+def wall(
+    sizes: tuple[int, ...],
+    latency: float,
+    sigma: float,
+    steps: int,
+    shapes: tuple[str, ...] = tasks.SHAPES,
+) -> tuple[list[Row], str]:
     """The rows on wall time at this latency, and the table behind them."""
     lines = [
         "| program | N | TextGrad s | ours s | longest chain s | ours / chain | the same, files in "
@@ -156,7 +162,7 @@ def wall(sizes: tuple[int, ...], latency: float, sigma: float, steps: int) -> tu
     rows = []
     name = f"{latency * 1000:.0f} ms" if not sigma else f"log-normal, median {latency:g} s"
     for shape, size in CASES:
-        if size not in sizes:
+        if size not in sizes or shape not in shapes:
             continue
         # each on an endpoint of its own, so that all meet the same latencies in the same order
         with endpoint(latency, sigma) as at:

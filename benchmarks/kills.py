@@ -9,7 +9,6 @@ import random
 import signal
 import sqlite3
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,9 @@ from harness import Endpoint, Row, endpoint, scratch
 from mcp import Client, StdioServerParameters
 from ours import Tools, one_step, start
 from servers import START, _children
+
+LIMIT = 16
+"""Calls that the endpoint's settings let be under way at once."""
 
 SIZE = 64
 LATENCY = 0.05
@@ -103,20 +105,26 @@ def kills(times: int = 30, seed: int = 0) -> tuple[list[Row], str]:
         found.append(asyncio.run(_one(rng.uniform(0.0, 1.4))))
         print("kill", len(found), *found[-1], flush=True)
     recorded = sum(repaid for _, _, repaid, _ in found)
-    flying = all(repaid <= in_flight for _, in_flight, _, repaid in found)
     extra = sum(repaid for *_, repaid in found)
-    figure = (
-        f"recorded calls repaid: {recorded}; in flight repaid: {extra}, never more than in flight"
-    )
-    if not flying:
-        words = "never more than were in flight" if flying else "more than were in flight"
-    figure = f"recorded calls repaid: {recorded}; in flight repaid: {extra}, {words}"
-    row = Row(f"{times} kills of a step on {SIZE} examples", "0 and ≤ in flight", figure)
-    met = recorded == 0 and flying
+    most = max(repaid for *_, repaid in found)
+    figure = f"{extra} in all, at most {most} at one kill"
+    what = f"{times} kills of a step on {SIZE} examples"
+    rows = [
+        Row(f"{what}: recorded calls repaid", "0", str(recorded), recorded == 0),
+        # Against what the endpoint was working on: what was sent and is not on disk, the
+        # looser meaning of "in flight", can never be exceeded and so would prove nothing.
+        Row(
+            f"{what}: others repaid",
+            f"≤ {LIMIT} (in flight at the endpoint)",
+            figure,
+            most <= LIMIT,
+        ),
+    ]
     spans = sorted(r for r, *_ in found)
+    unsettled = max(f for _, f, *_ in found)
     text = (
         f"Calls on disk at the kill: {spans[0]} to {spans[-1]}, median {spans[len(spans) // 2]}. "
-        "In flight is what had been sent and was not on disk: under way at the endpoint (16 at "
-        f"most), or answered and not yet committed; {max(f for _, f, *_ in found)} at most."
+        "Sent and not on disk at the kill: under way at the endpoint "
+        f"({LIMIT} at most), or answered and not yet committed; {unsettled} at most."
     )
-    return [replace(row, met=met)], text
+    return rows, text

@@ -76,7 +76,7 @@ def _parts(arguments: argparse.Namespace) -> dict[str, Callable[[], Measured]]:
     parts: dict[str, Callable[[], Measured]] = {
         "counts": lambda: economy.counts(sizes),
         "wall": lambda: economy.wall(sizes, 0.1, 0.0, steps),
-        "tail": lambda: economy.wall((16,), 1.0, 0.6, steps),
+        "tail": lambda: economy.wall((16,), 1.0, 0.6, steps, ("judge", "metric")),
         "tools": servers.latency,
         "start": servers.cold_start,
         "memory": servers.memory,

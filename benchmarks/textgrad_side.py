@@ -2,7 +2,7 @@
 
     OPENAI_BASE_URL=... python benchmarks/textgrad_side.py judge 16 3
 
-Prints one JSON line for each step: its wall time in seconds. The first is a warm-up.
+Prints one JSON line for each step: its wall time in seconds. One request warms up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def main() -> None:
     """Run the shape, the size and the number of steps that were asked for."""
     shape, size, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     tg.set_backward_engine("gpt-4o")
-    one_step = MAKERS[shape](tg.get_engine("gpt-4o"), size)
+    engine = tg.get_engine("gpt-4o")
+    engine("Are you there?")  # opens its connection; the caller leaves this request out
+    one_step = MAKERS[shape](engine, size)
     for attempt in range(steps):
         started = time.perf_counter()
         one_step()
