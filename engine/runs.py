@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schemas.completions import Pending
-from ..schemas.errors import Conflict, NotFound, TextGradError
+from ..schemas.errors import Conflict, NotFound, ReplyError, TextGradError
 from ..schemas.graph import Op, Run, Session, number
 from ..schemas.results import Result
 from ..schemas.settings import Settings
@@ -236,10 +236,12 @@ class Runs:
             await self._end(work, run, "needs_completions")
             return await self._pending(work.session, run)
         except TextGradError as error:
-            if work.run is None:
+            # Refused before anything was kept: an error. Else there is something to resume.
+            if work.run is None and "made" not in work.args and not isinstance(error, ReplyError):
                 raise
-            await self._end(work, work.run, "failed", error=str(error))
-            return self._failed(work.session, work.run, str(error))
+            run = await work.ensure_run()
+            await self._end(work, run, "failed", error=str(error))
+            return self._failed(work.session, run, str(error))
         except Exception:
             log.exception("run of %s crashed", work.tool)
             if work.run is not None:

@@ -16,7 +16,6 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
-from mcp.server.subscriptions import InMemorySubscriptionBus
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -163,10 +162,11 @@ class TextGradServer(MCPServer[Host]):
         session = data.get("session_id")
         if session is None or marks is None or marks.read_only_hint:
             return
-        await self.watchers.changed(session, new="session_id" not in arguments)
+        host = context.request_context.lifespan_context
+        owner = host.owner(context)
+        await self.watchers.changed(owner, session, new="session_id" not in arguments)
         if data.get("status") == "running":
-            host = context.request_context.lifespan_context
-            self.watchers.follow(await host.engine(), host.owner(context), session)
+            self.watchers.follow(await host.engine(), owner, session)
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
         """Ours first, then those of extensions."""
@@ -292,7 +292,6 @@ def build(settings: Settings) -> TextGradServer:
             await server.watchers.close()
             await host.close()
 
-    bus = InMemorySubscriptionBus()
     server = TextGradServer(
         name="textgrad-mcp",
         title="TextGrad",
@@ -302,14 +301,13 @@ def build(settings: Settings) -> TextGradServer:
         lifespan=lifespan,
         log_level="WARNING",
         cache_hints=CACHE_HINTS,
-        subscriptions=bus,
         request_state_security=security(settings),
     )
     server.sampler = Sampler()
-    server.watchers = Watchers(bus)
+    server.watchers = Watchers()
     resources.install(server)
     completions.install(server)
-    subscriptions.install(server, server.watchers, bus)
+    subscriptions.install(server, server.watchers)
     for prompt in prompts():
         server.add_prompt(prompt)
     for function, marks in TOOLS:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..schemas.errors import TextGradError
+from . import sessions_cli
 
 if TYPE_CHECKING:
     from ..schemas.settings import Settings
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     config.add_argument("--json", action="store_true", help="for scripts")
     config.set_defaults(run=_config)
     _add_install(commands)
+    sessions_cli.add(commands, flags)
     _add_model(commands)
     demo = commands.add_parser("demo", parents=[flags], help="optimise a prompt with a local model")
     demo.add_argument("--task", choices=["dates", "tickets"], default="dates")

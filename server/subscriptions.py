@@ -1,6 +1,7 @@
 """Tells clients that a resource changed: by subscription on older sessions, by listen since 2026.
 
-Who watches what is known here, so that only addresses somebody watches are announced.
+Who watches what is known here, so that only addresses somebody watches are announced, and each
+owner's changes to that owner alone: even that somebody else is busy is nobody's business.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
     ListenHandler,
     ResourcesListChanged,
     ResourceUpdated,
-    SubscriptionBus,
 )
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -41,51 +42,69 @@ MOST_URIS = 1000
 """Addresses that one connection, or one listen stream, may watch."""
 
 
+Watched = tuple[str, str]
+"""An owner and an address."""
+
+
+class Channel:
+    """The listen streams of one owner."""
+
+    def __init__(self) -> None:
+        self.bus = InMemorySubscriptionBus()
+        self.listening = ListenHandler(self.bus)
+
+
 class Watchers:
     """Which addresses are watched, by which connections and by how many listen streams."""
 
-    def __init__(self, bus: SubscriptionBus) -> None:
-        self._bus = bus
-        self._listening: Counter[str] = Counter()
-        self._subscribed: dict[Connection, set[str]] = {}
+    def __init__(self) -> None:
+        self._channels: dict[str, Channel] = {}
+        self._listening: Counter[Watched] = Counter()
+        self._subscribed: dict[Connection, set[Watched]] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
 
-    def listen(self, uris: Iterable[str]) -> None:
-        """A listen stream began to watch these."""
-        self._listening.update(uris)
+    def channel(self, owner: str) -> Channel:
+        """The owner's listen streams."""
+        return self._channels.setdefault(owner, Channel())
 
-    def unlisten(self, uris: Iterable[str]) -> None:
+    def listen(self, owner: str, uris: Iterable[str]) -> None:
+        """A listen stream of the owner's began to watch these."""
+        self._listening.update((owner, uri) for uri in uris)
+
+    def unlisten(self, owner: str, uris: Iterable[str]) -> None:
         """That stream ended."""
-        self._listening -= Counter(uris)
+        self._listening -= Counter((owner, uri) for uri in uris)
 
-    def subscribe(self, connection: Connection, uri: str) -> None:
+    def subscribe(self, connection: Connection, owner: str, uri: str) -> None:
         """A connection of the older kind watches `uri` until it says otherwise or closes."""
         if connection not in self._subscribed:
             self._subscribed[connection] = set()
             connection.exit_stack.callback(self._subscribed.pop, connection, None)
-        self._subscribed[connection].add(uri)
+        self._subscribed[connection].add((owner, uri))
 
-    def unsubscribe(self, connection: Connection, uri: str) -> None:
+    def unsubscribe(self, connection: Connection, owner: str, uri: str) -> None:
         """It no longer does. What was not watched is no error."""
-        self._subscribed.get(connection, set()).discard(uri)
+        self._subscribed.get(connection, set()).discard((owner, uri))
 
     def count(self, connection: Connection) -> int:
         """How many addresses this connection watches."""
         return len(self._subscribed.get(connection, ()))
 
-    def watched(self, session_id: str) -> set[str]:
-        """The watched addresses that a change of this session changes."""
+    def watched(self, owner: str, session_id: str) -> set[str]:
+        """The addresses the owner watches that a change of this session changes."""
         every = set(self._listening).union(*self._subscribed.values())
-        return {uri for uri in every if uri == ROOT or _changes_with(uri, session_id)}
+        mine = {uri for whose, uri in every if whose == owner}
+        return {uri for uri in mine if uri == ROOT or _changes_with(uri, session_id)}
 
-    async def changed(self, session_id: str, *, new: bool = False) -> None:
-        """Announce that a session changed; `new` when it has just begun."""
+    async def changed(self, owner: str, session_id: str, *, new: bool = False) -> None:
+        """Announce that the owner's session changed; `new` when it has just begun."""
+        bus = self.channel(owner).bus
         if new:
-            await self._bus.publish(ResourcesListChanged())
-        for uri in sorted(self.watched(session_id)):
-            await self._bus.publish(ResourceUpdated(uri=uri))
-            for connection, uris in list(self._subscribed.items()):
-                if uri in uris:
+            await bus.publish(ResourcesListChanged())
+        for uri in sorted(self.watched(owner, session_id)):
+            await bus.publish(ResourceUpdated(uri=uri))
+            for connection, watching in list(self._subscribed.items()):
+                if (owner, uri) in watching:
                     await connection.send_resource_updated(uri)
 
     def follow(self, engine: Engine, owner: str, session_id: str) -> None:
@@ -97,7 +116,7 @@ class Watchers:
 
     async def _follow(self, engine: Engine, owner: str, session_id: str) -> None:
         before: object = None
-        while self.watched(session_id):
+        while self.watched(owner, session_id):
             try:
                 session = await engine.store.session(session_id, owner)
                 run = await engine.store.last_run(session.pk, session.id)
@@ -107,7 +126,7 @@ class Watchers:
                 return
             now = (session.updated, run.status if run else "", usage)
             if now != before:
-                await self.changed(session_id)
+                await self.changed(owner, session_id)
             if run is None or run.status != "running":
                 return
             before = now
@@ -142,13 +161,16 @@ async def may_watch(ctx: Context[Any, Any], uri: str) -> bool:
     return True
 
 
-def install(server: MCPServer[Any], watchers: Watchers, bus: SubscriptionBus) -> None:
+def install(server: MCPServer[Any], watchers: Watchers) -> None:
     """Serve subscribe and unsubscribe for older sessions, and listen for newer ones."""
     low = server._lowlevel_server
-    listening = ListenHandler(bus)
 
     def context(ctx: ServerRequestContext[Any, Any]) -> Context[Any, Any]:
         return Context(request_context=ctx, mcp_server=server)
+
+    def owner_of(ctx: ServerRequestContext[Any, Any]) -> str:
+        owner: str = ctx.lifespan_context.owner(context(ctx))
+        return owner
 
     async def on_subscribe(
         ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams
@@ -159,13 +181,13 @@ def install(server: MCPServer[Any], watchers: Watchers, bus: SubscriptionBus) ->
             raise MCPError(INVALID_PARAMS, f"There is no such resource: {uri}")
         if watchers.count(connection) >= MOST_URIS:
             raise MCPError(INVALID_PARAMS, f"More than {MOST_URIS} subscriptions; drop some first.")
-        watchers.subscribe(connection, uri)
+        watchers.subscribe(connection, owner_of(ctx), uri)
         return EmptyResult()
 
     async def on_unsubscribe(
         ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams
     ) -> EmptyResult:
-        watchers.unsubscribe(ctx.session._connection, str(params.uri))
+        watchers.unsubscribe(ctx.session._connection, owner_of(ctx), str(params.uri))
         return EmptyResult()
 
     async def on_listen(
@@ -174,11 +196,13 @@ def install(server: MCPServer[Any], watchers: Watchers, bus: SubscriptionBus) ->
         asked = list(dict.fromkeys(params.notifications.resource_subscriptions or []))[:MOST_URIS]
         uris = [uri for uri in asked if await may_watch(context(ctx), uri)]
         honoured = params.notifications.model_copy(update={"resource_subscriptions": uris})
-        watchers.listen(uris)
+        owner = owner_of(ctx)
+        watchers.listen(owner, uris)
         try:
+            listening = watchers.channel(owner).listening
             return await listening(ctx, params.model_copy(update={"notifications": honoured}))
         finally:
-            watchers.unlisten(uris)
+            watchers.unlisten(owner, uris)
 
     low.add_request_handler("resources/subscribe", SubscribeRequestParams, on_subscribe)
     low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, on_unsubscribe)

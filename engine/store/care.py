@@ -18,7 +18,10 @@ from ...schemas.graph import Session
 from .database import Database, explain
 from .rows import dumps, rows, to_session
 
-IN_USE = "status = 'running' AND lease > :now AND owner != ''"
+IN_USE = (
+    "EXISTS (SELECT 1 FROM runs r WHERE r.session = s.pk AND r.status = 'running' "
+    "AND r.lease > :now AND r.owner != '')"
+)
 
 
 class CareVerbs:
@@ -53,8 +56,8 @@ class CareVerbs:
         async def job(db: aiosqlite.Connection) -> int:
             which = {"pks": dumps(pks), "now": time.time()}
             sql = (
-                "SELECT s.id FROM sessions s JOIN runs r ON r.session = s.pk "
-                f"WHERE s.pk IN (SELECT value FROM json_each(:pks)) AND r.{IN_USE}"
+                "SELECT s.id FROM sessions s WHERE s.pk IN (SELECT value FROM json_each(:pks)) "
+                f"AND {IN_USE}"
             )
             busy = list(await db.execute_fetchall(sql, which))
             if busy:
@@ -76,8 +79,7 @@ class CareVerbs:
         async def job(db: aiosqlite.Connection) -> list[Session]:
             sql = (
                 "SELECT * FROM sessions s WHERE updated < :before AND (:owner IS NULL OR "
-                "s.owner = :owner) AND NOT EXISTS (SELECT 1 FROM runs r WHERE "
-                f"r.session = s.pk AND r.{IN_USE.replace('owner', 'r.owner')}) ORDER BY updated"
+                f"owner = :owner) AND NOT {IN_USE} ORDER BY updated"
             )
             given = {"before": stamp, "owner": owner, "now": time.time()}
             return [to_session(r) for r in await db.execute_fetchall(sql, given)]

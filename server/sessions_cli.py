@@ -1,0 +1,202 @@
+"""`textgrad-mcp sessions ...` and `database ...`: care of the data, for whoever has the file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..schemas.errors import BadInput, NotFound
+
+if TYPE_CHECKING:
+    from ..engine.store import Store
+    from ..schemas.graph import Session
+
+MOST_BYTES = 512 * 1024 * 1024
+Work = Callable[["Store", argparse.Namespace], Awaitable[int]]
+
+
+def add(commands: Any, flags: argparse.ArgumentParser) -> None:
+    """Add both commands to the command line; `flags` are those of the settings."""
+    _add_sessions(commands, flags)
+    top = commands.add_parser("database", help="check or copy the database")
+    actions = top.add_subparsers(title="commands", metavar="", required=True)
+    _action(actions, flags, "check", "is the file whole? The exit code is 1 if not", _check)
+    backup = _action(actions, flags, "backup", "copy it into a new file, servers or not", _backup)
+    backup.add_argument("file", type=Path)
+    schema = "print the JSON schema of an exported session"
+    actions.add_parser("schema", help=schema).set_defaults(run=_schema)
+
+
+def _add_sessions(commands: Any, flags: argparse.ArgumentParser) -> None:
+    top = commands.add_parser("sessions", help="list, show, export, import or delete sessions")
+    actions = top.add_subparsers(title="commands", metavar="", required=True)
+    listed = _action(actions, flags, "list", "all sessions, the last used first", _list)
+    listed.add_argument("--owner", help="only this owner's")
+    listed.add_argument("--json", action="store_true", help="for scripts")
+    show = _action(actions, flags, "show", "the report of a session", _show)
+    export = _action(actions, flags, "export", "a session as one JSON file", _export)
+    delete = _action(actions, flags, "delete", "delete a session for good", _delete)
+    for one in (show, export, delete):
+        one.add_argument("session_id")
+    export.add_argument("file", type=Path, nargs="?", help="a new file (standard output)")
+    bring = _action(actions, flags, "import", "store an exported session", _import)
+    bring.add_argument("file", type=Path)
+    bring.add_argument("--owner", default="local", help="whose it shall be (%(default)s)")
+    prune = _action(actions, flags, "prune", "delete what nobody has used for long", _prune)
+    prune.add_argument("--older-than", type=float, required=True, metavar="DAYS")
+    prune.add_argument("--owner", help="only this owner's")
+    for one in (delete, prune):
+        one.add_argument("--yes", action="store_true", help="do it; otherwise only say what")
+
+
+def _action(
+    actions: Any, flags: argparse.ArgumentParser, name: str, text: str, work: Work
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, parents=[flags], help=text)
+    parser.set_defaults(run=lambda args: _with_store(args, work))
+    return parser
+
+
+def _with_store(args: argparse.Namespace, work: Work) -> int:
+    from ..engine.store import Store
+    from .cli import settings_of
+    from .config import default_database
+
+    settings, _, _ = settings_of(args)
+    path = settings.database or default_database()
+    if not path.exists():
+        raise NotFound(f"There is no database {path}.", "Name one with --database.")
+
+    async def run() -> int:
+        store = Store(path)
+        await store.open()
+        try:
+            return await work(store, args)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+async def _found(store: Store, session_id: str) -> Session:
+    session = await store.any_session(session_id)
+    if session is None:
+        raise NotFound(f"There is no session {session_id!r}.", "See textgrad-mcp sessions list.")
+    return session
+
+
+async def _list(store: Store, args: argparse.Namespace) -> int:
+    found = await store.every_session(args.owner)
+    if args.json:
+        print(json.dumps([s.model_dump(exclude={"pk"}) for s in found], indent=2))
+        return 0
+    for one in found:
+        print(_line(one))
+    if not found:
+        print("There are no sessions.", file=sys.stderr)
+    return 0
+
+
+def _line(one: Session) -> str:
+    title = "".join(c if c.isprintable() else " " for c in one.title)
+    return f"{one.id}  {one.updated[:16]}  {one.owner}  {one.used_calls} calls  {title}"
+
+
+async def _show(store: Store, args: argparse.Namespace) -> int:
+    from .report import report
+
+    session = await _found(store, args.session_id)
+    print(f"{_line(session)}\n")
+    print(await report(store, session))
+    return 0
+
+
+async def _export(store: Store, args: argparse.Namespace) -> int:
+    session = await _found(store, args.session_id)
+    text = json.dumps(await store.export_session(session.pk), ensure_ascii=False, indent=1) + "\n"
+    if args.file is None:
+        sys.stdout.write(text)
+        return 0
+    await asyncio.to_thread(_write_new, args.file, text)
+    print(f"{session.id} is in {args.file}.")
+    return 0
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be made: {error.strerror}.", "Name a new file.") from None
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+async def _import(store: Store, args: argparse.Namespace) -> int:
+    from .auth import checked_owner
+
+    document = await asyncio.to_thread(_read, args.file)
+    session_id = await store.import_session(checked_owner(args.owner), document)
+    print(f"{session_id} is a session of {args.owner} now.")
+    return 0
+
+
+def _read(path: Path) -> object:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise BadInput(f"{path} is larger than {MOST_BYTES >> 20} MiB.", "Name another file.")
+        return json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check its path.") from None
+    except (ValueError, RecursionError) as error:
+        what = f"{path} is not valid JSON ({str(error) or 'too deep'}). Nothing was imported."
+        raise BadInput(what, "Export the session again.") from None
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+async def _delete(store: Store, args: argparse.Namespace) -> int:
+    session = await _found(store, args.session_id)
+    return await _delete_all(store, [session], sure=args.yes)
+
+
+async def _prune(store: Store, args: argparse.Namespace) -> int:
+    found = await store.unused_since(args.older_than, args.owner)
+    return await _delete_all(store, found, sure=args.yes)
+
+
+async def _delete_all(store: Store, sessions: list[Session], *, sure: bool) -> int:
+    for one in sessions:
+        print(_line(one))
+    if not sure:
+        print(f"{len(sessions)} would be deleted, for good: say --yes.", file=sys.stderr)
+        return 0
+    count = await store.delete_sessions([one.pk for one in sessions])
+    print(f"{count} deleted.", file=sys.stderr)
+    return 0
+
+
+async def _check(store: Store, _: argparse.Namespace) -> int:
+    problems = await store.check()
+    print("\n".join(problems) or f"{store.db.path} is whole.")
+    return 1 if problems else 0
+
+
+async def _backup(store: Store, args: argparse.Namespace) -> int:
+    await store.backup(args.file)
+    print(f"{store.db.path} was copied to {args.file}.")
+    return 0
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from ..engine.store.shape import file_schema
+
+    print(json.dumps(file_schema(), indent=2))
+    return 0
