@@ -3,9 +3,12 @@
     python benchmarks/quality.py --base-url http://127.0.0.1:8080/v1 --model NAME --out FILE
 
 One line of JSON for each task, strategy and seed: scores on validation (what the search saw) and on
-examples it never saw, calls, tokens, seconds. `--table FILE` prints the table of a finished run.
-Tasks: tickets (ours, server/demo/data), and with --data DIR word_sorting and machine_learning from
-files of BIG-Bench Hard and MMLU (rows with `question` and `answer`).
+examples it never saw, calls, tokens, seconds. A run that is started again goes on after the last
+line. `--table FILE` prints the table. With `--steps N` shared batches are compared with one call an
+example, over the same number of steps.
+Tasks: tickets and dates (ours, server/demo/data), and with --data DIR word_sorting and
+object_counting from files of BIG-Bench Hard (bbh_TASK.train.jsonl, bbh_TASK.validation.jsonl, rows
+with `question` and `answer`).
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import statistics
 import tempfile
 import time
@@ -26,16 +28,29 @@ from textgrad_mcp.server.app import build
 
 VALIDATION, TEST = 16, 24
 DEMO = Path(__file__).parent.parent / "server" / "demo" / "data"
+START = "start"
+Line = dict[str, Any]
+Asked = argparse.Namespace
+"""The command line's arguments."""
+SHOTS = 3
+WITH_SHOTS = "ours, with demonstrations"
+"""The default with worked examples before the question, chosen by the same gate."""
 STRATEGIES: dict[str, dict[str, Any]] = {
     "plain rewrite": {"strategy": "rewrite", "parents": "newest"},
     "TGD as in the paper": {"strategy": "exact", "parents": "newest", "candidates": 1},
     "ours (default)": {},
+    WITH_SHOTS: {},
 }
+GROUPS: dict[str, dict[str, Any]] = {
+    "shared batches": {"strategy": "gradient"},
+    "exact (one call an example)": {"strategy": "exact"},
+}
+"""With --steps: the same number of steps each, whatever they cost."""
 STARTS = {
     "tickets": ("Which department should handle this ticket?", "exact_match"),
     "dates": ("Find the date.", "exact_match"),
     "word_sorting": ("Answer the question.", "exact_match"),
-    "machine_learning": ("Answer the question.", "multiple_choice"),
+    "object_counting": ("Answer the question.", "numeric"),
 }
 
 
@@ -55,87 +70,85 @@ def splits_of(task: str, data: Path | None) -> dict[str, list[dict[str, str]]]:
         }
     if data is None:
         raise SystemExit(f"{task} needs --data DIR")
-    if task == "word_sorting":
-        train = rows_of(data / "bbh_word_sorting.train.jsonl")
-        rest = rows_of(data / "bbh_word_sorting.validation.jsonl")
-    else:
-        every = rows_of(data / "mmlu_machine_learning.train.jsonl")
-        random.Random(0).shuffle(every)
-        train, rest = every[:16], every[16:]
+    train, rest = (rows_of(data / f"bbh_{task}.{split}.jsonl") for split in ("train", "validation"))
     test = rest[VALIDATION : VALIDATION + TEST]
     return {"train": train, "validation": rest[:VALIDATION], "test": test}
 
 
-async def one(
-    task: str, strategy: str, seed: int, settings: Settings, data: Path | None, budget: int
-) -> dict[str, Any]:
+class Session:
+    """One session over an in-memory client: the program of a task, ready to be optimised."""
+
+    def __init__(self, client: Client) -> None:
+        self.client, self.id = client, ""
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The structured result of a tool call that is done; anything else ends the benchmark."""
+        if self.id:
+            arguments["session_id"] = self.id
+        result = await self.client.call_tool(tool, arguments)
+        found = result.structured_content or {}
+        while found.get("status") == "running":
+            again = await self.client.call_tool("resume", {"session_id": self.id})
+            found = again.structured_content or {}
+        if found.get("status") != "done":
+            raise SystemExit(f"{tool}: {found.get('error')} {found.get('next')} {result.content}")
+        self.id = found["session_id"]
+        return found
+
+    async def build(self, task: str, data: Path | None, *, shots: bool) -> None:
+        """The prompt v1, the fields v2 and v3, with `shots` demonstrations, and the metric."""
+        prompt, metric = STARTS[task]
+        await self.call("create_variable", role="system prompt", value=prompt)
+        await self.call("create_variable", role="input", example_field="input")
+        await self.call("create_variable", role="answer", example_field="answer", reference=True)
+        for split, examples in splits_of(task, data).items():
+            await self.call("add_examples", split=split, examples=examples)
+        template = {}
+        inputs = {"input": "v2"}
+        if shots:
+            made = await self.call("create_variable", role="worked examples", demonstrations=SHOTS)
+            inputs["shots"] = made["variable"]
+            template = {"template": "{shots}\n\ninput: {input}\nanswer:"}
+        output = await self.call(
+            "forward", operation="llm", system="v1", inputs=inputs, examples=["e1"], **template
+        )
+        await self.call(
+            "compute_loss",
+            kind="metric",
+            metric=metric,
+            inputs={"output": output["variable"], "answer": "v3"},
+            examples=["e1"],
+        )
+
+    async def test_score(self) -> float:
+        """The mean score on the examples that the search never sees."""
+        return float((await self.call("evaluate", split="test"))["mean_score"])
+
+
+async def one(task: str, strategy: str, seed: int, settings: Settings, asked: Asked) -> Line:
     """Optimise once from scratch; the figures of that run."""
-    prompt, metric = STARTS[task]
     with tempfile.TemporaryDirectory() as folder:
         settings = settings.model_copy(update={"database": Path(folder) / "quality.db"})
         async with Client(build(settings)) as client:
-
-            async def call(tool: str, **arguments: Any) -> dict[str, Any]:
-                result = await client.call_tool(tool, arguments)
-                found = result.structured_content or {}
-                while found.get("status") == "running":
-                    again = await client.call_tool("resume", {"session_id": session})
-                    found = again.structured_content or {}
-                if found.get("status") != "done":
-                    raise SystemExit(f"{tool}: {found.get('error')} {found.get('next')}")
-                return found
-
-            session = (await call("create_variable", role="system prompt", value=prompt))[
-                "session_id"
-            ]
-            for field, reference in (("input", False), ("answer", True)):
-                await call(
-                    "create_variable",
-                    session_id=session,
-                    role=field,
-                    example_field=field,
-                    reference=reference,
-                )
-            for split, examples in splits_of(task, data).items():
-                await call("add_examples", session_id=session, split=split, examples=examples)
-            await call(
-                "forward",
-                session_id=session,
-                operation="llm",
-                system="v1",
-                inputs={"input": "v2"},
-                examples=["e1"],
-            )
-            await call(
-                "compute_loss",
-                session_id=session,
-                kind="metric",
-                metric=metric,
-                inputs={"output": "v4", "answer": "v3"},
-                examples=["e1"],
-            )
-            before = await call("evaluate", session_id=session, split="test")
+            session = Session(client)
+            await session.build(task, asked.data, shots=strategy == WITH_SHOTS)
             began = time.monotonic()
-            found = await call(
-                "optimize",
-                session_id=session,
-                steps=50,
-                patience=50,
-                seed=seed,
-                budget={"calls": budget},
-                **STRATEGIES[strategy],
+            limits: dict[str, Any] = {"steps": asked.steps or 50, "patience": 50}
+            if not asked.steps:
+                limits["budget"] = {"calls": asked.budget}
+            found = await session.call(
+                "optimize", seed=seed, **limits, **(STRATEGIES | GROUPS)[strategy]
             )
             seconds = time.monotonic() - began
-            after = await call("evaluate", session_id=session, split="test")
-            text = await call("inspect", session_id=session, id="v1")
+            after = await session.test_score() if found.get("accepted") else None
+            text = await session.call("inspect", id="v1")
     return {
         "task": task,
         "strategy": strategy,
         "seed": seed,
         "validation_before": found["score_before"],
         "validation_after": found["score_after"],
-        "test_before": before["mean_score"],
-        "test_after": after["mean_score"],
+        "test_after": after,
         "steps": found.get("steps", 0),
         "accepted": found.get("accepted", 0),
         "stopped": found.get("stopped"),
@@ -146,38 +159,59 @@ async def one(
     }
 
 
-def table(lines: list[dict[str, Any]]) -> str:
+async def start(task: str, settings: Settings, data: Path | None) -> Line:
+    """The held-out score of the prompt every run of this task starts from."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = settings.model_copy(update={"database": Path(folder) / "quality.db"})
+        async with Client(build(settings)) as client:
+            session = Session(client)
+            await session.build(task, data, shots=False)
+            return {"task": task, "strategy": START, "seed": 0, "test": await session.test_score()}
+
+
+def table(lines: list[Line]) -> str:
     """Mean and spread (standard deviation over seeds) for each task and strategy, in Markdown."""
     out = [
         "| task | strategy | seeds | validation before → after | held-out before → after "
-        "| calls | tokens |",
-        "|---|---|---|---|---|---|---|",
+        "| runs that gained | calls | tokens |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for task in dict.fromkeys(line["task"] for line in lines):
-        for strategy in STRATEGIES:
+    before = {line["task"]: line["test"] for line in lines if line["strategy"] == START}
+    for task in before:
+        for strategy in STRATEGIES | GROUPS:
             found = [x for x in lines if x["task"] == task and x["strategy"] == strategy]
             if found:
-                cells = [_span(found, "validation"), _span(found, "test")]
-                calls = statistics.mean(x["calls"] for x in found)
-                tokens = statistics.mean(x["tokens"] for x in found)
-                row = [task, strategy, str(len(found)), *cells, f"{calls:.0f}", f"{tokens:,.0f}"]
-                out.append(f"| {' | '.join(row)} |")
+                out.append(
+                    f"| {task} | {strategy} | {len(found)} | {_cells(found, before[task])} |"
+                )
     return "\n".join(out)
 
 
-def _span(found: list[dict[str, Any]], split: str) -> str:
-    before = statistics.mean(x[f"{split}_before"] for x in found)
-    after = [x[f"{split}_after"] for x in found]
-    spread = statistics.stdev(after) if len(after) > 1 else 0.0
-    return f"{before:.2f} → {statistics.mean(after):.2f} ± {spread:.2f}"
+def _cells(found: list[Line], before: float) -> str:
+    test = [before if x["test_after"] is None else x["test_after"] for x in found]
+    validation = [x["validation_after"] for x in found]
+    first = statistics.mean(x["validation_before"] for x in found)
+    cells = [
+        f"{first:.2f} → {_spread(validation)}",
+        f"{before:.2f} → {_spread(test)}",
+        f"{sum(bool(x['accepted']) for x in found)} of {len(found)}",
+        f"{statistics.mean(x['calls'] for x in found):.0f}",
+        f"{statistics.mean(x['tokens'] for x in found):,.0f}",
+    ]
+    return " | ".join(cells)
 
 
-async def run(arguments: argparse.Namespace) -> None:
+def _spread(values: list[float]) -> str:
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.2f} ± {spread:.2f}"
+
+
+async def run(asked: Asked) -> None:
     """Run what is not in the output file yet, one after another."""
     role = RoleSettings(
-        base_url=arguments.base_url,
-        model=arguments.model,
-        params={"temperature": 0.0, "max_tokens": arguments.max_tokens},
+        base_url=asked.base_url,
+        model=asked.model,
+        params={"temperature": 0.0, "max_tokens": asked.max_tokens},
         concurrency=4,
         timeout=600,
     )
@@ -188,18 +222,23 @@ async def run(arguments: argparse.Namespace) -> None:
         }
     )
     settings = Settings(forward=role, backward=backward, soft_deadline=600)
-    out: Path = arguments.out
-    text = out.read_text(encoding="utf-8") if out.exists() else ""
+    text = asked.out.read_text(encoding="utf-8") if asked.out.exists() else ""
     done = {(x["task"], x["strategy"], x["seed"]) for x in map(json.loads, text.splitlines())}
-    for seed in range(arguments.seeds):
-        for task in arguments.tasks:
-            for strategy in STRATEGIES:
-                if (task, strategy, seed) in done:
-                    continue
-                line = await one(task, strategy, seed, settings, arguments.data, arguments.budget)
-                with out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                print(json.dumps(line, ensure_ascii=False), flush=True)
+
+    def keep(line: Line) -> None:
+        with asked.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+
+    for task in asked.tasks:
+        if (task, START, 0) not in done:
+            keep(await start(task, settings, asked.data))
+    strategies = GROUPS if asked.steps else asked.strategies
+    for seed in range(asked.seeds):
+        for task in asked.tasks:
+            for strategy in strategies:
+                if (task, strategy, seed) not in done:
+                    keep(await one(task, strategy, seed, settings, asked))
 
 
 def main() -> None:
@@ -211,8 +250,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--tasks", nargs="+", default=["tickets"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", type=int, default=110)
-    parser.add_argument("--max-tokens", type=int, default=120)
+    parser.add_argument(
+        "--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES)
+    )
+    parser.add_argument("--budget", type=int, default=90, help="calls of each run")
+    parser.add_argument("--steps", type=int, help="compare groups by steps instead of by calls")
+    parser.add_argument("--max-tokens", type=int, default=110, help="of an answer")
     parser.add_argument("--table", type=Path, help="print the table of this file and do nothing")
     arguments = parser.parse_args()
     if arguments.table:

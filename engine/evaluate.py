@@ -16,6 +16,9 @@ from .runs import Caller
 from .scoring import Scored, score, vote
 from .stats import mean_and_error
 
+FAIR = 2
+"""Texts that may be measured on the test split: those at the start, and those at the end."""
+
 
 class Evaluating(Core):
     """The tools that measure, and the one that undoes."""
@@ -55,15 +58,22 @@ class Evaluating(Core):
         versions = {
             v.id: v.version for v in scored.evaluation.program.variables.values() if v.requires_grad
         }
-        reads = await self.store.note_evaluation(
+        reads, texts = await self.store.note_evaluation(
             work.session.pk, loss, split, versions, mean, error, len(places)
         )
-        return _evaluate_result(work, scored, loss, split, reads if split == "test" else None)
+        if split != "test":
+            return _evaluate_result(work, scored, loss, split)
+        return _test_result(scored, loss, reads, texts)
 
     async def revert(
-        self, caller: Caller, *, session_id: str, variable: str, version: int | None = None
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        variable: str,
+        version: int | str | None = None,
     ) -> VariableResult:
-        """Make an earlier version current again, as a new version.
+        """Make an earlier version current again, as a new version, or a proposal (`p4`).
 
         Without a version, take the text of the file that the variable is bound to.
         Raises BadInput, NotFound, Conflict.
@@ -76,29 +86,42 @@ class Evaluating(Core):
         if version is None:
             return await self._reread(session, v)
         await self.reconcile_files(session)
-        old = await self.store.version(session.pk, v.id, version)
-        if old is None:
-            raise NotFound(
-                f"{v.label} has no version {version}; it is at {v.version}.",
-                f"inspect(session_id, what='variable', id='{v.id}') lists its versions.",
-            )
-        if old.text == v.value:
+        name, text = await self._text_of(session, v, version)
+        if text == v.value:
             return VariableResult(
                 session_id=session.id,
                 variable=v.id,
                 version=v.version,
-                notes=[f"Version {version} has the text that is current already."],
+                notes=[f"{name} has the text that is current already."],
                 next="Nothing changed.",
             )
-        made = await self.store.set_value(session.pk, v.id, old.text, v.version, "revert")
+        made = await self.store.set_value(session.pk, v.id, text, v.version, "revert")
         await self.reconcile_files(session)
         return VariableResult(
             session_id=session.id,
             variable=v.id,
             version=made,
-            next=f"{v.id} has the text of version {version} again, as version {made}. Call "
+            next=f"{v.id} has the text of {name.lower()} now, as version {made}. Call "
             f"forward(session_id='{session.id}') to recompute what depends on it.",
         )
+
+    async def _text_of(self, session: Session, v: Variable, asked: int | str) -> tuple[str, str]:
+        """The name and the text of a version, or of a proposal that was not installed."""
+        if isinstance(asked, str) and not asked.isdecimal():
+            proposal = await self.store.proposal(session.pk, asked)
+            if proposal is None or proposal.variable != v.id:
+                raise NotFound(
+                    f"{v.label} has no proposal {asked!r}.",
+                    "inspect(session_id, what='steps') lists them; a version is a number.",
+                )
+            return f"Proposal {asked}", proposal.text
+        old = await self.store.version(session.pk, v.id, int(asked))
+        if old is None:
+            raise NotFound(
+                f"{v.label} has no version {asked}; it is at {v.version}.",
+                f"inspect(session_id, what='variable', id='{v.id}') lists its versions.",
+            )
+        return f"Version {asked}", old.text
 
     async def _reread(self, session: Session, v: Variable) -> VariableResult:
         """Take the text of a bound file as a new version."""
@@ -123,19 +146,40 @@ class Evaluating(Core):
         )
 
 
-def _evaluate_result(
-    work: Work, scored: Scored, loss: str, split: str, reads: int | None
-) -> EvaluateResult:
+def _test_result(scored: Scored, loss: str, reads: int, texts: int) -> EvaluateResult:
+    """The held-out figure alone: failures that are seen could steer the next rewrite."""
+    mean, error = mean_and_error(list(scored.scores.values()))
+    notes = _unusable(scored)
+    if texts > FAIR:
+        notes.append(
+            f"{texts} different texts have been measured on the test split: if they were chosen or "
+            "changed by what it said, it is no longer held-out. Say so when you report it."
+        )
+    return EvaluateResult(
+        loss=loss,
+        split="test",
+        mean_score=round(mean, 4),
+        standard_error=None if error is None else round(error, 4),
+        examples=len(scored.scores),
+        reads=reads,
+        notes=notes,
+        next="This is the figure to report. Its failures are not shown, so that the test split "
+        "stays held-out: evaluate validation to see what goes wrong, and improve on train.",
+    )
+
+
+def _unusable(scored: Scored) -> list[str]:
+    if not scored.unusable:
+        return []
+    return [f"{len(scored.unusable)} examples gave no usable reply; they count as 0."]
+
+
+def _evaluate_result(work: Work, scored: Scored, loss: str, split: str) -> EvaluateResult:
     mean, error = mean_and_error(list(scored.scores.values()))
     worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
     failures: list[Failure] = [
         show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]
     ]
-    notes = []
-    if scored.unusable:
-        notes.append(f"{len(scored.unusable)} examples gave no usable reply; they count as 0.")
-    if reads is not None and reads > 1:
-        notes.append(f"The test split has been read {reads} times: it is no longer held-out.")
     more = len(worst) - len(failures)
     return EvaluateResult(
         loss=loss,
@@ -144,8 +188,7 @@ def _evaluate_result(
         standard_error=None if error is None else round(error, 4),
         examples=len(scored.scores),
         failures=failures,
-        reads=reads,
-        notes=notes,
+        notes=_unusable(scored),
         next=(f"Not shown: {more} more that score below 1. " if more > 0 else "")
         + (
             f"Call backward(session_id='{work.session.id}') and step to improve on train."

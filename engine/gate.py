@@ -76,7 +76,9 @@ async def judge(
         result.summary = passed[result.winner]
         for index in passed:
             if index != result.winner:
-                result.reasons[index] += f" Candidate {result.winner + 1} gained more."
+                as_much = gains[index].gain == gains[result.winner].gain
+                why = "gained as much and came first" if as_much else "gained more"
+                result.reasons[index] += f". Candidate {result.winner + 1} was taken: it {why}"
     else:
         result.summary = _best_refusal(gains, result.reasons, len(candidates))
     return result

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..schemas.errors import BadInput, NotFound
-from ..schemas.graph import HERE, Session, Variable, number
+from ..schemas.graph import HERE, Session, Variable, Version, number
 from ..schemas.results import InspectResult
 from .core import Core
 from .report import report
@@ -125,7 +125,7 @@ class Inspecting(Core):
         v = await self.one_variable(session, name)
         if version:
             return await self._version(session, v, version, offset)
-        view: dict[str, Any] = {"variable": _line(v), "constraints": v.constraints}
+        view: dict[str, Any] = {"variable": _line(v, text=False), "constraints": v.constraints}
         if v.value is not None:
             versions = await self.store.versions(session.pk, v.id, PAGE)
             view |= _text_page(v.value, offset)
@@ -133,7 +133,7 @@ class Inspecting(Core):
                 x.model_dump(include={"version", "origin", "step", "created"}, exclude_none=True)
                 for x in versions
             ]
-            view["next"] = f"id='{v.id}@2' shows version 2 and what it changed."
+            view["next"] = _versions_of(v)
         else:
             places = session.batch or await self.store.split(session.pk, "train", PAGE)
             values = await self.store.values(session.pk, [v.id], [HERE, *places])
@@ -150,27 +150,44 @@ class Inspecting(Core):
         return view
 
     async def _version(
-        self, session: Session, v: Variable, version: str, offset: int
+        self, session: Session, v: Variable, asked: str, offset: int
     ) -> dict[str, Any]:
-        n = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
-        found = await self.store.version(session.pk, v.id, n)
-        if found is None:
-            raise NotFound(
-                f"{v.label} has no version {version!r}; it is at {v.version}.",
-                f"inspect(session_id, id='{v.id}') lists its versions.",
-            )
-        before = await self.store.version(session.pk, v.id, n - 1)
+        """A version with what it changed, or with `2..5` all that changed between two."""
+        old, between, new = asked.rpartition("..")
+        found = await self._kept(session, v, new, asked)
+        before = (
+            await self._kept(session, v, old, asked)
+            if between
+            else await self.store.version(session.pk, v.id, found.version - 1)
+        )
         view: dict[str, Any] = {
-            "variable": _line(v),
-            "version": n,
+            "variable": _line(v, text=False),
+            "version": found.version,
             "origin": found.origin,
             "step": found.step,
         }
         view |= _text_page(found.text, offset)
         if before is not None:
-            view["diff"] = cut(diff(before.text, found.text), DIFF)[0]
-        view["next"] = f"revert(session_id='{session.id}', variable='{v.id}', version={n})"
+            names = f"{v.id}@{before.version}", f"{v.id}@{found.version}"
+            view["diff"] = cut(diff(before.text, found.text, *names), DIFF)[0]
+        view["next"] = (
+            f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
+            "the first."
+            if found.version == v.version
+            else f"revert(session_id='{session.id}', variable='{v.id}', version={found.version})"
+        )
         return view
+
+    async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
+        n = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+        found = await self.store.version(session.pk, v.id, n)
+        if found is None:
+            raise NotFound(
+                f"{v.label} has no version {asked!r}; it is at {v.version}.",
+                f"id='{v.id}' lists its versions, '{v.id}@2' shows one, '{v.id}@1..{v.version}' "
+                "what changed between two.",
+            )
+        return found
 
     async def _gradients(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         wanted = [id] if id else None
@@ -276,11 +293,9 @@ def _call_line(call: dict[str, object]) -> dict[str, object]:
     }
 
 
-def diff(old: str, new: str) -> str:
-    """A unified diff of two texts, by lines."""
-    lines = difflib.unified_diff(
-        old.splitlines(), new.splitlines(), "before", "after", lineterm="", n=2
-    )
+def diff(old: str, new: str, was: str = "before", now: str = "after") -> str:
+    """A unified diff of two texts, by lines, under the names `was` and `now`."""
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), was, now, lineterm="", n=2)
     return "\n".join(lines)
 
 
@@ -289,13 +304,20 @@ def _what_of(id: str) -> str:  # noqa: A002
     return kinds.get(id[:1], "session")
 
 
-def _line(v: Variable) -> dict[str, Any]:
-    """A variable in a line."""
+def _versions_of(v: Variable) -> str:
+    if v.version < 2:
+        return "It has one version so far; step makes the next."
+    return f"id='{v.id}@{v.version}' shows the last change, id='{v.id}@1..{v.version}' all of them."
+
+
+def _line(v: Variable, *, text: bool = True) -> dict[str, Any]:
+    """A variable in a line, without its `text` where that is shown beside it."""
     line: dict[str, Any] = {"id": v.id, "kind": v.kind.value, "role": cut(v.role, 120)[0]}
     if v.name:
         line["name"] = v.name
     if v.value is not None:
-        line["text"] = cut(v.value, 120)[0]
+        if text:
+            line["text"] = cut(v.value, 120)[0]
         line["version"] = v.version
     if v.file:
         line["file"] = v.file.path

@@ -74,8 +74,9 @@ def verdict(gain: Gain, z: float, split: str = "") -> tuple[bool, str]:
     if gain.standard_error is None:
         return True, f"{head} > 0; with one example the error is unknown, so any gain counts"
     kept = gain.gain > z * gain.standard_error
-    sign = ">" if kept else "is not >"
-    return kept, f"{head} {sign} {z:.1f} x {_figure(gain.standard_error)}; p = {_chances(gain.p)}"
+    errors = "standard error" if z == 1 else "standard errors"
+    words = f"{'more' if kept else 'not more'} than {z:g} {errors} ({_figure(gain.standard_error)}"
+    return kept, f"{head}, {words}; p = {_chances(gain.p)})"
 
 
 def _check(scores: Sequence[float]) -> None:

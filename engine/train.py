@@ -138,7 +138,15 @@ class Training(Evaluating, Optimizing):
         learnt = await gradients_on(
             work, args["losses"], args["places"], exact=bool(args.get("exact"))
         )
-        return _backward_result(work, learnt)
+        blamed = {g.variable for g in learnt.gradients}
+        spared = [
+            f"{v.label}: nothing to change was found on these examples."
+            for v in learnt.evaluation.program.variables.values()
+            if v.kind is Kind.PARAMETER and v.requires_grad and v.id not in blamed
+        ]
+        sizes = await self.store.split_sizes(work.session.pk)
+        gated = not sizes or bool(sizes.get("validation"))
+        return _backward_result(work, learnt, spared, gated=gated)
 
     async def step(
         self,
@@ -206,6 +214,8 @@ class Training(Evaluating, Optimizing):
             v.id for v in await self.losses(work.session, None)
         ]
         batch = sorted({number(e, "e") or HERE for g in used for e in g.batch} or {HERE})
+        if work.args["accept"] == "if_better":  # refuses before anything is asked
+            await gate_places(self, work.session, losses)
         count = work.args["candidates"]
         candidates = []
         if written:
@@ -258,18 +268,21 @@ def _step_args(
     }
 
 
-def _backward_result(work: Work, learnt: Learnt) -> BackwardResult:
-    notes = list(work.args.get("notes", []))
+def _backward_result(
+    work: Work, learnt: Learnt, spared: Sequence[str], *, gated: bool
+) -> BackwardResult:
+    notes = [*work.args.get("notes", []), *spared]
     unusable = learnt.evaluation.unusable
     if unusable:
         notes.append(f"{len(unusable)} examples gave no usable reply and were left out.")
-    session = work.session.id
+    session, accept = work.session.id, "if_better" if gated else "always"
     return BackwardResult(
         examples=[f"e{p}" for p in learnt.places if p != HERE],
         gradients=[show.gradient(g) for g in learnt.gradients],
         mean_score=show.mean_score(learnt.evaluation, work.args["losses"], learnt.places),
         notes=notes,
-        next=f"Call step(session_id='{session}', accept='if_better') to propose better texts."
+        next=f"Call step(session_id='{session}', accept='{accept}') to propose better texts."
+        + ("" if gated else " With examples in the validation split, accept='if_better' proves it.")
         if learnt.gradients
         else "The losses found nothing to improve on these examples. Try others, or stop here.",
     )

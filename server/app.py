@@ -59,8 +59,9 @@ create_variable(session_id, role, example_field='question') -> v2, create_variab
 role, example_field='answer', reference=true) -> v3; add_examples to train, validation (and test, \
 if there are enough), rows {'question': ..., 'answer': ...}; forward(operation='llm', system='v1', \
 inputs={'question': 'v2'}) -> v4; compute_loss(kind='metric', metric='exact_match', \
-inputs={'output': 'v4', 'answer': 'v3'}) -> v5; evaluate; then optimize(steps=3), \
-or by hand backward, step(accept='if_better', candidates=3), forward, again; evaluate at the end.
+inputs={'output': 'v4', 'answer': 'v3'}) -> v5; evaluate(split='test'); then \
+optimize(steps=3), or by hand backward, step(accept='if_better', candidates=3), forward, again; \
+evaluate(split='test') at the end.
 
 status tells what to do: done; needs_completions: answer the pending prompts yourself, honestly \
 and each on its own, and hand them back with resume; running: resume waits; failed: read error. \

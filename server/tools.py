@@ -227,8 +227,8 @@ async def step(
     accept: Annotated[
         Literal["always", "if_better", "never"],
         Field(
-            description="if_better: install only what scores higher on the validation examples, "
-            "beyond noise (needs a loss with a score). never: propose only."
+            description="if_better: install only what is better beyond noise on validation "
+            "(without examples: by the loss). never: propose only."
         ),
     ] = "always",
     candidates: Annotated[int, Field(description="Proposals to choose from, 1 to 16.")] = 1,
@@ -319,7 +319,7 @@ async def optimize(
     seed: int = 0,
 ) -> Annotated[CallToolResult, OptimizeResult]:
     """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation. Call it
-    again, or resume, to continue after an interruption.
+    again, or resume, to go on.
     """
 
     async def call(engine: Engine, caller: Caller) -> Result:
@@ -353,8 +353,8 @@ async def resume(
     ] = None,
     cancel: Annotated[bool, Field(description="Drop the run; what was answered is kept.")] = False,
 ) -> Annotated[CallToolResult, Result]:
-    """Go on with the session's run: hand in completions that were pending (some or all), wait for
-    a running one, retry a failed one, or cancel it.
+    """Go on with the session's run: hand in pending completions (some or all), wait for a running
+    one, retry a failed one, or cancel it.
     """
 
     async def call(engine: Engine, caller: Caller) -> Result:
@@ -385,12 +385,13 @@ async def inspect(
         Field(description="Default: the session, or what id names."),
     ] = None,
     id: Annotated[  # noqa: A002 - the contract's name
-        str | None, Field(description="v3; v3@2 (version 2 and its diff); c7; e5.")
+        str | None,
+        Field(description="v3; v3@2 (version 2, what it changed); v3@1..4 (diff); c7; e5."),
     ] = None,
     offset: Annotated[int, Field(description="Where to go on in long texts and lists.")] = 0,
 ) -> Annotated[CallToolResult, InspectResult]:
-    """Read sessions, the graph, texts with their versions and diffs, gradients, proposals,
-    examples, calls and their cost.
+    """Read sessions, graph, texts with versions and diffs, gradients, proposals, examples, calls
+    and their cost.
     """
 
     async def call(engine: Engine, caller: Caller) -> Result:
@@ -404,10 +405,13 @@ async def revert(
     session_id: Session,
     variable: Annotated[str, Field(description="Variable id.")],
     version: Annotated[
-        int | None, Field(description="Whose text to bring back. Leave out to re-read its file.")
+        int | str | None,
+        Field(
+            description="Version, or proposal (p4) that was refused. Leave out to re-read the file."
+        ),
     ] = None,
 ) -> Annotated[CallToolResult, VariableResult]:
-    """Make an earlier version of a text current again (as a new version; nothing is deleted)."""
+    """Make an earlier version, or a proposal, the newest version of a text."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
         return await engine.revert(

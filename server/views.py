@@ -135,7 +135,8 @@ async def changes(store: Store, one: Session, variable: str, old: str, new: str)
     """A unified diff between two versions; empty when they are the same. Raises NotFound."""
     before = await _version(store, one, variable, old)
     after = await _version(store, one, variable, new)
-    return diff(before.text, after.text)
+    names = (f"{variable}@{n.version}" for n in (before, after))
+    return diff(before.text, after.text, *names)
 
 
 async def gradients(store: Store, one: Session) -> str:

@@ -116,13 +116,15 @@ def test_scores_that_cannot_be_compared_are_refused(
             Gain(10, 0.4, 0.7, 0.3, 0.15, 0.03),
             1.0,
             True,
-            "validation 0.40 -> 0.70 on 10 examples, gain 0.30 > 1.0 x 0.15; p = 0.03",
+            "validation 0.40 -> 0.70 on 10 examples, "
+            "gain 0.30, more than 1 standard error (0.15; p = 0.03)",
         ),
         (
             Gain(10, 0.4, 0.7, 0.3, 0.15, 0.004),
             2.0,
             False,
-            "validation 0.40 -> 0.70 on 10 examples, gain 0.30 is not > 2.0 x 0.15; p = 0.004",
+            "validation 0.40 -> 0.70 on 10 examples, "
+            "gain 0.30, not more than 2 standard errors (0.15; p = 0.004)",
         ),
         (
             Gain(1, 0.0, 1.0, 1.0, None, 0.5),
@@ -141,7 +143,8 @@ def test_scores_that_cannot_be_compared_are_refused(
             Gain(900, 0.5, 0.501, 0.001, 0.0001, 0.2),
             1.0,
             True,
-            "validation 0.50 -> 0.50 on 900 examples, gain 0.001 > 1.0 x 0.0001; p = 0.20",
+            "validation 0.50 -> 0.50 on 900 examples, "
+            "gain 0.001, more than 1 standard error (0.0001; p = 0.20)",
         ),
     ],
 )
@@ -153,4 +156,6 @@ def test_the_verdict_states_the_rule_and_the_figures(
 
 def test_the_verdict_needs_no_split() -> None:
     _, why = verdict(Gain(2, 0.0, 1.0, 1.0, 0.0, 0.25), 1.0)
-    assert why == "0.00 -> 1.00 on 2 examples, gain 1.00 > 1.0 x 0.00; p = 0.25"
+    assert (
+        why == "0.00 -> 1.00 on 2 examples, gain 1.00, more than 1 standard error (0.00; p = 0.25)"
+    )

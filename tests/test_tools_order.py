@@ -98,6 +98,21 @@ def test_revert_brings_a_text_back_as_a_new_version_and_only_its_dependants_are_
     drive(main, assisted())
 
 
+def test_all_that_changed_between_two_versions_is_shown_under_their_names() -> None:
+    async def main(call: Tools) -> None:
+        s = await judged(call)
+        await stepped(call, s)
+        await stepped(call, s)
+        view = (await call("inspect", session_id=s, id="v1@1..3"))["view"]
+        assert view["diff"].splitlines()[:2] == ["--- v1@1", "+++ v1@3"]
+        assert "-draft" in view["diff"]
+        assert "-draft" not in (await call("inspect", session_id=s, id="v1@3"))["view"]["diff"]
+        words = await call.refused("inspect", session_id=s, id="v1@1..9")
+        assert "v1@1..3" in words
+
+    drive(main, assisted())
+
+
 def test_a_revert_to_the_text_there_is_changes_nothing() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
@@ -215,5 +230,38 @@ def test_if_better_needs_validation_examples_and_a_score() -> None:
         else:
             words = str(facts["error"])
         assert "validation" in words
+
+    drive(main, assisted())
+
+
+def test_a_proposal_that_was_not_installed_can_be() -> None:
+    async def main(call: Tools) -> None:
+        s = await judged(call)
+        await answered(call, await call("backward", session_id=s), critic)
+        await answered(call, await call("step", session_id=s, accept="never"), critic)
+        proposed = (await call("inspect", session_id=s, what="steps"))["view"]["proposals"][0]
+        done = await call("revert", session_id=s, variable="v1", version=proposed["id"])
+        assert done["version"] == 2
+        view = (await call("inspect", session_id=s, id="v1"))["view"]
+        assert view["text"] == proposed["text"]
+        assert "'p9'" in await call.refused("revert", session_id=s, variable="v1", version="p9")
+
+    drive(main, assisted())
+
+
+def test_what_is_not_to_blame_is_said() -> None:
+    async def main(call: Tools) -> None:
+        s = await judged(call)
+        await call("create_variable", session_id=s, role="rules", value="Be kind.", name="rules")
+        both = {"system": "v3", "inputs": {"text": "v1"}}
+        out = await answered(
+            call, await call("forward", session_id=s, operation="llm", **both), lambda _: "out"
+        )
+        asked = await call("compute_loss", session_id=s, inputs={"x": out["variable"]}, **JUDGE)
+        loss = (await answered(call, asked, critic))["variable"]
+        asked = await call("backward", session_id=s, losses=[loss])
+        found = await answered(call, asked, lambda _: {"v1": "Shorter.", "v3": ""})
+        assert [g["variable"] for g in found["gradients"]] == ["v1"]
+        assert any("v3" in note and "nothing to change" in note for note in found["notes"])
 
     drive(main, assisted())

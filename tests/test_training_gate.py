@@ -102,7 +102,10 @@ def test_a_gain_beyond_noise_is_accepted_and_the_rule_is_named(tmp_path: Path) -
         step = await stepped(call, s, play)
         assert step["accepted"] is True
         assert (step["score_before"], step["score_after"]) == (0, 1)
-        assert "validation 0.00 -> 1.00 on 6 examples, gain 1.00 > 1.0 x" in step["gate"]
+        assert (
+            "validation 0.00 -> 1.00 on 6 examples, gain 1.00, more than 1 standard error"
+            in step["gate"]
+        )
         assert "p = " in step["gate"]
 
     drive(main, assisted(tmp_path / "t.db"))
@@ -156,7 +159,7 @@ def test_a_gain_within_noise_is_refused_with_its_figures(tmp_path: Path) -> None
         s = await ready(call, play, EXACT)
         step = await stepped(call, s, play)
         assert step["accepted"] is False
-        assert "gain 0.17 is not > 1.0 x 0.31" in step["gate"]
+        assert "gain 0.17, not more than 1 standard error (0.31;" in step["gate"]
 
     drive(main, assisted(tmp_path / "t.db"))
 

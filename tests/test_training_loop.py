@@ -136,6 +136,11 @@ def test_the_test_split_is_never_read_by_the_loop_and_each_reading_is_counted(
             begun = await call("evaluate", session_id=s, split="test")
             found = await answered(call, begun, play)
             assert found["reads"] == reads
+            assert "failures" not in found
+            assert "notes" not in found  # one text, however often
+        for version in (1, 2):
+            await call("revert", session_id=s, variable="v1", version=version)
+            found = await answered(call, await call("evaluate", session_id=s, split="test"), play)
         assert "no longer held-out" in " ".join(found["notes"])
 
     drive(main, assisted(tmp_path / "t.db"))

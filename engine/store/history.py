@@ -235,6 +235,16 @@ class HistoryVerbs:
 
         return await self.db.read(job, single=True)
 
+    async def proposal(self, session: int, id_: str) -> Proposal | None:
+        """The proposal `p4`, or None where there is none."""
+
+        async def job(db: aiosqlite.Connection) -> Proposal | None:
+            sql = "SELECT * FROM proposals WHERE session = ? AND n = ?"
+            found = await rows(db, sql, session, number(id_, "p") or 0)
+            return to_proposal(found[0]) if found else None
+
+        return await self.db.read(job, single=True)
+
     async def last_step(self, session: int) -> int:
         """The number of the newest step, 0 if there is none."""
 

@@ -26,10 +26,14 @@ class ReportVerbs:
         mean: float,
         error: float | None,
         examples: int,
-    ) -> int:
-        """Remember a split's score; gives how often the test split has been read by now."""
+    ) -> tuple[int, int]:
+        """Remember a split's score.
 
-        async def job(db: aiosqlite.Connection) -> int:
+        Gives how often the test split has been read by now, and how many different texts it
+        has measured.
+        """
+
+        async def job(db: aiosqlite.Connection) -> tuple[int, int]:
             n = await next_number(db, "evaluations", session)
             await db.execute(
                 "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?)",
@@ -49,7 +53,12 @@ class ReportVerbs:
                 "UPDATE sessions SET test_reads = test_reads + (? = 'test'), updated = ? "
                 "WHERE pk = ? RETURNING test_reads"
             )
-            return int((await rows(db, sql, split, now(), session))[0][0])
+            reads = int((await rows(db, sql, split, now(), session))[0][0])
+            sql = (
+                "SELECT count(DISTINCT versions) FROM evaluations "
+                "WHERE session = ? AND split = 'test'"
+            )
+            return reads, int((await rows(db, sql, session))[0][0])
 
         return await self.db.write(job)
 
@@ -80,7 +89,7 @@ class ReportVerbs:
                 "WHEN reason LIKE 'no usable text%' THEN 'refused: no usable text' "
                 "WHEN reason LIKE 'no gain on the minibatch%' THEN 'refused: no gain on minibatch' "
                 "WHEN reason LIKE 'the same text%' THEN 'refused: proposed twice' "
-                "WHEN reason LIKE '%gained more.' THEN 'refused: another gained more' "
+                "WHEN reason LIKE '%was taken: it gained %' THEN 'refused: another was taken' "
                 "WHEN score IS NULL THEN 'refused: not compared' "
                 "ELSE 'refused: no gain beyond noise' END AS fate, count(*) AS n "
                 "FROM proposals WHERE session = ? GROUP BY fate ORDER BY fate"
