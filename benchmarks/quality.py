@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp import Client
+from pydantic import SecretStr
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
 from textgrad_mcp.server.app import build
 
@@ -211,12 +212,15 @@ async def run(asked: Asked) -> None:
     role = RoleSettings(
         base_url=asked.base_url,
         model=asked.model,
+        api_key=SecretStr("forward"),
         params={"temperature": 0.0, "max_tokens": asked.max_tokens},
         concurrency=4,
         timeout=600,
     )
-    backward = role.model_copy(
+    backward = role.model_copy(  # one at a time, with a limit of its own: see server/demo/main.py
         update={
+            "api_key": SecretStr("backward"),
+            "concurrency": 1,
             "params": {"temperature": 0.0, "max_tokens": 300},
             "update_params": {"temperature": 0.8},
         }
@@ -253,7 +257,7 @@ def main() -> None:
     parser.add_argument(
         "--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES)
     )
-    parser.add_argument("--budget", type=int, default=90, help="calls of each run")
+    parser.add_argument("--budget", type=int, default=70, help="calls of each run")
     parser.add_argument("--steps", type=int, help="compare groups by steps instead of by calls")
     parser.add_argument("--max-tokens", type=int, default=110, help="of an answer")
     parser.add_argument("--table", type=Path, help="print the table of this file and do nothing")

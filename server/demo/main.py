@@ -17,6 +17,7 @@ from typing import Any
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
+from pydantic import SecretStr
 
 from ...schemas.errors import TextGradError
 from ...schemas.settings import RoleSettings, Settings
@@ -76,10 +77,10 @@ def _environment(endpoint: Endpoint, settings: Settings, folder: Path) -> dict[s
     told |= {
         f"{prefix}DATABASE": str(folder / "demo.db"),
         f"{prefix}CONFIG": str(_no_configuration(folder)),
-        **_role(f"{prefix}FORWARD", _local(endpoint, 0.0, 64)),
+        **_role(f"{prefix}FORWARD", _local(endpoint, 0.0, 64, 4)),
     }
     other = settings.backward
-    backward = other if other.base_url or other.model else _local(endpoint, 0.0, 300)
+    backward = other if other.base_url or other.model else _local(endpoint, 0.0, 300, 1)
     return told | _role(f"{prefix}BACKWARD", backward)
 
 
@@ -90,13 +91,15 @@ def _no_configuration(folder: Path) -> Path:
     return path
 
 
-def _local(endpoint: Endpoint, temperature: float, tokens: int) -> RoleSettings:
+def _local(endpoint: Endpoint, temperature: float, tokens: int, slots: int) -> RoleSettings:
+    """With one slot, the candidates of a step share it and their long prompt is read once."""
     return RoleSettings(
         base_url=endpoint.base_url,
         model=endpoint.model,
         params={"temperature": temperature, "max_tokens": tokens},
         update_params={"temperature": 0.8},
-        concurrency=4,
+        concurrency=slots,
+        api_key=SecretStr(f"{slots} slots"),  # which of two limits for one endpoint holds
         timeout=600,
     )
 
