@@ -120,6 +120,7 @@ async def _propose_one(
 
     def read(completion: Completion) -> str:
         new = fence.unwrap(str(parse_object(completion.text, VALUE_REPLY)["value"]))
+        new = _ended_like(old, new)
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')
         wrong = constraints.violations(rules, old, new) + check(parameter, new)
@@ -142,6 +143,11 @@ async def _propose_one(
         problem = f"nobody could say whether it keeps to them ({error.message})"
     if problem:
         candidate.refused = candidate.refused or f"it breaks a constraint: {problem}"
+
+
+def _ended_like(old: str, new: str) -> str:
+    """`new` with the line breaks at its end that `old` has: a file keeps its last one."""
+    return new.rstrip("\r\n") + old[len(old.rstrip("\r\n")) :]
 
 
 async def _update_prompt(

@@ -94,7 +94,7 @@ def test_an_accepted_step_is_written_with_the_same_mode_when_asked(folder: Path)
         done = await stepped(call, session)
         file = folder / "prompts" / "system.txt"
         assert done["accepted"] is True
-        assert file.read_bytes() == NEW.encode()
+        assert file.read_bytes() == f"{NEW}\r\n".encode()  # its last line ends as before
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
         assert [p.name for p in file.parent.iterdir()] == ["system.txt"]
         back = await call("revert", session_id=session, variable="v1", version=1)

@@ -253,3 +253,17 @@ def test_a_text_changed_while_a_step_is_under_way_is_not_overwritten() -> None:
             assert await text_of(engine, s) == "mine"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("replied", ["better", "better\n", "\n\nbetter\r\n"])
+def test_a_rewrite_ends_in_the_line_breaks_that_the_text_before_ended_in(
+    end: str, replied: str
+) -> None:
+    async def main() -> None:
+        async with an_engine(writing(lambda _: replied)) as engine:
+            s = await one_text(engine, value=f"draft{end}")
+            assert stepped(await engine.step(ME, session_id=s)).accepted
+            assert await text_of(engine, s) == f"better{end}"
+
+    asyncio.run(main())
