@@ -118,8 +118,13 @@ def record_of(
     gradients: Mapping[str, Sequence[Gradient]],
     candidates: Sequence[Candidate],
     judged: gate.Judged,
+    led: Mapping[str, Sequence[str]] | None = None,
 ) -> StepRecord:
-    """The step to be stored: every proposal with its verdict, reason and scores."""
+    """The step to be stored: every proposal with its verdict, reason and scores.
+
+    `led` are gradients of earlier steps that led to the text which was rewritten now.
+    """
+    before = led or {}
     compared = bool(judged.split)
     proposals = [
         Proposal(
@@ -129,7 +134,7 @@ def record_of(
             text=candidate.texts.get(p.id, ""),
             verdict="accepted" if index == judged.winner else "refused",
             reason=judged.reasons.get(index, ""),
-            gradients=[g.id for g in gradients.get(p.id, [])],
+            gradients=[*before.get(p.id, []), *(g.id for g in gradients.get(p.id, []))],
             **_scores(judged, index),
         )
         for index, candidate in enumerate(candidates)

@@ -8,50 +8,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ..schemas.errors import BadInput, BudgetExhausted, Conflict, ReplyError
-from ..schemas.graph import HERE, Gradient, Kind, Op, Variable, number
-from ..schemas.results import OptimizeResult, Result
-from . import arguments, gate, show
+from ..schemas.errors import BudgetExhausted, Conflict, ReplyError
+from ..schemas.graph import HERE, Gradient, Kind, Variable, number
+from ..schemas.results import Result
+from . import afford, arguments, gate, outcome, show
 from .core import Core
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
-from .parents import Parent, Pool, load_pool
+from .loop import Loop, load, stopped
+from .parents import Parent, Pool
 from .runs import Caller, digest_of
 from .scoring import compare, in_pairs
 from .stats import mean_and_error
 from .step import Candidate, propose
-from .store import StepRecord
 
-PAIRED = (
-    "The judges give no scores: each accepted text was preferred, in both orders, to the one "
-    "before it; there is no mean to report."
-)
-ASKING = (Op.LLM, Op.JUDGE, Op.EXTERNAL, Op.FEEDBACK)
-
-
-@dataclass
-class Loop:
-    """Where an optimisation stands; `before` are the scores it began with. Saved with each step.
-
-    `paired`: there are no scores but preferences over the installed texts, which are at 0.
-    """
-
-    pool: Pool
-    before: list[float]
-    iteration: int = 0
-    steps: int = 0
-    accepted: int = 0
-    refused: int = 0
-    idle: int = 0
-    without_gain: int = 0
-    paired: bool = False
-
-    def dump(self) -> dict[str, Any]:
-        """As it is saved."""
-        return self.__dict__ | {"pool": self.pool.model_dump()}
+SAMPLED = 64
+"""Of so many examples at most the length of the prompts is estimated."""
 
 
 class Optimizing(Core):
@@ -111,35 +85,32 @@ class Optimizing(Core):
         self, session: int, losses: list[str], args: dict[str, Any], places: tuple[list[int], str]
     ) -> None:
         """Refuse a budget that cannot pay for one gated step."""
-        most = args["budget"].get("calls")
-        if most is None:
-            return
+        if args["budget"]:
+            found = await self._need(session, losses, args, places[0])
+            afford.check(args["budget"], found, len(places[0]))
+
+    async def _need(
+        self, session: int, losses: list[str], args: dict[str, Any], places: Sequence[int]
+    ) -> afford.Need:
         program = await self.store.program(session, losses, everything=True)
-        calls = sum(o.kind in ASKING for o in program.operations.values())
-        batch = min(args["batch_size"], len(places[0]) or 1)
-        least = calls * 2 * (batch + len(places[0])) + 2
-        if most < least:
-            raise BadInput(
-                f"A budget of {most:g} calls cannot pay for one proposal and its check: that "
-                f"takes about {least} ({calls} calls an example, {len(places[0])} validation "
-                "examples, before and after).",
-                f"Give budget={{'calls': {3 * least}}} or more, or fewer validation examples.",
-            )
+        some = await self.store.examples(session, [p for p in places[:SAMPLED] if p != HERE])
+        train = (await self.store.split_sizes(session)).get("train", 0)
+        return afford.need(program, list(some.values()), args, places, train, self.settings)
 
     async def _optimize_body(self, work: Work) -> Result:
         args = work.args
         places, split = await gate_places(self, work.session, args["losses"])
-        pool = load_pool(work.state)
-        loop = Loop(**(work.state | {"pool": pool})) if pool else None
+        loop = load(work.state)
         try:
             loop = loop or await self._begin(work, places)
-            while not (stopped := _stopped(loop, args)):
+            _tell_score(work, loop)
+            while not (why := stopped(loop, args)):
                 await self._iterate(work, loop, places, split)
         except BudgetExhausted as spent:
             if loop is None:
                 raise
             return await self._report(work, loop, places, "budget", spent)
-        return await self._report(work, loop, places, stopped, None)
+        return await self._report(work, loop, places, why, None)
 
     async def _begin(self, work: Work, places: Sequence[int]) -> Loop:
         work.phase = "scoring the start"
@@ -147,8 +118,27 @@ class Optimizing(Core):
         first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
         paired = await in_pairs(work, work.args["losses"])
         loop = Loop(Pool(members=[first]), first.scores, paired=paired)
+        await self._note_score(work, loop, places)
+        loop.start = outcome.figures(await self._usage(work))
         await work.save_state(loop.dump())
         return loop
+
+    async def _usage(self, work: Work) -> dict[str, dict[str, float]]:
+        """What this run has used so far, by purpose."""
+        run = await work.ensure_run()
+        return await self.store.usage(work.session.pk, number(run.id, "r"))
+
+    async def _note_score(self, work: Work, loop: Loop, places: Sequence[int]) -> None:
+        """Remember the installed texts' validation score, for the report."""
+        if loop.paired or list(places) == [HERE]:
+            return
+        mean, error = mean_and_error(loop.current.scores)
+        variables = await self.store.variables(work.session.pk)
+        versions = {v.id: v.version for v in variables.values() if v.requires_grad and v.is_leaf}
+        [loss] = work.args["losses"]
+        await self.store.note_evaluation(
+            work.session.pk, loss, "validation", versions, mean, error, len(places)
+        )
 
     async def _iterate(self, work: Work, loop: Loop, places: Sequence[int], split: str) -> None:
         args = work.args
@@ -277,10 +267,14 @@ class Optimizing(Core):
         judged = await gate.judge(
             work, candidates, work.args["losses"], batch, places, split, parent.texts
         )
+        if judged.winner is not None and parent is not loop.current:
+            judged.summary += f" (rewritten from {parent.name}, not from the installed text)"
+            judged.reasons[judged.winner] = judged.summary
         changed = await self._changed(work, parameters, parent)
-        record = record_of(changed, _by_variable(learnt), candidates, judged)
-        state = self._after(loop, candidates, judged, record)
-        await self.store.record_step(work.session.pk, record, work.fence, state)
+        record = record_of(changed, _by_variable(learnt), candidates, judged, parent.led)
+        number_ = await self.store.last_step(work.session.pk) + 1
+        loop.take(f"s{number_}", candidates, judged, record)
+        await self.store.record_step(work.session.pk, record, work.fence, loop.dump())
 
     async def _changed(
         self, work: Work, parameters: Sequence[Variable], parent: Parent
@@ -290,67 +284,32 @@ class Optimizing(Core):
         found = await self.store.variables(work.session.pk, ids)
         return [found[v] for v in ids]
 
-    def _after(
-        self, loop: Loop, candidates: Sequence[Candidate], judged: gate.Judged, record: StepRecord
-    ) -> dict[str, Any]:
-        """Take a step's outcome into the loop; gives the state to save with it."""
-        loop.steps += 1
-        loop.accepted += record.accepted
-        loop.refused += sum(p.verdict == "refused" for p in record.proposals)
-        loop.without_gain = 0 if record.accepted else loop.without_gain + 1
-        for index, scores in judged.by_place.items():
-            name = f"candidate {index + 1} of iteration {loop.iteration}"
-            member = Parent(name=name, texts=candidates[index].texts, scores=scores)
-            loop.pool.add(member, installed=index == judged.winner)
-        if loop.paired and record.accepted:
-            loop.pool.restart()  # preferences over another text say nothing about these
-        return loop.dump()
-
     async def _report(
         self,
         work: Work,
         loop: Loop,
         places: Sequence[int],
-        stopped: str,
+        why: str,
         spent: BudgetExhausted | None,
     ) -> Result:
-        current = loop.pool.members[loop.pool.current]
-        mean, error = mean_and_error(current.scores)
-        run = await work.ensure_run()
-        usage = await self.store.usage(work.session.pk, int(run.id[1:]))
+        usage = await self._usage(work)
+        if loop.accepted:
+            await self._note_score(work, loop, places)
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
-        notes = [spent.message, spent.next] if spent else []
-        notes += [PAIRED] if loop.paired else []
-        session = work.session.id
+        notes = []
+        if spent is not None:
+            found = await self._need(work.session.pk, work.args["losses"], work.args, places)
+            notes = [spent.message, spent.next, outcome.next_step(loop, usage, found)]
         tested = "test" in await self.store.split_sizes(work.session.pk)
-        return OptimizeResult(
-            loss=", ".join(work.args["losses"]),
-            steps=loop.steps,
-            accepted=loop.accepted,
-            refused=loop.refused,
-            stopped=stopped,
-            score_before=None if loop.paired else round(mean_and_error(loop.before)[0], 4),
-            score_after=None if loop.paired else round(mean, 4),
-            standard_error=None if error is None or loop.paired else round(error, 4),
-            variables=sorted(current.texts),
-            proposals=[show.proposal(p) for p in reversed(history)],
-            calls=int(sum(u.get("calls", 0) for u in usage.values())),
-            tokens=int(
-                sum(
-                    u.get("prompt_tokens", 0) + u.get("completion_tokens", 0)
-                    for u in usage.values()
-                )
-            ),
-            cost=sum(u.get("cost", 0.0) for u in usage.values()) or None,
-            notes=[n for n in notes if n],
-            next=(
-                f"evaluate(session_id='{session}', split='test') shows what is left of the gain on "
-                "examples nobody has seen; "
-                if tested
-                else ""
-            )
-            + f"inspect(session_id='{session}', what='report') has the whole story. Call optimize "
-            "again (another seed, more steps) to go on.",
+        return outcome.result(work, loop, why, usage, history, notes, tested)
+
+
+def _tell_score(work: Work, loop: Loop) -> None:
+    """Put the running score into what whoever watches is told."""
+    told = work.on_progress
+    if told is not None:
+        work.on_progress = lambda done, asked, phase: told(
+            done, asked, f"{loop.standing()}; {phase}"
         )
 
 
@@ -370,17 +329,3 @@ def _by_variable(learnt: Learnt) -> dict[str, list[Gradient]]:
     for gradient in learnt.gradients:
         found.setdefault(gradient.variable, []).append(gradient)
     return found
-
-
-def _stopped(loop: Loop, args: Mapping[str, Any]) -> str:
-    """Why the loop is over, or an empty text."""
-    current = loop.pool.members[loop.pool.current]
-    if current.mean >= args["goal"] and any(current.scores):
-        return "goal"
-    if loop.steps >= args["steps"] or loop.iteration >= 4 * args["steps"]:
-        return "steps"
-    if loop.without_gain >= args["patience"]:
-        return "patience"
-    if loop.idle >= args["patience"]:
-        return "nothing left to improve on the training examples"
-    return ""

@@ -17,11 +17,15 @@ MOST = 24
 
 
 class Parent(BaseModel):
-    """Texts that were scored on the validation split. `name` says where they come from."""
+    """Texts that were scored on the validation split. `name` says where they come from.
+
+    `led` are the ids of the gradients that led to them since texts of this line were installed.
+    """
 
     name: str
     texts: dict[str, str]
     scores: list[float]
+    led: dict[str, list[str]] = {}
 
     @property
     def mean(self) -> float:

@@ -10,6 +10,8 @@ from .show import FEEDBACK, cut
 from .store import Store
 
 LINEAGE = 8
+LED = 6
+"""So many gradients of a version are shown: its own last, those of refused ancestors before."""
 
 
 async def report(store: Store, session: Session) -> dict[str, Any]:
@@ -85,7 +87,9 @@ async def _parameters(store: Store, session: Session) -> list[dict[str, Any]]:
         texts = await store.gradient_texts(session.pk, used)
         for one in line:
             ids = json.loads(one.pop("gradients") or "[]")
-            one["feedback"] = [f"{g}: {cut(texts.get(g, ''), FEEDBACK // 2)[0]}" for g in ids[:3]]
+            one["feedback"] = [
+                f"{g}: {cut(texts.get(g, ''), FEEDBACK // 2)[0]}" for g in ids[-LED:]
+            ]
         first = await store.version(session.pk, v.id, 1)
         found.append(
             {

@@ -13,6 +13,7 @@ EXACT_UP_TO = 16
 """With so many non-zero differences at most, all sign flips are tried."""
 FLIPS = 10_000
 _DIGITS = 12  # differences equal to so many decimals are equal: 0.7 - 0.6 is 0.1
+_ROUNDING = 1e-9  # one example more of n right is a gain of exactly one standard error, for every n
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def verdict(gain: Gain, z: float, split: str = "") -> tuple[bool, str]:
         return False, f"{head}: only a gain above 0 is kept"
     if gain.standard_error is None:
         return True, f"{head} > 0; with one example the error is unknown, so any gain counts"
-    kept = gain.gain > z * gain.standard_error
+    kept = gain.gain > z * gain.standard_error + _ROUNDING
     errors = "standard error" if z == 1 else "standard errors"
     words = f"{'more' if kept else 'not more'} than {z:g} {errors} ({_figure(gain.standard_error)}"
     return kept, f"{head}, {words}; p = {_chances(gain.p)})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from ..engine.report import report as facts
 from ..engine.store import Store
 from ..schemas.graph import Proposal, Session, Variable
 
@@ -17,9 +18,12 @@ async def report(store: Store, one: Session) -> str:
     proposals = await store.proposals(one.pk, limit=1000)
     variables = await store.variables(one.pk)
     sizes = await store.split_sizes(one.pk)
+    found = await facts(store, one)
     lines = [f"# {one.title or 'Session'} {one.id}", ""]
     lines += _won(steps, proposals)
+    lines += _scores(found["scores"])
     lines += _texts(variables)
+    lines += _lineage(found["parameters"])
     lines += _verdicts(proposals)
     lines += ["## Data", ""]
     lines += [f"- {split}: {n} examples" for split, n in sizes.items() if n] or ["No examples."]
@@ -47,6 +51,28 @@ def _won(steps: list[dict[str, Any]], proposals: list[Proposal]) -> list[str]:
     else:
         lines.append("No step was gated on a score.")
     return [*lines, ""]
+
+
+def _scores(scores: list[dict[str, Any]]) -> list[str]:
+    if not scores:
+        return []
+    lines = ["| loss | split | examples | first | latest |", "|---|---|---|---|---|"]
+    for s in scores:
+        cells = (s["loss"], s["split"], str(s["examples"]), s["first"], s["latest"])
+        lines.append(f"| {' | '.join(cells)} |")
+    return ["Mean scores with their standard errors:", "", *lines, ""]
+
+
+def _lineage(parameters: list[dict[str, Any]]) -> list[str]:
+    """How each parameter came to its text, with the feedback that led to each version."""
+    lines: list[str] = []
+    for p in parameters:
+        for one in p["lineage"]:
+            how = " ".join(str(one.get("gate") or "").split())
+            made = f"by {one['step']}" if one.get("step") else f"by {one['origin']}"
+            lines.append(f"- {p['id']} version {one['version']}, {made}{f': {how}' if how else ''}")
+            lines += [f"  - {' '.join(said.split())}" for said in one.get("feedback", [])]
+    return ["## Lineage", "", *lines, ""] if lines else []
 
 
 def _texts(variables: dict[str, Variable]) -> list[str]:

@@ -67,6 +67,10 @@ def test_a_run_stops_within_its_budget_and_says_what_was_won(
             words = " ".join(result.notes)
             assert f"{next(iter(budget.values())):g} {unit} is used up" in words
             assert re.search(r"the next call may take it to [0-9.]+", words)
+            next_step = re.search(r"next step would cost about (\d+) calls, (\d+) tokens", words)
+            assert next_step is not None
+            assert 0 < int(next_step[1]) <= result.calls / result.steps
+            assert "dollars, as much as those so far" in words
 
     asyncio.run(main())
 
@@ -217,6 +221,39 @@ def test_a_budget_too_small_for_one_gated_step_is_refused_and_the_one_named_is_e
             s = await program(engine)
             result = await optimize(engine, s, budget={"calls": int(sensible[1])})
             assert result.steps >= 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("key", "small"), [("tokens", 300), ("cost", 0.01)])
+def test_tokens_or_money_that_cannot_pay_for_one_gated_step_are_refused_likewise(
+    key: str, small: float
+) -> None:
+    async def main() -> None:
+        model = Paid(sums)
+        async with an_engine(model) as engine:
+            engine.settings.forward = engine.settings.backward = PRICED
+            s = await program(engine)
+            asked = len(model.asked)
+            with pytest.raises(BadInput, match="validation examples, before and after") as refusal:
+                await optimize(engine, s, budget={key: small})
+            assert len(model.asked) == asked
+            sensible = re.search(rf"'{key}': ([0-9.]+)", refusal.value.next)
+            assert sensible is not None
+            result = await optimize(engine, s, budget={key: float(sensible[1])})
+            assert result.steps >= 1
+
+    asyncio.run(main())
+
+
+def test_a_run_that_ends_before_its_first_step_says_what_that_would_take() -> None:
+    async def main() -> None:
+        async with an_engine(Paid(sums), session_budget={"calls": 24}) as engine:
+            s = await program(engine)
+            result = await optimize(engine, s)
+            assert (result.steps, result.stopped) == (0, "budget")
+            words = " ".join(result.notes)
+            assert re.search(r"start and one step take about \d+ calls", words)
 
     asyncio.run(main())
 

@@ -57,6 +57,17 @@ def test_ties_are_never_kept(scores: list[float]) -> None:
     assert "only a gain above 0 is kept" in why
 
 
+@pytest.mark.parametrize(("up", "down"), [(1, 0), (3, 1), (6, 3)])
+@pytest.mark.parametrize("n", range(9, 40))
+def test_a_gain_of_exactly_one_error_is_not_beyond_it_whatever_the_rounding(
+    up: int, down: int, n: int
+) -> None:
+    before = [0.0] * up + [1.0] * down + [0.0] * (n - up - down)
+    after = [1.0] * up + [0.0] * down + [0.0] * (n - up - down)
+    assert not verdict(paired_gain(before, after), 1.0)[0]
+    assert verdict(paired_gain([0.0, *before], [1.0, *after]), 1.0)[0]
+
+
 def test_known_p_values() -> None:
     assert paired_gain([0] * 4, [1] * 4).p == 1 / 16
     assert paired_gain([0.6] * 4, [0.7] * 4).p == 1 / 16

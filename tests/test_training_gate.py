@@ -233,6 +233,30 @@ def test_optimize_with_judges_without_scores_goes_on_from_each_accepted_text(
     drive(main, assisted(tmp_path / "t.db"))
 
 
+def test_a_text_refused_within_noise_may_be_the_parent_of_one_that_wins_and_is_named(
+    tmp_path: Path,
+) -> None:
+    def first_then_all(question: str, system: str) -> str:
+        some = {"First.": ("train 0", "held 0"), "Answer in capitals.": ("train", "held")}
+        return question.upper() if question.startswith(some.get(system, ("none",))) else question
+
+    async def main(call: Tools) -> None:
+        play = Assistant("First.", "Answer in capitals.", model=first_then_all)
+        s = await ready(call, play, EXACT)
+        begun = await call("optimize", session_id=s, steps=2, candidates=1)
+        done = await answered(call, begun, play)
+        assert (done["accepted"], done["score_after"]) == (1, 1)
+        assert "not more than 1 standard error (0.17" in done["proposals"][0]["reason"]
+        assert "(rewritten from candidate 1 of s1, not" in done["proposals"][1]["reason"]
+        assert "First." in play.prompts("update")[1].partition("Tried before")[0]
+        report = await call("inspect", session_id=s, what="report")
+        [parameter] = report["view"]["parameters"]
+        newest = parameter["lineage"][0]
+        assert len(newest["feedback"]) == 2  # on the refused text's parent, and on it
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
 def test_a_copied_training_example_is_sent_back_then_refused_and_reported(tmp_path: Path) -> None:
     long = "what is the capital of the country that borders both France and Spain"
 

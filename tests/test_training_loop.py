@@ -121,6 +121,10 @@ def test_the_loop_reaches_its_goal_and_the_report_tells_how(tmp_path: Path) -> N
         assert USEFUL["v1"] in prompt["text"]
         assert "v1 lacks a word" in str(prompt["lineage"])
         assert report["price"]["calls"] == len(play.asked)
+        [scores] = report["scores"]
+        assert (scores["split"], scores["examples"]) == ("validation", 10)
+        assert re.match(r"0\.000 ± 0\.000 at .*'?v1'?.*1", scores["first"])
+        assert scores["latest"].startswith("1.000 ± 0.000 at ")
 
     drive(main, assisted(tmp_path / "t.db"))
 

@@ -1,0 +1,86 @@
+"""What an optimisation hands back: what it won, what it cost, and what more would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..schemas.graph import Proposal
+from ..schemas.results import OptimizeResult
+from . import show
+from .afford import Need
+from .ledger import Work
+from .loop import Loop
+from .stats import mean_and_error
+
+Usage = Mapping[str, Mapping[str, float]]
+"""Calls, tokens and cost by purpose, as the store adds them up."""
+PAIRED = (
+    "The judges give no scores: each accepted text was preferred, in both orders, to the one "
+    "before it; there is no mean to report."
+)
+
+
+def result(
+    work: Work,
+    loop: Loop,
+    stopped: str,
+    usage: Usage,
+    history: Sequence[Proposal],
+    notes: Sequence[str],
+    tested: bool,
+) -> OptimizeResult:
+    """The result of a loop that has ended; `tested` says whether there is a test split."""
+    mean, error = mean_and_error(loop.current.scores)
+    spent = figures(usage)
+    return OptimizeResult(
+        loss=", ".join(work.args["losses"]),
+        steps=loop.steps,
+        accepted=loop.accepted,
+        refused=loop.refused,
+        stopped=stopped,
+        score_before=None if loop.paired else round(mean_and_error(loop.before)[0], 4),
+        score_after=None if loop.paired else round(mean, 4),
+        standard_error=None if error is None or loop.paired else round(error, 4),
+        variables=sorted(loop.current.texts),
+        proposals=[show.proposal(p) for p in reversed(history)],
+        calls=int(spent["calls"]),
+        tokens=int(spent["tokens"]),
+        cost=spent["cost"] or None,
+        notes=[*notes, *([PAIRED] if loop.paired else [])],
+        next=_next(work.session.id, tested),
+    )
+
+
+def next_step(loop: Loop, usage: Usage, first: Need) -> str:
+    """What one more step would cost, in a sentence: as much as those before, or as `first`."""
+    if not loop.steps:
+        return (
+            f"No step was finished: scoring the start and one step take about {first.calls} calls."
+        )
+    spent = figures(usage)
+    mean = {k: (v - loop.start.get(k, 0)) / loop.steps for k, v in spent.items()}
+    words = [f"{mean['calls']:.0f} calls", f"{mean['tokens']:.0f} tokens"]
+    words += [f"{mean['cost']:.2g} dollars"] if mean["cost"] else []
+    return f"The next step would cost about {', '.join(words)}, as much as those so far."
+
+
+def figures(usage: Usage) -> dict[str, float]:
+    """Calls, tokens and cost over all purposes."""
+    every = list(usage.values())
+    return {
+        "calls": sum(u.get("calls", 0) for u in every),
+        "tokens": sum(u.get("prompt_tokens", 0) + u.get("completion_tokens", 0) for u in every),
+        "cost": sum(u.get("cost", 0.0) for u in every),
+    }
+
+
+def _next(session: str, tested: bool) -> str:
+    held_out = (
+        f"evaluate(session_id='{session}', split='test') shows what is left of the gain on "
+        "examples nobody has seen; "
+    )
+    return (
+        (held_out if tested else "")
+        + f"inspect(session_id='{session}', what='report') has the whole story. Call optimize "
+        "again (another seed, more steps) to go on."
+    )
