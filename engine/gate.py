@@ -15,7 +15,7 @@ from .stats import Gain, paired_gain, verdict
 from .step import Candidate
 
 Z = 1.0
-"""A gain must exceed this many standard errors of the paired differences."""
+"""A gain must exceed this many standard errors of the paired differences (docs/gate.md: why)."""
 
 
 @dataclass
