@@ -215,7 +215,8 @@ class Ledger:
         async def record(attempt: Attempt) -> None:
             if attempt.outcome == "ok":
                 good.append(attempt)  # goes to disk with the reply it brought
-            else:
+            else:  # the run ends with the call: at once, for others are about to go out
+                work.fatal = work.fatal or attempt.ends
                 await self.store.note_attempt(pk, await opening, attempt)
 
         def go() -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import BaseModel
-
 from ...schemas.completions import Completion, CompletionRequest
+from ...schemas.errors import AnswererError
 
 
-class Attempt(BaseModel):
-    """One try at a completion, successful or not. `latency` is in seconds."""
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a completion, successful or not. `latency` is in seconds.
+
+    `ends` is what the call is about to raise, if this was its last try.
+    """
 
     outcome: str
     latency: float = 0.0
     detail: str = ""
+    ends: AnswererError | None = None
 
 
 RecordAttempt = Callable[[Attempt], Awaitable[None]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from ...schemas.completions import Completion, CompletionRequest
-from ...schemas.errors import EndpointDown, EndpointRefused
+from ...schemas.errors import AnswererError, EndpointDown, EndpointRefused
 from ...schemas.settings import ReplyFormat, RoleSettings
 from . import Attempt, Go, RecordAttempt
 from .faults import KEEP, Endpoint, Fault, expected, of_exception
@@ -78,14 +78,17 @@ class OpenAIAnswerer:
         while True:
             form = self._form
             result, latency, wait = await self._attempt(request, form, failures, go)
-            await record(_attempt_of(result, latency))
             if isinstance(result, Completion):
+                await record(Attempt("ok", latency))
                 return result
-            if self._step_down(result, request, form):
-                continue
-            failures += 1
-            self._check(result, failures)
-            await asyncio.sleep(wait)
+            plainer = self._step_down(result, request, form)
+            failures += not plainer
+            ends = None if plainer else self._end(result, failures)
+            await record(Attempt(result.outcome, latency, result.what, ends))
+            if ends is not None:
+                raise ends
+            if not plainer:
+                await asyncio.sleep(wait)
 
     async def close(self) -> None:
         """Close the connections. A later `answer` opens new ones."""
@@ -147,17 +150,18 @@ class OpenAIAnswerer:
     def _too_long(self, fault: Fault) -> bool:
         return fault.retry_after is not None and fault.retry_after > self._max_wait
 
-    def _check(self, fault: Fault, failures: int) -> None:
-        """Raise unless another try makes sense."""
+    def _end(self, fault: Fault, failures: int) -> AnswererError | None:
+        """What the call ends in, unless another try makes sense."""
         if not fault.again:
-            raise EndpointRefused(f"{fault.what}.", fault.next or KEEP)
+            return EndpointRefused(f"{fault.what}.", fault.next or KEEP)
         if self._too_long(fault):
-            raise EndpointDown(*_later(fault))
+            return EndpointDown(*_later(fault))
         if failures > self._settings.retries:
-            raise EndpointDown(
+            return EndpointDown(
                 f"{fault.what} (attempt {failures}, the last).",
                 f"{fault.next} Call the tool again to go on from here. {KEEP}".strip(),
             )
+        return None
 
 
 def _connect(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
@@ -175,12 +179,6 @@ def _connect(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
         client.organization = client.project = None
     _ = client.chat.completions.with_raw_response  # its modules are imported on first use
     return client
-
-
-def _attempt_of(result: Completion | Fault, latency: float) -> Attempt:
-    if isinstance(result, Completion):
-        return Attempt(outcome="ok", latency=latency)
-    return Attempt(outcome=result.outcome, latency=latency, detail=result.what)
 
 
 def _later(fault: Fault) -> tuple[str, str]:
