@@ -80,10 +80,25 @@ def _was_given(work: Work, operation: Operation) -> bool:
     return bool(work.args.get("given")) and operation.output in work.args["targets"]
 
 
-async def _external(work: Work, operation: Operation, inputs: Inputs) -> Value:
+async def _told(work: Work, operation: Operation, inputs: Inputs, said: str) -> CompletionRequest:
+    """The request for an operation whose maker told `said`: on these inputs, or on others.
+
+    What was told has a key of its own: two boxes of one description may do different things.
+    """
     request = external_request(operation, inputs)
+    told = request.model_copy(update={"params": {"told": said}})
     if _was_given(work, operation):
-        await work.supply(request, operation.spec["output"])
+        await work.supply(told, said)
+        return told
+    return told if await work.store.answered(work.session.pk, told.key) else request
+
+
+async def _external(work: Work, operation: Operation, inputs: Inputs) -> Value:
+    said = operation.spec.get("output")
+    if said is None:
+        request = external_request(operation, inputs)
+    else:
+        request = await _told(work, operation, inputs, said)
     return Value(text=await work.ask(request, lambda c: c.text))
 
 
@@ -104,10 +119,8 @@ def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
 
 
 async def _feedback(work: Work, operation: Operation, inputs: Inputs) -> Value:
-    request = external_request(operation, inputs)
-    if _was_given(work, operation):
-        found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
-        await work.supply(request, json.dumps(found, ensure_ascii=False))
+    found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
+    request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
     return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY))
 
 

@@ -69,18 +69,19 @@ class Training(Evaluating, Optimizing):
         work.phase = "computing"
         program = await self.store.program(session.pk, targets, everything=False)
         places = await self.places(session, list(program.variables.values()))
+        waiting = [v for v in targets if program.variables[v].per_example and not places]
+        if waiting:
+            targets, places = [v for v in targets if v not in waiting], [HERE]
+            program = await self.store.program(session.pk, targets, everything=False)
         evaluation = await load(work, targets, places, program=program)
-        if not places:
-            waiting = [v for v in targets if evaluation.program.variables[v].per_example]
-            return ForwardResult(
-                next=f"{', '.join(waiting)} need training examples: call add_examples first.",
-                **work.args.get("made", {}),
-            )
         try:
             await evaluate(work, evaluation, places)
         finally:
             await self._save(work, evaluation, places)
-        return show.forward_result(work, evaluation, targets, places)
+        result = show.forward_result(work, evaluation, targets, places)
+        if waiting:
+            result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
+        return result
 
     async def _save(self, work: Work, evaluation: Evaluation, places: Sequence[int]) -> None:
         """Keep what was computed, also when not all of it could be."""

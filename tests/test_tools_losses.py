@@ -41,6 +41,40 @@ def test_a_black_box_whose_output_is_known_takes_it() -> None:
     drive(main, assisted())
 
 
+def test_what_was_told_of_a_black_box_stands_beside_what_was_told_of_another_like_it() -> None:
+    async def main(call: Tools) -> None:
+        s = await started(call)
+        loss = {"kind": "feedback", "feedback": "dull", "inputs": {"text": "v1"}}
+        first = await call("compute_loss", session_id=s, score=0.25, **loss)
+        second = await call("compute_loss", session_id=s, score=0.75, **loss)
+        assert (first["mean_score"], second["mean_score"]) == (0.25, 0.75)
+        box = {"operation": "external", "function": "throw a die", "inputs": {"text": "v1"}}
+        thrown = [await call("forward", session_id=s, output=o, **box) for o in ("4", "6")]
+        assert [v["text"] for box in thrown for v in box["values"]] == ["4", "6"]
+
+    drive(main, assisted())
+
+
+def test_what_waits_for_examples_does_not_hold_up_what_needs_none() -> None:
+    async def main(call: Tools) -> None:
+        s = await started(call)
+        await call("create_variable", session_id=s, role="a field", example_field="q")
+        for name in ("v1", "v2"):
+            made = {"operation": "format", "template": "<{x}>", "inputs": {"x": name}}
+            await call("forward", session_id=s, **made)
+        await call("create_variable", session_id=s, role="text", value="new")
+        made = {"operation": "llm", "inputs": {"x": "v3"}}
+        await call("forward", session_id=s, **made)
+        await call("resume", session_id=s, cancel=True)
+        again = await call("forward", session_id=s)
+        assert again["status"] == "needs_completions"
+        done = await call("resume", session_id=s, completions={again["pending"][0]["id"]: "said"})
+        assert [v["text"] for v in done["values"]] == ["said"]
+        assert "v4 need training examples" in done["next"]
+
+    drive(main, assisted())
+
+
 def test_a_black_box_that_is_stale_is_asked_for_again_with_its_inputs() -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
