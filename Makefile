@@ -42,27 +42,33 @@ bench: .venv/.dev .venv-bench/.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
 	touch $@
 
-MCPB := @anthropic-ai/mcpb@2.1.2
+# Clients, suites and tools that come from npm and need Node: tests/clients/package.json.
+CLIENTS := tests/clients/node_modules/.package-lock.json
+CLIENT_TESTS := tests/test_conformance.py tests/test_inspector.py tests/test_typescript.py
+
+.PHONY: clients test-clients conformance
+clients: $(CLIENTS)
+
+$(CLIENTS): tests/clients/package-lock.json
+	npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+test-clients: .venv/.dev $(CLIENTS)
+	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest $(CLIENT_TESTS)
+
+conformance: .venv/.dev $(CLIENTS)
+	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest tests/test_conformance.py -s
+
 BUNDLE := pyproject.toml README.md LICENSE server engine schemas mcpb/main.py
 
 .PHONY: mcpb docker
-mcpb:
+mcpb: $(CLIENTS)
 	rm -rf build/mcpb && mkdir -p build/mcpb dist
 	cp --parents -r $(BUNDLE) build/mcpb
 	cp mcpb/manifest.json build/mcpb/
 	find build/mcpb -name __pycache__ -prune -exec rm -rf {} +
-	npx --yes $(MCPB) validate build/mcpb/manifest.json
-	npx --yes $(MCPB) pack build/mcpb dist/textgrad-mcp.mcpb
+	tests/clients/node_modules/.bin/mcpb validate build/mcpb/manifest.json
+	tests/clients/node_modules/.bin/mcpb pack build/mcpb dist/textgrad-mcp.mcpb
 
 docker:
 	docker build -t textgrad-mcp .
-
-# The official conformance suite needs Node; it runs against a test server made of our factory.
-.PHONY: conformance
-conformance: .venv/.dev build/conformance/node_modules
-	$(BIN)/python -m pytest tests/test_conformance.py -s
-
-build/conformance/node_modules:
-	mkdir -p build/conformance
-	npm install --prefix build/conformance --no-audit --no-fund --silent \
-	  node@22 @modelcontextprotocol/conformance@0.2.0-alpha.12

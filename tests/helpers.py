@@ -139,13 +139,17 @@ class Tools:
 
     async def raw(self, tool: str, arguments: Mapping[str, Any]) -> CallToolResult:
         """Whatever came back, with its text checked against its structured content."""
-        result = await self.client.call_tool(tool, dict(arguments))
+        result = await self.called(tool, arguments)
         text = text_of(result)
         facts = result.structured_content or {}
         for fact in scalars({k: v for k, v in facts.items() if v != "failed"}):
             for line in fact.split("\n"):
                 assert line in text, f"{line!r} is not in the text of {tool}:\n{text}"
         return result
+
+    async def called(self, tool: str, arguments: Mapping[str, Any]) -> CallToolResult:
+        """The client's call as such."""
+        return await self.client.call_tool(tool, dict(arguments))
 
 
 def text_of(result: CallToolResult) -> str:

@@ -1,12 +1,8 @@
-"""The official conformance suite against our server with the suite's fixtures (`make conformance`).
-
-Needs the suite and a Node 22 in build/conformance, or where CONFORMANCE_DIR says.
-"""
+"""The official conformance suite against our server with the suite's fixtures."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import subprocess
 import sys
@@ -15,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from . import npm
+
 TESTS = Path(__file__).parent
-SUITE = Path(os.environ.get("CONFORMANCE_DIR", TESTS.parent / "build" / "conformance"))
-BIN = SUITE / "node_modules" / ".bin"
 SCENARIOS = {"2026-07-28": 37, "2025-11-25": 30}
 """How many scenarios each revision requires."""
 
@@ -28,10 +24,7 @@ NOT_OURS = {
 }
 """Scenarios the suite runs without counting them, and why they may fail."""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not BIN.exists(), reason="the suite is not there: make conformance"),
-]
+pytestmark = npm.needs_clients
 
 
 @contextlib.contextmanager
@@ -46,20 +39,17 @@ def serving(database: Path) -> Iterator[str]:
             process.terminate()
 
 
-def run_suite(url: str, revision: str) -> tuple[int, str]:
+def run_suite(url: str, revision: str, home: Path) -> tuple[int, str]:
     """The suite's exit code and what it wrote."""
-    command = [str(BIN / "node"), str(BIN / "conformance"), "server"]
-    options = ["--url", url, "--requirements", revision]
-    done = subprocess.run(
-        [*command, *options], capture_output=True, text=True, timeout=110, check=False
-    )
+    options = ["server", "--url", url, "--requirements", revision]
+    done = npm.run("conformance", options, home=home)
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("revision", SCENARIOS)
 def test_every_scored_scenario_passes(tmp_path: Path, revision: str) -> None:
     with serving(tmp_path / "t.db") as url:
-        code, said = run_suite(url, revision)
+        code, said = run_suite(url, revision, tmp_path)
     summary = said.partition("=== SUMMARY ===")[2]
     table, _, uncounted = summary.partition("Not scored for")
     print(f"\n{revision}{table}\nNot scored for{uncounted}")
