@@ -44,7 +44,7 @@ bench: .venv/.dev .venv-bench/.done
 
 # Clients, suites and tools that come from npm and need Node: tests/clients/package.json.
 CLIENTS := tests/clients/node_modules/.package-lock.json
-CLIENT_TESTS := tests/test_conformance.py tests/test_inspector.py tests/test_typescript.py
+CLIENT_TESTS := $(addprefix tests/test_,$(addsuffix .py,conformance inspector typescript bundle))
 
 .PHONY: clients test-clients conformance
 clients: $(CLIENTS)
