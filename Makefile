@@ -72,3 +72,8 @@ mcpb: $(CLIENTS)
 
 docker:
 	docker build -t textgrad-mcp .
+
+# Load on loopback: 64 HTTP clients and 8 stdio servers for ten minutes, then a reconciliation.
+.PHONY: soak
+soak: .venv/.dev
+	$(BIN)/python -m tests.soak $(ARGS)

@@ -227,9 +227,14 @@ class Process(Tools):
         super().__init__(client)
         self._pid_file = pid_file
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return int(self._pid_file.read_text())
+
     def kill(self) -> None:
         """End it at once, as `kill -9` does."""
-        os.kill(int(self._pid_file.read_text()), signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
 
 
 @asynccontextmanager
