@@ -83,7 +83,9 @@ class Building(Core):
         session = (
             await self.store.session(session_id, caller.owner)
             if session_id
-            else await self.store.create_session(caller.owner, role[:80])
+            else await self.store.create_session(
+                caller.owner, role[:80], self.settings.quota_sessions
+            )
         )
         made = await self.store.add_leaf(session.pk, leaf)
         return VariableResult(

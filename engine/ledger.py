@@ -205,7 +205,7 @@ class Ledger:
         await work.ensure_run()
         chosen = answerer or self._answerer(request)
         pk = work.session.pk
-        limits = Budgets(work.args.get("budget") or {}, work.settings.session_budget)
+        limits = _limits(work, chosen)
         # Recorded while the call is on its way: only the reply must be on disk before it is used.
         opening = asyncio.create_task(self._open(work, request, chosen.name, limits))
         work.asked += 1
@@ -225,8 +225,8 @@ class Ledger:
                 opening.result()
 
         try:
-            if limits.run or limits.session:
-                await opening  # raises when the budget has no room for the call
+            if limits.any:
+                await opening  # raises when there is no room for the call
             completion = await chosen.answer(request, record, go)
             call = await opening
         except (AnswererError, BudgetExhausted, Conflict) as error:
@@ -294,6 +294,14 @@ class Ledger:
             await asyncio.gather(*late, return_exceptions=True)
         for answerer in {id(a): a for a in self.answerers.values()}.values():
             await answerer.close()
+
+
+def _limits(work: Work, answerer: Answerer) -> Budgets:
+    """What holds for a call of this run. Only what the operator pays counts for the owner's day."""
+    settings = work.settings
+    daily = settings.quota_calls_per_day if answerer.name == "openai" else None
+    run = work.args.get("budget") or {}
+    return Budgets(run, settings.session_budget, work.session.owner, daily)
 
 
 def _seen(flight: asyncio.Task[Completion]) -> None:

@@ -4,6 +4,7 @@ TextGradError               what went wrong, and what to do next; safe to show t
 ├── BadInput                an argument cannot be used as it is
 ├── NotFound                no such session, variable, run, ... (or not the caller's)
 ├── Conflict                the state does not allow it now: another run, stale, spent
+│   └── QuotaExceeded       ... because the operator lets one owner have no more
 ├── BudgetExhausted         the next call would cost more than is left
 ├── AnswererError           no completion could be had
 │   ├── EndpointDown        ... now; the same call later may succeed
@@ -37,6 +38,10 @@ class NotFound(TextGradError):
 
 class Conflict(TextGradError):
     """The session's state does not allow it now."""
+
+
+class QuotaExceeded(Conflict):
+    """The owner has, or has used, as much as the operator allows."""
 
 
 class BudgetExhausted(TextGradError):

@@ -63,7 +63,11 @@ def _budget(given: dict[str, float]) -> dict[str, float]:
 
 
 class Settings(Strict):
-    """Everything in force in one server process."""
+    """Everything in force in one server process.
+
+    The quotas hold for each owner: the sessions one may have, and the calls to endpoints one may
+    make on a day (UTC).
+    """
 
     database: Path | None = None
     forward: RoleSettings = Field(default_factory=RoleSettings)
@@ -77,5 +81,7 @@ class Settings(Strict):
     session_budget: Annotated[dict[str, float], AfterValidator(_budget)] = Field(
         default_factory=dict
     )
+    quota_sessions: int | None = Field(default=None, ge=1)
+    quota_calls_per_day: int | None = Field(default=None, ge=1)
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)

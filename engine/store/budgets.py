@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import aiosqlite
 
 from ...schemas.errors import BudgetExhausted
+from .quotas import count_call
 from .rows import Fence, check_fence, row
 
 Budget = Mapping[str, float]
@@ -25,10 +26,18 @@ class Price:
 
 @dataclass(frozen=True)
 class Budgets:
-    """What a run, and its whole session, may spend."""
+    """What a run, and its whole session, may spend; and how many calls a day its owner may make,
+    where that is limited and this call counts."""
 
     run: Budget
     session: Budget
+    owner: str = ""
+    owner_calls: int | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether a call may be one too many."""
+        return bool(self.run or self.session or self.owner_calls is not None)
 
 
 async def reserve(
@@ -36,9 +45,11 @@ async def reserve(
 ) -> None:
     """Count a call that is about to be opened. Call inside a write.
 
-    Raises BudgetExhausted, and Conflict when the run was cancelled or taken over meanwhile.
+    Raises BudgetExhausted, QuotaExceeded, and Conflict when the run was cancelled or taken over
+    meanwhile.
     """
     await check_fence(db, session, fence)
+    await count_call(db, budgets.owner, budgets.owner_calls)
     run = fence[0] if fence else None
     pending = await _pending(db, session, run) if budgets.run else _NOTHING
     spent = await row(

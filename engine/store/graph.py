@@ -14,6 +14,7 @@ import aiosqlite
 from ...schemas.errors import NotFound
 from ...schemas.graph import LOSSES, Example, Operation, Session, Split, Value, Variable, number
 from .database import Database
+from .quotas import room_for_session
 from .rows import (
     Fence,
     check_fence,
@@ -79,10 +80,14 @@ class GraphVerbs:
 
     db: Database
 
-    async def create_session(self, owner: str, title: str) -> Session:
-        """A new session with an unguessable id (128 random bits)."""
+    async def create_session(self, owner: str, title: str, most: int | None = None) -> Session:
+        """A new session with an unguessable id (128 random bits).
+
+        Raises QuotaExceeded when the owner has `most` already.
+        """
 
         async def job(db: aiosqlite.Connection) -> Session:
+            await room_for_session(db, owner, most)
             await db.execute(
                 "INSERT INTO sessions (id, owner, title, created, updated) VALUES (?,?,?,?,?)",
                 (f"tg_{secrets.token_urlsafe(16)}", owner, title, now(), now()),

@@ -42,8 +42,9 @@ class LedgerVerbs:
     ) -> int:
         """Record that a completion is needed (once for each key); gives the call's number.
 
-        What it may cost is set aside first: raises BudgetExhausted when that is not left, and
-        Conflict when the run that `fence` names is no longer its owner's.
+        What it may cost is set aside first: raises BudgetExhausted when that is not left,
+        QuotaExceeded when its owner may make no more, and Conflict when the run that `fence`
+        names is no longer its owner's.
         """
         run = fence[0] if fence else None
 

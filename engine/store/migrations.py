@@ -124,6 +124,13 @@ CREATE UNIQUE INDEX runs_one_active ON runs (session)
     WHERE status IN ('running', 'needs_completions');
 """
 
+OWNER_CALLS = """
+CREATE TABLE owner_calls (
+    owner TEXT NOT NULL, day TEXT NOT NULL, calls INTEGER NOT NULL,
+    PRIMARY KEY (owner, day)) WITHOUT ROWID;
+"""
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
+    ("model calls of each owner's day", OWNER_CALLS),
 ]

@@ -80,8 +80,8 @@ LEFT_OUT = {
     "sessions": {"pk", "id", "owner"},
 }
 """Columns that stay behind, besides `session`."""
-DERIVED = {"edges", "spent"}
-"""Tables that are made anew from the others."""
+DERIVED = {"edges", "spent", "owner_calls"}
+"""Tables that are made anew from the others, or that belong to an owner and no session."""
 
 _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("variables", "kind"): tuple(Kind),
