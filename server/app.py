@@ -34,7 +34,7 @@ from ..engine.store import Store
 from ..schemas.completions import Role
 from ..schemas.errors import BadInput
 from ..schemas.settings import RoleSettings, Settings
-from . import completions, resources, subscriptions
+from . import completions, resources, subscriptions, telemetry
 from .auth import principal
 from .calls import refusal
 from .config import default_database, resolve
@@ -147,6 +147,7 @@ class TextGradServer(MCPServer[Host]):
             if isinstance(result, CallToolResult):
                 result = await self.sampler.serve(context, result)
         if isinstance(result, CallToolResult):
+            telemetry.note(result.structured_content or {})
             await self._announce(name, arguments, result, context)
         return result
 

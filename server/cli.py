@@ -204,9 +204,11 @@ def _stdio(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     from .app import serve_stdio
+    from .telemetry import tracing
 
     try:
-        serve_stdio(settings)
+        with tracing(os.environ):
+            serve_stdio(settings)
     except KeyboardInterrupt:
         sys.stderr.flush()
         os._exit(130)  # a thread still waits for a line of input that may never come
@@ -218,6 +220,7 @@ def _serve(args: argparse.Namespace) -> int:
         return _stdio(args)
     settings, _, _ = settings_of(args)
     from .http import HttpOptions, serve_http
+    from .telemetry import tracing
 
     options = HttpOptions(
         host=args.host,
@@ -232,7 +235,8 @@ def _serve(args: argparse.Namespace) -> int:
         per_minute=args.per_minute,
         burst=args.burst,
     )
-    serve_http(settings, options)
+    with tracing(os.environ):
+        serve_http(settings, options)
     return 0
 
 

@@ -15,6 +15,7 @@ from ...schemas.settings import ReplyFormat, RoleSettings
 from . import Attempt, Go, RecordAttempt
 from .faults import KEEP, Endpoint, Fault, expected, of_exception
 from .limiter import Limiters
+from .spans import CompletionSpan, completion_span
 from .wire import FORMATS, body_of, check_base_url, check_params, completion_of
 
 if TYPE_CHECKING:
@@ -74,17 +75,26 @@ class OpenAIAnswerer:
         Raises EndpointDown when the retries are used up or the endpoint wants a long pause, and
         EndpointRefused when the same request would be refused again.
         """
+        sent = body_of(request, self._settings, self._form)
+        with completion_span(request, sent, self._endpoint.base_url) as span:
+            completion = await self._tried(request, record, go, span)
+            span.answered(completion)
+            return completion
+
+    async def _tried(
+        self, request: CompletionRequest, record: RecordAttempt, go: Go, span: CompletionSpan
+    ) -> Completion:
         failures = 0
         while True:
             form = self._form
             result, latency, wait = await self._attempt(request, form, failures, go)
             if isinstance(result, Completion):
-                await record(Attempt("ok", latency))
+                await record(span.attempted(Attempt("ok", latency)))
                 return result
             plainer = self._step_down(result, request, form)
             failures += not plainer
             ends = None if plainer else self._end(result, failures)
-            await record(Attempt(result.outcome, latency, result.what, ends))
+            await record(span.attempted(Attempt(result.outcome, latency, result.what, ends)))
             if ends is not None:
                 raise ends
             if not plainer:
