@@ -37,27 +37,45 @@ async def report(store: Store, session: Session) -> dict[str, Any]:
     }
 
 
-def _scores(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first and the latest evaluation of each loss and split."""
-    spans: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def spans(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The `first` and the `latest` evaluation of each loss and split: mean, standard error (None
+    for one example), examples, and the `versions` of the parameters. `evaluations` are the
+    store's, newest first."""
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in reversed(evaluations):
-        spans.setdefault((one["loss"], one["split"]), []).append(one)
+        grouped.setdefault((one["loss"], one["split"]), []).append(one)
     return [
         {
             "loss": loss,
             "split": split,
-            "first": _figure(found[0]),
-            "latest": _figure(found[-1]),
-            "examples": found[-1]["examples"],
+            "first": _evaluation(found[0]),
+            "latest": _evaluation(found[-1]),
             "evaluations": len(found),
         }
-        for (loss, split), found in spans.items()
+        for (loss, split), found in grouped.items()
+    ]
+
+
+def _evaluation(one: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: one[key] for key in ("mean", "error", "examples")}
+    return kept | {"versions": json.loads(one["versions"])}
+
+
+def _scores(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        one
+        | {
+            "first": _figure(one["first"]),
+            "latest": _figure(one["latest"]),
+            "examples": one["latest"]["examples"],
+        }
+        for one in spans(evaluations)
     ]
 
 
 def _figure(one: dict[str, Any]) -> str:
     error = "" if one["error"] is None else f" ± {one['error']:.3f}"
-    return f"{one['mean']:.3f}{error} at {one['versions']}"
+    return f"{one['mean']:.3f}{error} at {json.dumps(one['versions'], separators=(',', ':'))}"
 
 
 def _gated(steps: list[dict[str, Any]]) -> dict[str, Any] | None:

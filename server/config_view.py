@@ -11,28 +11,33 @@ from pydantic import SecretStr
 from ..engine.answerers.faults import Endpoint
 from ..schemas.settings import RoleSettings, Settings
 from .config import Origins, resolve
+from .paint import Cell, Paint
 
 
-def as_text(settings: Settings, origins: Origins, path: Path) -> str:
+def as_text(settings: Settings, origins: Origins, path: Path, paint: Paint) -> str:
     """A table of every setting, its value and where it came from, led by who answers."""
-    rows = [(key, _words(shown(settings, key)), where) for key, where in origins.items()]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"configuration file: {path}{'' if path.is_file() else ' (there is none)'}"]
     lines += [f"{role}: {_who(one)}" for role, one in _roles(settings).items()]
-    lines += ["", *(f"{k:{widths[0]}}  {v:{widths[1]}}  {where}" for k, v, where in rows)]
-    return "\n".join(lines)
+    rows = [_row(key, _words(shown(settings, key)), where) for key, where in origins.items()]
+    return "\n".join([*lines, "", *paint.table(rows)])
 
 
-def as_json(settings: Settings, origins: Origins, path: Path) -> str:
-    """The same for scripts: `settings` by dotted name, `answerers` by role, `file`."""
-    view = {
+def _row(key: str, value: str, where: str) -> tuple[Cell, Cell, Cell]:
+    """Defaults are dim, so that what somebody set stands out."""
+    if where == "default":
+        return (key, "dim"), (value, "dim"), (where, "dim")
+    return (key, "bold"), (value, "cyan"), where
+
+
+def facts(settings: Settings, origins: Origins, path: Path) -> dict[str, Any]:
+    """The same for programs: `settings` by dotted name, `answerers` by role, `file`."""
+    return {
         "file": str(path),
         "answerers": {role: resolve(one) for role, one in _roles(settings).items()},
         "settings": {
             key: {"value": shown(settings, key), "origin": where} for key, where in origins.items()
         },
     }
-    return json.dumps(view, indent=2, ensure_ascii=False)
 
 
 def shown(settings: Settings, key: str) -> Any:

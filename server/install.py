@@ -86,6 +86,13 @@ def recipe(client: str, words: Sequence[str], home: Path) -> str:
     )
 
 
+def facts(client: str, words: Sequence[str], home: Path) -> dict[str, Any]:
+    """The same for a program: the client's `file`, and the `entry` under the `key` in it."""
+    one = CLIENTS[client]
+    path = str(one.file(home))
+    return {"client": client, "file": path, "key": one.key, "entry": {NAME: _entry(one, words)}}
+
+
 def write(client: str, words: Sequence[str], home: Path) -> str:
     """Put the server into the client's file; what was done, in words.
 

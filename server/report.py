@@ -56,11 +56,12 @@ def _won(steps: list[dict[str, Any]], proposals: list[Proposal]) -> list[str]:
 def _scores(scores: list[dict[str, Any]]) -> list[str]:
     if not scores:
         return []
-    lines = ["| loss | split | examples | first | latest |", "|---|---|---|---|---|"]
+    lines = ["## Scores", "", "Means with their standard errors, first and latest.", ""]
+    lines += ["| loss | split | examples | first | latest |", "|---|---|---|---|---|"]
     for s in scores:
         cells = (s["loss"], s["split"], str(s["examples"]), s["first"], s["latest"])
         lines.append(f"| {' | '.join(cells)} |")
-    return ["Mean scores with their standard errors:", "", *lines, ""]
+    return [*lines, ""]
 
 
 def _lineage(parameters: list[dict[str, Any]]) -> list[str]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.errors import BadInput, NotFound
+from .flags import add_json
+from .output import remarked, told
 
 if TYPE_CHECKING:
     from ..engine.store import Store
@@ -25,24 +27,26 @@ def add(commands: Any, flags: argparse.ArgumentParser) -> None:
     """Add both commands to the command line; `flags` are those of the settings."""
     _add_sessions(commands, flags)
     top = commands.add_parser("database", help="check or copy the database")
-    actions = top.add_subparsers(title="commands", metavar="", required=True)
+    actions = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _action(actions, flags, "check", "is the file whole? The exit code is 1 if not", _check)
     backup = _action(actions, flags, "backup", "copy it into a new file, servers or not", _backup)
     backup.add_argument("file", type=Path)
     schema = "print the JSON schema of an exported session"
-    actions.add_parser("schema", help=schema).set_defaults(run=_schema)
+    printed = actions.add_parser("schema", help=schema)
+    printed.set_defaults(run=_schema)
+    add_json(printed)
 
 
 def _add_sessions(commands: Any, flags: argparse.ArgumentParser) -> None:
     top = commands.add_parser("sessions", help="list, show, export, import or delete sessions")
-    actions = top.add_subparsers(title="commands", metavar="", required=True)
+    actions = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     listed = _action(actions, flags, "list", "all sessions, the last used first", _list)
     listed.add_argument("--owner", help="only this owner's")
-    listed.add_argument("--json", action="store_true", help="for scripts")
     show = _action(actions, flags, "show", "the report of a session", _show)
+    show.add_argument("session_id", nargs="?", help="which one (the last used)")
     export = _action(actions, flags, "export", "a session as one JSON file", _export)
     delete = _action(actions, flags, "delete", "delete a session for good", _delete)
-    for one in (show, export, delete):
+    for one in (export, delete):
         one.add_argument("session_id")
     export.add_argument("file", type=Path, nargs="?", help="a new file (standard output)")
     bring = _action(actions, flags, "import", "store an exported session", _import)
@@ -60,6 +64,7 @@ def _action(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, parents=[flags], help=text)
     parser.set_defaults(run=lambda args: _with_store(args, work))
+    add_json(parser)
     return parser
 
 
@@ -93,28 +98,50 @@ async def _found(store: Store, session_id: str) -> Session:
 
 async def _list(store: Store, args: argparse.Namespace) -> int:
     found = await store.every_session(args.owner)
-    if args.json:
-        print(json.dumps([s.model_dump(exclude={"pk"}) for s in found], indent=2))
-        return 0
-    for one in found:
-        print(_line(one))
+    told(args, _facts(found), _table(found))
     if not found:
-        print("There are no sessions.", file=sys.stderr)
+        remarked(args, "There are no sessions.")
     return 0
 
 
-def _line(one: Session) -> str:
-    title = "".join(c if c.isprintable() else " " for c in one.title)
-    return f"{one.id}  {one.updated[:16]}  {one.owner}  {one.used_calls} calls  {title}"
+def _facts(sessions: list[Session]) -> list[dict[str, Any]]:
+    return [one.model_dump(exclude={"pk"}) for one in sessions]
+
+
+def _table(sessions: list[Session]) -> str:
+    """A line for each session."""
+    from .paint import Cell, Paint, one_line
+
+    rows: list[list[Cell]] = [
+        [
+            (one.id, "bold"),
+            (one.updated[:16], "dim"),
+            one.owner,
+            f"{one.used_calls} calls",
+            one_line(one.title),
+        ]
+        for one in sessions
+    ]
+    return "\n".join(Paint().table(rows)) if rows else ""
 
 
 async def _show(store: Store, args: argparse.Namespace) -> int:
-    from .report import report
+    from .paint import Paint
+    from .session_view import facts, words
 
-    session = await _found(store, args.session_id)
-    print(f"{_line(session)}\n")
-    print(await report(store, session))
+    session = await _shown(store, args.session_id)
+    found = await facts(store, session)
+    told(args, found, "" if args.json else words(found, Paint()))
     return 0
+
+
+async def _shown(store: Store, session_id: str | None) -> Session:
+    if session_id is not None:
+        return await _found(store, session_id)
+    sessions = await store.every_session(None)
+    if not sessions:
+        raise NotFound("There are no sessions.", "An assistant's first create_variable makes one.")
+    return sessions[0]
 
 
 async def _export(store: Store, args: argparse.Namespace) -> int:
@@ -124,7 +151,8 @@ async def _export(store: Store, args: argparse.Namespace) -> int:
         sys.stdout.write(text)
         return 0
     await asyncio.to_thread(_write_new, args.file, text)
-    print(f"{session.id} is in {args.file}.")
+    facts = {"session_id": session.id, "file": str(args.file)}
+    told(args, facts, f"{session.id} is in {args.file}.")
     return 0
 
 
@@ -142,7 +170,8 @@ async def _import(store: Store, args: argparse.Namespace) -> int:
 
     document = await asyncio.to_thread(_read, args.file)
     session_id = await store.import_session(checked_owner(args.owner), document)
-    print(f"{session_id} is a session of {args.owner} now.")
+    facts = {"session_id": session_id, "owner": args.owner}
+    told(args, facts, f"{session_id} is a session of {args.owner} now.")
     return 0
 
 
@@ -164,39 +193,38 @@ def _no_constant(name: str) -> object:
 
 async def _delete(store: Store, args: argparse.Namespace) -> int:
     session = await _found(store, args.session_id)
-    return await _delete_all(store, [session], sure=args.yes)
+    return await _delete_all(store, [session], args)
 
 
 async def _prune(store: Store, args: argparse.Namespace) -> int:
     found = await store.unused_since(args.older_than, args.owner)
-    return await _delete_all(store, found, sure=args.yes)
+    return await _delete_all(store, found, args)
 
 
-async def _delete_all(store: Store, sessions: list[Session], *, sure: bool) -> int:
-    for one in sessions:
-        print(_line(one))
-    if not sure:
-        print(f"{len(sessions)} would be deleted, for good: say --yes.", file=sys.stderr)
-        return 0
-    count = await store.delete_sessions([one.pk for one in sessions])
-    print(f"{count} deleted.", file=sys.stderr)
+async def _delete_all(store: Store, sessions: list[Session], args: argparse.Namespace) -> int:
+    deleted = await store.delete_sessions([one.pk for one in sessions]) if args.yes else 0
+    told(args, {"deleted": deleted, "sessions": _facts(sessions)}, _table(sessions))
+    would = f"{len(sessions)} would be deleted, for good: say --yes."
+    remarked(args, f"{deleted} deleted." if args.yes else would)
     return 0
 
 
-async def _check(store: Store, _: argparse.Namespace) -> int:
+async def _check(store: Store, args: argparse.Namespace) -> int:
     problems = await store.check()
-    print("\n".join(problems) or f"{store.db.path} is whole.")
+    facts = {"database": str(store.db.path), "whole": not problems, "problems": problems}
+    told(args, facts, "\n".join(problems) or f"{store.db.path} is whole.")
     return 1 if problems else 0
 
 
 async def _backup(store: Store, args: argparse.Namespace) -> int:
     await store.backup(args.file)
-    print(f"{store.db.path} was copied to {args.file}.")
+    facts = {"database": str(store.db.path), "copy": str(args.file)}
+    told(args, facts, f"{store.db.path} was copied to {args.file}.")
     return 0
 
 
 def _schema(_: argparse.Namespace) -> int:
     from ..engine.store.shape import file_schema
 
-    print(json.dumps(file_schema(), indent=2))
+    sys.stdout.write(json.dumps(file_schema(), indent=2) + "\n")
     return 0

@@ -15,7 +15,7 @@ from textgrad_mcp.server.cli import main
 @pytest.fixture(autouse=True)
 def _an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
-        if name.startswith(("TEXTGRAD_MCP_", "OPENAI_")):
+        if name.startswith(("TEXTGRAD_MCP_", "OPENAI_", "OTEL_")) or name.endswith("_COLOR"):
             monkeypatch.delenv(name)
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
@@ -95,28 +95,37 @@ def test_flags_may_stand_before_and_after_the_command_and_none_replaces_another(
         ["--answerer", "gpt"],
         ["demo", "--set", "database.x=1"],
         ["serve", "--http", "--base-url", "nonsense"],
+        ["nonsense"],
+        ["--set", "noequals"],
+        ["serve", "--port", "x"],
+        ["model"],
+        ["sessions", "list", "--jsno"],
     ],
 )
 def test_an_error_is_one_clear_line_and_exit_code_2(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(argv) == 2
+    plain = capsys.readouterr()
+    assert plain.out == ""
+    assert plain.err.startswith("textgrad-mcp: ")
+    assert plain.err.count("\n") == 1
+    assert main([*argv, "--json"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("textgrad-mcp: ")
-    assert captured.err.count("\n") == 1
+    facts = json.loads(captured.err)
+    assert facts["status"] == "failed"
+    assert facts["error"]
+    assert facts["next"]
 
 
-@pytest.mark.parametrize(
-    "argv", [["nonsense"], ["--set", "noequals"], ["serve", "--port", "x"], ["model"]]
-)
-def test_arguments_that_do_not_exist_are_refused_with_the_usage(
-    argv: list[str], capsys: pytest.CaptureFixture[str]
+def test_an_argument_that_does_not_exist_is_answered_with_where_to_read_on(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(argv)
-    assert left.value.code == 2
-    assert "usage: textgrad-mcp" in capsys.readouterr().err
+    assert main(["model", "pul"]) == 2
+    said = capsys.readouterr().err
+    assert "invalid choice: 'pul' (choose from 'pull', 'list', 'serve')" in said
+    assert "See textgrad-mcp model --help." in said
 
 
 def test_help_explains_the_server_and_shows_a_first_use(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +155,8 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_line_imports_nothing_heavy_before_it_knows_what_to_do() -> None:
     code = (
         "import sys, textgrad_mcp.server.cli as cli; cli.parser()\n"
-        "heavy = {'mcp', 'openai', 'httpx2', 'pydantic', 'aiosqlite', 'platformdirs'}\n"
+        "heavy = {'mcp', 'openai', 'httpx2', 'pydantic', 'aiosqlite', 'platformdirs', 'shtab',"
+        " 'opentelemetry', 'textgrad_mcp.server.paint'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.server.demo import dates
-from textgrad_mcp.server.demo.report import report
+from textgrad_mcp.server.demo.report import Outcome, report
 from textgrad_mcp.server.demo.screen import Screen
 from textgrad_mcp.server.demo.tasks import SPLITS, TASKS, task
 from textgrad_mcp.server.local.model import path_of
+from textgrad_mcp.server.paint import Paint
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -56,7 +58,7 @@ def figures(before: float, after: float) -> str:
         "proposals": {"accepted": 1, "refused: no gain on minibatch": 2},
         "price": {"calls": 90, "tokens": 12345},
     }
-    return report(
+    outcome = Outcome(
         TASKS["dates"],
         evaluation | {"mean_score": before},
         found,
@@ -64,6 +66,8 @@ def figures(before: float, after: float) -> str:
         session,
         130.0,
     )
+    assert json.dumps(outcome.facts())
+    return report(outcome, Paint(io.StringIO()))
 
 
 def test_the_report_tells_a_gain_from_noise_and_from_nothing() -> None:

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from ...schemas.errors import TextGradError
 from ...schemas.settings import RoleSettings, Settings
 from ..local.engine import Endpoint, running
-from .report import report
+from .report import Outcome
 from .screen import Screen
 from .tasks import SPLITS, Task, task
 
@@ -41,8 +41,8 @@ def run(
     steps: int | None = None,
     seed: int = 0,
     seconds: float = SECONDS,
-) -> int:
-    """Run the demo and print its report; gives the exit code.
+) -> Outcome:
+    """Run the demo; gives what it came to.
 
     The local model is the one under optimisation. Where `settings` name an endpoint for the
     backward role, that one judges and rewrites; else the local model does that, too.
@@ -54,10 +54,10 @@ def run(
     with running() as endpoint, tempfile.TemporaryDirectory(prefix="textgrad-demo-") as folder:
         environment = _environment(endpoint, settings, Path(folder))
         try:
-            asyncio.run(_demo(chosen, environment, screen, steps or chosen.steps, seed, seconds))
+            work = _demo(chosen, environment, screen, steps or chosen.steps, seed, seconds)
+            return asyncio.run(work)
         except BaseExceptionGroup as group:
             raise _cause(group) from group
-    return 0
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -119,7 +119,7 @@ def _role(prefix: str, role: RoleSettings) -> dict[str, str]:
 
 async def _demo(
     chosen: Task, environment: dict[str, str], screen: Screen, steps: int, seed: int, seconds: float
-) -> None:
+) -> Outcome:
     server = StdioServerParameters(
         command=sys.executable, args=["-m", "textgrad_mcp.server.cli"], env=environment
     )
@@ -143,8 +143,8 @@ async def _demo(
         after = await calls("evaluate", split="test")
         session = await calls("inspect", what="report")
         screen.done()
-        text = report(chosen, before, found, after, session["view"], time.monotonic() - began)
-        print(text)
+        taken = time.monotonic() - began
+        return Outcome(chosen, before, found, after, session["view"], taken)
 
 
 async def _build(calls: Calls, chosen: Task) -> None:

@@ -4,37 +4,57 @@ from __future__ import annotations
 
 import difflib
 import textwrap
+from dataclasses import dataclass
 from typing import Any
 
+from ..paint import Paint, Style
 from .tasks import Task
 
 
-def report(
-    task: Task,
-    before: dict[str, Any],
-    found: dict[str, Any],
-    after: dict[str, Any],
-    session: dict[str, Any],
-    seconds: float,
-) -> str:
+@dataclass(frozen=True)
+class Outcome:
+    """What a demo came to: the tools' results before, of and after the search, the session's
+    report, and how many seconds it all took."""
+
+    task: Task
+    before: dict[str, Any]
+    found: dict[str, Any]
+    after: dict[str, Any]
+    session: dict[str, Any]
+    seconds: float
+
+    def facts(self) -> dict[str, Any]:
+        """The same for a program."""
+        return {
+            "task": self.task.name,
+            "before": self.before,
+            "optimize": self.found,
+            "after": self.after,
+            "report": self.session,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def report(outcome: Outcome, paint: Paint) -> str:
     """The report as text. Scores are means with their standard errors."""
-    parameter = session["parameters"][0]
+    before, found, after = outcome.before, outcome.found, outcome.after
+    parameter = outcome.session["parameters"][0]
     parts = [
         "",
-        f"The task: {task.title}.",
+        f"The task: {outcome.task.title}.",
         "",
         _scores(before, found, after),
         "",
-        _verdict(before, after),
+        paint(*_verdict(before, after)),
         "",
-        "What was tried:",
-        *(f"  {count:3} {fate}" for fate, count in session["proposals"].items()),
+        paint("What was tried:", "bold"),
+        *(f"  {count:3} {fate}" for fate, count in outcome.session["proposals"].items()),
         *_proposals(found),
         "",
-        _price(session["price"], seconds, found),
+        _price(outcome.session["price"], outcome.seconds, found),
         "",
-        "The prompt:",
-        _diff(parameter["first_text"], parameter["text"]),
+        paint("The prompt:", "bold"),
+        *_diff(parameter["first_text"], parameter["text"], paint),
     ]
     return "\n".join(parts)
 
@@ -59,14 +79,14 @@ def _figure(evaluation: dict[str, Any]) -> str:
     return f"{evaluation['mean_score']:.2f}" + (f" ± {error:.2f}" if error is not None else "")
 
 
-def _verdict(before: dict[str, Any], after: dict[str, Any]) -> str:
+def _verdict(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, Style]:
     gain = after["mean_score"] - before["mean_score"]
     noise = (before.get("standard_error") or 0) ** 2 + (after.get("standard_error") or 0) ** 2
     if gain > 2 * noise**0.5:
-        return f"Gained {gain:+.2f} on unseen items, well beyond noise."
+        return f"Gained {gain:+.2f} on unseen items, well beyond noise.", "green"
     if gain > 0:
-        return f"Gained {gain:+.2f} on unseen items, which may be noise."
-    return f"Nothing was gained on unseen items ({gain:+.2f}). Try another seed: --seed 1."
+        return f"Gained {gain:+.2f} on unseen items, which may be noise.", "yellow"
+    return f"Nothing was gained on unseen items ({gain:+.2f}). Try another seed: --seed 1.", "red"
 
 
 def _proposals(found: dict[str, Any]) -> list[str]:
@@ -84,12 +104,13 @@ def _price(price: dict[str, Any], seconds: float, found: dict[str, Any]) -> str:
     )
 
 
-def _diff(old: str, new: str) -> str:
+def _diff(old: str, new: str, paint: Paint) -> list[str]:
     if old == new:
-        return "  unchanged: " + old
+        return ["  unchanged: " + old]
     wrapped = [
         [line for part in text.splitlines() for line in textwrap.wrap(part, 88) or [""]]
         for text in (old, new)
     ]
     lines = list(difflib.unified_diff(wrapped[0], wrapped[1], "before", "after", lineterm="", n=1))
-    return "\n".join(f"  {line}" for line in lines)
+    styles: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
+    return [f"  {paint(line, styles[line[0]]) if line[0] in styles else line}" for line in lines]
