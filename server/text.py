@@ -6,6 +6,9 @@ from typing import Any
 
 from ..schemas.results import Result
 
+LONG = 160
+"""Characters from which a text is worth a reference to where it stood already."""
+
 
 def facts(result: Result) -> dict[str, Any]:
     """The structured content: what the call found, without empty fields; `status` always."""
@@ -15,8 +18,28 @@ def facts(result: Result) -> dict[str, Any]:
 
 
 def render(data: dict[str, Any]) -> str:
-    """`data` as indented `key: value` lines; nothing of it is left out."""
+    """`data` as indented `key: value` lines; nothing of it is left out.
+
+    A long text that several pending prompts share stands in the first of them.
+    """
+    if isinstance(pending := data.get("pending"), list):
+        data = data | {"pending": _said_once(pending)}
     return "\n".join(_lines(data, ""))
+
+
+def _said_once(pending: list[Any]) -> list[Any]:
+    first: dict[tuple[str, str], str] = {}
+    shown = []
+    for one in pending:
+        if isinstance(one, dict):
+            long = {k: v for k, v in one.items() if isinstance(v, str) and len(v) > LONG}
+            known = {k: first[k, v] for k, v in long.items() if (k, v) in first}
+            first |= {(k, v): str(one.get("id")) for k, v in long.items() if k not in known}
+            one = one | {
+                k: f"(the {k} of {where} above, word for word)" for k, where in known.items()
+            }
+        shown.append(one)
+    return shown
 
 
 def _lines(data: dict[str, Any], indent: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textgrad_mcp.schemas.completions import Pending
 from textgrad_mcp.schemas.results import ForwardResult, Result, Shown
 from textgrad_mcp.server.text import facts, render
 
@@ -52,3 +53,13 @@ def test_empty_facts_are_left_out_and_the_status_never() -> None:
 
 def test_nought_and_false_are_facts() -> None:
     assert facts(ForwardResult(mean_score=0.0))["mean_score"] == 0
+
+
+def test_a_long_text_that_pending_prompts_share_is_shown_once() -> None:
+    long = "Answer in one word. " * 20
+    pending = [Pending(id=f"c{n}", purpose="p", system=long, prompt=f"q{n}") for n in (1, 2, 3)]
+    given = facts(Result(status="needs_completions", pending=pending))
+    text = render(given)
+    assert text.count(long.strip()) == 1
+    assert text.count("(the system of c1 above, word for word)") == 2
+    assert [one["system"] for one in given["pending"]] == [long] * 3
