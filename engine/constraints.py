@@ -23,6 +23,7 @@ CHARS_PER_TOKEN = 4
 """The estimate behind `max_tokens`: characters divided by this, rounded up."""
 RULES = {
     "max_chars": "max_chars=500: at most so many characters",
+    "max_words": "max_words=60: at most so many words",
     "max_tokens": "max_tokens=120: at most so many tokens (characters / 4, rounded up)",
     "contains": "contains=TEXT: this text must stand in it",
     "keep": "keep=TEXT: this part of the current text must stay as it is",
@@ -129,6 +130,16 @@ def _max_chars(text: str) -> Rule:
     return Rule(f"It must have at most {limit} characters.", fault)
 
 
+def _max_words(text: str) -> Rule:
+    limit = _whole("max_words", text)
+
+    def fault(old: str, new: str) -> str | None:
+        over = len(new.split()) - limit
+        return f"It has {limit + over} words: cut {over} to get to {limit}." if over > 0 else None
+
+    return Rule(f"It must have at most {limit} words.", fault)
+
+
 def _max_tokens(text: str) -> Rule:
     limit = _whole("max_tokens", text)
 
@@ -211,6 +222,7 @@ def _demonstrations(text: str) -> Rule:
 
 _MAKERS: dict[str, Callable[[str], Rule]] = {
     "max_chars": _max_chars,
+    "max_words": _max_words,
     "max_tokens": _max_tokens,
     "contains": _contains,
     "keep": _keep,

@@ -163,7 +163,7 @@ def _test_result(scored: Scored, loss: str, reads: int, texts: int) -> EvaluateR
         examples=len(scored.scores),
         reads=reads,
         notes=notes,
-        next="This is the figure to report. Its failures are not shown, so that the test split "
+        next="The held-out figure of the present texts. Its failures are not shown, so that it "
         "stays held-out: evaluate validation to see what goes wrong, and improve on train.",
     )
 

@@ -72,7 +72,7 @@ async def checks(store: Store, session: Session) -> Check:
         copied = (
             []
             if constraints.may_copy(parameter.constraints)
-            else leaks.copied_examples(new, old, examples)
+            else leaks.copied_examples(new, f"{old}\n{parameter.role}", examples)
         )
         return copied + leaks.optimiser_words(new, old)
 

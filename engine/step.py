@@ -96,7 +96,7 @@ async def propose(
 
 def _apart(sample: int) -> str:
     """What tells whoever answers that the same prompt stands there more than once."""
-    return f", proposal {sample + 1}, to differ from those before" if sample else ""
+    return f", proposal {sample + 1} from this prompt: another good text" if sample else ""
 
 
 async def _propose_one(

@@ -49,7 +49,7 @@ async def create_variable(
         list[str] | None,
         Field(
             description="Rules for new versions: free words, or checked by code: max_chars=N, "
-            "max_tokens=N, contains=TEXT, keep=TEXT, max_change=0.3, parses=json|python, "
+            "max_words=N, contains=TEXT, keep=TEXT, max_change=0.3, parses=json|python, "
             "placeholders=keep."
         ),
     ] = None,
@@ -158,7 +158,7 @@ async def compute_loss(
         str | None,
         Field(
             description="exact_match, contains, regex, numeric, multiple_choice, json_valid, "
-            "json_schema, f1 or edit_similarity; inputs output and answer."
+            "json_schema, json_match, f1 or edit_similarity; inputs output and answer."
         ),
     ] = None,
     options: Annotated[dict[str, Any] | None, Field(description="metric: its options.")] = None,
@@ -280,7 +280,7 @@ async def evaluate(
     session_id: Session,
     loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
     split: Literal["train", "validation", "test"] = "validation",
-    votes: Annotated[int, Field(description="Run each example so often; the majority counts.")] = 1,
+    votes: Annotated[int, Field(description="Runs of each example; the majority counts.")] = 1,
 ) -> Annotated[CallToolResult, EvaluateResult]:
     """Run the program on a split: mean score with its error, and the worst failures."""
 

@@ -19,6 +19,7 @@ def faults(line: str, new: str, old: str = OLD) -> list[str]:
     ("line", "good", "bad", "says"),
     [
         ("max_chars=5", "12345", "1234567", "It has 7 characters: cut 2 to get to 5."),
+        ("max_words=2", " two words\n", "now three words", "It has 3 words: cut 1 to get to 2."),
         ("max_chars = 1,000", "x" * 1000, "x" * 1001, "cut 1 to get to 1000"),
         ("max_tokens=2", "12345678", "123456789", "about 3 tokens: cut it to 2 (about 8 char"),
         ("contains=a = b", "so a = b", "so a=b", "must contain this text: a = b"),
@@ -102,7 +103,7 @@ def test_sentences_with_an_equals_sign_stay_free_words(line: str) -> None:
     ("line", "says"),
     [
         ("max_char=5", r"no constraint 'max_char'. Did you mean max_chars\?"),
-        ("temperature=1", "Constraints with '=': max_chars, max_tokens"),
+        ("temperature=1", "Constraints with '=': max_chars, max_words"),
         ("max_chars=many", "max_chars=many is not a whole number above 0. Write max_chars=500"),
         ("max_chars=0", "not a whole number above 0"),
         ("max_chars=-5", "not a whole number"),

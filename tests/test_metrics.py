@@ -52,7 +52,8 @@ def test_the_right_answer_itself_scores_1(metric: str, text: str) -> None:
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_feedback_on_a_long_output_stays_short(metric: str) -> None:
-    text = feedback(metric, "a b" * 100_000, "B 42", **NEEDED.get(metric, {}))
+    answer = "42" if metric == "json_match" else "B 42"
+    text = feedback(metric, "a b" * 100_000, answer, **NEEDED.get(metric, {}))
     assert len(text) < 1200
 
 
@@ -313,3 +314,31 @@ def test_every_metric_passes_its_own_check_and_says_what_it_does(metric: str) ->
     names = ["output", "answer"] if METRICS[metric].needs_answer else ["output"]
     check(metric, names, NEEDED.get(metric, {}))
     assert METRICS[metric].summary
+
+
+@pytest.mark.parametrize(
+    ("output", "answer", "score"),
+    [
+        ('{"currency": "EUR", "amount": 3.0}', '{"amount": 3, "currency": "EUR"}', 1),
+        ('{"amount": 3, "currency": "USD"}', '{"amount": 3, "currency": "EUR"}', 0.5),
+        ('{"amount": 3}', '{"amount": 3, "currency": "EUR"}', 0.5),
+        ('{"amount": 3, "note": ""}', '{"amount": 3}', 0.5),
+        ('{"a": true}', '{"a": 1}', 0),
+        ("[1, [2]]", "[1, [2.0]]", 1),
+        ("[1, 2]", "[2, 1]", 0),
+        ("three", "3", 0),
+        ("```json\n3\n```", "3", 0),
+    ],
+)
+def test_json_match_compares_by_value_and_counts_fields(
+    output: str, answer: str, score: float
+) -> None:
+    assert points("json_match", output, answer) == score
+
+
+def test_json_match_names_the_fields_that_are_wrong_and_refuses_an_answer_that_is_no_json() -> None:
+    said = feedback("json_match", '{"a": 1, "x": 0}', '{"a": 2, "b": [3]}')
+    for words in ("\"a\" should be '2'", '"b" is missing', '"x" does not belong there'):
+        assert words in said
+    with pytest.raises(BadInput, match="not JSON"):
+        score("json_match", {"output": "1", "answer": "one"}, {})

@@ -15,7 +15,7 @@ from ...schemas.graph import Value
 from .answers import MULTIPLE_CHOICE, NUMERIC, choice_in, number_in
 from .base import Metric
 from .patterns import REGEX
-from .structure import JSON_SCHEMA, JSON_VALID
+from .structure import JSON_MATCH, JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 
 __all__ = ["METRICS", "SLOW", "Metric", "canonical", "check", "roles", "score"]
@@ -30,6 +30,7 @@ METRICS: Mapping[str, Metric[Any]] = {
         MULTIPLE_CHOICE,
         JSON_VALID,
         JSON_SCHEMA,
+        JSON_MATCH,
         F1,
         EDIT_SIMILARITY,
     )

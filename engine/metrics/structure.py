@@ -1,4 +1,4 @@
-"""Metrics on JSON: json_valid, json_schema."""
+"""Metrics on JSON: json_valid, json_schema, json_match."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FENCED = re.compile(r"\s*```[a-zA-Z]*\n(.*?)\n?```\s*", re.DOTALL)
 
 
 class Fences(Options):
-    """Options of `json_valid`: whether a markdown code fence around the JSON is fine."""
+    """Options of `json_valid`, `json_match`: whether a code fence around the JSON is fine."""
 
     allow_fence: bool = False
 
@@ -78,6 +78,54 @@ def _json_schema(output: str, answer: str, options: Schema) -> Value:
         return CORRECT
     more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
     return wrong(f"The JSON does not fit its schema. {' '.join(problems[:3])}{more}")
+
+
+def _json_match(output: str, answer: str, options: Fences) -> Value:
+    try:
+        expected = _loaded(answer)
+    except _NotJsonError as problem:
+        raise BadInput(
+            f"The right answer {quoted(answer, 80)} is not JSON.",
+            "Give answers as JSON, or compare texts with exact_match.",
+        ) from problem
+    try:
+        value = _parsed(output, options)
+    except _NotJsonError as problem:
+        return wrong(str(problem))
+    if _same(value, expected):
+        return CORRECT
+    if not isinstance(value, dict) or not isinstance(expected, dict):
+        return wrong(f"Expected {quoted(answer)}, by value; the output is {quoted(output)}.")
+    keys = [*expected, *(key for key in value if key not in expected)]
+    off = [
+        k for k in keys if k not in value or k not in expected or not _same(value[k], expected[k])
+    ]
+    said = "; ".join(_field(k, value, expected) for k in off[:3])
+    more = f"; and {len(off) - 3} more" if len(off) > 3 else ""
+    return wrong(
+        f"Of {len(keys)} fields {len(off)} are wrong: {said}{more}.", 1 - len(off) / len(keys)
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal by value: 3 is 3.0 and the order of keys does not count, but true is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def _field(key: str, value: dict[str, Any], expected: dict[str, Any]) -> str:
+    name = json.dumps(key, ensure_ascii=False)
+    if key not in value:
+        return f"{name} is missing"
+    if key not in expected:
+        return f"{name} does not belong there"
+    wanted = json.dumps(expected[key], ensure_ascii=False)
+    return f"{name} should be {quoted(wanted, 80)}"
 
 
 def _sentence(error: Any) -> str:
@@ -152,4 +200,10 @@ JSON_SCHEMA = Metric(
     _json_schema,
     needs_answer=False,
     check=_check_schema,
+)
+JSON_MATCH = Metric(
+    "json_match",
+    "1 if the output is JSON equal to the answer by value, else the share of fields that are",
+    Fences,
+    _json_match,
 )
