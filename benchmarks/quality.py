@@ -47,12 +47,13 @@ GROUPS: dict[str, dict[str, Any]] = {
     "exact (one call an example)": {"strategy": "exact"},
 }
 """With --steps: the same number of steps each, whatever they cost."""
-STARTS = {
-    "tickets": ("Which department should handle this ticket?", "exact_match"),
-    "dates": ("Find the date.", "exact_match"),
-    "word_sorting": ("Answer the question.", "exact_match"),
-    "object_counting": ("Answer the question.", "numeric"),
+STARTS: dict[str, tuple[str, str, int]] = {
+    "tickets": ("Which department should handle this ticket?", "exact_match", 24),
+    "dates": ("Find the date.", "exact_match", 48),
+    "word_sorting": ("Answer the question.", "exact_match", 110),
+    "object_counting": ("Answer the question.", "numeric", 80),
 }
+"""The prompt at the start, the metric, and the most tokens of an answer."""
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -98,38 +99,41 @@ class Session:
 
     async def build(self, task: str, data: Path | None, *, shots: bool) -> None:
         """The prompt v1, the fields v2 and v3, with `shots` demonstrations, and the metric."""
-        prompt, metric = STARTS[task]
+        prompt, metric, _ = STARTS[task]
         await self.call("create_variable", role="system prompt", value=prompt)
         await self.call("create_variable", role="input", example_field="input")
         await self.call("create_variable", role="answer", example_field="answer", reference=True)
-        for split, examples in splits_of(task, data).items():
-            await self.call("add_examples", split=split, examples=examples)
         template = {}
         inputs = {"input": "v2"}
         if shots:
             made = await self.call("create_variable", role="worked examples", demonstrations=SHOTS)
             inputs["shots"] = made["variable"]
             template = {"template": "{shots}\n\ninput: {input}\nanswer:"}
-        output = await self.call(
-            "forward", operation="llm", system="v1", inputs=inputs, examples=["e1"], **template
-        )
+        output = await self.call("forward", operation="llm", system="v1", inputs=inputs, **template)
         await self.call(
             "compute_loss",
             kind="metric",
             metric=metric,
             inputs={"output": output["variable"], "answer": "v3"},
-            examples=["e1"],
         )
+        for split, examples in splits_of(task, data).items():
+            await self.call("add_examples", split=split, examples=examples)
 
     async def test_score(self) -> float:
         """The mean score on the examples that the search never sees."""
         return float((await self.call("evaluate", split="test"))["mean_score"])
 
 
+def _for(task: str, settings: Settings, folder: str) -> Settings:
+    params = settings.forward.params | {"max_tokens": STARTS[task][2]}
+    forward = settings.forward.model_copy(update={"params": params})
+    return settings.model_copy(update={"database": Path(folder) / "quality.db", "forward": forward})
+
+
 async def one(task: str, strategy: str, seed: int, settings: Settings, asked: Asked) -> Line:
     """Optimise once from scratch; the figures of that run."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = settings.model_copy(update={"database": Path(folder) / "quality.db"})
+        settings = _for(task, settings, folder)
         async with Client(build(settings)) as client:
             session = Session(client)
             await session.build(task, asked.data, shots=strategy == WITH_SHOTS)
@@ -163,7 +167,7 @@ async def one(task: str, strategy: str, seed: int, settings: Settings, asked: As
 async def start(task: str, settings: Settings, data: Path | None) -> Line:
     """The held-out score of the prompt every run of this task starts from."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = settings.model_copy(update={"database": Path(folder) / "quality.db"})
+        settings = _for(task, settings, folder)
         async with Client(build(settings)) as client:
             session = Session(client)
             await session.build(task, data, shots=False)
@@ -213,7 +217,7 @@ async def run(asked: Asked) -> None:
         base_url=asked.base_url,
         model=asked.model,
         api_key=SecretStr("forward"),
-        params={"temperature": 0.0, "max_tokens": asked.max_tokens},
+        params={"temperature": 0.0},
         concurrency=4,
         timeout=600,
     )
@@ -259,7 +263,6 @@ def main() -> None:
     )
     parser.add_argument("--budget", type=int, default=70, help="calls of each run")
     parser.add_argument("--steps", type=int, help="compare groups by steps instead of by calls")
-    parser.add_argument("--max-tokens", type=int, default=110, help="of an answer")
     parser.add_argument("--table", type=Path, help="print the table of this file and do nothing")
     arguments = parser.parse_args()
     if arguments.table:

@@ -169,9 +169,10 @@ def _test_result(scored: Scored, loss: str, reads: int, texts: int) -> EvaluateR
 
 
 def _unusable(scored: Scored) -> list[str]:
-    if not scored.unusable:
+    n = len(scored.unusable)
+    if not n:
         return []
-    return [f"{len(scored.unusable)} examples gave no usable reply; they count as 0."]
+    return [f"{n} example{'s' if n > 1 else ''} gave no usable reply, which counts as 0."]
 
 
 def _evaluate_result(work: Work, scored: Scored, loss: str, split: str) -> EvaluateResult:

@@ -105,6 +105,11 @@ class Work:
         if self.on_progress:
             self.on_progress(self.answered, self.asked, self.phase)
 
+    @property
+    def measures(self) -> bool:
+        """Whether the program's outputs are taken as they come, for they show how good it is."""
+        return self.tool not in ("forward", "compute_loss")
+
     async def supply(self, request: CompletionRequest, text: str) -> None:
         """Record what the caller told, as the answer to `request`."""
         pk = self.session.pk
@@ -116,13 +121,17 @@ class Work:
         """The completion of `request`, as `read` makes of it; one repair when it is malformed.
 
         `read` raises Malformed with words that tell a model what to mend. Raises NotYet while
-        nobody has answered, ReplyError when the repaired reply is malformed too.
+        nobody has answered, ReplyError when the repaired reply is malformed too. What the program
+        itself says where it is measured is not repaired, and stays recorded.
         """
         request = self.ledger.addressed(request)
         completion = await self.ledger.need(self, request)
         try:
             return _read(request, completion, read)
         except Malformed as problem:
+            if self.measures and request.purpose is Purpose.FORWARD:
+                about = f"{request.about or request.purpose}: the reply cannot be used: {problem}"
+                raise ReplyError(about, "Call forward to have it asked for again.") from problem
             repair = request.model_copy(
                 update={"messages": _repair_messages(request, completion, str(problem))}
             )

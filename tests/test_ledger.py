@@ -163,6 +163,34 @@ def test_a_reply_that_stays_unusable_never_becomes_a_value_and_is_asked_afresh_o
         with_endpoint(server, main, tmp_path / "t.db")
 
 
+def test_where_the_program_is_measured_a_cut_off_reply_counts_as_0_and_is_paid_for_once(
+    tmp_path: Path,
+) -> None:
+    async def main(engine: Engine) -> None:
+        s = await session(engine, ["one", "two"])
+        metric: Facts = {
+            "kind": "metric",
+            "metric": "contains",
+            "inputs": {"output": "v3", "a": "v2"},
+        }
+        await engine.compute_loss(ME, session_id=s, **metric)
+        asked = len(server.log)
+        rows = [{"q": "long", "row": "9"}, {"q": "short", "row": "10"}]
+        await engine.add_examples(ME, session_id=s, split="validation", examples=rows)
+        for _ in range(2):
+            found = await engine.evaluate(ME, session_id=s)
+            assert isinstance(found, EvaluateResult)
+            assert found.mean_score == 0.5
+            assert "1 example gave no usable reply" in found.notes[0]
+            assert sorted(prompts(server)[asked:]) == ["long", "short"]
+
+    def spoil(_: int, body: Body) -> Fault | None:
+        return fault("length") if body["messages"][-1]["content"] == "long" else None
+
+    with StandIn(rules=[("short", "short")], faults=spoil) as server:
+        with_endpoint(server, main, tmp_path / "t.db")
+
+
 def test_what_an_earlier_run_left_unusable_is_asked_afresh_when_a_later_run_is_resumed(
     tmp_path: Path,
 ) -> None:
