@@ -1,4 +1,5 @@
-"""`kill -9` in the middle of a backward: nothing that was recorded is asked again."""
+"""`kill -9` in the middle of a backward, or of a whole optimisation: nothing that was recorded is
+asked again."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from textgrad_mcp.engine.texts import text
 from textgrad_mcp.schemas.settings import Settings
 
+from . import interrupted
 from .helpers import Process, Tools, process, served_by
 from .standin import Body, Fault, StandIn, default_reply
 
@@ -146,3 +148,24 @@ def test_a_live_run_is_not_stolen_and_a_dead_one_is_taken_over(tmp_path: Path) -
 
     with StandIn(reply=default_reply, faults=stuck) as server:
         asyncio.run(main(server))
+
+
+SLOW = [pytest.param(after, marks=pytest.mark.slow) for after in (1, 14, 90, 120)]
+
+
+@pytest.mark.parametrize("after", [45, *SLOW])
+def test_an_optimisation_that_is_killed_ends_as_if_it_had_not_been(
+    tmp_path: Path, after: int
+) -> None:
+    story = asyncio.run(interrupted.interrupted(tmp_path, after))
+    kept = [request for request in story.before if request in set(story.kept)]
+    assert len(kept) == after
+    assert len(story.before) > after  # some were on their way
+    assert not set(story.after) & set(story.kept)
+    assert Counter([*kept, *story.after]) == Counter(story.undisturbed)
+    figures = [{k: r.get(k) for k in interrupted.FIGURES} for r in (story.whole, story.resumed)]
+    assert figures[0] == figures[1]
+    assert figures[0]["stopped"] == "goal"
+    assert story.texts["whole"] == story.texts["resumed"]
+    assert story.lineages["whole"] == story.lineages["resumed"]
+    assert story.resumed["calls"] == len(story.undisturbed)
