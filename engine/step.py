@@ -16,12 +16,13 @@ from .replies import Malformed, object_schema, parse_object
 from .schedule import gather
 from .texts import text
 
-HISTORY = 4
+HISTORY = 6
+"""So many different texts that were tried before are shown."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
 TEXT = "The text to improve:"
 RULES = "The improved text must satisfy:"
 TRIED = "Tried before, with what came of it. Do not propose the refused ones again:"
-EARLIER = "Feedback on earlier versions; what was acted on is in the text already, do not undo it:"
+EARLIER = "Feedback on earlier versions. Do not undo what the text has taken up of it:"
 FEEDBACK = "Feedback on the text:"
 HEADINGS = (TEXT, RULES, TRIED, EARLIER, FEEDBACK)
 Check = Callable[[Variable, str], list[str]]
@@ -157,12 +158,13 @@ async def _update_prompt(
     feedback = list(dict.fromkeys(g.text for g in gradients))
     if not all(g.exact for g in gradients):
         feedback = await _reduced(work, parameter, feedback, budget // 2)
-    past = await work.store.proposals(work.session.pk, parameter.id, limit=HISTORY)
-    tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in past if p.text]
-    earlier = await _remembered(work, parameter, memory, budget // 4)
     value = parameter.value or ""
+    past = await work.store.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
+    tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in _others(past, value)]
+    earlier = await _remembered(work, parameter, memory, budget // 4)
     fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
-    parts = [TEXT, fence.wrap("text", value, role=parameter.role)]
+    marks = {"role": parameter.role} | _score_of(past, value)
+    parts = [TEXT, fence.wrap("text", value, **marks)]
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
@@ -194,10 +196,33 @@ async def _remembered(
     ]
 
 
+def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
+    """The newest different texts among `past` (newest first) that are not `value` itself.
+
+    Of several proposals of one text the one that was scored, or tried first, speaks for it.
+    """
+    found: dict[str, Proposal] = {}
+    for p in past:
+        new = p.text.strip()
+        if new and new != value.strip() and (new not in found or found[new].score is None):
+            found[new] = p
+    return list(found.values())[:HISTORY]
+
+
+def _score_of(past: Sequence[Proposal], value: str) -> dict[str, str]:
+    """The score that the present text had when it was proposed, if it was scored."""
+    scored = [p.score for p in past if p.text.strip() == value.strip() and p.score is not None]
+    return {"score": f"{scored[0]:.2f}"} if scored else {}
+
+
 def _fate(proposal: Proposal) -> str:
     if proposal.score is None or proposal.parent_score is None:
         return f"{proposal.verdict}: {proposal.reason}"[:120]
-    return f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"
+    said = f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"
+    if proposal.verdict == "accepted" or proposal.score <= proposal.parent_score:
+        return said
+    better = "another was better" if "gained" in proposal.reason else "perhaps by chance"
+    return f"{said}, {better}"
 
 
 async def _reduced(work: Work, parameter: Variable, said: list[str], budget: int) -> list[str]:

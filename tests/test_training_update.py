@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from . import step_prompt
 from .helpers import Facts, Tools, answered, assisted, drive
 from .test_parity import play, variable
+from .test_training_gate import EXACT, Assistant, ready, stepped
 
 
 async def criticised(call: Tools, *constraints: str) -> str:
@@ -81,7 +85,7 @@ def test_gradient_memory_shows_spent_gradients_again_with_what_came_of_them(
         prompt = step["pending"][0]["prompt"]
         assert prompt.index("Too cold.") < prompt.index("Too warm.")
         assert "acted on in version 2" in prompt
-        assert "do not undo" in prompt
+        assert "Do not undo" in prompt
 
     drive(main, assisted(tmp_path / "t.db"))
 
@@ -110,3 +114,32 @@ def test_the_memory_is_bounded_however_long_the_feedback_was(tmp_path: Path) -> 
             await answered(call, await call("forward", session_id=s), play(external=words))
 
     drive(main, assisted(tmp_path / "t.db", prompt_budget=500))
+
+
+def test_what_was_tried_is_shown_once_each_and_the_present_text_with_its_score(
+    tmp_path: Path,
+) -> None:
+    async def main(call: Tools) -> None:
+        played = Assistant("Answer politely.", "Answer politely.", "Use big letters sometimes.")
+        s = await ready(call, played, EXACT)
+        await stepped(call, s, played, candidates=3)
+        await answered(call, await call("backward", session_id=s), played)
+        asked = await call("step", session_id=s)
+        prompt = asked["pending"][0]["prompt"]
+        assert prompt.count("Use big letters sometimes.") == 1
+        assert re.search(r'role="system prompt" score="0.50">\nUse big letters', prompt)
+        assert prompt.count("Answer politely.") == 1
+        assert re.search(r'result="refused: no gain on the minibatch[^>]*>\nAnswer pol', prompt)
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_the_page_on_how_a_step_reads_shows_what_is_sent(tmp_path: Path) -> None:
+    sent = asyncio.run(step_prompt.prompts(tmp_path))
+    page = step_prompt.PAGE.read_text(encoding="utf-8")
+    for view in sent.values():
+        for message in step_prompt.messages(view):
+            for line in message["content"].splitlines():
+                assert line in page
+    for words in ("The improved text must satisfy", "Tried before", "earlier versions", "score="):
+        assert words in step_prompt.messages(sent["update"])[1]["content"]

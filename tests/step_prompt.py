@@ -1,0 +1,118 @@
+"""The prompts of one real step, as they were sent.
+
+    python -m tests.step_prompt          # writes docs/how-a-step-reads.md
+
+They are read back from the ledger with `inspect`; the model is the one of `interrupted`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+from textgrad_mcp.schemas.settings import Settings
+
+from .helpers import Facts, Tools, endpoint, tools
+from .interrupted import DATA, ROOT, SIZES, model
+from .standin import Body, StandIn, text_of
+
+PAGE = ROOT / "docs" / "how-a-step-reads.md"
+RULES = ["max_chars=400", "Never name a customer"]
+ARGUMENTS = {"steps": 4, "candidates": 2, "seed": 3, "memory": 2}
+
+
+def reply(body: Body) -> str:
+    """The scripted model, which finds that every rewrite keeps to the rules."""
+    if text_of(body["messages"][0]).startswith("You check whether"):
+        return '{"problem": "", "verdict": "kept"}'
+    return model(body)
+
+
+async def prompts(folder: Path) -> dict[str, Facts]:
+    """The last request for feedback and the last for a rewrite, as the ledger holds them."""
+    with StandIn(reply=reply) as server:
+        backward = endpoint(server, params={"seed": 1})
+        settings = Settings(
+            database=folder / "t.db", forward=endpoint(server), backward=backward, data_dir=folder
+        )
+        async with tools(settings) as call:
+            s = await optimised(call, folder)
+            calls = (await call("inspect", session_id=s, what="calls"))["view"]["calls"]
+            last = {one["purpose"]: one["id"] for one in reversed(calls)}
+            asked = {p: last[p] for p in ("gradient", "update")}
+            return {
+                p: (await call("inspect", session_id=s, id=n))["view"] for p, n in asked.items()
+            }
+
+
+async def optimised(call: Tools, folder: Path) -> str:
+    """A session after some steps, with accepted and refused proposals."""
+    made = await call(
+        "create_variable", role="system prompt", value="Sort the ticket.", constraints=RULES
+    )
+    s = str(made["session_id"])
+    for name, reference in (("input", False), ("answer", True)):
+        role = {"role": name, "example_field": name, "reference": reference}
+        await call("create_variable", session_id=s, **role)
+    for split, size in SIZES.items():
+        rows = (DATA / f"tickets.{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        await call("add_examples", session_id=s, split=split, examples="\n".join(rows[:size]))
+    llm = {"operation": "llm", "system": "v1", "inputs": {"input": "v2"}}
+    await call("forward", session_id=s, **llm, examples=["e1"])
+    metric = {"kind": "metric", "metric": "exact_match"}
+    inputs = {"output": "v4", "answer": "v3"}
+    await call("compute_loss", session_id=s, **metric, inputs=inputs, examples=["e1"])
+    await call("optimize", session_id=s, **ARGUMENTS)
+    return s
+
+
+def messages(view: Facts) -> list[Facts]:
+    """What a call sent."""
+    return list(json.loads(view["request"])["messages"])
+
+
+def page(sent: dict[str, Facts]) -> str:
+    """The prompts in Markdown."""
+    parts = [HEAD.format(arguments=", ".join(f"{k}={v}" for k, v in ARGUMENTS.items()))]
+    for purpose, title in TITLES.items():
+        parts.append(title)
+        for message in messages(sent[purpose]):
+            parts.append(f"{message['role'].capitalize()} message:")
+            parts.append(f"~~~text\n{message['content']}\n~~~")
+        parts.append(f"Reply of the scripted model:\n\n~~~json\n{sent[purpose]['text']}\n~~~")
+    return "\n\n".join([*parts, NOTES])
+
+
+HEAD = """# How a step reads
+
+The two requests behind a rewrite, as they were sent, read back from the ledger with
+`inspect(session_id, id="c7")`; written by `python -m tests.step_prompt`, and checked by
+`tests/test_training_update.py`. The session sorts support tickets with a scripted model;
+`optimize({arguments})` has run, and these are its last ones.
+The instructions are in `engine/texts`."""
+TITLES = {"gradient": "## Feedback", "update": "## The rewrite"}
+NOTES = """## What to look for
+
+- Values stand between tags whose code stands in no value, so no ticket, output or past proposal can
+  pass for an instruction.
+- The present text carries its score; of what was tried before each text is there once (the newest
+  six), with its score, the score it had to beat, and why it was refused.
+- `memory=2` shows earlier feedback with what came of it, so that it is neither undone nor repeated.
+- Constraints are sentences, those that code checks included; the request stands last, where small
+  models heed it most.
+- The feedback call shows each example's prompt, output and critique; the rewrite sees feedback
+  alone, so that it states rules and does not copy examples.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        sent = asyncio.run(prompts(Path(folder)))
+    PAGE.write_text(page(sent), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
