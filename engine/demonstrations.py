@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 
 from ..schemas.graph import Example, Kind, Variable
+from .complete import complete
 from .constraints import shots_of
 from .forward import Evaluation, load
 from .ledger import Work
@@ -41,12 +42,17 @@ async def demonstrations(
     for index in range(count):
         draw = random.Random(f"{variable.id}:{turn}:{index}")  # noqa: S311 - repeatable
         if index % 2 == 0:
-            chosen = draw.sample(usable, min(shots, len(usable)))
+            chosen = await _full(work, losses, draw.sample(usable, min(shots, len(usable))))
             texts.append(await _labelled(work, losses, chosen))
         else:
             pool = draw.sample(usable, min(TRIES * shots, len(usable)))
+            pool = await _full(work, losses, pool)
             texts.append(await _bootstrapped(work, losses, pool, shots))
     return [t for t in dict.fromkeys(texts) if t]
+
+
+async def _full(work: Work, losses: Sequence[str], places: list[int]) -> list[int]:
+    return (await complete(work.store, work.session.pk, losses, places))[0]
 
 
 async def _labelled(work: Work, losses: Sequence[str], places: list[int]) -> str:

@@ -9,6 +9,7 @@ from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import HERE, Session, Split, Variable
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import show
+from .complete import complete
 from .core import Core
 from .define import check_text
 from .ledger import Work
@@ -49,6 +50,8 @@ class Evaluating(Core):
         loss, split = work.args["loss"], work.args["split"]
         variable = await self.one_variable(work.session, loss)
         places = await self.named_examples(work.session, split) if variable.per_example else [HERE]
+        full, left_out = await complete(self.store, work.session.pk, [loss], places)
+        places = full or places  # with none, whatever reads the field says what is missing
         work.phase = f"evaluating on {split}"
         votes = work.args.get("votes", 1)
         scored = await (
@@ -61,9 +64,13 @@ class Evaluating(Core):
         reads, texts = await self.store.note_evaluation(
             work.session.pk, loss, split, versions, mean, error, len(places)
         )
-        if split != "test":
-            return _evaluate_result(work, scored, loss, split)
-        return _test_result(scored, loss, reads, texts)
+        result = (
+            _test_result(scored, loss, reads, texts)
+            if split == "test"
+            else _evaluate_result(work, scored, loss, split)
+        )
+        result.notes = [*left_out, *result.notes]
+        return result
 
     async def revert(
         self,

@@ -10,6 +10,7 @@ from ..schemas.errors import Conflict
 from ..schemas.graph import HERE, Gradient, Kind, Proposal, Session, Variable
 from . import constraints, gate, leaks
 from .backward import Plan, backward, requires_grad
+from .complete import complete
 from .core import Core
 from .demonstrations import demonstrations
 from .forward import Evaluation, evaluate, load
@@ -22,11 +23,15 @@ LEAK_EXAMPLES = 10_000
 
 @dataclass
 class Learnt:
-    """What a backward pass found at `places`, the examples that gave usable replies."""
+    """What a backward pass found at `places`, the examples that gave usable replies.
+
+    `notes` are on examples that were left out.
+    """
 
     evaluation: Evaluation
     gradients: list[Gradient]
     places: list[int]
+    notes: list[str]
 
 
 async def gradients_on(
@@ -43,6 +48,8 @@ async def gradients_on(
     Raises Conflict when no parameter is upstream, ReplyError when no example gave a usable reply.
     """
     work.phase = "computing losses"
+    full, notes = await complete(work.store, work.session.pk, losses, places)
+    places = full or places
     evaluation = await load(work, losses, places, overrides=texts)
     if not requires_grad(evaluation.program) & set(losses):
         raise Conflict(
@@ -57,7 +64,7 @@ async def gradients_on(
     plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
     found = await backward(work, evaluation, list(losses), usable, plan)
     stored = await work.store.add_gradients(work.session.pk, found, work.fence)
-    return Learnt(evaluation, stored, usable)
+    return Learnt(evaluation, stored, usable, notes)
 
 
 async def checks(store: Store, session: Session) -> Check:
@@ -110,7 +117,8 @@ async def gate_places(core: Core, session: Session, losses: Sequence[str]) -> tu
             f"Call add_examples(session_id='{session.id}', split='validation', ...), or step with "
             "accept='always'.",
         )
-    return places, "validation"
+    full, _ = await complete(core.store, session.pk, losses, places)
+    return full or places, "validation"
 
 
 def record_of(

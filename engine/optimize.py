@@ -14,6 +14,7 @@ from ..schemas.errors import BudgetExhausted, Conflict, ReplyError
 from ..schemas.graph import HERE, Gradient, Kind, Variable, number
 from ..schemas.results import Result
 from . import afford, arguments, gate, outcome, show
+from .complete import complete
 from .core import Core
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
@@ -144,7 +145,7 @@ class Optimizing(Core):
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
         batch = await self._minibatch(work, loop.iteration)
-        learnt = await self._learn(work, batch, parent)
+        learnt = await self._learn(work, batch, parent) if batch else None
         if learnt is None:
             await self._idle(work, loop)
             return
@@ -198,7 +199,8 @@ class Optimizing(Core):
         epoch, turn = divmod(iteration, -(-len(train) // size))
         order = list(train)
         random.Random(f"{work.args['seed']}:{epoch}").shuffle(order)  # noqa: S311 - repeatable
-        return sorted(order[turn * size : (turn + 1) * size])
+        batch = sorted(order[turn * size : (turn + 1) * size])
+        return (await complete(self.store, work.session.pk, work.args["losses"], batch))[0]
 
     async def _to_improve(
         self, work: Work, learnt: Learnt, ids: Sequence[str] | None

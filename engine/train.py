@@ -15,6 +15,7 @@ from ..schemas.results import (
     StepResult,
 )
 from . import gate, show
+from .complete import complete
 from .evaluate import Evaluating
 from .forward import Evaluation, evaluate, load
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
@@ -73,12 +74,15 @@ class Training(Evaluating, Optimizing):
         if waiting:
             targets, places = [v for v in targets if v not in waiting], [HERE]
             program = await self.store.program(session.pk, targets, everything=False)
+        full, left_out = await complete(self.store, session.pk, targets, places)
+        places = full or places
         evaluation = await load(work, targets, places, program=program)
         try:
             await evaluate(work, evaluation, places)
         finally:
             await self._save(work, evaluation, places)
         result = show.forward_result(work, evaluation, targets, places)
+        result.notes = [*left_out, *result.notes]
         if waiting:
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
         return result
@@ -272,7 +276,7 @@ def _step_args(
 def _backward_result(
     work: Work, learnt: Learnt, spared: Sequence[str], *, gated: bool
 ) -> BackwardResult:
-    notes = [*work.args.get("notes", []), *spared]
+    notes = [*work.args.get("notes", []), *learnt.notes, *spared]
     unusable = learnt.evaluation.unusable
     if unusable:
         notes.append(f"{len(unusable)} examples gave no usable reply and were left out.")

@@ -11,7 +11,7 @@ import pytest
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
-from textgrad_mcp.schemas.results import OptimizeResult, Result
+from textgrad_mcp.schemas.results import EvaluateResult, OptimizeResult, Result
 
 from .helpers import ME, Scripted, an_engine
 
@@ -105,6 +105,39 @@ def test_a_budget_too_small_for_one_gated_step_is_refused_with_a_sensible_one() 
             with pytest.raises(Exception, match=r"budget=\{'calls': \d+\}"):
                 await optimize(engine, s, budget={"calls": 5})
             assert len(answerer(engine).asked) == asked
+
+    asyncio.run(main())
+
+
+def test_examples_that_lack_a_field_are_left_out_and_said() -> None:
+    async def main() -> None:
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            for split in ("train", "validation"):
+                rows = [{"q": f"{n}+7?"} for n in (1, 2)]
+                await engine.add_examples(ME, session_id=s, split=split, examples=rows)
+            found = await engine.evaluate(ME, session_id=s, split="validation")
+            assert isinstance(found, EvaluateResult)
+            assert found.examples == 8
+            assert found.notes == ["Left out, as they lack a field (a): 2 (e23, e24)."]
+            back = await engine.backward(ME, session_id=s, examples="train")
+            assert "Left out, as they lack a field (a): 2 (e21, e22)." in back.notes
+            result = await optimize(engine, s, steps=4, batch_size=2, patience=50)
+            assert result.stopped == "steps"
+            words = await engine.evaluate(ME, session_id=s, split="train")
+            assert words.status == "done"
+
+    asyncio.run(main())
+
+
+def test_a_split_without_any_complete_example_is_refused_with_what_is_missing() -> None:
+    async def main() -> None:
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            await engine.add_examples(ME, session_id=s, split="test", examples=[{"q": "1+1?"}])
+            found = await engine.evaluate(ME, session_id=s, split="test")
+            assert found.status == "failed"
+            assert "has no field 'a'" in (found.error or "")
 
     asyncio.run(main())
 
