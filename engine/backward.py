@@ -23,6 +23,8 @@ from .store import Program
 from .texts import text
 
 CHARS_PER_TOKEN = 4
+PICTURE = 1000
+"""Tokens that a picture counts for when examples share a call."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,11 @@ def _hand_on(
 def _groups(state: Backward, operation: Operation, places: list[int]) -> list[list[int]]:
     """Examples in their order, cut into groups of nearly equal size within the budget."""
     budget = state.plan.tokens * CHARS_PER_TOKEN
-    sizes = [sum(len(t) for t in _material(state, operation, p).values()) for p in places]
+    sizes = [
+        sum(len(t) for t in _material(state, operation, p).values())
+        + PICTURE * CHARS_PER_TOKEN * len(state.evaluation.inputs(operation, p).images)
+        for p in places
+    ]
     least = max(-(-len(places) // state.plan.group_size), -(-sum(sizes) // budget), 1)
     width = -(-len(places) // least)
     groups: list[list[int]] = []
@@ -272,11 +278,14 @@ async def _reply(
 ) -> dict[str, str]:
     keys = [key for source in sources for key in _keys(state, source, group)]
     schema = object_schema({key: {"type": "string"} for key in keys})
+    shown = [i for p in group for i in state.evaluation.inputs(operation, p).images.values()]
+    images = tuple(dict.fromkeys(shown))
+    prompt = _prompt(state, operation, group, sources, pictures=bool(images))
     request = CompletionRequest(
         purpose=Purpose.GRADIENT,
         messages=(
             Message(role="system", content=text("gradient")),
-            Message(role="user", content=_prompt(state, operation, group, sources)),
+            Message(role="user", content=prompt, images=images),
         ),
         reply=schema,
         about=f"feedback on {', '.join(sources)} through {operation.id}"
@@ -299,7 +308,9 @@ def _keys(state: Backward, source: str, group: list[int]) -> list[str]:
     return [f"{source} e{place}" for place in group]
 
 
-def _prompt(state: Backward, operation: Operation, group: list[int], sources: list[str]) -> str:
+def _prompt(
+    state: Backward, operation: Operation, group: list[int], sources: list[str], *, pictures: bool
+) -> str:
     variables = state.program.variables
     materials = {place: _material(state, operation, place) for place in group}
     shared = {s: state.evaluation.value(s, group[0]).text for s in sources if _shared(state, s)}
@@ -314,6 +325,8 @@ def _prompt(state: Backward, operation: Operation, group: list[int], sources: li
         if place != HERE:
             parts.append(f"Example e{place}:")
         parts += [fence.wrap(name.replace(" ", "-"), t) for name, t in material.items()]
+    if pictures:
+        parts.append("The pictures that are named above follow in their order, each once.")
     parts.append(_asked(state, operation, group, sources))
     return "\n\n".join(parts)
 

@@ -70,6 +70,8 @@ class Building(Core):
             value, requires_grad = "", False
         binding = None
         if file is not None:
+            value = await asyncio.to_thread(self.workspace.picture, file)
+        if file is not None and value is None:
             value, binding = await asyncio.to_thread(self.workspace.bind, file, write=write)
         leaf = self._leaf(role, value, requires_grad, constraints, example_field, reference, name)
         leaf.file = binding

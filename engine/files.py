@@ -6,7 +6,9 @@ links, so that nothing can be swapped for a link between the check and the use.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import mimetypes
 import os
 import secrets
 import stat
@@ -18,6 +20,7 @@ from ..schemas.errors import BadInput, Conflict
 from ..schemas.graph import FileBinding, Variable
 
 BYTES_PER_CHAR = 4
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 ELSEWHERE = (
     "Name a plain text file by its path relative to the workspace, or give its text as value."
 )
@@ -63,6 +66,19 @@ class Workspace:
         text = self.read(name)
         return text, FileBinding(path=name, write=write, digest=digest(text))
 
+    def picture(self, name: str) -> str | None:
+        """A picture's data URL, or None for a file whose name is no picture's. Raises BadInput."""
+        kind = mimetypes.guess_type(name)[0] or ""
+        if kind not in PICTURES:
+            return None
+        with self._folder(name) as (folder, last):
+            data = self._bytes(folder, last, name)
+        url = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        if len(url) > self._most:
+            most = f"{self._most * 3 // 4:,}"
+            raise BadInput(f"{name!r} has more than {most} bytes.", "Make the picture smaller.")
+        return url
+
     @contextmanager
     def _folder(self, name: str) -> Iterator[tuple[int, str]]:
         """The open directory that holds the file, and the file's name in it."""
@@ -84,14 +100,17 @@ class Workspace:
             for descriptor in opened:
                 os.close(descriptor)
 
-    def _read(self, folder: int, last: str, name: str) -> str:
+    def _bytes(self, folder: int, last: str, name: str) -> bytes:
         descriptor = _open(last, os.O_NOFOLLOW | os.O_NONBLOCK, folder, name)
         try:
             self._check(os.fstat(descriptor), name)
             with os.fdopen(descriptor, "rb", closefd=False) as file:
-                data = file.read(self._most * BYTES_PER_CHAR + 1)
+                return file.read(self._most * BYTES_PER_CHAR + 1)
         finally:
             os.close(descriptor)
+
+    def _read(self, folder: int, last: str, name: str) -> str:
+        data = self._bytes(folder, last, name)
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:

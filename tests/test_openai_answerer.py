@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from textgrad_mcp.engine.answerers import Attempt
 from textgrad_mcp.engine.answerers.limiter import Limiters
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
@@ -357,6 +358,23 @@ def test_keys_and_names_in_the_environment_are_not_sent(monkeypatch: pytest.Monk
     sent = " ".join(str(seen.headers) for seen in server.log)
     assert "private" not in sent
     assert "somebody" not in sent
+
+
+def test_azures_own_addresses_get_their_version_and_the_key_in_a_header() -> None:
+    with StandIn() as server:
+        role = RoleSettings(
+            base_url=f"{server.url}?api-version=2024-10-21",
+            model="m",
+            api_key=SecretStr("my-key"),
+            timeout=20.0,
+        )
+
+        async def work(answerer: OpenAIAnswerer) -> Completion:
+            return await answerer.answer(asking(), unrecorded)
+
+        assert using(OpenAIAnswerer(role), work).text
+        answers(server, asking(), api_key="my-key")
+    assert [seen.headers.get("api-key") for seen in server.log] == ["my-key", None]
 
 
 def test_the_client_library_is_not_imported_before_the_first_call() -> None:

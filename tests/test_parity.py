@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -213,7 +212,11 @@ def test_a_picture_is_shown_to_the_model_and_gets_no_gradient(tmp_path: Path) ->
             assert words in text["text"]
             assert image == {"type": "image_url", "image_url": {"url": PICTURE}}
             assert PICTURE not in text["text"]
-        assert PICTURE not in json.dumps(content_of(server, 2))
+        text, image = content_of(server, 2)
+        assert "feedback on v1" in text["text"]
+        assert "pictures that are named above follow" in text["text"]
+        assert PICTURE not in text["text"]
+        assert image == {"type": "image_url", "image_url": {"url": PICTURE}}  # the critic sees it
 
 
 def test_every_example_may_have_a_picture_of_its_own(tmp_path: Path) -> None:
@@ -226,6 +229,27 @@ def test_every_example_may_have_a_picture_of_its_own(tmp_path: Path) -> None:
         drive(main, served_by(server, tmp_path / "t.db"))
         sent = {content_of(server, i)[-1]["image_url"]["url"] for i in range(2)}
         assert sent == {PICTURE + "AAAA", PICTURE + "A" * 8}
+
+
+def test_a_picture_may_be_a_file_of_the_workspace(tmp_path: Path) -> None:
+    data = base64.b64decode(PICTURE.partition(",")[2])
+    (tmp_path / "cat.png").write_bytes(data)
+    (tmp_path / "large.png").write_bytes(bytes(2000))
+
+    async def main(call: Tools) -> None:
+        made = await call("create_variable", role="a picture", file="cat.png")
+        s = made["session_id"]
+        shown = await call("inspect", session_id=s, id=made["variable"])
+        assert shown["view"]["variable"]["kind"] == "image"
+        assert shown["view"]["text"] == PICTURE
+        words = await call.refused("create_variable", role="p", file="large.png")
+        assert "smaller" in words
+        words = await call.refused("create_variable", role="p", file="../cat.png")
+        assert "workspace" in words
+        words = await call.refused("create_variable", role="p", file="cat.png", write=True)
+        assert "parameter" in words
+
+    drive(main, assisted(tmp_path / "t.db", workspace=tmp_path, max_value_chars=1000))
 
 
 def test_a_template_operation_refuses_a_picture_and_says_where_it_goes(tmp_path: Path) -> None:

@@ -178,10 +178,14 @@ def _connect(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
     from openai import AsyncOpenAI, Timeout
 
     address = urlsplit(endpoint.base_url)
+    query = dict(parse_qsl(address.query))
+    # Azure's own addresses have a version in them and want the key in a header of its own.
+    own = {"api-key": endpoint.key} if "api-version" in query and endpoint.key else None
     client = AsyncOpenAI(
         api_key=endpoint.key or "none",  # without one the client would look for others' keys
         base_url=urlunsplit(address._replace(query="", fragment="")),
-        default_query=dict(parse_qsl(address.query)),
+        default_query=query,
+        default_headers=own,
         max_retries=0,
         timeout=Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
     )
