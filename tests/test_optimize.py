@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 from textgrad_mcp.schemas.results import EvaluateResult, OptimizeResult, Result
+from textgrad_mcp.server.report import report
 
 from .helpers import ME, Scripted, an_engine
 
@@ -105,6 +107,36 @@ def test_a_budget_too_small_for_one_gated_step_is_refused_with_a_sensible_one() 
             with pytest.raises(Exception, match=r"budget=\{'calls': \d+\}"):
                 await optimize(engine, s, budget={"calls": 5})
             assert len(answerer(engine).asked) == asked
+
+    asyncio.run(main())
+
+
+def test_whoever_watches_is_told_the_running_score() -> None:
+    async def main() -> None:
+        told: list[str] = []
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            watcher = Caller(on_progress=lambda done, asked, phase: told.append(phase))
+            result = await engine.optimize(watcher, session_id=s, steps=4)
+        assert isinstance(result, OptimizeResult)
+        assert result.accepted
+        assert told[0] == "scoring the start"
+        assert "step 1, score 0.00 -> 0.00 so far; proposing" in told
+        assert any(re.match(r"step [2-4], score 0.00 -> 0.[1-9]", phase) for phase in told)
+
+    asyncio.run(main())
+
+
+def test_the_printed_report_has_scores_with_errors_and_the_lineage() -> None:
+    async def main() -> None:
+        async with an_engine(Scripted(sums)) as engine:
+            s = await program(engine)
+            result = await optimize(engine, s, steps=4)
+            shown = await report(engine.store, await engine.store.session(s, "local"))
+        assert re.search(r"\| validation \| 8 \| 0\.000 ± 0\.000 at .*\| 0\.\d+ ± 0\.\d+ at", shown)
+        lineage = shown.partition("## Lineage")[2]
+        assert f"v1 version {1 + result.accepted}, by s" in lineage
+        assert "  - g1: Ask for more precision." in lineage
 
     asyncio.run(main())
 
