@@ -84,8 +84,12 @@ def copied_words(new: str, old: str, ours: Sequence[str]) -> list[str]:
     return [f"It quotes the request it was asked with ({' '.join(found)!r}): leave that out."]
 
 
-def copied_examples(new: str, old: str, examples: Iterable[Mapping[str, str]]) -> list[str]:
+def copied_examples(
+    new: str, old: str, examples: Iterable[Mapping[str, str]], split: str = "training"
+) -> list[str]:
     """Sentences on examples that `new` copies and `old` did not, at most five and a count.
+
+    `split` is what the sentences call the examples.
 
     A copy is a run of RUN words of a field, all of a shorter one with LONG_WORDS words and
     LONG_CHARS characters, or two still shorter fields of the same example; a label or a number
@@ -99,7 +103,7 @@ def copied_examples(new: str, old: str, examples: Iterable[Mapping[str, str]]) -
     seen = Counter(words for hits in found for words in {hit.words for hit in hits})
     common = {words for words, times in seen.items() if times >= max(3, COMMON * len(found))}
     constant = {words for words in common if seen[words] >= CONSTANT * len(found)}
-    copies = [copy for hits in found if (copy := _copy(hits, common, constant))]
+    copies = [copy for hits in found if (copy := _copy(hits, common, constant, split))]
     more = len(copies) - _REPORTED
     return copies[:_REPORTED] + ([f"It copies {more} more examples."] if more > 0 else [])
 
@@ -145,20 +149,22 @@ def _hits(fields: Mapping[str, str], rewrite: _Rewrite) -> Iterator[_Hit]:
                 yield _Hit(field, all_of_it, added, whole=short)
 
 
-def _copy(hits: Sequence[_Hit], common: set[_Words], constant: set[_Words]) -> str | None:
+def _copy(
+    hits: Sequence[_Hit], common: set[_Words], constant: set[_Words], split: str
+) -> str | None:
     """The sentence on one example, or None if too little of it is there."""
     own = [hit for hit in hits if hit.added and hit.words not in common]
     alone = next((hit for hit in own if not hit.whole), None)
     if alone is not None:
-        return _sentence([alone])
+        return _sentence([alone], split)
     whole = [hit for hit in hits if hit.whole and hit.words not in constant]
     enough = sum(len(hit.words) for hit in whole) >= TOGETHER_WORDS
-    return _sentence(whole) if own and len(whole) > 1 and enough else None
+    return _sentence(whole, split) if own and len(whole) > 1 and enough else None
 
 
-def _sentence(hits: Sequence[_Hit]) -> str:
+def _sentence(hits: Sequence[_Hit], split: str) -> str:
     quotes = " and ".join(f"{_cut(' '.join(hit.words))!r} ({hit.field})" for hit in hits)
-    return f"It copies a training example: {quotes}. State the general rule in other words."
+    return f"It copies a {split} example: {quotes}. State the general rule in other words."
 
 
 def _cut(text: str) -> str:

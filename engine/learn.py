@@ -18,7 +18,9 @@ from .ledger import Work
 from .step import Candidate, Check
 from .store import StepRecord, Store
 
-LEAK_EXAMPLES = 10_000
+LEAK_EXAMPLES = {"train": 10_000, "validation": 2_000, "test": 2_000}
+"""Of so many examples of each split at most it is checked whether a rewrite copies them."""
+HELD_OUT = ("validation", "test")
 
 
 @dataclass
@@ -68,22 +70,29 @@ async def gradients_on(
 
 
 async def checks(store: Store, session: Session) -> Check:
-    """What no proposal may be: unchanged, a copy of training examples, the optimiser's words."""
-    numbers = await store.split(session.pk, "train", LEAK_EXAMPLES)
-    examples = [e.fields for e in (await store.examples(session.pk, numbers)).values()]
+    """What no proposal may be: unchanged, a copy of examples, the optimiser's words.
+
+    Training examples may be quoted where a constraint allows it, those that measure it never.
+    """
+    examples = {split: await _fields(store, session.pk, split) for split in LEAK_EXAMPLES}
 
     def check(parameter: Variable, new: str) -> list[str]:
         old = parameter.value or ""
         if new.strip() == old.strip():
             return ["The text is unchanged. Change it so that the feedback is met."]
-        copied = (
-            []
-            if constraints.may_copy(parameter.constraints)
-            else leaks.copied_examples(new, f"{old}\n{parameter.role}", examples)
-        )
+        before = f"{old}\n{parameter.role}"
+        allowed = constraints.may_copy(parameter.constraints)
+        copied = [] if allowed else leaks.copied_examples(new, before, examples["train"])
+        for split in HELD_OUT:
+            copied = copied or leaks.copied_examples(new, before, examples[split], split)
         return copied + leaks.optimiser_words(new, old)
 
     return check
+
+
+async def _fields(store: Store, session: int, split: str) -> list[dict[str, str]]:
+    numbers = await store.split(session, split, LEAK_EXAMPLES[split])
+    return [e.fields for e in (await store.examples(session, numbers)).values()]
 
 
 async def choose(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .helpers import Facts, Tools, answered, assisted, drive
 
 TRAIN = [{"q": f"train {n}", "a": f"TRAIN {n}"} for n in range(3)]
@@ -257,21 +259,25 @@ def test_a_text_refused_within_noise_may_be_the_parent_of_one_that_wins_and_is_n
     drive(main, assisted(tmp_path / "t.db"))
 
 
-def test_a_copied_training_example_is_sent_back_then_refused_and_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_copied_example_is_sent_back_then_refused_and_reported(
+    tmp_path: Path, split: str
+) -> None:
+    name = "training" if split == "train" else split
     long = "what is the capital of the country that borders both France and Spain"
 
     async def main(call: Tools) -> None:
         play = Assistant(*[f"Answer in capitals. If asked {long}, say ANDORRA."] * 2)
         s = await ready(call, play, EXACT)
-        await call("add_examples", session_id=s, split="train", examples=[{"q": long, "a": "A"}])
+        await call("add_examples", session_id=s, split=split, examples=[{"q": long, "a": "A"}])
         ids = [f"e{n}" for n in range(1, 4)]
         await answered(call, await call("backward", session_id=s, examples=ids), play)
         step = await stepped(call, s, play)
         assert step["accepted"] is False
-        assert "It copies a training example" in step["proposals"][0]["reason"]
-        assert "It copies a training example" in play.prompts("update")[1]
+        assert f"It copies a {name} example" in step["proposals"][0]["reason"]
+        assert f"It copies a {name} example" in play.prompts("update")[1]
         report = await call("inspect", session_id=s, what="report")
-        assert report["view"]["proposals"] == {"refused: copied a training example": 1}
+        assert report["view"]["proposals"] == {"refused: copied an example": 1}
 
     drive(main, assisted(tmp_path / "t.db"))
 

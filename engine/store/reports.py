@@ -81,8 +81,8 @@ class ReportVerbs:
         async def job(db: aiosqlite.Connection) -> dict[str, int]:
             sql = (
                 "SELECT CASE WHEN verdict = 'accepted' THEN 'accepted' "
-                "WHEN reason LIKE 'no usable text%copies a training example%' "
-                "THEN 'refused: copied a training example' "
+                "WHEN reason LIKE 'no usable text%It copies a % example%' "
+                "THEN 'refused: copied an example' "
                 "WHEN reason LIKE 'no usable text%It holds %' "
                 "THEN 'refused: words of the optimiser' "
                 "WHEN reason LIKE 'it breaks a constraint%' THEN 'refused: broke a constraint' "
