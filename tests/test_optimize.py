@@ -12,7 +12,7 @@ import pytest
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
-from textgrad_mcp.schemas.results import EvaluateResult, OptimizeResult, Result
+from textgrad_mcp.schemas.results import EvaluateResult, OptimizeResult, Result, StepResult
 from textgrad_mcp.server.report import report
 
 from .helpers import ME, Scripted, an_engine
@@ -216,21 +216,25 @@ def test_a_run_that_ended_in_the_middle_goes_on_as_if_nothing_had_happened(
     assert asyncio.run(whole()) == asyncio.run(halves())
 
 
-def test_the_single_tools_do_the_same_step() -> None:
+def test_the_single_tools_do_the_same_steps() -> None:
     async def main() -> None:
         async with an_engine(Scripted(sums)) as engine:
             s = await program(engine)
-            result = await optimize(
-                engine, s, steps=1, batch_size=4, candidates=3, parents="newest", goal=1.0
-            )
-            by_loop = [(p.text, p.verdict) for p in result.proposals]
+            result = await optimize(engine, s, steps=3, candidates=2, parents="newest", seed=1)
+            by_loop = [(p.text, p.verdict, p.reason) for p in result.proposals]
             session = await engine.store.session(s, "local")
-            [gradient, *_] = await engine.store.gradients(session.pk, ["v1"], unspent=False)
+            gradients = await engine.store.gradients(session.pk, ["v1"], unspent=False)
+            assert result.steps == len(gradients) == 3
+            end = await text(engine, s)
+        by_hand = []
         async with an_engine(Scripted(sums)) as engine:
             s = await program(engine)
-            await engine.backward(ME, session_id=s, examples=gradient.batch)
-            step = await engine.step(ME, session_id=s, accept="if_better", candidates=3)
-            by_hand = [(p.text, p.verdict) for p in step.proposals]  # type: ignore[attr-defined]
+            for gradient in gradients:
+                await engine.backward(ME, session_id=s, examples=gradient.batch)
+                step = await engine.step(ME, session_id=s, accept="if_better", candidates=2)
+                assert isinstance(step, StepResult)
+                by_hand += [(p.text, p.verdict, p.reason) for p in step.proposals]
+            assert await text(engine, s) == end
         assert by_loop == by_hand
 
     asyncio.run(main())
