@@ -1,8 +1,15 @@
 # The server in a container: stdio by default, sessions kept in the volume /data.
 #   docker run -i --rm -v textgrad:/data textgrad-mcp
+# Over HTTP, for many users; /healthz and /readyz tell an orchestrator how it is:
+#   docker run --rm -v textgrad:/data textgrad-mcp token new OWNER --tokens /data/tokens
+#   docker run -p 8000:8000 -v textgrad:/data textgrad-mcp \
+#     serve --http --host 0.0.0.0 --tokens /data/tokens --allowed-host localhost:8000
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY . .
+COPY pyproject.toml README.md LICENSE ./
+COPY engine engine
+COPY schemas schemas
+COPY server server
 RUN pip install --no-cache-dir --prefix=/install .
 
 FROM python:3.13-slim
