@@ -99,3 +99,12 @@ def test_the_image_carries_the_registrys_name_and_starts_the_installed_command()
     assert name == [loaded("server.json")["name"]]
     [command] = re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)
     assert json.loads(command) == list(project()["project"]["scripts"])
+
+
+def test_the_clients_page_names_the_versions_that_the_tests_run() -> None:
+    wanted = loaded("tests/clients/package.json")["dependencies"]
+    page = text("docs/clients.md")
+    missing = {name: version for name, version in wanted.items() if version not in page}
+    assert missing == {}
+    locked = loaded("tests/clients/package-lock.json")["packages"]
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted
