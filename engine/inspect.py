@@ -7,21 +7,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..schemas.errors import BadInput, NotFound
-from ..schemas.graph import HERE, Session, Variable, Version, number
+from ..schemas.graph import HERE, Operation, Session, Variable, Version, number
 from ..schemas.results import InspectResult
-from .core import Core
+from .listings import TEXT_PAGE, Listings, text_page
 from .report import report
 from .runs import Caller
-from .show import FEEDBACK, VALUE, cut
+from .show import VALUE, cut
 
 PAGE = 20
-TEXT_PAGE = 6000
 DIFF = 1500
-LIST_CHARS = 4000
+DRAWN = 2600
+"""Characters of operations in one page of the graph."""
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
 
 
-class Inspecting(Core):
+class Inspecting(Listings):
     """The tool that reads."""
 
     async def inspect(
@@ -107,18 +107,25 @@ class Inspecting(Core):
             "more.",
         }
 
-    async def _graph(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
-        operations = await self.store.operations(session.pk, limit=offset + 5 * PAGE + 1)
-        page = operations[offset : offset + 5 * PAGE]
-        ids = {v for o in page for v in [*o.sources, o.output]}
+    async def _graph(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        if id is not None:
+            return await self._operation(session, id)
+        operations = await self.store.operations(session.pk, limit=offset + PAGE + 1)
+        page = _fitting([_drawn(o) for o in operations[offset : offset + PAGE]])
+        drawn = operations[offset : offset + len(page)]
+        ids = {v for o in drawn for v in [*o.sources, o.output]}
         variables = await self.store.variables(session.pk, ids)
         return {
-            "variables": [_line(v) for v in variables.values()],
-            "operations": [
-                o.model_dump(exclude_none=True, exclude_defaults=True, mode="json") for o in page
-            ],
-            "next": _more(operations, offset, 5 * PAGE),
+            "variables": [_line(v, 40) for v in variables.values()],
+            "operations": page,
+            "next": _more(operations, offset, len(page)) or "id='op1' shows an operation whole.",
         }
+
+    async def _operation(self, session: Session, id: str) -> dict[str, Any]:  # noqa: A002
+        found = await self.store.operations(session.pk, [id])
+        if not found:
+            raise NotFound(f"There is no operation {id!r}.", "what='graph' without id lists them.")
+        return {"operations": [o.model_dump(exclude_none=True, mode="json") for o in found]}
 
     async def _variable(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         name, _, version = (id or "").partition("@")
@@ -128,7 +135,7 @@ class Inspecting(Core):
         view: dict[str, Any] = {"variable": _line(v, text=False), "constraints": v.constraints}
         if v.value is not None:
             versions = await self.store.versions(session.pk, v.id, PAGE)
-            view |= _text_page(v.value, offset)
+            view |= text_page(v.value, offset)
             view["versions"] = [
                 x.model_dump(include={"version", "origin", "step", "created"}, exclude_none=True)
                 for x in versions
@@ -143,7 +150,7 @@ class Inspecting(Core):
             ]
             view["values"] = shown[offset : offset + PAGE]
             if len(shown) == 1:
-                view |= _text_page(next(iter(values.values())).text, offset)
+                view |= text_page(next(iter(values.values())).text, offset)
                 del view["values"]
             if not values:
                 view["next"] = "It has no value now: call forward to compute it."
@@ -166,7 +173,7 @@ class Inspecting(Core):
             "origin": found.origin,
             "step": found.step,
         }
-        view |= _text_page(found.text, offset)
+        view |= text_page(found.text, offset)
         if before is not None:
             names = f"{v.id}@{before.version}", f"{v.id}@{found.version}"
             view["diff"] = cut(diff(before.text, found.text, *names), DIFF)[0]
@@ -188,58 +195,6 @@ class Inspecting(Core):
                 "what changed between two.",
             )
         return found
-
-    async def _gradients(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
-        wanted = [id] if id else None
-        found = await self.store.gradients(session.pk, wanted, unspent=False, limit=offset + PAGE)
-        page = found[::-1][offset : offset + PAGE]
-        return {
-            "gradients": [
-                g.model_dump(exclude_none=True)
-                | {"text": cut(g.text, _share(len(page), 120, FEEDBACK))[0]}
-                for g in page
-            ],
-            "next": f"step(session_id='{session.id}') uses those that are not spent."
-            if page
-            else "There are none: call backward.",
-        }
-
-    async def _steps(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
-        steps = await self.store.steps(session.pk, offset + PAGE)
-        proposals = await self.store.proposals(session.pk, id, offset + PAGE)
-        return {
-            "steps": steps[offset:],
-            "proposals": [
-                p.model_dump(exclude_none=True)
-                | {"text": cut(p.text, _share(len(proposals) - offset, 120, FEEDBACK))[0]}
-                for p in proposals[offset:]
-            ],
-        }
-
-    async def _examples(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
-        sizes = await self.store.split_sizes(session.pk)
-        if id is not None and id not in sizes:
-            numbers = await self.named_examples(session, [id])
-            most = TEXT_PAGE
-        else:
-            numbers = []
-            for split in [id] if id else sizes:
-                numbers += await self.store.split(session.pk, split, offset + PAGE)
-            numbers, most = numbers[offset : offset + PAGE], 0
-        found = await self.store.examples(session.pk, numbers)
-        most = most or _share(sum(len(e.fields) for e in found.values()), 30, 200)
-        shown = [
-            {
-                "id": e.id,
-                "split": e.split,
-                "fields": {k: cut(t, most)[0] for k, t in e.fields.items()},
-            }
-            for e in found.values()
-        ]
-        return {"sizes": sizes, "examples": shown, "next": "id='e7' shows one whole."}
-
-    async def _runs_view(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
-        return {"runs": (await self.store.runs(session.pk, offset + PAGE))[offset:]}
 
     async def _calls(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
         calls = await self.store.calls(session.pk, offset + PAGE)
@@ -279,11 +234,6 @@ class Inspecting(Core):
         return view
 
 
-def _share(count: int, least: int, most: int) -> int:
-    """How many characters each of `count` texts may have, so that a list stays readable."""
-    return min(most, max(least, LIST_CHARS // max(count, 1)))
-
-
 def _call_line(call: dict[str, object]) -> dict[str, object]:
     """A call without what goes without saying."""
     return {
@@ -301,7 +251,29 @@ def diff(old: str, new: str, was: str = "before", now: str = "after") -> str:
 
 def _what_of(id: str) -> str:  # noqa: A002
     kinds = {"v": "variable", "c": "call", "e": "examples", "g": "gradients"}
+    kinds |= {"p": "steps", "o": "graph"}
     return kinds.get(id[:1], "session")
+
+
+def _drawn(operation: Operation) -> dict[str, Any]:
+    """An operation in a few lines: long templates and instructions are cut."""
+    shown = operation.model_dump(exclude_none=True, exclude_defaults=True, mode="json")
+    if "spec" in shown:
+        spec = shown["spec"].items()
+        shown["spec"] = {k: cut(v, 120)[0] if isinstance(v, str) else v for k, v in spec}
+    return shown
+
+
+def _fitting(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of the first as have room on one page, and at least one."""
+    used = 0
+    fitting: list[dict[str, Any]] = []
+    for item in items:
+        used += len(str(item))
+        if fitting and used > DRAWN:
+            break
+        fitting.append(item)
+    return fitting
 
 
 def _versions_of(v: Variable) -> str:
@@ -310,14 +282,14 @@ def _versions_of(v: Variable) -> str:
     return f"id='{v.id}@{v.version}' shows the last change, id='{v.id}@1..{v.version}' all of them."
 
 
-def _line(v: Variable, *, text: bool = True) -> dict[str, Any]:
+def _line(v: Variable, most: int = 120, *, text: bool = True) -> dict[str, Any]:
     """A variable in a line, without its `text` where that is shown beside it."""
-    line: dict[str, Any] = {"id": v.id, "kind": v.kind.value, "role": cut(v.role, 120)[0]}
+    line: dict[str, Any] = {"id": v.id, "kind": v.kind.value, "role": cut(v.role, most)[0]}
     if v.name:
         line["name"] = v.name
     if v.value is not None:
         if text:
-            line["text"] = cut(v.value, 120)[0]
+            line["text"] = cut(v.value, most)[0]
         line["version"] = v.version
     if v.file:
         line["file"] = v.file.path
@@ -326,14 +298,6 @@ def _line(v: Variable, *, text: bool = True) -> dict[str, Any]:
     if v.reference:
         line["reference"] = True
     return line
-
-
-def _text_page(text: str, offset: int) -> dict[str, Any]:
-    page = text[offset : offset + TEXT_PAGE]
-    view: dict[str, Any] = {"text": page, "chars": len(text)}
-    if offset + TEXT_PAGE < len(text):
-        view["rest"] = f"offset={offset + TEXT_PAGE} shows the rest."
-    return view
 
 
 def _more(items: list[Any], offset: int, size: int) -> str:

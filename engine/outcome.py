@@ -42,7 +42,7 @@ def result(
         score_after=None if loop.paired else round(mean, 4),
         standard_error=None if error is None or loop.paired else round(error, 4),
         variables=sorted(loop.current.texts),
-        proposals=[show.proposal(p) for p in reversed(history)],
+        proposals=show.proposals(history[::-1])[0],
         calls=int(spent["calls"]),
         tokens=int(spent["tokens"]),
         cost=spent["cost"] or None,

@@ -6,12 +6,16 @@ import json
 from typing import Any
 
 from ..schemas.graph import Kind, Session
-from .show import FEEDBACK, cut
+from .show import FEEDBACK, REASON, cut, share
 from .store import Store
 
 LINEAGE = 8
 LED = 6
 """So many gradients of a version are shown: its own last, those of refused ancestors before."""
+PARAMETERS = 8
+"""How many a report tells of."""
+ROOM = 3500
+"""Characters of all their texts and feedback together."""
 
 
 async def report(store: Store, session: Session) -> dict[str, Any]:
@@ -96,26 +100,26 @@ def _gated(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 async def _parameters(store: Store, session: Session) -> list[dict[str, Any]]:
     variables = await store.variables(session.pk)
+    parameters = [v for v in variables.values() if v.kind is Kind.PARAMETER]
+    room = share(len(parameters), 400, ROOM, ROOM)
     found = []
-    for v in variables.values():
-        if v.kind is not Kind.PARAMETER:
-            continue
+    for v in parameters[:PARAMETERS]:
         line = await store.lineage(session.pk, v.id, LINEAGE)
-        used = [g for one in line for g in json.loads(one["gradients"] or "[]")]
+        led = [json.loads(one.pop("gradients") or "[]")[-LED:] for one in line]
+        used = [g for ids in led for g in ids]
         texts = await store.gradient_texts(session.pk, used)
-        for one in line:
-            ids = json.loads(one.pop("gradients") or "[]")
-            one["feedback"] = [
-                f"{g}: {cut(texts.get(g, ''), FEEDBACK // 2)[0]}" for g in ids[-LED:]
-            ]
+        most = share(len(used), 40, FEEDBACK // 2, room // 2)
+        for one, ids in zip(line, led, strict=True):
+            one["feedback"] = [f"{g}: {cut(texts.get(g, ''), most)[0]}" for g in ids]
+            one["gate"] = cut(one["gate"] or "", REASON)[0]
         first = await store.version(session.pk, v.id, 1)
         found.append(
             {
                 "id": v.id,
                 "role": cut(v.role, 120)[0],
                 "version": v.version,
-                "first_text": cut(first.text if first else "", FEEDBACK)[0],
-                "text": cut(v.value or "", FEEDBACK)[0],
+                "first_text": cut(first.text if first else "", min(FEEDBACK, room // 6))[0],
+                "text": cut(v.value or "", min(FEEDBACK, room // 6))[0],
                 "lineage": [{k: x for k, x in one.items() if x} for one in line],
             }
         )

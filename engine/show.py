@@ -1,4 +1,8 @@
-"""How results show values: long ones are cut, with their full length and where to read them."""
+"""How results show values: long ones are cut, with their full length and where to read them.
+
+Nobody asked for everything at once: a result stays near two thousand tokens, whatever a session
+holds, by sharing out the room among what is listed.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +25,27 @@ from .store import StepRecord
 VALUE = 400
 FEEDBACK = 600
 PROPOSAL = 800
+REASON = 240
 VALUES = 8
 FAILURES = 5
+FAILURE = 250
+FIELDS = 12
+LISTED = 10
+"""Proposals in one result, entries in one page of a list."""
+GRADIENTS = 16
+IDS = 60
+"""Example ids in one result."""
+LIST_CHARS = 4000
 
 
 def cut(text: str, most: int) -> tuple[str, int | None]:
     """`text`, cut to `most` characters, and its full length if it was cut."""
     return (text, None) if len(text) <= most else (text[: most - 1] + "…", len(text))
+
+
+def share(count: int, least: int, most: int, room: int = LIST_CHARS) -> int:
+    """How many characters each of `count` texts may have, so that a list stays readable."""
+    return min(most, max(least, room // max(count, 1)))
 
 
 def mean_score(
@@ -65,15 +83,23 @@ def forward_result(
             f"{VALUES} of {len(values)} values are shown; read others with "
             f"inspect(session_id='{work.session.id}', what='variable', id='vN')."
         )
+    examples, more = example_ids(places)
     return ForwardResult(
-        recomputed=[] if made else list(shown),
-        examples=[f"e{p}" for p in places if p != HERE],
+        recomputed=[] if made else list(shown)[:IDS],
+        examples=examples,
         values=values[:VALUES],
         mean_score=mean_score(evaluation, losses, places),
-        notes=notes,
+        notes=[*notes, *more],
         next=_after_forward(work, losses, shown),
         **made,
     )
+
+
+def example_ids(places: Sequence[int]) -> tuple[list[str], list[str]]:
+    """The ids of the examples at `places`, the first of them, and a note if there are more."""
+    ids = [f"e{p}" for p in places if p != HERE]
+    note = f"{IDS} of {len(ids)} examples are listed."
+    return ids[:IDS], [note] if len(ids) > IDS else []
 
 
 def _is_loss(evaluation: Evaluation, variable: str) -> bool:
@@ -111,34 +137,54 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
     )
 
 
-def gradient(found: Gradient) -> ShownGradient:
-    """Feedback on a parameter, cut when long."""
-    text, chars = cut(found.text, FEEDBACK)
-    return ShownGradient(
-        id=found.id, variable=found.variable, examples=found.examples, text=text, chars=chars
-    )
+def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]]:
+    """Feedback on parameters, cut when long, and a note if some is left out."""
+    most = share(min(len(found), GRADIENTS), 120, FEEDBACK)
+    shown = []
+    for one in found[:GRADIENTS]:
+        text, chars = cut(one.text, most)
+        ids = one.examples[:VALUES]
+        shown.append(
+            ShownGradient(id=one.id, variable=one.variable, examples=ids, text=text, chars=chars)
+        )
+    return shown, _left_out(found, GRADIENTS, "gradients")
 
 
-def proposal(found: Proposal) -> ShownProposal:
-    """A proposed text and its verdict, cut when long."""
-    text, chars = cut(found.text, PROPOSAL)
-    fields = found.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
-    return ShownProposal(text=text, chars=chars, **fields)
+def proposals(found: Sequence[Proposal]) -> tuple[list[ShownProposal], list[str]]:
+    """Proposed texts and their verdicts, and a note if some that were refused are left out."""
+    chosen = found
+    if len(found) > LISTED:
+        chosen = sorted(found, key=lambda p: p.verdict != "accepted")[:LISTED]
+    most = share(len(chosen), 120, PROPOSAL)
+    shown = []
+    for one in chosen:
+        text, chars = cut(one.text, most)
+        fields = one.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
+        fields["reason"] = cut(one.reason, REASON)[0]
+        shown.append(ShownProposal(text=text, chars=chars, **fields))
+    return shown, _left_out(found, LISTED, "steps")
+
+
+def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
+    if len(found) <= most:
+        return []
+    return [f"{most} of {len(found)} are shown; inspect(session_id, what='{what}') has the rest."]
 
 
 def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepResult:
     """What a step proposed and what became of it."""
     changed = [p.variable for p in step.proposals if p.version is not None]
     again = f"forward(session_id='{session.id}')"
+    shown, more = proposals(step.proposals)
     return StepResult(
         step=step.id,
         accepted=step.accepted,
         variables=changed,
-        proposals=[proposal(p) for p in step.proposals],
+        proposals=shown,
         score_before=step.before,
         score_after=step.after,
         gate=step.gate or None,
-        notes=notes,
+        notes=[*notes, *more],
         next=f"{', '.join(changed)} changed. Call {again} to recompute what depends on it; revert "
         "undoes it."
         if step.accepted
@@ -151,7 +197,8 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
     """One bad example: its fields, what the program made of it, and the feedback."""
     evaluation = scored.evaluation
     example = evaluation.examples.get(place)
-    fields = {k: cut(v, 200)[0] for k, v in (example.fields if example else {}).items()}
+    given = list(example.fields.items() if example else [])[:FIELDS]
+    fields = {k: cut(v, share(len(given), 40, 200, 500))[0] for k, v in given}
     operation = evaluation.program.operation_of(loss)
     made = [v for v in (operation.sources if operation else []) if not _given(evaluation, v)]
     output = (
@@ -166,8 +213,8 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
         example=f"e{place}" if place != HERE else "",
         score=round(score, 4),
         fields=fields,
-        output=cut(output, VALUE)[0],
-        feedback=cut(feedback, VALUE)[0],
+        output=cut(output, FAILURE)[0],
+        feedback=cut(feedback, FAILURE)[0],
     )
 
 

@@ -12,6 +12,7 @@ from mcp_types import CallToolResult, TextContent
 
 from ..engine.engine import Engine
 from ..engine.runs import Caller
+from ..engine.show import cut
 from ..schemas.errors import TextGradError
 from ..schemas.results import Result
 from .text import facts, render
@@ -19,6 +20,8 @@ from .text import facts, render
 log = logging.getLogger(__name__)
 Call = Callable[[Engine, Caller], Awaitable[Result]]
 TICK = 0.5
+SAID = 2000
+"""Characters of an error."""
 
 
 async def answer(ctx: Context[Any, Any], call: Call) -> CallToolResult:
@@ -50,10 +53,11 @@ def reply(result: Result) -> CallToolResult:
 
 
 def refusal(error: TextGradError) -> CallToolResult:
-    """An error that the model can act on."""
+    """An error that the model can act on, without all of what it may quote."""
+    what, next_step = cut(error.message, SAID)[0], cut(error.next, SAID)[0]
     return CallToolResult(
-        content=[TextContent(type="text", text=str(error))],
-        structured_content={"status": "failed", "error": error.message, "next": error.next},
+        content=[TextContent(type="text", text=f"{what} {next_step}".strip())],
+        structured_content={"status": "failed", "error": what, "next": next_step},
         is_error=True,
     )
 

@@ -386,7 +386,7 @@ async def inspect(
     ] = None,
     id: Annotated[  # noqa: A002 - the contract's name
         str | None,
-        Field(description="v3; v3@2 (version 2, what it changed); v3@1..4 (diff); c7; e5."),
+        Field(description="v3; v3@2 (its change); v3@1..4 (diff); c7; e5; g2; p4; op1."),
     ] = None,
     offset: Annotated[int, Field(description="Where to go on in long texts and lists.")] = 0,
 ) -> Annotated[CallToolResult, InspectResult]:
