@@ -388,10 +388,10 @@ async def inspect(
         str | None,
         Field(description="v3; v3@2 (its change); v3@1..4 (diff); c7; e5; g2; p4; op1."),
     ] = None,
-    offset: Annotated[int, Field(description="Where to go on in long texts and lists.")] = 0,
+    offset: Annotated[int, Field(description="Where to go on.")] = 0,
 ) -> Annotated[CallToolResult, InspectResult]:
-    """Read sessions, graph, texts with versions and diffs, gradients, proposals, examples, calls
-    and their cost.
+    """Read sessions, graph, texts with versions and diffs, gradients, proposals, examples, calls,
+    cost.
     """
 
     async def call(engine: Engine, caller: Caller) -> Result:
