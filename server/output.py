@@ -18,13 +18,18 @@ explains; 130 interrupted; 141 nobody reads the output."""
 
 
 def told(args: argparse.Namespace, facts: Any, words: str) -> None:
-    """Print a result: `facts` as JSON where --json was given, else `words`."""
+    """Print a result: `facts` as JSON where --json was given, else `words`.
+
+    Where stdout cannot hold every character, JSON is escaped and words show question marks.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
     if args.json:
         import json
 
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        narrow = encoding.lower().replace("-", "") != "utf8"
+        print(json.dumps(facts, indent=2, ensure_ascii=narrow))
     elif words:
-        print(words)
+        print(words.encode(encoding, "replace").decode(encoding))
 
 
 def remarked(args: argparse.Namespace, words: str) -> None:

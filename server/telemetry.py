@@ -96,8 +96,9 @@ def _exporters(names: list[str], environ: Mapping[str, str]) -> list[SpanExporte
             found.append(_exporter(name, environ))
         except LookupError as missing:
             print(
-                f"textgrad-mcp: no traces by {name!r}: {missing}. Install textgrad-mcp[otel], or "
-                "set OTEL_TRACES_EXPORTER to otlp, console or none.",
+                f"textgrad-mcp: no traces by {name!r}: {missing}. Install textgrad-mcp[otel] for "
+                "otlp over http/protobuf (OTEL_EXPORTER_OTLP_PROTOCOL) and console, or set "
+                "OTEL_TRACES_EXPORTER=none.",
                 file=sys.stderr,
             )
     return found

@@ -224,6 +224,17 @@ def test_a_reader_that_stops_early_is_no_error(improved_session: tuple[Path, str
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_a_narrow_encoding_of_the_output_is_no_error(
+    improved_session: tuple[Path, str], extra: list[str]
+) -> None:
+    words = [*COMMAND, "sessions", "show", "--database", str(improved_session[0]), *extra]
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, env=environ, capture_output=True, timeout=60, check=True)
+    shown = done.stdout.decode("ascii")
+    assert json.loads(shown)["scores"] if extra else "0.000 ? 0.000  1.000 ? 0.000" in shown
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_knows_every_command(
     shell: str, capsys: pytest.CaptureFixture[str]
