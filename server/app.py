@@ -91,6 +91,11 @@ class Host:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
         return principal(ctx.request_context.request)
 
+    async def stop(self) -> None:
+        """Stop the runs under way: who waits for one is told, and it can be resumed."""
+        if self._engine is not None:
+            await self._engine.runs.close()
+
     async def close(self) -> None:
         """Leave everything resumable."""
         if self._engine is not None:

@@ -6,7 +6,7 @@ import ipaddress
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
@@ -28,10 +28,14 @@ from .auth import FileTokens
 from .jwt import JwtTokens
 from .limits import Buckets, Guard
 
+if TYPE_CHECKING:
+    from .graceful import GracefulServer
+
 log = logging.getLogger(__name__)
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 OPEN = ("/healthz", "/readyz")
-GRACE_SECONDS = 3
+GRACE_SECONDS, LAST_WORDS_SECONDS = 3, 1
+"""How long calls under way may take to end by themselves, and to answer once they are stopped."""
 IDLE_SECONDS = 1800.0
 
 
@@ -112,8 +116,11 @@ def _has_port(name: str) -> bool:
 
 def http_app(settings: Settings, options: HttpOptions) -> Starlette:
     """The ASGI application: /mcp, /healthz and /readyz. Raises BadInput."""
+    return _app(build(settings), options)
+
+
+def _app(server: TextGradServer, options: HttpOptions) -> Starlette:
     check = verifier(options)
-    server = build(settings)
     app = server.streamable_http_app(
         host=options.host,
         transport_security=security(options),
@@ -178,13 +185,29 @@ def serve_http(settings: Settings, options: HttpOptions) -> None:
 
     Raises BadInput for options that would let anybody in, or that cannot be used.
     """
+    server_of(settings, options).run()
+
+
+def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
+    """What `serve_http` runs. Raises BadInput."""
     import uvicorn
 
-    uvicorn.run(
-        http_app(settings, options),
+    from .graceful import GracefulServer, Underway
+
+    server, underway = build(settings), Underway()
+
+    async def leave() -> None:
+        server.watchers.hang_up()
+        if not await underway.ended(GRACE_SECONDS) and server.host is not None:
+            await server.host.stop()
+            await underway.ended(LAST_WORDS_SECONDS)
+
+    config = uvicorn.Config(
+        underway.layer(_app(server, options)),
         host=options.host,
         port=options.port,
         log_level="warning",
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=1,
         server_header=False,
     )
+    return GracefulServer(config, leave)

@@ -7,11 +7,13 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 REMEMBERED = 10_000
+BUSY = -32000
 
 
 class Buckets:
@@ -64,10 +66,13 @@ class Guard:
         if wait:
             later = str(max(1, math.ceil(wait)))
             words = f"Too many requests; come back in {later} seconds."
-            await _refuse(send, 429, "rate_limited", words, ("retry-after", later))
+            error = {"code": BUSY, "message": words}  # as JSON-RPC, or clients would not show it
+            refused = {"jsonrpc": "2.0", "id": None, "error": error}
+            await _refuse(send, 429, refused, ("retry-after", later))
         elif self._needs_token and known is None:
             words = "A valid bearer token is needed."
-            await _refuse(send, 401, "invalid_token", words, ("www-authenticate", "Bearer"))
+            refused = {"error": "invalid_token", "error_description": words}
+            await _refuse(send, 401, refused, ("www-authenticate", "Bearer"))
         else:
             await self._app(scope, receive, send)
 
@@ -77,8 +82,8 @@ def _address(scope: Scope) -> str:
     return str(client[0]) if client else "?"
 
 
-async def _refuse(send: Send, status: int, error: str, words: str, more: tuple[str, str]) -> None:
-    body = json.dumps({"error": error, "error_description": words}).encode()
+async def _refuse(send: Send, status: int, refused: dict[str, Any], more: tuple[str, str]) -> None:
+    body = json.dumps(refused).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))}
     headers |= dict([more])
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]

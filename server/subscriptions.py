@@ -132,6 +132,11 @@ class Watchers:
             before = now
             await asyncio.sleep(LOOK_SECONDS)
 
+    def hang_up(self) -> None:
+        """End every listen stream in order."""
+        for channel in self._channels.values():
+            channel.listening.close()
+
     async def close(self) -> None:
         """Stop following."""
         tasks = list(self._following.values())
