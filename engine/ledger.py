@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from ..schemas.errors import (
     BudgetExhausted,
     Conflict,
     ReplyError,
+    StoreBusy,
     TextGradError,
 )
 from ..schemas.graph import Op, Run, Session, number
@@ -34,6 +35,7 @@ from .texts import text
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+BUSY_TRIES = 3
 USUAL_REPLY = 256
 """Tokens set aside for a reply whose length is not limited."""
 
@@ -177,7 +179,7 @@ class Ledger:
         self.update_params = dict(update_params or {})
         self.answerers = answerers
         self.outside = Assistant()
-        self._flights: dict[tuple[int, str], asyncio.Task[Completion]] = {}
+        self._flights: dict[tuple[int, str], tuple[asyncio.Task[Completion], Work]] = {}
         self._short: set[asyncio.Task[Any]] = set()
 
     def addressed(self, request: CompletionRequest) -> CompletionRequest:
@@ -199,14 +201,20 @@ class Ledger:
             return known
         work.check()
         flight_key = (work.session.pk, request.key)
-        flight = self._flights.get(flight_key)
+        flight, asker = self._flights.get(flight_key, (None, work))
         if flight is None:
             flight = asyncio.create_task(self._obtain(work, request, answerer))
-            self._flights[flight_key] = flight
+            self._flights[flight_key] = flight, work
             flight.add_done_callback(lambda _: self._flights.pop(flight_key, None))
             flight.add_done_callback(_seen)
-        # A cancelled run must not tear down a call that may be paid for already.
-        return await asyncio.shield(flight)
+        try:
+            # A cancelled run must not tear down a call that may be paid for already.
+            return await asyncio.shield(flight)
+        except TextGradError:
+            if asker is work:
+                raise
+        # It was the call of an earlier run, which was stopped: this one asks for itself.
+        return await self.need(work, request, answerer)
 
     async def _obtain(
         self, work: Work, request: CompletionRequest, answerer: Answerer | None
@@ -245,7 +253,7 @@ class Ledger:
             await asyncio.gather(opening, return_exceptions=True)
         if completion is None:
             raise NotYet
-        await self.store.answer(pk, {call: completion}, good)
+        await _patiently(lambda: self.store.answer(pk, {call: completion}, good))
         work.answered += 1
         work.progress()
         return completion
@@ -257,8 +265,10 @@ class Ledger:
         price = self._price(work, request)
         while True:
             try:
-                return await self.store.open_call(
-                    work.session.pk, request, work.fence, answerer, price, limits
+                return await _patiently(
+                    lambda: self.store.open_call(
+                        work.session.pk, request, work.fence, answerer, price, limits
+                    )
                 )
             except BudgetExhausted:
                 if not await self._room(work, request):
@@ -266,8 +276,8 @@ class Ledger:
 
     async def _room(self, work: Work, request: CompletionRequest) -> bool:
         """Wait for a call of the session that holds some of its budget; False if there is none."""
-        mine = self._flights.get((work.session.pk, request.key))
-        flights = {f for (pk, _), f in self._flights.items() if pk == work.session.pk}
+        mine, _ = self._flights.get((work.session.pk, request.key), (None, work))
+        flights = {f for (pk, _), (f, _) in self._flights.items() if pk == work.session.pk}
         holding = flights - self._short - {mine}
         if mine is None or not holding or work.fatal is not None:
             return False
@@ -295,7 +305,7 @@ class Ledger:
 
     async def close(self, grace: float = 2.0) -> None:
         """Wait up to `grace` seconds for calls under way, so that paid replies are kept."""
-        flights = list(self._flights.values())
+        flights = [flight for flight, _ in self._flights.values()]
         if flights:
             _, late = await asyncio.wait(flights, timeout=grace)
             for flight in late:
@@ -303,6 +313,17 @@ class Ledger:
             await asyncio.gather(*late, return_exceptions=True)
         for answerer in {id(a): a for a in self.answerers.values()}.values():
             await answerer.close()
+
+
+async def _patiently(verb: Callable[[], Awaitable[T]]) -> T:
+    """What a verb of the store gives, tried a few times while others keep the file locked: a reply
+    that was paid for hangs on it."""
+    for _ in range(BUSY_TRIES):
+        try:
+            return await verb()
+        except StoreBusy as error:
+            log.warning("%s", error)
+    return await verb()
 
 
 def _limits(work: Work, answerer: Answerer) -> Budgets:

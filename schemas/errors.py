@@ -11,6 +11,7 @@ TextGradError               what went wrong, and what to do next; safe to show t
 │   └── EndpointRefused     ... with this key, model or request; change something first
 ├── ReplyError              a model replied, twice, with something that cannot be used
 └── StoreError              the database cannot be used; nothing was overwritten
+    └── StoreBusy           ... now: another process holds it, and did not let go for long
 """
 
 from __future__ import annotations
@@ -66,3 +67,7 @@ class ReplyError(TextGradError):
 
 class StoreError(TextGradError):
     """The database cannot be used. It was not overwritten."""
+
+
+class StoreBusy(StoreError):
+    """Another process holds the database; the same call later may succeed."""

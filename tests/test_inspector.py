@@ -14,9 +14,9 @@ import pytest
 from mcp_types import CallToolResult
 
 from . import npm
-from .helpers import Facts, Tools
-from .test_http import served
+from .helpers import Facts, Tools, assisted
 from .tour import TOOLS, tour
+from .users import served
 
 pytestmark = npm.needs_clients
 ERAS = ["legacy", "modern"]
@@ -67,7 +67,7 @@ def over_stdio(era: str, folder: Path) -> Inspector:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that these tests share over HTTP."""
-    with served(tmp_path_factory.mktemp("served")) as (url, _):
+    with served(assisted(tmp_path_factory.mktemp("served") / "t.db")) as (url, _):
         yield f"{url}/mcp"
 
 

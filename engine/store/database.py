@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,14 +19,15 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from ...schemas.errors import StoreError
+from ...schemas.errors import StoreBusy, StoreError
 from .migrations import APPLICATION_ID, MIGRATIONS
 
 T = TypeVar("T")
 Job = Callable[[aiosqlite.Connection], Awaitable[T]]
 Fault = Callable[[str], None]
 
-BUSY_SECONDS = 15
+BUSY_SECONDS, LOOK_MS = 15, 40
+"""How long a lock is waited for, and for how long SQLite looks for it at a stretch."""
 # A writer that resets the write-ahead log can corrupt it (3.7.0 to 3.51.2, with back-ports):
 # https://www.sqlite.org/wal.html. Several processes on one file are our normal case.
 WAL_IS_SAFE = (
@@ -33,6 +35,10 @@ WAL_IS_SAFE = (
     or (3, 50, 7) <= sqlite3.sqlite_version_info < (3, 51, 0)
     or (3, 44, 6) <= sqlite3.sqlite_version_info < (3, 45, 0)
 )
+
+
+PAUSE_SECONDS = 0.002
+"""Between two transactions of a busy process, so that others come to write, too."""
 
 
 @dataclass
@@ -114,6 +120,8 @@ class Database:
             except Exception as error:  # noqa: BLE001 - every caller of the batch is told
                 outcomes = [_Failed(explain(error, self.path))] * len(batch)
             _resolve(batch, outcomes)
+            if self._queue and any(waiting.writes for waiting in batch):
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def _look(self, connection: aiosqlite.Connection, waiting: _Waiting) -> object:
         """The outcome of one statement, which is a snapshot by itself."""
@@ -126,7 +134,7 @@ class Database:
         self, connection: aiosqlite.Connection, batch: list[_Waiting]
     ) -> list[object]:
         writers = sum(w.writes for w in batch)
-        await connection.execute("BEGIN IMMEDIATE" if writers else "BEGIN")
+        await (_begin_write(connection) if writers else connection.execute("BEGIN"))
         outcomes: list[object] = []
         try:
             for waiting in batch:
@@ -179,6 +187,30 @@ def _resolve(batch: list[_Waiting], outcomes: list[object]) -> None:
         else:
             waiting.result.set_result(outcome)
         waiting.result.exception()  # marks it as seen: the caller may be gone
+
+
+async def _begin_write(connection: aiosqlite.Connection) -> None:
+    """Take the write lock as soon as whoever holds it lets go.
+
+    SQLite itself looks again ever more seldom, in the end ten times a second: a process that
+    commits one transaction after the other would keep others out for long. So it is asked to give
+    up soon, again and again, which looks every few milliseconds.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            await connection.executescript(
+                f"PRAGMA busy_timeout = {LOOK_MS}; BEGIN IMMEDIATE; "
+                f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}"
+            )
+            return
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorname.startswith("SQLITE_BUSY")
 
 
 async def _connect(path: Path) -> aiosqlite.Connection:
@@ -275,7 +307,8 @@ def explain(error: Exception, path: Path) -> Exception:
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     for prefix, (what, next_step) in _EXPLANATIONS.items():
         if name.startswith(prefix):
-            return StoreError(f"The database {path} {what}. Nothing was overwritten.", next_step)
+            kind = StoreBusy if prefix == "SQLITE_BUSY" else StoreError
+            return kind(f"The database {path} {what}. Nothing was overwritten.", next_step)
     return StoreError(
         f"The database {path} reported {name}. Nothing was overwritten.", "Call again."
     )
