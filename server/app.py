@@ -41,6 +41,7 @@ from .config import default_database, resolve
 from .definitions import compact, outline
 from .prompts import prompts
 from .sampling import Sampler, Sampling
+from .signals import leave_on_signals
 from .state_key import security
 from .subscriptions import Watchers
 from .tools import TOOLS
@@ -337,5 +338,15 @@ def _tighten(tool: Tool) -> None:
 
 
 def serve_stdio(settings: Settings) -> None:
-    """Serve one client on stdin and stdout until it hangs up."""
-    build(settings).run("stdio")
+    """Serve one client on stdin and stdout until it hangs up, or a signal comes."""
+    server = build(settings)
+
+    async def close() -> None:
+        if server.host is not None:
+            await server.host.close()
+
+    async def serve() -> None:
+        leave_on_signals(close)
+        await server.run_stdio_async()
+
+    asyncio.run(serve())

@@ -108,6 +108,8 @@ class Hand:
             elif "resume(" in next_step:
                 same = {"session_id": arguments["session_id"]}
                 facts = await self._asked(client, "resume", same)
+            elif "again in a moment" in next_step:
+                facts = await self._asked(client, tool, arguments)
             else:
                 break
         raise AssertionError(f"{self.name}: {tool} did not end: {facts}")

@@ -112,6 +112,8 @@ def test_after_a_kill_only_the_calls_in_flight_are_asked_again(tmp_path: Path) -
         stuck.stuck = False
         async with process(settings_of(server, path)) as call:
             done = await call("resume", session_id=s)
+            while done["status"] == "running":
+                done = await call("resume", session_id=s)
             assert done["status"] == "done"
             assert len(done["gradients"]) == N
             total = (await call("inspect", session_id=s))["view"]["total"]
@@ -143,6 +145,8 @@ def test_a_live_run_is_not_stolen_and_a_dead_one_is_taken_over(tmp_path: Path) -
                 await asyncio.gather(begun, return_exceptions=True)
             stuck.stuck = False
             done = await other("resume", session_id=s)
+            while done["status"] == "running":
+                done = await other("resume", session_id=s)
             assert done["status"] == "done"
             assert len(server.log) == 4 * N + (N - ANSWERED)
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 Job = Callable[[aiosqlite.Connection], Awaitable[T]]
 Fault = Callable[[str], None]
 
-BUSY_SECONDS, LOOK_MS = 15, 40
+BUSY_SECONDS, LOOK_MS = 30, 40
 """How long a lock is waited for, and for how long SQLite looks for it at a stretch."""
 # A writer that resets the write-ahead log can corrupt it (3.7.0 to 3.51.2, with back-ports):
 # https://www.sqlite.org/wal.html. Several processes on one file are our normal case.
@@ -66,6 +66,7 @@ class Database:
         try:
             self._connection = await _connect(self.path)
             await _prepare(self._connection)
+            await self._connection.execute(f"PRAGMA busy_timeout = {LOOK_MS}")
         except (sqlite3.Error, OSError, StoreError) as error:
             await self.close()
             raise explain(error, self.path) from error
@@ -126,7 +127,7 @@ class Database:
     async def _look(self, connection: aiosqlite.Connection, waiting: _Waiting) -> object:
         """The outcome of one statement, which is a snapshot by itself."""
         try:
-            return await waiting.job(connection)
+            return await _patiently(lambda: waiting.job(connection))
         except Exception as error:  # noqa: BLE001 - handed to the caller whose job it is
             return _Failed(explain(error, self.path))
 
@@ -134,7 +135,7 @@ class Database:
         self, connection: aiosqlite.Connection, batch: list[_Waiting]
     ) -> list[object]:
         writers = sum(w.writes for w in batch)
-        await (_begin_write(connection) if writers else connection.execute("BEGIN"))
+        await _patiently(lambda: _begin(connection, writes=bool(writers)))
         outcomes: list[object] = []
         try:
             for waiting in batch:
@@ -142,7 +143,7 @@ class Database:
                 outcomes.append(outcome)
             if writers:
                 self._fault("before commit")
-            await connection.execute("COMMIT")
+            await _patiently(lambda: connection.execute("COMMIT"))
         except BaseException:
             if connection.in_transaction:
                 await connection.execute("ROLLBACK")
@@ -189,24 +190,32 @@ def _resolve(batch: list[_Waiting], outcomes: list[object]) -> None:
         waiting.result.exception()  # marks it as seen: the caller may be gone
 
 
-async def _begin_write(connection: aiosqlite.Connection) -> None:
-    """Take the write lock as soon as whoever holds it lets go.
+async def _patiently(act: Callable[[], Awaitable[T]]) -> T:
+    """What `act` gives as soon as whoever holds the lock it needs lets go of it.
 
     SQLite itself looks again ever more seldom, in the end ten times a second: a process that
-    commits one transaction after the other would keep others out for long. So it is asked to give
-    up soon, again and again, which looks every few milliseconds.
+    commits one transaction after the other would keep others out for long. So it is set to give
+    up soon, and asked again and again, which looks every few milliseconds.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            await connection.executescript(
-                f"PRAGMA busy_timeout = {LOOK_MS}; BEGIN IMMEDIATE; "
-                f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}"
-            )
-            return
+            return await act()
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() > deadline:
                 raise
+
+
+async def _begin(connection: aiosqlite.Connection, *, writes: bool) -> None:
+    """Begin a transaction with all the locks it needs until its commit."""
+    await connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if writes:
+        return
+    try:
+        await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
+    except sqlite3.Error:
+        await connection.execute("ROLLBACK")
+        raise
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
@@ -228,6 +237,8 @@ async def _connect(path: Path) -> aiosqlite.Connection:
         journal = "WAL" if WAL_IS_SAFE else "PERSIST"  # the fastest that is safe
         await connection.execute(f"PRAGMA journal_mode = {journal}")
         await connection.execute("PRAGMA synchronous = FULL")
+        # A large transaction would have to lock readers out before its commit.
+        await connection.execute("PRAGMA cache_spill = OFF")
     except BaseException:
         await connection.close()
         raise
