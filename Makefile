@@ -77,3 +77,13 @@ docker:
 .PHONY: soak
 soak: .venv/.dev
 	$(BIN)/python -m tests.soak $(ARGS)
+
+# Known vulnerabilities of what is installed; needs the advisory service of pypi.org.
+.PHONY: audit
+audit: .venv/.dev .venv-audit/.done
+	$(BIN)/python -m tests.audit .venv-audit/bin/pip-audit
+
+.venv-audit/.done:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	touch $@
