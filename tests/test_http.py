@@ -45,6 +45,12 @@ def test_pages_of_other_origins_and_hosts_are_turned_away(tmp_path: Path) -> Non
             assert http.post("/mcp", json={}, headers=headers).status_code in (403, 421)
 
 
+def test_a_body_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    with served(assisted(tmp_path / "t.db")) as (url, _), httpx2.Client(base_url=url) as http:
+        assert http.post("/mcp", content=b" " * (9 << 20)).status_code == 413
+        assert http.post("/mcp", content=b" " * (7 << 20)).status_code != 413
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_cleanly(tmp_path: Path, sent: signal.Signals) -> None:
     with served(assisted(tmp_path / "t.db")) as (url, process):
