@@ -23,6 +23,7 @@ from .ledger import Work
 from .optimize import Optimizing
 from .runs import Body, Caller, digest_of
 from .step import Candidate, propose, usable_gradients
+from .store import StepRecord
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 ACCEPT = ("always", "if_better", "never")
@@ -203,6 +204,9 @@ class Training(Evaluating, Optimizing):
         return parameters
 
     async def _step_body(self, work: Work) -> Result:
+        if "recorded" in work.state:  # killed between the step and the end of its run
+            recorded = StepRecord.model_validate(work.state["recorded"])
+            return show.step_result(work.session, recorded, [])
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:

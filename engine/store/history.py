@@ -138,8 +138,9 @@ class HistoryVerbs:
     ) -> StepRecord:
         """Record a step, install what it accepted, spend its gradients: all or nothing.
 
-        `state` is what the run remembers from now on. Raises Conflict when a parameter changed
-        since the step began.
+        `state` is what the run remembers from now on; without it, the step as `recorded`, or a
+        run that is killed before its end would find the texts changed under it. Raises Conflict
+        when a parameter changed since the step began.
         """
 
         async def job(db: aiosqlite.Connection) -> StepRecord:
@@ -173,14 +174,16 @@ class HistoryVerbs:
                 "AND n IN (SELECT value FROM json_each(?))",
                 (n, session, dumps([number(g, "g") for g in spent])),
             )
-            if state is not None and fence is not None:
+            done = step.model_copy(update={"id": f"s{n}", "proposals": stored})
+            if fence is not None:
+                kept = {"recorded": done.model_dump(mode="json")} if state is None else state
                 await db.execute(
                     "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?",
-                    (dumps(state), now(), session, fence[0]),
+                    (dumps(kept), now(), session, fence[0]),
                 )
             changed = [p.variable for p in stored if p.version is not None]
             await invalidate(db, session, [number(v, "v") or 0 for v in changed])
-            return step.model_copy(update={"id": f"s{n}", "proposals": stored})
+            return done
 
         return await self.db.write(job)
 

@@ -9,7 +9,7 @@ import aiosqlite
 
 from ...schemas.graph import number
 from .database import Database
-from .rows import dumps, next_number, now, rows
+from .rows import Fence, check_fence, dumps, next_number, now, rows
 
 
 class ReportVerbs:
@@ -26,14 +26,16 @@ class ReportVerbs:
         mean: float,
         error: float | None,
         examples: int,
+        fence: Fence | None,
     ) -> tuple[int, int]:
         """Remember a split's score.
 
         Gives how often the test split has been read by now, and how many different texts it
-        has measured.
+        has measured. The run remembers that, too: killed before its end, it must not count twice.
         """
 
         async def job(db: aiosqlite.Connection) -> tuple[int, int]:
+            await check_fence(db, session, fence)
             n = await next_number(db, "evaluations", session)
             await db.execute(
                 "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?)",
@@ -58,7 +60,13 @@ class ReportVerbs:
                 "SELECT count(DISTINCT versions) FROM evaluations "
                 "WHERE session = ? AND split = 'test'"
             )
-            return reads, int((await rows(db, sql, session))[0][0])
+            known = reads, int((await rows(db, sql, session))[0][0])
+            if fence is not None:
+                await db.execute(
+                    "UPDATE runs SET state = ? WHERE session = ? AND n = ?",
+                    (dumps({"reads": known}), session, fence[0]),
+                )
+            return known
 
         return await self.db.write(job)
 
