@@ -119,8 +119,8 @@ class Optimizing(Core):
         first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
         paired = await in_pairs(work, work.args["losses"])
         loop = Loop(Pool(members=[first]), first.scores, paired=paired)
-        await self._note_score(work, loop, places)
         loop.start = outcome.figures(await self._usage(work))
+        await self._note_score(work, loop, places)
         await work.save_state(loop.dump())
         return loop
 
@@ -137,8 +137,9 @@ class Optimizing(Core):
         variables = await self.store.variables(work.session.pk)
         versions = {v.id: v.version for v in variables.values() if v.requires_grad and v.is_leaf}
         [loss] = work.args["losses"]
+        pk, fence, state = work.session.pk, work.fence, loop.dump()
         await self.store.note_evaluation(
-            work.session.pk, loss, "validation", versions, mean, error, len(places)
+            pk, loss, "validation", versions, mean, error, len(places), fence, state
         )
 
     async def _iterate(self, work: Work, loop: Loop, places: Sequence[int], split: str) -> None:

@@ -27,11 +27,13 @@ class ReportVerbs:
         error: float | None,
         examples: int,
         fence: Fence | None,
+        state: dict[str, Any] | None = None,
     ) -> tuple[int, int]:
         """Remember a split's score.
 
         Gives how often the test split has been read by now, and how many different texts it
-        has measured. The run remembers that, too: killed before its end, it must not count twice.
+        has measured. The run remembers `state`, or else these `reads`: killed before its end, it
+        must not count twice.
         """
 
         async def job(db: aiosqlite.Connection) -> tuple[int, int]:
@@ -64,7 +66,7 @@ class ReportVerbs:
             if fence is not None:
                 await db.execute(
                     "UPDATE runs SET state = ? WHERE session = ? AND n = ?",
-                    (dumps({"reads": known}), session, fence[0]),
+                    (dumps({"reads": known} if state is None else state), session, fence[0]),
                 )
             return known
 
