@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from textgrad_mcp.schemas.settings import Settings
+
 from .helpers import assisted, command, process
 
 HELLO = {
@@ -21,9 +23,9 @@ HELLO = {
 
 
 @contextmanager
-def spoken_to(database: Path) -> Iterator[subprocess.Popen[str]]:
+def spoken_to(database: Path, settings: Settings | None = None) -> Iterator[subprocess.Popen[str]]:
     """A server process that has answered the first message."""
-    args = command(assisted(database), database.with_name("pid"))
+    args = command(settings or assisted(database), database.with_name("pid"))
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(args, text=True, **pipes) as server:
         try:
