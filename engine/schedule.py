@@ -19,6 +19,10 @@ FATAL = (AnswererError, BudgetExhausted, Conflict, StoreError)
 """Failures that the other nodes would only repeat: nothing new is started after one."""
 
 
+TURN = 500
+"""After so many nodes of pure work, others have their turn."""
+
+
 class NotYet(Exception):
     """Something needed has not been answered; it is recorded as pending."""
 
@@ -50,6 +54,7 @@ async def wavefront(
     ended: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
     failed: dict[K, BaseException] = {}
     fatal = False
+    pure = 0
 
     def finished(node: K) -> None:
         for user in consumers[node]:
@@ -69,6 +74,9 @@ async def wavefront(
                     continue
                 if work is None:
                     finished(node)
+                    pure += 1
+                    if pure % TURN == 0:
+                        await asyncio.sleep(0)
                 else:
                     started = asyncio.ensure_future(work)
                     running[started] = node
