@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from mcp import Client
 from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.schemas.errors import EndpointDown
+from textgrad_mcp.server.app import build
 
-from .helpers import ME
+from .helpers import ME, Tools, assisted
 from .standin import Fault, StandIn, fault
 from .test_ledger import session, values, with_endpoint
+from .test_openai_answerer import settings
+from .test_openai_faults import outcome
 
 FATAL: Mapping[str, Fault] = {
     "401": fault("401"),
@@ -42,3 +48,37 @@ def test_after_a_fatal_refusal_only_the_calls_in_flight_have_gone_out(
     with StandIn(faults=lambda *_: refusal if broken[0] else None) as server:
         role = {"concurrency": at_once, "retries": 0}
         with_endpoint(server, main, tmp_path / "t.db", role=role, minibatch=16)
+
+
+def test_an_endpoint_that_keeps_hanging_is_asked_once_more_for_each_retry() -> None:
+    with StandIn(faults=lambda *_: fault("hang")) as server:
+        result, attempts = outcome(settings(server, timeout=0.1, retries=2))
+    assert isinstance(result, EndpointDown)
+    assert [a.outcome for a in attempts] == ["timeout"] * 3
+    assert len(server.log) == 3
+
+
+def test_a_text_that_changed_under_a_waiting_run_gets_no_answer_meant_for_the_old_one() -> None:
+    async def main(call: Tools) -> None:
+        s = (await call("create_variable", role="p", value="old"))["session_id"]
+        asked = await call("forward", session_id=s, operation="llm", inputs={"x": "v1"})
+        [before] = asked["pending"]
+        engine = await engine_of(call)
+        pk = (await engine.store.session(s, "local")).pk
+        await engine.store.set_value(pk, "v1", "new", 1, "edit")
+        again = await call("resume", session_id=s, completions={before["id"]: "to the old"})
+        [after] = again["pending"]
+        assert (before["prompt"], after["prompt"]) == ("old", "new")
+        done = await call("resume", session_id=s, completions={after["id"]: "to the new"})
+        assert [v["text"] for v in done["values"]] == ["to the new"]
+
+    async def engine_of(call: Tools) -> Engine:
+        assert server.host is not None
+        return await server.host.engine()
+
+    async def run() -> None:
+        async with Client(server) as client:
+            await main(Tools(client))
+
+    server = build(assisted())
+    asyncio.run(run())
