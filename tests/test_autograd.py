@@ -205,6 +205,7 @@ drawn = settings(
 )
 
 
+@pytest.mark.requirement("exact-gradients")
 @pytest.mark.parametrize("exact", [False, True], ids=["shared", "exact"])
 @pytest.mark.parametrize("group_size", [8, 2])
 def test_the_feedback_on_each_parameter_holds_exactly_the_paths_to_it(
@@ -243,6 +244,7 @@ def test_running_backward_again_costs_nothing_and_doubles_nothing(graph: Graph) 
     asyncio.run(main())
 
 
+@pytest.mark.requirement("repeatable")
 @drawn
 @given(graphs().filter(reaches_a_parameter))
 def test_identical_runs_write_identical_prompts(graph: Graph) -> None:
@@ -255,6 +257,7 @@ def test_identical_runs_write_identical_prompts(graph: Graph) -> None:
     assert asyncio.run(prompts()) == asyncio.run(prompts())
 
 
+@pytest.mark.requirement("asked-once")
 @drawn
 @given(graphs().filter(reaches_a_parameter))
 def test_no_request_is_ever_asked_twice(graph: Graph) -> None:

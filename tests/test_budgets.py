@@ -45,6 +45,7 @@ async def optimize(engine: Engine, s: str, **arguments: Any) -> OptimizeResult:
     return result
 
 
+@pytest.mark.requirement("budgets")
 @pytest.mark.parametrize(
     ("budget", "unit", "spent"),
     [
@@ -80,6 +81,7 @@ def stubborn(request: CompletionRequest) -> str:
     return "I wonder." if request.purpose is Purpose.FORWARD else sums(request)
 
 
+@pytest.mark.requirement("budgets")
 def test_a_run_stops_when_its_time_is_over() -> None:
     async def main() -> None:
         async with an_engine(Scripted(stubborn)) as engine:
@@ -115,6 +117,7 @@ class Held(Scripted):
         return Completion(text="x", usage=Usage(prompt_tokens=100, completion_tokens=100))
 
 
+@pytest.mark.requirement("budgets")
 @pytest.mark.parametrize(("budget", "calls"), [({"calls": 5}, 5), ({"tokens": 5 * 300}, 7)])
 def test_what_is_under_way_counts_until_it_turns_out_to_cost_less(
     budget: dict[str, float], calls: int
@@ -152,6 +155,7 @@ async def call_model(engine: Engine, s: str) -> Result:
     )
 
 
+@pytest.mark.requirement("budgets")
 def test_a_session_budget_holds_over_all_runs_and_survives_a_restart(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "t.db"
@@ -175,6 +179,7 @@ def test_a_session_budget_holds_over_all_runs_and_survives_a_restart(tmp_path: P
     asyncio.run(main())
 
 
+@pytest.mark.requirement("budgets")
 def test_another_session_has_a_budget_of_its_own() -> None:
     async def main() -> None:
         async with an_engine(session_budget={"calls": 8}) as engine:
@@ -184,6 +189,7 @@ def test_another_session_has_a_budget_of_its_own() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("budgets")
 def test_what_a_run_spent_is_not_forgotten_when_it_is_resumed(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "t.db"
@@ -203,6 +209,7 @@ def test_what_a_run_spent_is_not_forgotten_when_it_is_resumed(tmp_path: Path) ->
     asyncio.run(main())
 
 
+@pytest.mark.requirement("budgets")
 def test_a_budget_too_small_for_one_gated_step_is_refused_and_the_one_named_is_enough() -> None:
     async def main() -> None:
         model = Paid(sums)
@@ -225,6 +232,7 @@ def test_a_budget_too_small_for_one_gated_step_is_refused_and_the_one_named_is_e
     asyncio.run(main())
 
 
+@pytest.mark.requirement("budgets")
 @pytest.mark.parametrize(("key", "small"), [("tokens", 300), ("cost", 0.01)])
 def test_tokens_or_money_that_cannot_pay_for_one_gated_step_are_refused_likewise(
     key: str, small: float
@@ -246,6 +254,7 @@ def test_tokens_or_money_that_cannot_pay_for_one_gated_step_are_refused_likewise
     asyncio.run(main())
 
 
+@pytest.mark.requirement("budgets")
 def test_a_run_that_ends_before_its_first_step_says_what_that_would_take() -> None:
     async def main() -> None:
         async with an_engine(Paid(sums), session_budget={"calls": 24}) as engine:
@@ -258,6 +267,7 @@ def test_a_run_that_ends_before_its_first_step_says_what_that_would_take() -> No
     asyncio.run(main())
 
 
+@pytest.mark.requirement("budgets")
 @pytest.mark.parametrize("budget", [{"calls": 0}, {"tokens": -1}, {"euros": 5}])
 def test_a_budget_that_cannot_be_is_refused_with_what_can(budget: dict[str, float]) -> None:
     async def main() -> None:
@@ -269,6 +279,7 @@ def test_a_budget_that_cannot_be_is_refused_with_what_can(budget: dict[str, floa
     asyncio.run(main())
 
 
+@pytest.mark.requirement("budgets")
 def test_a_budget_that_ends_before_the_start_is_scored_fails_and_says_so() -> None:
     async def main() -> None:
         async with an_engine(Paid(sums), session_budget={"calls": 9}) as engine:

@@ -50,6 +50,7 @@ def test_config_shows_every_setting_with_its_value_and_origin(
     assert "backward: answered by the only model at http://127.0.0.1:9/v1" in text
 
 
+@pytest.mark.requirement("keys-hidden")
 def test_config_never_shows_a_secret(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_auto_is_an_endpoint_where_one_is_configured(role: RoleSettings, answere
     assert resolve(role) == answerer
 
 
+@pytest.mark.requirement("keys-kept-home")
 def test_a_key_that_lies_in_the_environment_does_not_make_the_server_spend_money() -> None:
     environ = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://proxy/v1"}
     settings, _ = load({}, environ)
@@ -129,6 +130,7 @@ def test_openais_variables_are_used_by_a_role_that_has_a_model() -> None:
     assert (settings.forward.base_url, key_of(settings.forward)) == ("http://proxy/v1", "sk-x")
 
 
+@pytest.mark.requirement("keys-kept-home")
 def test_openais_key_goes_to_no_other_address_and_the_origin_says_so() -> None:
     environ = {"OPENAI_API_KEY": "sk-x", "TEXTGRAD_MCP_BASE_URL": "http://elsewhere/v1"}
     settings, origins = load({}, environ)

@@ -46,6 +46,7 @@ def run_suite(url: str, revision: str, home: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.requirement("conformance")
 @pytest.mark.parametrize("revision", SCENARIOS)
 def test_every_scored_scenario_passes(tmp_path: Path, revision: str) -> None:
     with serving(tmp_path / "t.db") as url:

@@ -60,6 +60,7 @@ def using(
     asyncio.run(run())
 
 
+@pytest.mark.requirement("shared-commits")
 def test_writes_that_wait_together_are_committed_together(tmp_path: Path) -> None:
     commits: list[str] = []
 
@@ -71,6 +72,7 @@ def test_writes_that_wait_together_are_committed_together(tmp_path: Path) -> Non
     using(tmp_path / "t.db", main, commits.append)
 
 
+@pytest.mark.requirement("on-disk")
 def test_what_a_write_left_is_on_disk_when_it_returns(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
         for n in range(3):
@@ -80,6 +82,7 @@ def test_what_a_write_left_is_on_disk_when_it_returns(tmp_path: Path) -> None:
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("whole-transactions")
 def test_a_job_that_fails_does_not_spoil_those_beside_it(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
         async def half(db: aiosqlite.Connection) -> None:
@@ -103,6 +106,7 @@ async def names_of(db: aiosqlite.Connection) -> list[str]:
     return [str(r[0]) for r in found]
 
 
+@pytest.mark.requirement("whole-transactions")
 def test_a_job_that_fails_alone_leaves_nothing(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
         async def half(db: aiosqlite.Connection) -> None:
@@ -118,6 +122,7 @@ def test_a_job_that_fails_alone_leaves_nothing(tmp_path: Path) -> None:
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("whole-transactions")
 def test_a_cancelled_caller_leaves_its_transaction_whole(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
         reached, go_on = asyncio.Event(), asyncio.Event()
@@ -139,6 +144,7 @@ def test_a_cancelled_caller_leaves_its_transaction_whole(tmp_path: Path) -> None
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("whole-transactions")
 def test_many_cancelled_callers_never_leave_half_of_a_transaction(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
         async def pair(db: aiosqlite.Connection, n: int) -> None:
@@ -160,6 +166,7 @@ def test_many_cancelled_callers_never_leave_half_of_a_transaction(tmp_path: Path
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("commit-error")
 @pytest.mark.parametrize("point", ["before commit", "after commit"])
 def test_a_failure_at_a_commit_boundary_tells_every_caller_and_the_next_write_works(
     tmp_path: Path, point: str
@@ -181,6 +188,7 @@ def test_a_failure_at_a_commit_boundary_tells_every_caller_and_the_next_write_wo
     using(tmp_path / "t.db", main, fault)
 
 
+@pytest.mark.requirement("on-disk")
 def test_the_journal_fits_the_version_of_sqlite_and_commits_are_synchronous(
     tmp_path: Path,
 ) -> None:
@@ -195,6 +203,7 @@ def test_the_journal_fits_the_version_of_sqlite_and_commits_are_synchronous(
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("private-file")
 def test_the_file_and_its_new_folder_are_private(tmp_path: Path) -> None:
     path = tmp_path / "new" / "t.db"
 
@@ -239,6 +248,7 @@ def truncated(path: Path) -> None:
     path.write_bytes(data[: len(data) // 2 + 100])
 
 
+@pytest.mark.requirement("file-refused")
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -272,12 +282,14 @@ def test_a_file_that_cannot_be_used_is_refused_unharmed_with_its_path_named(
         assert path.read_bytes() == before
 
 
+@pytest.mark.requirement("file-refused")
 def test_a_zero_byte_file_becomes_a_database(tmp_path: Path) -> None:
     (tmp_path / "t.db").touch()
     ours(tmp_path / "t.db")
     assert counted(tmp_path / "t.db") == 100
 
 
+@pytest.mark.requirement("file-refused")
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anything")
 def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
@@ -287,6 +299,7 @@ def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
         ours(path)
 
 
+@pytest.mark.requirement("file-refused")
 def test_a_write_to_a_read_only_connection_is_explained(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
         async def read_only(db: aiosqlite.Connection) -> None:
@@ -299,6 +312,7 @@ def test_a_write_to_a_read_only_connection_is_explained(tmp_path: Path) -> None:
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("disk-full")
 def test_a_full_disk_fails_the_write_and_keeps_what_was_there(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
         await database.write(insert("kept"))
@@ -333,6 +347,7 @@ def _one_of_many(path: Path, name: str, together: object) -> None:
     using(path, main)
 
 
+@pytest.mark.requirement("many-processes")
 def test_eight_processes_may_start_at_once_on_one_new_file(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     together = context.Barrier(8)
@@ -351,6 +366,7 @@ def test_eight_processes_may_start_at_once_on_one_new_file(tmp_path: Path) -> No
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
+@pytest.mark.requirement("migrations")
 def test_a_file_of_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     with sqlite3.connect(path) as db:
@@ -373,6 +389,7 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path
         assert db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
 
 
+@pytest.mark.requirement("file-refused")
 def test_a_closed_database_says_so(tmp_path: Path) -> None:
     async def main() -> None:
         database = Database(tmp_path / "t.db")

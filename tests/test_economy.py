@@ -86,6 +86,7 @@ def _chars(request: CompletionRequest) -> int:
     return sum(len(message.content) for message in request.messages)
 
 
+@pytest.mark.requirement("shared-calls")
 @pytest.mark.parametrize("size", [1, 4, 8, 9, 16, 64])
 def test_a_step_with_a_judge_asks_twice_for_each_example_and_once_for_each_group(
     size: int,
@@ -117,6 +118,7 @@ def test_two_stages_share_the_calls_of_each(size: int) -> None:
     }
 
 
+@pytest.mark.requirement("shared-calls")
 @pytest.mark.parametrize(
     ("loss", "stages", "theirs"),
     [("judge", 1, (4, 1)), ("metric", 1, (3, 1)), ("judge", 2, (7, 2))],
@@ -130,6 +132,7 @@ def test_exact_mode_asks_as_often_as_the_paper_and_the_usual_mode_less(
     assert len(_asked(size, loss=loss, stages=stages)) < paper
 
 
+@pytest.mark.requirement("asked-once")
 def test_what_was_asked_is_not_asked_again() -> None:
     async def main() -> None:
         answerer = Scripted()
@@ -145,6 +148,7 @@ def test_what_was_asked_is_not_asked_again() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("bounded-prompts")
 @pytest.mark.parametrize("tokens", [1000, 6000])
 @pytest.mark.parametrize("size", [16, 64])
 def test_no_prompt_grows_beyond_the_budget_whatever_the_number_of_examples(
@@ -177,6 +181,7 @@ def test_prompts_of_one_kind_share_their_beginning() -> None:
     assert all(prompt.startswith(f"Instruction: {JUDGE}") for prompt in prompts)
 
 
+@pytest.mark.requirement("repeatable")
 @settings(max_examples=8, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 6))
 def test_the_same_step_asks_the_same_questions_in_the_same_order(size: int, group: int) -> None:
@@ -185,6 +190,7 @@ def test_the_same_step_asks_the_same_questions_in_the_same_order(size: int, grou
     assert len(first) == 2 * size + -(-size // group) + 1
 
 
+@pytest.mark.requirement("shared-commits")
 def test_a_step_writes_to_the_disk_once_for_what_comes_back_together(tmp_path: Path) -> None:
     commits: list[str] = []
 

@@ -68,6 +68,7 @@ def settings(tmp_path: Path) -> Settings:
     return assisted(tmp_path / "t.db")
 
 
+@pytest.mark.requirement("both-eras")
 @pytest.mark.parametrize(("version", "mode"), ERAS)
 def test_every_tool_works_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, mode: Mode
@@ -76,6 +77,7 @@ def test_every_tool_works_in_memory(
     asyncio.run(take_tour(Client(build(settings(tmp_path)), mode=mode), version))
 
 
+@pytest.mark.requirement("both-eras")
 @pytest.mark.parametrize(("version", "mode"), ERAS)
 def test_every_tool_works_over_stdio(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, mode: Mode
@@ -84,6 +86,7 @@ def test_every_tool_works_over_stdio(
     asyncio.run(take_tour(Client(over_stdio(settings(tmp_path)), mode=mode), version))
 
 
+@pytest.mark.requirement("both-eras")
 @pytest.mark.parametrize(("version", "mode"), ERAS)
 def test_every_tool_works_over_http(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, mode: Mode

@@ -83,6 +83,7 @@ def test_a_program_gets_large_inputs_whole() -> None:
     assert int(score(found, a="x" * 3_000_000).text) > 3_000_000
 
 
+@pytest.mark.requirement("registered-programs")
 def test_a_program_sees_only_what_the_operator_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "hunter2")
     monkeypatch.setenv("WANTED", "yes")
@@ -103,6 +104,7 @@ def test_a_program_runs_in_an_empty_directory_that_is_gone_afterwards() -> None:
     assert not Path(place).exists()
 
 
+@pytest.mark.requirement("registered-programs")
 def test_arguments_reach_the_program_without_a_shell() -> None:
     found = program("print(json.dumps({'score': 1, 'feedback': sys.argv[1]}))", "$HOME; `ls` *")
     assert score(found).text == "$HOME; `ls` *"
@@ -190,6 +192,7 @@ def test_a_program_that_fails_is_refused_with_the_reason(source: str, says: str)
     assert says in refusal(program(source))
 
 
+@pytest.mark.requirement("program-limits")
 def test_the_memory_limit_holds() -> None:
     message = refusal(program("bytearray(10**9)", memory_mb=256))
     assert message.strip().endswith("MemoryError")
@@ -231,6 +234,7 @@ os.write(pipe, b'started\\n')
 """
 
 
+@pytest.mark.requirement("program-limits")
 def test_a_time_out_kills_the_whole_process_group(tmp_path: Path) -> None:
     with fifo_reader(tmp_path / "alive") as alive:
         found = program(FAMILY + "time.sleep(60)", str(tmp_path / "alive"), timeout=3.0)
@@ -239,6 +243,7 @@ def test_a_time_out_kills_the_whole_process_group(tmp_path: Path) -> None:
         assert alive.read() == "started\n"  # ends only when the last of them is dead
 
 
+@pytest.mark.requirement("program-limits")
 def test_what_a_finished_program_left_running_is_killed_and_does_not_hold_us_up(
     tmp_path: Path,
 ) -> None:
@@ -267,6 +272,7 @@ def test_cancellation_kills_the_whole_process_group(tmp_path: Path) -> None:
         assert alive.read() == "started\n"
 
 
+@pytest.mark.requirement("program-limits")
 def test_cancellation_at_any_moment_leaves_no_child_and_no_directory(tmp_path: Path) -> None:
     async def storm() -> None:
         found = program("print('{\"score\": 1}')")
@@ -305,6 +311,7 @@ def test_only_so_many_programs_run_at_once(tmp_path: Path) -> None:
 # names and settings
 
 
+@pytest.mark.requirement("registered-programs")
 def test_an_unknown_evaluator_gets_the_nearest_name_and_the_list() -> None:
     found = Evaluators({"vina": EvaluatorSettings(command=["x"], description="docking score")})
     with pytest.raises(BadInput, match=r"no evaluator 'vinna'. Did you mean vina\?") as caught:

@@ -28,6 +28,7 @@ FATAL: Mapping[str, Fault] = {
 }
 
 
+@pytest.mark.requirement("fatal-stops")
 @pytest.mark.parametrize("refusal", FATAL.values(), ids=FATAL.keys())
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_after_a_fatal_refusal_only_the_calls_in_flight_have_gone_out(
@@ -50,6 +51,7 @@ def test_after_a_fatal_refusal_only_the_calls_in_flight_have_gone_out(
         with_endpoint(server, main, tmp_path / "t.db", role=role, minibatch=16)
 
 
+@pytest.mark.requirement("retries")
 def test_an_endpoint_that_keeps_hanging_is_asked_once_more_for_each_retry() -> None:
     with StandIn(faults=lambda *_: fault("hang")) as server:
         result, attempts = outcome(settings(server, timeout=0.1, retries=2))
@@ -58,6 +60,7 @@ def test_an_endpoint_that_keeps_hanging_is_asked_once_more_for_each_retry() -> N
     assert len(server.log) == 3
 
 
+@pytest.mark.requirement("changed-underneath")
 def test_a_text_that_changed_under_a_waiting_run_gets_no_answer_meant_for_the_old_one() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="p", value="old"))["session_id"]

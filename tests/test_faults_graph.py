@@ -12,6 +12,7 @@ from .helpers import ME, Facts, Scripted, Tools, an_engine, assisted, drive, mad
 from .test_autograd import chain
 
 
+@pytest.mark.requirement("no-cycles")
 @pytest.mark.parametrize("source", ["v2", "v3", "v9"], ids=["itself", "the next", "nothing"])
 def test_an_operation_cannot_read_what_is_not_there_yet_so_there_are_no_cycles(source: str) -> None:
     async def main(call: Tools) -> None:
@@ -27,6 +28,7 @@ def test_an_operation_cannot_read_what_is_not_there_yet_so_there_are_no_cycles(s
     drive(main, assisted())
 
 
+@pytest.mark.requirement("no-cycles")
 def test_an_input_that_is_read_three_times_gets_its_feedback_once() -> None:
     async def main() -> None:
         critic = Scripted()
@@ -52,6 +54,7 @@ def test_an_input_that_is_read_three_times_gets_its_feedback_once() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("no-cycles")
 def test_a_chain_of_five_thousand_operations_is_computed_and_walked_back() -> None:
     async def main() -> None:
         depth, critic = 5000, Scripted()
@@ -69,6 +72,7 @@ def test_a_chain_of_five_thousand_operations_is_computed_and_walked_back() -> No
     asyncio.run(main())
 
 
+@pytest.mark.requirement("free-loop")
 def test_others_have_their_turn_while_a_big_graph_of_pure_work_is_computed() -> None:
     """No seconds are measured: what counts is how often another task runs meanwhile."""
 

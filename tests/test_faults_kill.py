@@ -130,6 +130,7 @@ def on_disk(path: Path) -> tuple[Facts, list[str]]:
     return asyncio.run(main())
 
 
+@pytest.mark.requirement("kill", "same-end", "held-out")
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_any_commit_boundary_it_ends_as_if_undisturbed(folder: Path, point: str) -> None:
     whole = folder / "whole.db"

@@ -17,6 +17,7 @@ from .test_ledger import prompts
 from .test_stdio import heard, say, spoken_to
 
 
+@pytest.mark.requirement("ends")
 def test_a_signal_in_the_middle_of_a_call_keeps_the_reply_that_then_arrives(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     with StandIn(paused=True) as endpoint:
@@ -67,6 +68,7 @@ print(*(t.name for t in threading.enumerate()))
 """
 
 
+@pytest.mark.requirement("clean-exit")
 def test_after_a_clean_exit_no_thread_file_or_transaction_is_left_open(tmp_path: Path) -> None:
     """In the interpreter's development mode, where whatever was not closed is an error."""
     path = tmp_path / "t.db"
@@ -81,6 +83,7 @@ def test_after_a_clean_exit_no_thread_file_or_transaction_is_left_open(tmp_path:
     assert not journal.exists() or not any(journal.read_bytes()[:28])
 
 
+@pytest.mark.requirement("many-processes")
 @pytest.mark.parametrize("count", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_several_processes_that_start_at_once_work_on_one_session_and_ask_everything_once(
     tmp_path: Path, count: int

@@ -64,6 +64,7 @@ async def write_one(db: Database) -> None:
     await db.write(insert("one"))
 
 
+@pytest.mark.requirement("locked")
 @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
 def test_a_file_that_another_process_keeps_locked_is_named_and_works_when_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
@@ -80,6 +81,7 @@ def test_a_file_that_another_process_keeps_locked_is_named_and_works_when_it_is_
     assert counted(path) == 1
 
 
+@pytest.mark.requirement("locked")
 def test_a_writer_waits_for_another_process_to_let_go(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     using(path, lambda db: db.ping())
@@ -105,6 +107,7 @@ def _open(path: Path, together: Any) -> None:
     using(path, lambda db: db.ping())
 
 
+@pytest.mark.requirement("migrations")
 def test_eight_processes_may_bring_one_file_up_to_date_at_once_and_once_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +130,7 @@ def test_eight_processes_may_bring_one_file_up_to_date_at_once_and_once_only(
     assert counted(path) == 1
 
 
+@pytest.mark.requirement("migrations")
 def test_a_migration_that_fails_leaves_the_file_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,15 +178,18 @@ def cancelled_at_random(path: Path, callers: int) -> None:
     using(path, main)
 
 
+@pytest.mark.requirement("whole-transactions")
 def test_two_thousand_random_cancellations_leave_every_transaction_whole(folder: Path) -> None:
     cancelled_at_random(folder / "t.db", 2000)
 
 
+@pytest.mark.requirement("whole-transactions")
 @pytest.mark.slow
 def test_twenty_thousand_random_cancellations_do_too(folder: Path) -> None:
     cancelled_at_random(folder / "t.db", 20_000)
 
 
+@pytest.mark.requirement("cancelled")
 def test_calls_cancelled_at_random_moments_are_paid_for_once() -> None:
     draw = random.Random(3)
 
@@ -214,6 +221,7 @@ def test_calls_cancelled_at_random_moments_are_paid_for_once() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("whole-steps")
 def test_of_two_steps_on_one_variable_at_the_same_instant_one_wins_and_the_other_is_told(
     folder: Path,
 ) -> None:

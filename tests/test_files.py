@@ -78,6 +78,7 @@ async def stepped(call: Call, session: str, **more: Any) -> Facts:
     return await call("resume", session_id=session, completions=answers)
 
 
+@pytest.mark.requirement("bound-files")
 def test_the_value_is_the_files_text_exactly(folder: Path) -> None:
     async def scenario(call: Call) -> None:
         made = await call("create_variable", role="prompt", file="prompts/system.txt")
@@ -88,6 +89,7 @@ def test_the_value_is_the_files_text_exactly(folder: Path) -> None:
     drive(folder, scenario)
 
 
+@pytest.mark.requirement("bound-files")
 def test_an_accepted_step_is_written_with_the_same_mode_when_asked(folder: Path) -> None:
     async def scenario(call: Call) -> None:
         session = await bound(call, write=True)
@@ -104,6 +106,7 @@ def test_an_accepted_step_is_written_with_the_same_mode_when_asked(folder: Path)
     drive(folder, scenario)
 
 
+@pytest.mark.requirement("bound-files")
 def test_a_file_is_left_alone_unless_writing_was_asked_for(folder: Path) -> None:
     async def scenario(call: Call) -> None:
         session = await bound(call)
@@ -116,6 +119,7 @@ def test_a_file_is_left_alone_unless_writing_was_asked_for(folder: Path) -> None
     drive(folder, scenario)
 
 
+@pytest.mark.requirement("bound-files")
 def test_a_refused_step_writes_nothing(folder: Path) -> None:
     async def scenario(call: Call) -> None:
         session = await bound(call, write=True)
@@ -126,6 +130,7 @@ def test_a_refused_step_writes_nothing(folder: Path) -> None:
     drive(folder, scenario)
 
 
+@pytest.mark.requirement("changed-underneath")
 def test_a_file_changed_outside_is_refused_and_revert_takes_it_in(folder: Path) -> None:
     async def scenario(call: Call) -> None:
         session = await bound(call, write=True)
@@ -147,6 +152,7 @@ def test_a_file_changed_outside_is_refused_and_revert_takes_it_in(folder: Path) 
     drive(folder, scenario)
 
 
+@pytest.mark.requirement("changed-underneath")
 def test_a_change_outside_during_a_step_is_never_overwritten(folder: Path) -> None:
     async def scenario(call: Call) -> None:
         session = await bound(call, write=True)
@@ -162,6 +168,7 @@ def test_a_change_outside_during_a_step_is_never_overwritten(folder: Path) -> No
     drive(folder, scenario)
 
 
+@pytest.mark.requirement("bound-files")
 def test_an_interrupted_write_is_finished_at_the_next_use(folder: Path) -> None:
     workspace = Workspace(folder, 1000)
     _, binding = workspace.bind("prompts/system.txt", write=True)
@@ -174,6 +181,7 @@ def test_an_interrupted_write_is_finished_at_the_next_use(folder: Path) -> None:
     assert workspace.reconcile(newer) is None
 
 
+@pytest.mark.requirement("bound-files")
 def test_a_failed_write_leaves_the_file_and_no_litter(folder: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")
@@ -188,6 +196,7 @@ def test_a_failed_write_leaves_the_file_and_no_litter(folder: Path) -> None:
     assert (folder / "prompts" / "system.txt").read_bytes() == OLD.encode()
 
 
+@pytest.mark.requirement("confined-files")
 @pytest.mark.parametrize(
     "name",
     [
@@ -229,12 +238,14 @@ def test_what_is_no_plain_text_file_beneath_the_workspace_is_refused(
         Workspace(folder, 1000).read(name)
 
 
+@pytest.mark.requirement("confined-files")
 def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(BadInput, match="another user"):
         Workspace(folder, 1000).read("prompts/system.txt")
 
 
+@pytest.mark.requirement("confined-files")
 def test_without_a_workspace_files_are_refused_with_the_way_out(folder: Path) -> None:
     async def scenario(call: Call) -> None:
         refused = await call("create_variable", role="prompt", file="prompts/system.txt")
@@ -244,6 +255,7 @@ def test_without_a_workspace_files_are_refused_with_the_way_out(folder: Path) ->
     drive(None, scenario)
 
 
+@pytest.mark.requirement("bound-files")
 def test_only_a_parameters_file_can_be_written(folder: Path) -> None:
     async def scenario(call: Call) -> None:
         for more in ({"value": "x"}, {"file": "prompts/system.txt", "requires_grad": False}):

@@ -282,15 +282,18 @@ def fuzz(host: Host, tool: str, examples: int) -> None:
     throw()
 
 
+@pytest.mark.requirement("any-arguments")
 def test_the_tools_that_are_fuzzed_are_all_there_are(host: Host) -> None:
     assert sorted(one.name for one in host.run(host.client.list_tools()).tools) == sorted(TOOLS)
 
 
+@pytest.mark.requirement("any-arguments")
 @pytest.mark.parametrize("tool", TOOLS)
 def test_no_argument_crashes_hangs_or_half_changes(host: Host, tool: str) -> None:
     fuzz(host, tool, 50)
 
 
+@pytest.mark.requirement("any-arguments")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("tool", TOOLS)

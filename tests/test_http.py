@@ -25,6 +25,7 @@ def tokens(tmp_path: Path) -> Path:
     return tmp_path / "tokens.txt"
 
 
+@pytest.mark.requirement("tokens")
 def test_without_a_good_token_nobody_comes_in(tmp_path: Path, tokens: Path) -> None:
     good = new_token(tokens, "alice")
     with (
@@ -39,6 +40,7 @@ def test_without_a_good_token_nobody_comes_in(tmp_path: Path, tokens: Path) -> N
         assert http.post("/mcp", json={}, headers=known).status_code != 401
 
 
+@pytest.mark.requirement("origins")
 def test_pages_of_other_origins_and_hosts_are_turned_away(tmp_path: Path) -> None:
     with served(assisted(tmp_path / "t.db")) as (url, _), httpx2.Client(base_url=url) as http:
         for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
@@ -51,6 +53,7 @@ def test_a_body_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
         assert http.post("/mcp", content=b" " * (7 << 20)).status_code != 413
 
 
+@pytest.mark.requirement("ends")
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_cleanly(tmp_path: Path, sent: signal.Signals) -> None:
     with served(assisted(tmp_path / "t.db")) as (url, process):
@@ -59,6 +62,7 @@ def test_a_signal_ends_the_server_cleanly(tmp_path: Path, sent: signal.Signals) 
         assert process.wait(timeout=20) in (0, -sent)
 
 
+@pytest.mark.requirement("loopback")
 def test_other_addresses_than_loopback_need_authentication(tokens: Path) -> None:
     with pytest.raises(BadInput, match="nothing would stop anybody"):
         verifier(HttpOptions(host="0.0.0.0"))
@@ -67,6 +71,7 @@ def test_other_addresses_than_loopback_need_authentication(tokens: Path) -> None
     assert verifier(HttpOptions(host="127.0.0.1")) is None
 
 
+@pytest.mark.requirement("tokens")
 def test_a_token_is_kept_as_a_hash_and_can_be_revoked(tokens: Path) -> None:
     token = new_token(tokens, "alice")
     assert token not in tokens.read_text()
@@ -78,6 +83,7 @@ def test_a_token_is_kept_as_a_hash_and_can_be_revoked(tokens: Path) -> None:
     assert asyncio.run(check.verify_token(token)) is None
 
 
+@pytest.mark.requirement("tokens")
 def test_an_expired_token_is_none(tokens: Path) -> None:
     token = new_token(tokens, "alice", days=-1)
     assert asyncio.run(FileTokens(tokens).verify_token(token)) is None
@@ -98,6 +104,7 @@ def test_who_asks_too_often_reads_how_long_to_wait(tmp_path: Path, tokens: Path)
     assert said.startswith("Too many requests; come back in ")
 
 
+@pytest.mark.requirement("rates")
 def test_a_caller_who_asks_too_often_waits_and_others_do_not() -> None:
     now = [0.0]
     buckets = Buckets(60, 2, lambda: now[0])

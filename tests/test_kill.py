@@ -96,6 +96,7 @@ def settings_of(server: StandIn, path: Path) -> Settings:
     return served_by(server, path, minibatch=N, soft_deadline=2)
 
 
+@pytest.mark.requirement("kill")
 def test_after_a_kill_only_the_calls_in_flight_are_asked_again(tmp_path: Path) -> None:
     path, stuck = tmp_path / "t.db", Stuck(ANSWERED)
 
@@ -127,6 +128,7 @@ def test_after_a_kill_only_the_calls_in_flight_are_asked_again(tmp_path: Path) -
         asyncio.run(main(server))
 
 
+@pytest.mark.requirement("takeover")
 def test_a_live_run_is_not_stolen_and_a_dead_one_is_taken_over(tmp_path: Path) -> None:
     path, stuck = tmp_path / "t.db", Stuck(ANSWERED)
 

@@ -86,6 +86,7 @@ def test_the_store_does_hold_sql() -> None:
     assert any(SQL.search(p.read_text()) for p in (ROOT / "engine" / "store").glob("*.py"))
 
 
+@pytest.mark.requirement("errors-mapped")
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_error_says_what_to_do_next(layer: str) -> None:
     bare = [

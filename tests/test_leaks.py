@@ -178,6 +178,7 @@ def test_a_wrapper_that_was_always_there_stays_allowed() -> None:
     assert optimiser_words("```\nnew\n```", "```\nold\n```") == []
 
 
+@pytest.mark.requirement("no-leaks")
 def test_a_rewrite_that_quotes_the_request_it_came_from_is_refused() -> None:
     ours = ["Tried before, with what came of it. Do not propose the refused ones again:"]
     new = "Sort the words. Tried before, with what came of it: Sort."

@@ -65,6 +65,7 @@ def prompts(server: StandIn) -> list[str]:
     return [str(seen.body["messages"][-1]["content"]) for seen in server.log]
 
 
+@pytest.mark.requirement("asked-once")
 def test_requests_that_are_the_same_are_asked_once_even_at_the_same_time(tmp_path: Path) -> None:
     async def main(engine: Engine) -> None:
         s = await session(engine, ["same", "same", "same", "other"])
@@ -77,6 +78,7 @@ def test_requests_that_are_the_same_are_asked_once_even_at_the_same_time(tmp_pat
         assert sorted(prompts(server)) == ["other", "same"]
 
 
+@pytest.mark.requirement("asked-once")
 def test_what_was_answered_is_never_asked_again_not_even_by_another_operation(
     tmp_path: Path,
 ) -> None:
@@ -91,6 +93,7 @@ def test_what_was_answered_is_never_asked_again_not_even_by_another_operation(
         assert len(server.log) == 3
 
 
+@pytest.mark.requirement("owners")
 def test_two_sessions_do_not_share_answers(tmp_path: Path) -> None:
     async def main(engine: Engine) -> None:
         for _ in range(2):
@@ -101,6 +104,7 @@ def test_two_sessions_do_not_share_answers(tmp_path: Path) -> None:
         assert len(server.log) == 2
 
 
+@pytest.mark.requirement("at-once")
 def test_everything_that_is_ready_is_asked_at_once(tmp_path: Path) -> None:
     async def main(engine: Engine) -> None:
         s = await session(engine, [f"q{n}" for n in range(8)])
@@ -123,6 +127,7 @@ BAD: Mapping[str, Fault] = {
 }
 
 
+@pytest.mark.requirement("no-bad-values")
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_an_unusable_reply_is_repaired_by_exactly_one_more_call(tmp_path: Path, bad: Fault) -> None:
     async def main(engine: Engine) -> None:
@@ -136,6 +141,7 @@ def test_an_unusable_reply_is_repaired_by_exactly_one_more_call(tmp_path: Path, 
         assert "could not be used" in prompts(server)[1]
 
 
+@pytest.mark.requirement("partial-failure", "no-bad-values")
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_a_reply_that_stays_unusable_never_becomes_a_value_and_is_asked_afresh_on_resume(
     tmp_path: Path, bad: Fault
@@ -191,6 +197,7 @@ def test_where_the_program_is_measured_a_cut_off_reply_counts_as_0_and_is_paid_f
         with_endpoint(server, main, tmp_path / "t.db")
 
 
+@pytest.mark.requirement("asked-once")
 def test_what_an_earlier_run_left_unusable_is_asked_afresh_when_a_later_run_is_resumed(
     tmp_path: Path,
 ) -> None:
@@ -214,6 +221,7 @@ def test_what_an_earlier_run_left_unusable_is_asked_afresh_when_a_later_run_is_r
         with_endpoint(server, main, tmp_path / "t.db")
 
 
+@pytest.mark.requirement("no-bad-values")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -251,6 +259,7 @@ def test_a_judgement_in_another_form_is_asked_for_again_and_never_guessed(
         assert len(server.log) == 2
 
 
+@pytest.mark.requirement("no-bad-values")
 def test_an_example_without_a_usable_reply_counts_as_zero_in_an_evaluation(
     tmp_path: Path,
 ) -> None:
@@ -276,6 +285,7 @@ def test_an_example_without_a_usable_reply_counts_as_zero_in_an_evaluation(
         with_endpoint(server, main, tmp_path / "t.db")
 
 
+@pytest.mark.requirement("fatal-stops", "partial-failure")
 def test_a_refused_key_stops_new_calls_but_keeps_the_other_replies(tmp_path: Path) -> None:
     async def main(engine: Engine) -> None:
         s = await session(engine, [f"q{n}" for n in range(12)])
@@ -301,6 +311,7 @@ def test_a_refused_key_stops_new_calls_but_keeps_the_other_replies(tmp_path: Pat
         with_endpoint(server, main, tmp_path / "t.db", role={"concurrency": 4}, minibatch=16)
 
 
+@pytest.mark.requirement("retries")
 def test_usage_and_attempts_are_kept_for_every_call(tmp_path: Path) -> None:
     async def main(engine: Engine) -> None:
         s = await session(engine, ["one"])
@@ -326,6 +337,7 @@ def asking(**changes: Any) -> CompletionRequest:
     return CompletionRequest(**fields | changes)
 
 
+@pytest.mark.requirement("asked-once")
 def test_everything_that_can_change_an_answer_is_part_of_the_key_and_nothing_else() -> None:
     different = [
         asking(),
@@ -344,12 +356,14 @@ def test_everything_that_can_change_an_answer_is_part_of_the_key_and_nothing_els
     assert asking(params={"a": 1, "b": 2}).key == asking(params={"b": 2, "a": 1}).key
 
 
+@pytest.mark.requirement("asked-once")
 def test_a_changed_copy_has_a_key_of_its_own() -> None:
     request = asking()
     assert request.key != request.model_copy(update={"sample": 1}).key
     assert request.key == request.model_copy(update={"about": "x"}).key
 
 
+@pytest.mark.requirement("no-bad-values")
 def test_an_evaluator_or_judge_outside_zero_to_one_never_becomes_a_score() -> None:
     async def main() -> None:
         def reply(request: CompletionRequest) -> str:

@@ -8,6 +8,7 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.answerers.limiter import Limiter, Limiters
@@ -49,6 +50,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.requirement("concurrency")
 def test_no_more_calls_run_at_once_than_the_limit() -> None:
     async def main() -> None:
         limiter, seen = Limiter(3), []
@@ -65,6 +67,7 @@ def test_no_more_calls_run_at_once_than_the_limit() -> None:
     run(main())
 
 
+@pytest.mark.requirement("concurrency")
 def test_calls_start_in_the_order_in_which_they_came() -> None:
     async def main() -> None:
         limiter, order = Limiter(2), []
@@ -80,6 +83,7 @@ def test_calls_start_in_the_order_in_which_they_came() -> None:
     run(main())
 
 
+@pytest.mark.requirement("concurrency")
 def test_a_wave_of_rejections_halves_the_limit_once_and_never_below_one() -> None:
     async def main() -> None:
         limiter, allowed = Limiter(16), []
@@ -93,6 +97,7 @@ def test_a_wave_of_rejections_halves_the_limit_once_and_never_below_one() -> Non
     run(main())
 
 
+@pytest.mark.requirement("concurrency")
 def test_each_round_of_successes_raises_the_limit_by_one_up_to_the_most() -> None:
     async def main() -> None:
         limiter = Limiter(4)
@@ -110,6 +115,7 @@ def test_each_round_of_successes_raises_the_limit_by_one_up_to_the_most() -> Non
     run(main())
 
 
+@pytest.mark.requirement("pauses")
 def test_nothing_starts_during_a_hold_and_everything_starts_after_it() -> None:
     async def main() -> None:
         limiter, started = Limiter(4, spread=0.25), []
@@ -130,6 +136,7 @@ def test_nothing_starts_during_a_hold_and_everything_starts_after_it() -> None:
     run(main())
 
 
+@pytest.mark.requirement("pauses")
 def test_a_longer_hold_replaces_a_shorter_one_and_not_the_other_way_round() -> None:
     async def main() -> None:
         limiter = Limiter(4, spread=0.0)
@@ -143,6 +150,7 @@ def test_a_longer_hold_replaces_a_shorter_one_and_not_the_other_way_round() -> N
     run(main())
 
 
+@pytest.mark.requirement("concurrency")
 def test_a_caller_that_leaves_the_line_gives_its_place_to_the_next() -> None:
     async def main() -> None:
         limiter = Limiter(1)
@@ -169,6 +177,7 @@ _times = st.integers(0, 30).map(lambda n: n / 2)
 _callers = st.lists(st.tuples(_times, _times, st.none() | _times, st.booleans()), max_size=25)
 
 
+@pytest.mark.requirement("concurrency")
 @given(most=st.integers(1, 4), callers=_callers)
 @example(most=1, callers=[(0.0, 0.5, 0.5, False), (0.0, 0.0, 0.5, False)])
 @settings(max_examples=300, deadline=None)
@@ -204,6 +213,7 @@ def test_no_cancellation_at_any_moment_loses_a_slot(
     run(main())
 
 
+@pytest.mark.requirement("concurrency")
 def test_a_cancellation_in_the_moment_of_being_served_passes_the_slot_on() -> None:
     async def main() -> None:
         limiter = Limiter(1)
@@ -224,6 +234,7 @@ def test_a_cancellation_in_the_moment_of_being_served_passes_the_slot_on() -> No
     run(main())
 
 
+@pytest.mark.requirement("concurrency")
 def test_callers_of_one_endpoint_and_key_share_a_limiter_and_the_lowest_limit_holds() -> None:
     limiters = Limiters()
     forward = limiters.of("http://a/v1", "key", 8)

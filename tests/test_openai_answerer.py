@@ -202,6 +202,7 @@ def test_calls_that_meet_an_unknown_format_together_give_up_that_format_alone() 
     assert sent == ["json_schema"] * 12 + ["json_object"] * 12
 
 
+@pytest.mark.requirement("concurrency")
 def test_no_more_calls_are_in_flight_than_is_set_and_all_of_those_are() -> None:
     async def work(answerer: OpenAIAnswerer) -> None:
         calls = [asyncio.ensure_future(answerer.answer(asking(), unrecorded)) for _ in range(40)]
@@ -258,6 +259,7 @@ def test_a_call_that_waits_for_its_retry_holds_no_slot() -> None:
     assert prompts == ["first", "second", "first"]
 
 
+@pytest.mark.requirement("concurrency")
 def test_an_endpoint_that_is_crowded_gets_half_as_many_calls() -> None:
     async def work(answerer: OpenAIAnswerer) -> None:
         calls = [asyncio.ensure_future(answerer.answer(asking(), unrecorded)) for _ in range(8)]
@@ -272,6 +274,7 @@ def test_an_endpoint_that_is_crowded_gets_half_as_many_calls() -> None:
     assert max(seen.in_flight for seen in server.log[8:12]) <= 4
 
 
+@pytest.mark.requirement("concurrency")
 @pytest.mark.parametrize("seed", range(4))
 def test_cancelled_calls_leave_no_slot_taken(seed: int) -> None:
     choose = random.Random(seed)
@@ -311,6 +314,7 @@ def test_an_error_from_the_record_ends_the_call_before_another_attempt_is_paid()
     assert len(server.log) == 1
 
 
+@pytest.mark.requirement("cancelled")
 def test_a_run_that_was_stopped_makes_no_further_attempt() -> None:
     stopped: list[bool] = []
 
@@ -344,6 +348,7 @@ def test_an_answerer_that_was_closed_connects_again() -> None:
         assert len(using(OpenAIAnswerer(settings(server)), work)) == 2
 
 
+@pytest.mark.requirement("keys-kept-home")
 def test_keys_and_names_in_the_environment_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-somebody-elses")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-private")

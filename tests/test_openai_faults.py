@@ -55,6 +55,7 @@ def outcome(role: RoleSettings, **options: Any) -> tuple[Completion | AnswererEr
     return using(OpenAIAnswerer(role, backoff=0.001, **options), work), attempts
 
 
+@pytest.mark.requirement("retries")
 @pytest.mark.parametrize("name", RETRIED)
 def test_a_failure_that_may_pass_is_tried_again(name: str) -> None:
     with StandIn(faults={1: fault(name), 2: fault(name)}) as server:
@@ -66,6 +67,7 @@ def test_a_failure_that_may_pass_is_tried_again(name: str) -> None:
     assert len(server.log) == 3
 
 
+@pytest.mark.requirement("retries")
 @pytest.mark.parametrize("name", RETRIED)
 def test_a_failure_that_stays_ends_as_down_after_the_retries(name: str) -> None:
     with StandIn(faults=lambda *_: fault(name)) as server:
@@ -76,6 +78,7 @@ def test_a_failure_that_stays_ends_as_down_after_the_retries(name: str) -> None:
     assert "again" in result.next
 
 
+@pytest.mark.requirement("no-vain-retries")
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_failure_that_would_stay_is_refused_at_once_with_what_to_change(name: str) -> None:
     with StandIn(faults=lambda *_: fault(name)) as server:
@@ -85,6 +88,7 @@ def test_a_failure_that_would_stay_is_refused_at_once_with_what_to_change(name: 
     assert len(result.next) > 30
 
 
+@pytest.mark.requirement("no-vain-retries")
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -103,6 +107,7 @@ def test_a_refusal_says_what_to_do(name: str, words: str) -> None:
     assert words in str(result)
 
 
+@pytest.mark.requirement("no-vain-retries")
 def test_a_prompt_that_is_too_long_is_told_to_be_shortened() -> None:
     error = {"message": "maximum context length is 8192", "code": "context_length_exceeded"}
     too_long = Scripted(status=400, raw=json.dumps({"error": error}))
@@ -111,6 +116,7 @@ def test_a_prompt_that_is_too_long_is_told_to_be_shortened() -> None:
     assert "Shorten" in str(result)
 
 
+@pytest.mark.requirement("retries")
 def test_an_endpoint_that_hangs_times_out_and_is_tried_again() -> None:
     with StandIn(faults={1: fault("hang")}) as server:
         result, attempts = outcome(settings(server, timeout=0.2))
@@ -118,6 +124,7 @@ def test_an_endpoint_that_hangs_times_out_and_is_tried_again() -> None:
     assert [a.outcome for a in attempts] == ["timeout", "ok"]
 
 
+@pytest.mark.requirement("retries")
 def test_an_endpoint_that_drips_is_cut_off_at_the_time_limit() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -149,6 +156,7 @@ def test_an_endpoint_that_drips_is_cut_off_at_the_time_limit() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("retries")
 def test_a_closed_port_is_a_connection_failure() -> None:
     with socket.socket() as held:  # bound but not listening: nobody else can take the port
         held.bind(("127.0.0.1", 0))
@@ -159,12 +167,14 @@ def test_a_closed_port_is_a_connection_failure() -> None:
     assert url in result.message
 
 
+@pytest.mark.requirement("no-vain-retries")
 @pytest.mark.parametrize("url", ["ftp://a/v1", "http://[", "nonsense", "http://", "http://a:x/"])
 def test_an_address_that_cannot_be_called_is_refused_before_the_first_call(url: str) -> None:
     with pytest.raises(BadInput, match="http or https"):
         OpenAIAnswerer(RoleSettings(base_url=url))
 
 
+@pytest.mark.requirement("no-vain-retries")
 def test_a_server_that_redirects_in_circles_is_refused() -> None:
     def redirect(*_: object) -> Scripted:
         return Scripted(status=307, headers={"location": "/v1/chat/completions"}, raw="")
@@ -175,6 +185,7 @@ def test_a_server_that_redirects_in_circles_is_refused() -> None:
     assert [a.outcome for a in attempts] == ["request"]
 
 
+@pytest.mark.requirement("keys-hidden")
 @pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
 def test_a_key_that_cannot_be_sent_is_refused_at_once_and_not_shown(key: str) -> None:
     with StandIn() as server:
@@ -185,12 +196,14 @@ def test_a_key_that_cannot_be_sent_is_refused_at_once_and_not_shown(key: str) ->
     assert server.log == []
 
 
+@pytest.mark.requirement("pauses")
 def test_the_pause_an_endpoint_asks_for_is_kept() -> None:
     with StandIn(faults={1: fault("429", retry_after=0.3)}) as server:
         outcome(settings(server))
     assert server.log[1].at - server.log[0].at >= 0.3
 
 
+@pytest.mark.requirement("pauses")
 def test_a_pause_that_is_too_long_ends_the_call_and_says_when_to_come_back() -> None:
     with StandIn(faults={1: fault("429", retry_after=3600)}) as server:
         result, attempts = outcome(settings(server), max_wait=60)
@@ -200,6 +213,7 @@ def test_a_pause_that_is_too_long_ends_the_call_and_says_when_to_come_back() -> 
     assert len(attempts) == 1
 
 
+@pytest.mark.requirement("keys-hidden")
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 200])
 def test_keys_appear_in_no_message_even_where_the_endpoint_repeats_them(status: int) -> None:
     key = "tg-secret-0123456789"
@@ -214,6 +228,7 @@ def test_keys_appear_in_no_message_even_where_the_endpoint_repeats_them(status: 
         assert secret not in shown
 
 
+@pytest.mark.requirement("no-vain-retries")
 def test_a_wrong_key_is_told_apart_from_a_missing_one() -> None:
     with StandIn(key="right-key") as server:
         wrong, _ = outcome(settings(server, api_key="wrong-key"))
@@ -280,6 +295,7 @@ EVERY_KIND |= {
 }
 
 
+@pytest.mark.requirement("errors-mapped")
 @pytest.mark.parametrize("kind", sorted(EVERY_KIND, key=str))
 def test_every_exception_of_the_layers_below_is_mapped(kind: type[BaseException]) -> None:
     assert issubclass(kind, expected())
@@ -295,6 +311,7 @@ def test_every_exception_of_the_layers_below_is_mapped(kind: type[BaseException]
     assert found.again or found.next
 
 
+@pytest.mark.requirement("errors-mapped")
 def test_the_list_of_exceptions_is_not_empty() -> None:
     names = {kind.__name__ for kind in EVERY_KIND}
     assert len(names) > 40
@@ -319,6 +336,7 @@ _bodies = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.requirement("no-bad-values")
 @hypothesis_settings(deadline=None)
 @given(st.binary() | (_bodies | _json).map(lambda body: json.dumps(body).encode()))
 def test_any_body_is_a_completion_or_a_known_fault(content: bytes) -> None:
@@ -330,6 +348,7 @@ def test_any_body_is_a_completion_or_a_known_fault(content: bytes) -> None:
     assert 0 <= got.usage.prompt_tokens <= 10**12
 
 
+@pytest.mark.requirement("pauses")
 @hypothesis_settings(deadline=None)
 @given(
     st.dictionaries(
@@ -341,6 +360,7 @@ def test_any_retry_after_is_nothing_or_a_wait_that_is_not_negative(headers: dict
     assert seconds is None or seconds >= 0
 
 
+@pytest.mark.requirement("pauses")
 def test_retry_after_is_read_as_seconds_milliseconds_or_a_date() -> None:
     assert retry_after({"retry-after": "2.5"}) == 2.5
     assert retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25

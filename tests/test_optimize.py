@@ -191,6 +191,7 @@ class Half(Scripted):
         return await super().answer(request, record, go)
 
 
+@pytest.mark.requirement("same-end")
 @pytest.mark.parametrize("after", [1, 20, 45, 70])
 def test_a_run_that_ended_in_the_middle_goes_on_as_if_nothing_had_happened(
     tmp_path: Path, after: int

@@ -38,6 +38,7 @@ async def forward(engine: Engine, caller: Caller, s: str) -> Result:
     )
 
 
+@pytest.mark.requirement("quotas")
 def test_an_owner_has_no_more_sessions_than_allowed_and_others_are_not_concerned() -> None:
     async def main() -> None:
         async with an_engine(quota_sessions=2) as engine:
@@ -57,6 +58,7 @@ def test_an_owner_has_no_more_sessions_than_allowed_and_others_are_not_concerned
     asyncio.run(main())
 
 
+@pytest.mark.requirement("quotas")
 def test_sessions_begun_at_the_same_instant_do_not_pass_the_quota() -> None:
     async def main() -> None:
         async with an_engine(quota_sessions=3) as engine:
@@ -71,6 +73,7 @@ def test_sessions_begun_at_the_same_instant_do_not_pass_the_quota() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("quotas")
 def test_calls_of_a_day_are_counted_exactly_and_the_rest_is_made_on_the_next(
     tmp_path: Path,
 ) -> None:
@@ -112,6 +115,7 @@ def yesterday(path: Path) -> None:
         db.execute("UPDATE owner_calls SET day = '2026-01-01'")
 
 
+@pytest.mark.requirement("many-processes")
 def test_two_servers_on_one_file_share_one_count(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
 
@@ -130,6 +134,7 @@ def test_two_servers_on_one_file_share_one_count(tmp_path: Path) -> None:
         assert len(server.log) == WIDE + 1
 
 
+@pytest.mark.requirement("quotas")
 def test_what_the_assistant_answers_is_not_counted(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         for n in range(3):
@@ -141,6 +146,7 @@ def test_what_the_assistant_answers_is_not_counted(tmp_path: Path) -> None:
     drive(main, assisted(tmp_path / "t.db", quota_calls_per_day=1))
 
 
+@pytest.mark.requirement("quotas")
 @pytest.mark.parametrize(
     ("flags", "environ", "toml"),
     [

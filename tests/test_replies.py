@@ -32,6 +32,7 @@ def reason(text: str, schema: dict[str, Any]) -> str:
     return caught.value.reason
 
 
+@pytest.mark.requirement("texts-unchanged")
 @given(STORABLE)
 def test_any_text_comes_back_unchanged_from_every_wrapping(value: str) -> None:
     for body in (json.dumps({"value": value}), json.dumps({"value": value}, ensure_ascii=False)):
@@ -44,6 +45,7 @@ def test_raw_line_breaks_and_tabs_in_strings_are_tolerated(value: str) -> None:
     assert parse_object(f'{{"value": "a\n\tb{value}"}}', VALUE) == {"value": f"a\n\tb{value}"}
 
 
+@pytest.mark.requirement("no-bad-values")
 @given(STORABLE, st.data())
 def test_no_cut_off_object_is_ever_accepted(value: str, data: st.DataObject) -> None:
     body = json.dumps({"value": f'quotes {{"value": "{value}"}} inside'})

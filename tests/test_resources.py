@@ -165,6 +165,7 @@ def test_lists_stay_fresh_for_long_and_only_immutable_texts_do(tmp_path: Path) -
     after_a_step(main, tmp_path)
 
 
+@pytest.mark.requirement("addresses")
 def test_foreign_and_unknown_sessions_get_the_same_answer(tmp_path: Path) -> None:
     database = tmp_path / "t.db"
 
@@ -185,6 +186,7 @@ def test_foreign_and_unknown_sessions_get_the_same_answer(tmp_path: Path) -> Non
     drive(main, assisted(database))
 
 
+@pytest.mark.requirement("addresses")
 @pytest.mark.parametrize(
     "tail",
     [

@@ -50,6 +50,7 @@ async def prompts(engine: Engine, count: int = 3) -> str:
 SOON = Caller(deadline=0.05)
 
 
+@pytest.mark.requirement("background")
 def test_a_call_that_takes_long_goes_on_in_the_background_and_resume_waits_for_it() -> None:
     async def main() -> None:
         gated = Gated()
@@ -68,6 +69,7 @@ def test_a_call_that_takes_long_goes_on_in_the_background_and_resume_waits_for_i
     asyncio.run(main())
 
 
+@pytest.mark.requirement("cancelled")
 def test_a_run_that_is_cancelled_tells_who_waits_for_it() -> None:
     async def main() -> None:
         gated = Gated()
@@ -83,6 +85,7 @@ def test_a_run_that_is_cancelled_tells_who_waits_for_it() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("cancelled")
 def test_a_reply_that_comes_after_the_cancellation_is_kept() -> None:
     async def main() -> None:
         gated = Gated()
@@ -98,6 +101,7 @@ def test_a_reply_that_comes_after_the_cancellation_is_kept() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("cancelled")
 def test_a_caller_who_goes_away_stops_its_run_which_can_be_resumed() -> None:
     async def main() -> None:
         gated = Gated()
@@ -116,6 +120,7 @@ def test_a_caller_who_goes_away_stops_its_run_which_can_be_resumed() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("cancelled")
 def test_a_caller_who_goes_away_does_not_stop_what_another_waits_for() -> None:
     async def main() -> None:
         gated = Gated()
@@ -136,6 +141,7 @@ def test_a_caller_who_goes_away_does_not_stop_what_another_waits_for() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("one-run")
 def test_many_calls_at_once_in_one_session_leave_one_run_and_refuse_the_rest() -> None:
     async def main() -> None:
         gated = Gated()
@@ -154,6 +160,7 @@ def test_many_calls_at_once_in_one_session_leave_one_run_and_refuse_the_rest() -
     asyncio.run(main())
 
 
+@pytest.mark.requirement("owners")
 def test_another_owner_cannot_see_resume_or_cancel_a_run() -> None:
     async def main() -> None:
         gated = Gated()
@@ -170,6 +177,7 @@ def test_another_owner_cannot_see_resume_or_cancel_a_run() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("partial-failure")
 def test_an_endpoint_that_is_down_fails_the_run_and_resume_asks_only_for_the_rest() -> None:
     async def main() -> None:
         class Flaky(Scripted):
@@ -196,6 +204,7 @@ def test_an_endpoint_that_is_down_fails_the_run_and_resume_asks_only_for_the_res
     asyncio.run(main())
 
 
+@pytest.mark.requirement("takeover")
 def test_a_closed_engine_leaves_its_run_to_the_next(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "t.db"
@@ -212,6 +221,7 @@ def test_a_closed_engine_leaves_its_run_to_the_next(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("takeover")
 def test_a_dead_process_on_this_machine_is_known_by_its_number() -> None:
     async def main() -> None:
         async with an_engine() as engine:
@@ -226,6 +236,7 @@ def test_a_dead_process_on_this_machine_is_known_by_its_number() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("commit-error")
 @pytest.mark.parametrize("point", ["before commit", "after commit"])
 @pytest.mark.parametrize("nth", [3, 6, 9, 12])
 def test_a_failure_at_any_commit_boundary_leaves_a_session_that_can_go_on(

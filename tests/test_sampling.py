@@ -22,6 +22,7 @@ from .test_eras import over_http
 from .tour import assistant, over_stdio, sums
 
 
+@pytest.mark.requirement("asked-once")
 @BOTH
 def test_the_clients_model_writes_a_whole_step_and_nothing_is_asked_twice(
     tmp_path: Path, mode: Mode

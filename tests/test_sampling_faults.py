@@ -22,6 +22,7 @@ from .helpers import Tools
 from .tour import sums
 
 
+@pytest.mark.requirement("sampling-faults")
 def test_a_refusal_over_the_back_channel_keeps_what_was_answered(tmp_path: Path) -> None:
     model = Model(fail_after=1)
     role = RoleSettings(answerer="sampling", concurrency=1)
@@ -39,6 +40,7 @@ def test_a_refusal_over_the_back_channel_keeps_what_was_answered(tmp_path: Path)
     drive(main, sampled(tmp_path, forward=role), "legacy", model)
 
 
+@pytest.mark.requirement("sampling-faults")
 def test_after_a_refused_round_the_assistant_is_given_the_prompts_once(tmp_path: Path) -> None:
     model = Model(fail_after=0)
 
@@ -88,6 +90,7 @@ class Numbered(Model):
         return f"answer {len(self.asked)}"
 
 
+@pytest.mark.requirement("sampling-faults")
 def test_eight_rounds_in_one_call_and_then_what_is_done(tmp_path: Path) -> None:
     model = Numbered()
 
@@ -104,6 +107,7 @@ def test_eight_rounds_in_one_call_and_then_what_is_done(tmp_path: Path) -> None:
     drive(main, sampled(tmp_path), "auto", model)
 
 
+@pytest.mark.requirement("background")
 def test_on_older_sessions_a_call_ends_at_the_soft_deadline(tmp_path: Path) -> None:
     class Slow(Numbered):
         delay = 0.0
@@ -131,6 +135,7 @@ def test_on_older_sessions_a_call_ends_at_the_soft_deadline(tmp_path: Path) -> N
     drive(main, sampled(tmp_path, soft_deadline=2.0), "legacy", model)
 
 
+@pytest.mark.requirement("sampling-faults")
 @BOTH
 def test_a_client_that_vanishes_leaves_a_run_that_the_next_one_finishes(
     tmp_path: Path, mode: Mode
@@ -169,6 +174,7 @@ def test_a_client_that_vanishes_leaves_a_run_that_the_next_one_finishes(
     assert asyncio.run(run()) == (2 if mode == "auto" else 1)
 
 
+@pytest.mark.requirement("sampling-faults")
 def test_a_round_that_began_before_a_restart_ends_after_it(tmp_path: Path) -> None:
     settings = sampled(tmp_path)
 
@@ -194,6 +200,7 @@ def test_a_round_that_began_before_a_restart_ends_after_it(tmp_path: Path) -> No
     asyncio.run(main())
 
 
+@pytest.mark.requirement("sampling-faults")
 def test_answers_for_another_call_are_refused(tmp_path: Path) -> None:
     async def main() -> None:
         async with Client(build(sampled(tmp_path)), sampling_callback=Model()) as client:
@@ -214,6 +221,7 @@ def test_answers_for_another_call_are_refused(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("no-bad-values")
 def test_a_cut_off_reply_is_repaired_not_kept(tmp_path: Path) -> None:
     class Chatty(Model):
         async def __call__(

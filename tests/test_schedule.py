@@ -55,6 +55,7 @@ def test_each_node_is_computed_once_after_its_needs_unless_one_of_them_failed(
     assert set(failed) == {n for n in broken & set(graph) if not held_back & set(graph[n])}
 
 
+@pytest.mark.requirement("no-cycles")
 @pytest.mark.parametrize("slow", [False, True])
 def test_a_chain_of_five_thousand_nodes_needs_no_stack(slow: bool) -> None:
     done: list[int] = []
@@ -73,6 +74,7 @@ def test_a_chain_of_five_thousand_nodes_needs_no_stack(slow: bool) -> None:
     assert done == list(range(5000))
 
 
+@pytest.mark.requirement("at-once")
 def test_what_is_ready_runs_at_once() -> None:
     async def main() -> int:
         everyone = asyncio.Barrier(50)
@@ -109,6 +111,7 @@ def test_one_that_is_not_there_yet_holds_back_only_what_needs_it() -> None:
     assert list(failed) == [0]
 
 
+@pytest.mark.requirement("fatal-stops")
 def test_after_a_fatal_error_nothing_new_starts_but_what_runs_is_waited_for() -> None:
     graph: Graph = {0: [], 1: [], 2: [1]}
     begun, failed = running(lambda n: EndpointDown("down") if n == 0 else None, graph)

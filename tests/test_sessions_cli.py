@@ -124,6 +124,7 @@ def test_unknown_sessions_and_databases_are_said_to_be_unknown(line: Line) -> No
     assert "cannot be read" in line("sessions", "import", line.path.parent / "none", code=2)
 
 
+@pytest.mark.requirement("check")
 def test_a_database_is_checked_and_copied(line: Line, tmp_path: Path) -> None:
     line.make()
     copy = tmp_path / "copy.db"

@@ -21,6 +21,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return run(SHORT, tmp_path_factory.mktemp("soak"))
 
 
+@pytest.mark.requirement("soak")
 def test_under_load_and_faults_nothing_is_lost_doubled_or_asked_twice(ran: Ran) -> None:
     report = report_on(ran)
     assert report["problems"] == []
@@ -31,6 +32,7 @@ def test_under_load_and_faults_nothing_is_lost_doubled_or_asked_twice(ran: Ran) 
     assert set(report["memory_mib"]) == {"http", "stdio0", "stdio1"}
 
 
+@pytest.mark.requirement("soak")
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
@@ -65,6 +67,7 @@ def test_a_damaged_ledger_does_not_add_up(
     assert {problem.partition(":")[0] for problem in problems} == set(found)
 
 
+@pytest.mark.requirement("soak")
 def test_a_request_that_is_sent_again_after_its_reply_is_found(ran: Ran) -> None:
     index = max(ran.given) + 1
     first = next(seen for seen in ran.log if ran.given[seen.index] == "good")
@@ -76,6 +79,7 @@ def test_a_request_that_is_sent_again_after_its_reply_is_found(ran: Ran) -> None
     ]
 
 
+@pytest.mark.requirement("soak")
 def test_memory_that_grows_is_found_and_memory_that_settles_is_not() -> None:
     settled = [80_000] * 10 + [110_000] * 190
     growing = [80_000 + 500 * n for n in range(200)]

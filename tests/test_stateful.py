@@ -288,10 +288,12 @@ def drive(examples: int, steps: int, *, always_the_same: bool) -> None:
     )
 
 
+@pytest.mark.requirement("asked-once", "versions-kept")
 def test_a_session_agrees_with_its_model_whatever_is_done_in_whatever_order() -> None:
     drive(examples=12, steps=30, always_the_same=True)
 
 
+@pytest.mark.requirement("asked-once")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_hundreds_of_sessions_do_too() -> None:

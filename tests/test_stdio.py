@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textgrad_mcp.schemas.settings import Settings
 
 from .helpers import assisted, command, process
@@ -49,6 +50,7 @@ def heard(server: subprocess.Popen[str]) -> Any:
     return json.loads(server.stdout.readline())
 
 
+@pytest.mark.requirement("both-eras")
 def test_a_process_serves_tools_over_stdio(tmp_path: Path) -> None:
     async def main() -> None:
         async with process(assisted(tmp_path / "t.db")) as call:
@@ -60,6 +62,7 @@ def test_a_process_serves_tools_over_stdio(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("ends")
 def test_a_closed_stdin_ends_the_process(tmp_path: Path) -> None:
     with spoken_to(tmp_path / "t.db") as server:
         assert server.stdin is not None
@@ -67,6 +70,7 @@ def test_a_closed_stdin_ends_the_process(tmp_path: Path) -> None:
         assert server.wait(timeout=10) == 0
 
 
+@pytest.mark.requirement("ends")
 def test_a_closed_stdin_ends_it_with_an_open_database_too(tmp_path: Path) -> None:
     with spoken_to(tmp_path / "t.db") as server:
         call = {"name": "create_variable", "arguments": {"role": "r", "value": "x"}}
@@ -77,6 +81,7 @@ def test_a_closed_stdin_ends_it_with_an_open_database_too(tmp_path: Path) -> Non
         assert server.wait(timeout=10) == 0
 
 
+@pytest.mark.requirement("ends")
 def test_a_terminated_process_is_gone_and_its_database_whole(tmp_path: Path) -> None:
     with spoken_to(tmp_path / "t.db") as server:
         call = {"name": "create_variable", "arguments": {"role": "r", "value": "x"}}
@@ -93,6 +98,7 @@ def test_a_terminated_process_is_gone_and_its_database_whole(tmp_path: Path) -> 
     asyncio.run(main())
 
 
+@pytest.mark.requirement("clean-stdout")
 def test_nothing_but_messages_is_written_to_stdout(tmp_path: Path) -> None:
     with spoken_to(tmp_path / "t.db") as server:
         for n in range(1, 4):

@@ -111,6 +111,7 @@ def test_several_candidates_are_several_samples_of_one_prompt() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("gate")
 def test_if_better_installs_only_what_scores_higher_and_says_both_scores() -> None:
     def reply(request: CompletionRequest) -> str:
         if request.purpose is Purpose.JUDGE:
@@ -138,6 +139,7 @@ def test_if_better_installs_only_what_scores_higher_and_says_both_scores() -> No
     asyncio.run(main())
 
 
+@pytest.mark.requirement("refusals-remembered")
 def test_what_was_refused_is_shown_to_the_next_update_with_its_scores() -> None:
     def reply(request: CompletionRequest) -> str:
         if request.purpose is Purpose.JUDGE:
@@ -181,6 +183,7 @@ def test_a_step_on_some_parameters_leaves_the_gradients_of_the_others() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("whole-steps")
 def test_a_step_of_several_parameters_installs_all_or_none() -> None:
     async def main() -> None:
         def write(request: CompletionRequest) -> str:
@@ -227,6 +230,7 @@ def test_too_few_and_too_many_candidates_are_refused(candidates: int) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("changed-underneath")
 def test_a_text_changed_while_a_step_is_under_way_is_not_overwritten() -> None:
     class Editor(Scripted):
         """Changes the text by hand while it is asked for a better one."""

@@ -51,6 +51,7 @@ async def expire(store: Store) -> None:
     await store.db.write(job)
 
 
+@pytest.mark.requirement("one-run")
 def test_a_session_has_one_active_run_whoever_asks() -> None:
     async def main(store: Store, session: Session) -> None:
         outcomes = await asyncio.gather(
@@ -63,6 +64,7 @@ def test_a_session_has_one_active_run_whoever_asks() -> None:
     using(main)
 
 
+@pytest.mark.requirement("takeover")
 def test_a_run_is_taken_over_only_when_its_owner_is_gone() -> None:
     async def main(store: Store, session: Session) -> None:
         async def claim(owner: str, *dead: str) -> bool:
@@ -81,6 +83,7 @@ def test_a_run_is_taken_over_only_when_its_owner_is_gone() -> None:
     using(main)
 
 
+@pytest.mark.requirement("takeover")
 @pytest.mark.parametrize(
     ("status", "claimed"),
     [("needs_completions", True), ("failed", True), ("done", False), ("cancelled", False)],
@@ -97,6 +100,7 @@ def test_a_run_that_waits_or_failed_may_be_continued_by_anyone_and_an_ended_one_
     using(main)
 
 
+@pytest.mark.requirement("takeover")
 def test_of_many_who_claim_a_dead_run_one_gets_it() -> None:
     async def main(store: Store, session: Session) -> None:
         await begun(store, session)
@@ -109,6 +113,7 @@ def test_of_many_who_claim_a_dead_run_one_gets_it() -> None:
     using(main)
 
 
+@pytest.mark.requirement("takeover")
 def test_what_a_run_writes_after_it_was_taken_over_is_refused() -> None:
     async def main(store: Store, session: Session) -> None:
         await begun(store, session)
@@ -127,6 +132,7 @@ def test_what_a_run_writes_after_it_was_taken_over_is_refused() -> None:
     using(main)
 
 
+@pytest.mark.requirement("whole-steps")
 def test_a_step_is_recorded_whole_or_not_at_all() -> None:
     async def main(store: Store, session: Session) -> None:
         def proposal(parent: int) -> Proposal:
@@ -151,6 +157,7 @@ def test_a_step_is_recorded_whole_or_not_at_all() -> None:
     using(main)
 
 
+@pytest.mark.requirement("asked-once")
 def test_the_first_answer_stands_and_is_counted_once() -> None:
     async def main(store: Store, session: Session) -> None:
         messages = (Message(role="user", content="hi"),)
@@ -170,6 +177,7 @@ def test_the_first_answer_stands_and_is_counted_once() -> None:
     using(main)
 
 
+@pytest.mark.requirement("owners")
 def test_a_foreign_session_is_as_good_as_none() -> None:
     async def main(store: Store, session: Session) -> None:
         words = []
@@ -183,6 +191,7 @@ def test_a_foreign_session_is_as_good_as_none() -> None:
     using(main)
 
 
+@pytest.mark.requirement("unguessable")
 def test_session_ids_cannot_be_guessed() -> None:
     async def main(store: Store, session: Session) -> None:
         ids = {(await store.create_session("me", "")).id for _ in range(50)}
@@ -192,6 +201,7 @@ def test_session_ids_cannot_be_guessed() -> None:
     using(main)
 
 
+@pytest.mark.requirement("many-processes")
 def test_numbers_count_up_in_each_session_without_gaps_even_at_once() -> None:
     async def main(store: Store, session: Session) -> None:
         other = await store.create_session("me", "")

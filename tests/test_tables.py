@@ -70,6 +70,7 @@ def test_a_file_beneath_the_data_directory_is_read(tmp_path: Path, name: str) ->
     assert read_rows(name, tmp_path) == ROWS
 
 
+@pytest.mark.requirement("confined-files")
 @pytest.mark.parametrize(
     "name", ["../secret.jsonl", "link.jsonl", "dir", "none.jsonl", "/etc/hosts"]
 )
@@ -101,6 +102,7 @@ def test_rows_and_a_path_together_or_neither_are_refused(tmp_path: Path) -> None
             load_rows(given_rows, path, tmp_path)
 
 
+@pytest.mark.requirement("confined-files")
 def test_without_a_data_directory_no_file_is_read_and_the_way_out_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(CSV)
 

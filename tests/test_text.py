@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.schemas.completions import Pending
@@ -20,6 +21,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.requirement("no-fact-left-out")
 @settings(max_examples=100, deadline=None, database=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=4), values, max_size=4))
 def test_no_fact_is_left_out_of_the_text(data: Facts) -> None:

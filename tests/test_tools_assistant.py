@@ -98,6 +98,7 @@ def test_the_same_call_again_goes_on_with_its_run_and_asks_the_same() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("one-run")
 def test_the_same_call_made_many_times_at_once_is_one_run() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
@@ -109,6 +110,7 @@ def test_the_same_call_made_many_times_at_once_is_one_run() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("one-run")
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
@@ -136,6 +138,7 @@ def test_a_second_run_is_told_which_one_is_first_and_how_to_go_on(
     drive(main, assisted())
 
 
+@pytest.mark.requirement("free-loop")
 def test_sessions_do_not_wait_for_each_other() -> None:
     async def main(call: Tools) -> None:
         one, two = await sums(call), await sums(call)
@@ -145,6 +148,7 @@ def test_sessions_do_not_wait_for_each_other() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("cancelled")
 def test_a_cancelled_run_ends_and_what_was_answered_is_kept() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call)
@@ -215,6 +219,7 @@ def test_a_second_answer_to_the_same_prompt_does_not_replace_the_first() -> None
     drive(main, assisted())
 
 
+@pytest.mark.requirement("no-bad-values")
 @pytest.mark.parametrize("completion", ["", "   \n", '{"v1": ""', "[]", {"v2": "x"}, {"v1": 3}])
 def test_a_completion_in_the_wrong_form_is_asked_for_again_then_refused(completion: Any) -> None:
     async def main(call: Tools) -> None:
@@ -239,6 +244,7 @@ def test_a_completion_in_the_wrong_form_is_asked_for_again_then_refused(completi
     drive(main, assisted())
 
 
+@pytest.mark.requirement("no-bad-values")
 def test_an_empty_forward_completion_never_becomes_a_value() -> None:
     async def main(call: Tools) -> None:
         s = await sums(call, train=TRAIN[:1])
@@ -251,6 +257,7 @@ def test_an_empty_forward_completion_never_becomes_a_value() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("references-hidden")
 def test_the_reference_is_in_no_forward_prompt() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="p", value="P"))["session_id"]
@@ -270,6 +277,7 @@ def test_the_reference_is_in_no_forward_prompt() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("references-hidden")
 def test_what_is_made_from_a_reference_is_kept_out_of_forward_prompts_too() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="p", value="P"))["session_id"]

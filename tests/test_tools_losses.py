@@ -24,6 +24,7 @@ async def fed(call: Tools, rows: list[Facts] | str, template: str = "{q}") -> st
     return s
 
 
+@pytest.mark.requirement("told")
 def test_a_black_box_whose_output_is_known_takes_it() -> None:
     async def main(call: Tools) -> None:
         s = await started(call)
@@ -41,6 +42,7 @@ def test_a_black_box_whose_output_is_known_takes_it() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("told")
 def test_what_was_told_of_a_black_box_stands_beside_what_was_told_of_another_like_it() -> None:
     async def main(call: Tools) -> None:
         s = await started(call)

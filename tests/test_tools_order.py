@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .helpers import Facts, Tools, answered, assisted, drive
 
 JUDGE = {"kind": "judge", "instruction": "Is it clear?"}
@@ -64,6 +66,7 @@ def test_a_step_that_only_proposes_changes_nothing() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("changed-underneath")
 def test_a_text_reverted_since_makes_its_gradients_stale_and_they_say_so() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
@@ -79,6 +82,7 @@ def test_a_text_reverted_since_makes_its_gradients_stale_and_they_say_so() -> No
     drive(main, assisted())
 
 
+@pytest.mark.requirement("versions-kept")
 def test_revert_brings_a_text_back_as_a_new_version_and_only_its_dependants_are_recomputed() -> (
     None
 ):
@@ -113,6 +117,7 @@ def test_all_that_changed_between_two_versions_is_shown_under_their_names() -> N
     drive(main, assisted())
 
 
+@pytest.mark.requirement("versions-kept")
 def test_a_revert_to_the_text_there_is_changes_nothing() -> None:
     async def main(call: Tools) -> None:
         s = await judged(call)
@@ -196,6 +201,7 @@ def test_examples_in_use_must_exist() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("owners")
 def test_a_foreign_session_and_a_missing_one_get_the_same_answer() -> None:
     async def main(call: Tools) -> None:
         for tool in ("forward", "backward", "inspect", "resume"):

@@ -30,6 +30,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.requirement("texts-unchanged")
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_text_is_kept_and_goes_through_templates_and_prompts_unchanged(text: str) -> None:
     async def main(call: Tools) -> None:
@@ -58,6 +59,7 @@ def test_a_text_is_kept_and_goes_through_templates_and_prompts_unchanged(text: s
     drive(main, assisted())
 
 
+@pytest.mark.requirement("fences")
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_text_stays_inside_its_fence_in_every_prompt_about_it(text: str) -> None:
     async def main(call: Tools) -> None:
@@ -100,6 +102,7 @@ KEYS = ("field", "input")
 UNSTORABLE = [(bad, where) for bad in ("a\x00b", "a\ud800b", "\udfff") for where in TEXTS]
 
 
+@pytest.mark.requirement("limits")
 @pytest.mark.parametrize(
     ("bad", "where"),
     UNSTORABLE + [("a\x00b", where) for where in KEYS],  # no client sends surrogates in keys
@@ -138,6 +141,7 @@ def test_what_cannot_be_stored_is_refused_where_it_comes_in(bad: str, where: str
     drive(main, assisted())
 
 
+@pytest.mark.requirement("limits")
 def test_a_megabyte_is_taken_and_one_character_more_is_not() -> None:
     async def main(call: Tools) -> None:
         most = 1_000_000
@@ -170,6 +174,7 @@ def test_a_long_text_can_be_read_to_its_end_page_by_page() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("strict-names")
 @pytest.mark.parametrize(
     ("tool", "arguments", "hint"),
     [
@@ -217,6 +222,7 @@ def test_a_parameter_whose_braces_are_a_template_is_used_as_it_is() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("strict-names")
 def test_ids_of_other_kinds_and_huge_numbers_are_no_ids() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="r", value="x"))["session_id"]
@@ -229,6 +235,7 @@ def test_ids_of_other_kinds_and_huge_numbers_are_no_ids() -> None:
     drive(main, assisted())
 
 
+@pytest.mark.requirement("texts-unchanged")
 def test_an_update_reply_with_quotes_braces_and_breaks_is_taken_whole() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="r", value="old"))["session_id"]

@@ -97,6 +97,7 @@ async def text(call: Tools, s: str) -> str:
     return str((await call("inspect", session_id=s, id="v1"))["view"]["text"])
 
 
+@pytest.mark.requirement("gate")
 def test_a_gain_beyond_noise_is_accepted_and_the_rule_is_named(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         play = Assistant("Answer in capitals.")
@@ -113,6 +114,7 @@ def test_a_gain_beyond_noise_is_accepted_and_the_rule_is_named(tmp_path: Path) -
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("gate")
 def test_a_tie_does_not_move(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         play = Assistant("Answer politely.")
@@ -151,6 +153,7 @@ def test_a_gain_on_the_minibatch_that_validation_does_not_show_is_refused(tmp_pa
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("gate")
 def test_a_gain_within_noise_is_refused_with_its_figures(tmp_path: Path) -> None:
     def model(question: str, system: str) -> str:
         gets = {"train 0", "held 0", "held 1"} if system == "Mixed." else {"held 2"}
@@ -259,6 +262,7 @@ def test_a_text_refused_within_noise_may_be_the_parent_of_one_that_wins_and_is_n
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("no-leaks")
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_a_copied_example_is_sent_back_then_refused_and_reported(
     tmp_path: Path, split: str
@@ -282,6 +286,7 @@ def test_a_copied_example_is_sent_back_then_refused_and_reported(
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("no-leaks")
 def test_the_optimisers_own_words_are_refused_and_reported(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         play = Assistant(*["Based on the feedback, answer in capitals."] * 2)

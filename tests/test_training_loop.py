@@ -129,6 +129,7 @@ def test_the_loop_reaches_its_goal_and_the_report_tells_how(tmp_path: Path) -> N
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("held-out")
 def test_the_test_split_is_never_read_by_the_loop_and_each_reading_is_counted(
     tmp_path: Path,
 ) -> None:
@@ -218,6 +219,7 @@ def test_the_loop_remembers_so_many_spent_gradients(tmp_path: Path, memory: int)
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("repeatable")
 def test_an_epoch_shows_every_training_example_once_in_an_order_of_its_seed(
     tmp_path: Path,
 ) -> None:
@@ -238,6 +240,7 @@ def test_an_epoch_shows_every_training_example_once_in_an_order_of_its_seed(
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("asked-once", "same-end")
 def test_an_interrupted_loop_goes_on_where_it_was_and_asks_nothing_again(tmp_path: Path) -> None:
     path, play = tmp_path / "t.db", Assistant()
     sessions: list[str] = []

@@ -95,6 +95,7 @@ def on_disk(path: Path, main: Callable[[Store], Awaitable[Any]]) -> Any:
     return asyncio.run(run())
 
 
+@pytest.mark.requirement("export")
 def test_a_file_holds_every_column_of_every_table_or_says_why_not() -> None:
     async def main(store: Store) -> dict[str, set[str]]:
         async def job(db: Any) -> dict[str, set[str]]:
@@ -113,12 +114,14 @@ def test_a_file_holds_every_column_of_every_table_or_says_why_not() -> None:
     assert set(stored) == set(kept) | DERIVED
 
 
+@pytest.mark.requirement("export")
 def test_what_was_exported_fits_its_schema_and_fills_every_table(document: Document) -> None:
     Draft202012Validator.check_schema(file_schema())
     check_file(document)
     assert [name for name in TABLES if not document[name]] == ["attempts"]
 
 
+@pytest.mark.requirement("export")
 def test_an_imported_session_is_the_exported_one(document: Document) -> None:
     async def main(store: Store) -> tuple[str, Document]:
         session_id = await store.import_session("alice", document)
@@ -129,6 +132,7 @@ def test_an_imported_session_is_the_exported_one(document: Document) -> None:
     assert again == document
 
 
+@pytest.mark.requirement("asked-once")
 def test_an_imported_session_works_as_the_first_did_and_asks_nothing_again() -> None:
     async def main() -> None:
         first = Scripted()
@@ -149,6 +153,7 @@ def test_an_imported_session_works_as_the_first_did_and_asks_nothing_again() -> 
     asyncio.run(main())
 
 
+@pytest.mark.requirement("export")
 def test_a_second_import_gets_an_id_of_its_own(document: Document) -> None:
     async def main(store: Store) -> None:
         first = await store.import_session("alice", document)
@@ -160,6 +165,7 @@ def test_a_second_import_gets_an_id_of_its_own(document: Document) -> None:
     on_disk(MEMORY, main)
 
 
+@pytest.mark.requirement("export")
 def test_a_run_that_waits_goes_on_where_it_was_imported(tmp_path: Path) -> None:
     kept: list[Document] = []
 
@@ -182,6 +188,7 @@ def test_a_run_that_waits_goes_on_where_it_was_imported(tmp_path: Path) -> None:
     drive(go_on, assisted(tmp_path / "b.db"))
 
 
+@pytest.mark.requirement("keys-hidden")
 def test_no_key_and_no_owner_is_in_a_file(tmp_path: Path) -> None:
     key = "sk-never-to-be-seen"
 
@@ -249,6 +256,7 @@ WRONG: dict[str, Callable[[Document], object]] = {
 }
 
 
+@pytest.mark.requirement("export")
 @pytest.mark.parametrize("what", WRONG)
 def test_a_bad_file_is_refused_whole(document: Document, what: str) -> None:
     async def main(store: Store) -> list[Any]:
@@ -259,6 +267,7 @@ def test_a_bad_file_is_refused_whole(document: Document, what: str) -> None:
     assert on_disk(MEMORY, main) == []
 
 
+@pytest.mark.requirement("export")
 @pytest.mark.parametrize("bad", [None, [], "x", 1, {}, {"format": "textgrad-mcp session"}])
 def test_what_is_no_file_at_all_is_refused(bad: object) -> None:
     with pytest.raises(BadInput):
@@ -270,6 +279,7 @@ def places(document: Document) -> list[tuple[str, int, str]]:
     return [(t, n, c) for t in TABLES for n in range(len(document[t])) for c in TABLES[t]]
 
 
+@pytest.mark.requirement("export")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_whatever_is_changed_a_file_is_taken_whole_or_refused_whole(
@@ -296,6 +306,7 @@ def test_whatever_is_changed_a_file_is_taken_whole_or_refused_whole(
     on_disk(MEMORY, main)
 
 
+@pytest.mark.requirement("delete")
 def test_a_deleted_session_leaves_nothing_in_the_file(tmp_path: Path, document: Document) -> None:
     path = tmp_path / "t.db"
     marked = damaged(document, lambda d: d["examples"][0]["fields"].update(q="ERASE-ME-ENTIRELY"))
@@ -313,6 +324,7 @@ def test_a_deleted_session_leaves_nothing_in_the_file(tmp_path: Path, document: 
         assert [t for t in TABLES if db.execute(f"SELECT count(*) FROM {t}").fetchone()[0]] == []
 
 
+@pytest.mark.requirement("delete")
 def test_a_session_that_is_being_run_is_not_deleted() -> None:
     async def main(store: Store) -> None:
         session = await store.create_session("me", "t")
@@ -325,6 +337,7 @@ def test_a_session_that_is_being_run_is_not_deleted() -> None:
     on_disk(MEMORY, main)
 
 
+@pytest.mark.requirement("delete")
 def test_what_nobody_used_for_long_is_found(document: Document) -> None:
     async def main(store: Store) -> None:
         old = damaged(document, lambda d: d["session"].update(updated="2020-01-01T00:00:00.000Z"))
@@ -336,6 +349,7 @@ def test_what_nobody_used_for_long_is_found(document: Document) -> None:
     on_disk(MEMORY, main)
 
 
+@pytest.mark.requirement("check")
 def test_a_check_names_what_is_wrong(tmp_path: Path, document: Document) -> None:
     path = tmp_path / "t.db"
     on_disk(path, lambda store: store.import_session("local", document))
@@ -349,6 +363,7 @@ def test_a_check_names_what_is_wrong(tmp_path: Path, document: Document) -> None
     assert "belongs to no session" in problems
 
 
+@pytest.mark.requirement("backup")
 def test_a_backup_made_while_others_write_is_whole_and_opens(
     tmp_path: Path, document: Document
 ) -> None:

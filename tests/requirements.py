@@ -1,0 +1,130 @@
+"""Every promise of the README, the docs and the tool descriptions, in one line each.
+
+A test names the promises that it holds: `@pytest.mark.requirement("asked-once")`, by the ids below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PROMISES: Mapping[str, Mapping[str, str]] = {
+    "Durability": {
+        "asked-once": "What was answered is never asked again, by this run or a later one.",
+        "on-disk": "What a call recorded is on disk before anything is made of it.",
+        "kill": "A kill costs at most the calls whose replies were not on disk.",
+        "same-end": "An interrupted run ends with the same result and as many recorded "
+        "calls as an undisturbed one.",
+        "commit-error": "After an error at a commit boundary the state is the one before or "
+        "the one after.",
+        "whole-transactions": "A transaction is whole or not there, whatever is cancelled or fails "
+        "beside it.",
+        "takeover": "A run is continued by another process when its own is gone, never "
+        "stolen from a live one.",
+        "one-run": "A session does one thing at a time, and says which and how to go on.",
+        "many-processes": "Several server processes may share a file and a session.",
+        "cancelled": "A cancelled or abandoned call keeps what was answered and can be made again.",
+        "changed-underneath": "What changed under a run is recomputed or refused, never mixed with "
+        "answers to the old text.",
+        "background": "A call returns by its deadline; the work goes on and resume waits for it.",
+        "soak": "Under load and faults nothing is lost, doubled or asked twice.",
+        "versions-kept": "Every version of a text is kept; revert makes one current again as a "
+        "new version.",
+        "whole-steps": "A step installs all of its texts or none, and of two on one version "
+        "one is told.",
+    },
+    "The file": {
+        "file-refused": "A foreign, damaged or truncated file is refused unharmed, with its "
+        "path and the way out.",
+        "migrations": "Older files are brought up to date once, whoever is first; newer ones "
+        "are refused.",
+        "disk-full": "A full disk is said, nothing is half-written, and the database stays usable.",
+        "locked": "A file that another process keeps locked is waited for, then named.",
+        "private-file": "The database and its side files are for their owner alone.",
+        "backup": "A backup made while others write is whole and opens.",
+        "check": "A check names what is wrong with a file.",
+        "export": "An exported session comes back as it was; a bad file is refused whole.",
+        "delete": "A deleted session leaves nothing in the file, and none is deleted "
+        "while it runs.",
+        "bound-files": "A bound file is written whole, only with accepted texts and only when "
+        "asked.",
+    },
+    "Endpoints": {
+        "retries": "A failure that may pass is retried a fixed number of times; each "
+        "attempt is on record.",
+        "no-vain-retries": "A failure that would stay is asked about once, with what to change.",
+        "fatal-stops": "After a fatal refusal no call goes out that was not under way.",
+        "pauses": "The pause an endpoint asks for is kept; one too long ends the call "
+        "and says when to come back.",
+        "concurrency": "No more calls are in flight than set; a crowded endpoint gets fewer; "
+        "no slot is lost.",
+        "partial-failure": "One failed call keeps the others; a retry pays for it alone.",
+        "no-bad-values": "An empty, cut-off, filtered, refused or malformed reply is repaired "
+        "once and never becomes a value.",
+        "errors-mapped": "Every exception of the libraries below is one of ours, with the next "
+        "step.",
+        "budgets": "A budget holds over calls under way, runs and restarts.",
+        "sampling-faults": "A client that refuses or vanishes while its model is asked leaves a "
+        "run that can be resumed.",
+    },
+    "Processes": {
+        "ends": "A closed stdin, SIGTERM or SIGINT ends the process promptly; paid "
+        "replies that arrive are kept.",
+        "clean-exit": "After a clean exit no thread, file or transaction is left open.",
+        "free-loop": "A big computation leaves other calls their turn.",
+        "clean-stdout": "Nothing but messages is written to stdout.",
+    },
+    "Hostile input": {
+        "texts-unchanged": "Any text that can be stored goes in, through and out unchanged.",
+        "fences": "No text inside a value can pass for an instruction or for the end of its fence.",
+        "limits": "What is too long or cannot be stored is refused where it comes in.",
+        "no-cycles": "Graphs have no cycles, however deep they are; an input read twice "
+        "counts once.",
+        "any-arguments": "No argument crashes a tool, hangs it or leaves a half-made change.",
+        "strict-names": "A misspelt argument, tool or id is refused with what was meant.",
+        "addresses": "A resource address that names nothing of the caller's is refused, "
+        "however it is written.",
+    },
+    "Security": {
+        "owners": "A session belongs to its principal; to others it is as good as unknown.",
+        "unguessable": "Session ids cannot be guessed.",
+        "tokens": "Over HTTP nobody comes in without a good token, of which only a hash is kept.",
+        "origins": "Pages of other hosts and origins are turned away.",
+        "loopback": "The server listens on loopback unless callers are told apart.",
+        "rates": "A caller who asks too often waits, and others do not.",
+        "quotas": "An owner has no more sessions and calls a day than the operator allows.",
+        "keys-hidden": "Keys appear in no message, database, log, export or configuration listing.",
+        "keys-kept-home": "A key goes to no other address than its own, and spends nothing "
+        "unasked.",
+        "registered-programs": "A call can only name programs that the operator registered; "
+        "no shell is used.",
+        "program-limits": "A registered program is limited in time and memory, and leaves "
+        "nothing running.",
+        "confined-files": "Files are read and written only beneath the folders the operator named.",
+    },
+    "Protocol": {
+        "both-eras": "Every tool works in both protocol eras and over every transport.",
+        "conformance": "The official conformance scenarios pass.",
+        "no-fact-left-out": "A result says the same in words as in its structured content.",
+    },
+    "Training": {
+        "gate": "A step that must help installs only what beats the present text "
+        "beyond noise; ties never move.",
+        "held-out": "The loop never reads the test split, and each reading of it is counted, once.",
+        "references-hidden": "The right answers stand in no forward prompt.",
+        "no-leaks": "A rewrite that copies training examples or the optimiser's words is refused.",
+        "refusals-remembered": "What was refused is remembered and shown to the next rewrite.",
+        "repeatable": "The same session and seed ask the same questions in the same order.",
+        "exact-gradients": "The feedback on each parameter comes from exactly the paths that lead "
+        "to it.",
+        "told": "What the caller measured itself is what the session holds.",
+    },
+    "Thrift": {
+        "frugal-tools": "The tool definitions and a whole optimisation by the assistant stay "
+        "small.",
+        "shared-calls": "Critiques are reused as gradients and examples share calls.",
+        "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",
+        "at-once": "Everything that is ready is asked at once.",
+        "shared-commits": "Writes that wait together share a commit.",
+    },
+}
+"""Area -> id -> promise."""
