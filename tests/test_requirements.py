@@ -17,8 +17,8 @@ KNOWN = {promise: area for area, promises in PROMISES.items() for promise in pro
 ALL_NAME_ONE = (
     *("kill", "database", "store", "runs", "http", "transfer", "openai_faults", "sampling_faults"),
     *("fuzz", "fence", "soak", "stdio", "owners", "limiter", "files", "ledger", "budgets"),
-    *("stateful", "faults_endpoint", "faults_graph", "faults_kill", "faults_process"),
-    "faults_store",
+    *("stateful", "faults_endpoint", "faults_graph", "faults_http", "faults_kill"),
+    *("faults_process", "faults_store"),
 )
 """The modules about reliability and security, in which every test holds a promise."""
 
