@@ -48,6 +48,7 @@ def hog(path: Path) -> Iterator[None]:
             process.kill()
 
 
+@pytest.mark.requirement("many-processes")
 def test_a_process_that_hardly_ever_pauses_does_not_keep_others_out(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
 
@@ -67,6 +68,7 @@ def test_a_process_that_hardly_ever_pauses_does_not_keep_others_out(tmp_path: Pa
     assert 0 < theirs < 200
 
 
+@pytest.mark.requirement("locked", "asked-once")
 def test_a_reply_that_comes_while_the_file_is_locked_is_recorded_and_not_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_reply_that_comes_while_the_file_is_locked_is_recorded_and_not_asked_a
         asyncio.run(main())
 
 
+@pytest.mark.requirement("cancelled")
 def test_a_run_that_follows_a_cancelled_one_does_not_end_with_it() -> None:
     async def main(server: StandIn) -> None:
         role = endpoint(server, timeout=1.0, retries=1)

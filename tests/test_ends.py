@@ -139,6 +139,7 @@ ENDS: dict[str, tuple[Callable[[subprocess.Popen[str]], None], tuple[int, ...]]]
 }
 
 
+@pytest.mark.requirement("ends")
 @pytest.mark.parametrize(
     ("how", "mode"),
     [
@@ -172,6 +173,7 @@ def test_a_stdio_server_that_ends_in_the_middle_of_a_call_leaves_a_run_to_go_on_
         drive(main, settings)
 
 
+@pytest.mark.requirement("ends")
 @ERAS
 def test_an_http_server_that_is_told_to_end_says_so_to_who_waits_and_leaves_a_run(
     tmp_path: Path, mode: Mode
@@ -200,6 +202,7 @@ def test_an_http_server_that_is_told_to_end_says_so_to_who_waits_and_leaves_a_ru
         drive(again, settings)
 
 
+@pytest.mark.requirement("cancelled")
 @ERAS
 def test_a_client_that_is_gone_in_the_middle_of_a_call_loses_nothing(
     tmp_path: Path, mode: Mode

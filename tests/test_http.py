@@ -47,6 +47,7 @@ def test_pages_of_other_origins_and_hosts_are_turned_away(tmp_path: Path) -> Non
             assert http.post("/mcp", json={}, headers=headers).status_code in (403, 421)
 
 
+@pytest.mark.requirement("limits")
 def test_a_body_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
     with served(assisted(tmp_path / "t.db")) as (url, _), httpx2.Client(base_url=url) as http:
         assert http.post("/mcp", content=b" " * (9 << 20)).status_code == 413
@@ -89,6 +90,7 @@ def test_an_expired_token_is_none(tokens: Path) -> None:
     assert asyncio.run(FileTokens(tokens).verify_token(token)) is None
 
 
+@pytest.mark.requirement("rates")
 def test_who_asks_too_often_reads_how_long_to_wait(tmp_path: Path, tokens: Path) -> None:
     async def hurry(client: Client) -> str:
         for _ in range(5):

@@ -103,12 +103,14 @@ WRONG: dict[str, Callable[[Issuer], str]] = {
 }
 
 
+@pytest.mark.requirement("tokens")
 def test_a_sound_token_tells_whose_it_is(tmp_path: Path) -> None:
     issuer = Issuer()
     check = JwtTokens(str(publish(tmp_path / "jwks.json", issuer)), ISSUER, [AUDIENCE])
     assert owner(check, issuer.sign(sound())) == f"jwt:{ISSUER}#alice"
 
 
+@pytest.mark.requirement("tokens")
 @pytest.mark.parametrize("what", WRONG)
 def test_any_other_token_is_nobodys(tmp_path: Path, what: str) -> None:
     issuer = Issuer()
@@ -116,6 +118,7 @@ def test_any_other_token_is_nobodys(tmp_path: Path, what: str) -> None:
     assert owner(check, WRONG[what](issuer)) is None
 
 
+@pytest.mark.requirement("tokens")
 def test_a_new_key_of_the_issuer_is_found_and_keys_that_cannot_be_read_let_nobody_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +135,7 @@ def test_a_new_key_of_the_issuer_is_found_and_keys_that_cannot_be_read_let_nobod
     assert owner(JwtTokens(str(path), ISSUER, [AUDIENCE]), new.sign(sound())) is None
 
 
+@pytest.mark.requirement("tokens")
 @pytest.mark.parametrize(
     ("source", "issuer", "audience"),
     [

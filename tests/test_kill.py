@@ -159,6 +159,7 @@ def test_a_live_run_is_not_stolen_and_a_dead_one_is_taken_over(tmp_path: Path) -
 SLOW = [pytest.param(after, marks=pytest.mark.slow) for after in (1, 14, 90, 120)]
 
 
+@pytest.mark.requirement("kill", "same-end")
 @pytest.mark.parametrize("after", [45, *SLOW])
 def test_an_optimisation_that_is_killed_ends_as_if_it_had_not_been(
     tmp_path: Path, after: int

@@ -169,6 +169,7 @@ def test_a_reply_that_stays_unusable_never_becomes_a_value_and_is_asked_afresh_o
         with_endpoint(server, main, tmp_path / "t.db")
 
 
+@pytest.mark.requirement("asked-once", "no-bad-values")
 def test_where_the_program_is_measured_a_cut_off_reply_counts_as_0_and_is_paid_for_once(
     tmp_path: Path,
 ) -> None:

@@ -117,6 +117,7 @@ async def secrets(client: Client) -> str:
     return s
 
 
+@pytest.mark.requirement("owners")
 @ERAS
 def test_a_second_user_gets_what_an_unknown_session_gets_whatever_is_asked(
     tmp_path: Path, mode: Mode
@@ -137,6 +138,7 @@ def test_a_second_user_gets_what_an_unknown_session_gets_whatever_is_asked(
     assert len(foreign) > 60
 
 
+@pytest.mark.requirement("owners")
 def test_to_find_out_about_a_foreign_session_the_database_is_asked_just_what_it_is_for_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +216,7 @@ async def listening(client: Client, ears: Ears, session: str) -> None:
     ears.heard.clear()
 
 
+@pytest.mark.requirement("owners")
 def test_over_the_older_protocol_an_owner_hears_of_his_own_changes_alone(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.txt"
     alice, bob = new_token(tokens, "alice"), new_token(tokens, "bob")
@@ -237,6 +240,7 @@ def test_over_the_older_protocol_an_owner_hears_of_his_own_changes_alone(tmp_pat
         asyncio.run(main(url))
 
 
+@pytest.mark.requirement("owners")
 def test_over_the_newer_protocol_an_owner_hears_of_his_own_changes_alone(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.txt"
     alice, bob = new_token(tokens, "alice"), new_token(tokens, "bob")
@@ -270,6 +274,7 @@ def test_over_the_newer_protocol_an_owner_hears_of_his_own_changes_alone(tmp_pat
         asyncio.run(main(url))
 
 
+@pytest.mark.requirement("owners")
 def test_the_id_of_anothers_connection_is_worth_nothing(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.txt"
     alice, bob = new_token(tokens, "alice"), new_token(tokens, "bob")

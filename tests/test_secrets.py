@@ -97,6 +97,7 @@ def commands(s: str, folder: Path, env: dict[str, str]) -> str:
     return said
 
 
+@pytest.mark.requirement("keys-hidden")
 @pytest.mark.parametrize("right", [True, False])
 def test_a_key_is_in_nothing_that_a_session_leaves_behind(tmp_path: Path, right: bool) -> None:
     async def main(env: dict[str, str]) -> tuple[str, list[str]]:
@@ -128,6 +129,7 @@ def assert_absent(secret: str, said: list[str], folder: Path) -> None:
         assert not re.search(part.encode(), file.read_bytes()), file
 
 
+@pytest.mark.requirement("keys-hidden")
 def test_a_token_is_in_nothing_that_a_session_leaves_behind(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.txt"
     token = new_token(tokens, "alice")
