@@ -17,7 +17,7 @@ KNOWN = {promise: area for area, promises in PROMISES.items() for promise in pro
 ALL_NAME_ONE = (
     *("kill", "database", "store", "runs", "http", "transfer", "openai_faults", "sampling_faults"),
     *("fuzz", "fence", "soak", "stdio", "owners", "limiter", "files", "ledger", "budgets"),
-    *("stateful", "faults_endpoint", "faults_graph", "faults_http", "faults_kill"),
+    *("stateful", "faults_endpoint", "faults_graph", "faults_kill"),
     *("faults_process", "faults_store", "contention", "ends", "jwt", "secrets", "second_user"),
 )
 """The modules about reliability and security, in which every test holds a promise."""
