@@ -130,7 +130,10 @@ CREATE TABLE owner_calls (
     PRIMARY KEY (owner, day)) WITHOUT ROWID;
 """
 
+TESTED = "CREATE INDEX evaluations_of_split ON evaluations (session, split, versions);\n"
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
+    ("texts measured on a split", TESTED),
 ]
