@@ -33,8 +33,6 @@ FIELDS = 12
 LISTED = 10
 """Proposals in one result, entries in one page of a list."""
 GRADIENTS = 16
-IDS = 60
-"""Example ids in one result."""
 LIST_CHARS = 4000
 
 
@@ -83,23 +81,15 @@ def forward_result(
             f"{VALUES} of {len(values)} values are shown; read others with "
             f"inspect(session_id='{work.session.id}', what='variable', id='vN')."
         )
-    examples, more = example_ids(places)
     return ForwardResult(
-        recomputed=[] if made else list(shown)[:IDS],
-        examples=examples,
+        recomputed=[] if made else list(shown),
+        examples=[f"e{p}" for p in places if p != HERE],
         values=values[:VALUES],
         mean_score=mean_score(evaluation, losses, places),
-        notes=[*notes, *more],
+        notes=notes,
         next=_after_forward(work, losses, shown),
         **made,
     )
-
-
-def example_ids(places: Sequence[int]) -> tuple[list[str], list[str]]:
-    """The ids of the examples at `places`, the first of them, and a note if there are more."""
-    ids = [f"e{p}" for p in places if p != HERE]
-    note = f"{IDS} of {len(ids)} examples are listed."
-    return ids[:IDS], [note] if len(ids) > IDS else []
 
 
 def _is_loss(evaluation: Evaluation, variable: str) -> bool:

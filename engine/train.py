@@ -285,13 +285,12 @@ def _backward_result(
     if unusable:
         notes.append(f"{len(unusable)} examples gave no usable reply and were left out.")
     session, accept = work.session.id, "if_better" if gated else "always"
-    examples, more = show.example_ids(learnt.places)
     gradients, left_out = show.gradients(learnt.gradients)
     return BackwardResult(
-        examples=examples,
+        examples=[f"e{p}" for p in learnt.places if p != HERE],
         gradients=gradients,
         mean_score=show.mean_score(learnt.evaluation, work.args["losses"], learnt.places),
-        notes=[*notes, *more, *left_out],
+        notes=[*notes, *left_out],
         next=f"Call step(session_id='{session}', accept='{accept}') to propose better texts."
         + ("" if gated else " With examples in the validation split, accept='if_better' proves it.")
         if learnt.gradients

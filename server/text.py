@@ -6,15 +6,29 @@ from typing import Any
 
 from ..schemas.results import Result
 
+IDS = 60
+"""Ids in one list of a result."""
 LONG = 160
 """Characters from which a text is worth a reference to where it stood already."""
 
 
 def facts(result: Result) -> dict[str, Any]:
-    """The structured content: what the call found, without empty fields; `status` always."""
-    dumped = {"session_id": result.session_id, "status": result.status}
+    """The structured content: what the call found, without empty fields; `status` always.
+
+    Of long lists of ids the first are named, and a note says how many there are.
+    """
+    dumped: dict[str, Any] = {"session_id": result.session_id, "status": result.status}
     dumped |= result.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    long = {k: v for k, v in dumped.items() if _is_long_list(v) and k != "notes"}
+    if long:
+        said = [f"{IDS} of {len(ids)} {name} are named." for name, ids in long.items()]
+        dumped |= {name: ids[:IDS] for name, ids in long.items()}
+        dumped["notes"] = [*dumped.get("notes", []), *said]
     return {k: v for k, v in dumped.items() if v not in (None, "", [], {}) or k == "status"}
+
+
+def _is_long_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > IDS and all(isinstance(v, str) for v in value)
 
 
 def render(data: dict[str, Any]) -> str:

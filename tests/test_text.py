@@ -53,6 +53,14 @@ def test_empty_facts_are_left_out_and_the_status_never() -> None:
     }
 
 
+def test_of_long_lists_of_ids_the_first_are_named_and_all_are_counted() -> None:
+    ids = [f"e{n}" for n in range(1000)]
+    shown = facts(ForwardResult(examples=ids, recomputed=["v1"], notes=["a note"]))
+    assert shown["examples"] == ids[:60]
+    assert shown["recomputed"] == ["v1"]
+    assert shown["notes"] == ["a note", "60 of 1000 examples are named."]
+
+
 def test_nought_and_false_are_facts() -> None:
     assert facts(ForwardResult(mean_score=0.0))["mean_score"] == 0
 
