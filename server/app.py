@@ -344,6 +344,7 @@ def serve_stdio(settings: Settings) -> None:
     async def close() -> None:
         if server.host is not None:
             await server.host.close()
+        await asyncio.to_thread(telemetry.finish)
 
     async def serve() -> None:
         leave_on_signals(close)

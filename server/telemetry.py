@@ -39,9 +39,18 @@ def tracing(environ: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         if provider is not None:
-            last = threading.Thread(target=provider.shutdown, daemon=True)
-            last.start()
-            last.join(LAST_SECONDS)
+            finish()
+
+
+def finish() -> None:
+    """Send what is left, if anything is sent: for the end of a process, however it comes."""
+    from opentelemetry.trace import get_tracer_provider
+
+    shutdown = getattr(get_tracer_provider(), "shutdown", None)
+    if shutdown is not None:
+        last = threading.Thread(target=shutdown, daemon=True)
+        last.start()
+        last.join(LAST_SECONDS)
 
 
 def asked(environ: Mapping[str, str]) -> list[str]:

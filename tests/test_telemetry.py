@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -300,6 +301,25 @@ def test_a_collector_gets_the_spans_of_a_server_in_the_clients_trace(tmp_path: P
     assert completion["gen_ai.request.model"] == "m"
     assert completion["gen_ai.usage.input_tokens"] > 0
     assert [word for word in (SECRET, KEY) if word.encode() in found.raw] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals end a process there")
+def test_what_is_left_is_sent_when_a_signal_ends_the_server(tmp_path: Path) -> None:
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    hello["clientInfo"] = {"name": "test", "version": "1"}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    with collector() as found:
+        told = {"OTEL_EXPORTER_OTLP_ENDPOINT": found.url, "TEXTGRAD_MCP_CONFIG": os.devnull}
+        command = [sys.executable, "-m", "textgrad_mcp.server.cli"]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(command, text=True, env=os.environ | told, **pipes) as server:
+            assert server.stdin
+            assert server.stdout
+            print(json.dumps(message), file=server.stdin, flush=True)
+            server.stdout.readline()
+            server.terminate()
+            assert server.wait(30) == 128 + signal.SIGTERM
+        assert len(found.spans("initialize")) == 1
 
 
 def test_spans_on_the_console_do_not_disturb_the_protocol(tmp_path: Path) -> None:
