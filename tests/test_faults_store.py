@@ -194,26 +194,31 @@ def test_calls_cancelled_at_random_moments_are_paid_for_once() -> None:
     draw = random.Random(3)
 
     class Slow(Scripted):
-        """Answers after a few turns of the loop."""
+        """Answers after a few turns of the loop; rings when so many were asked."""
+
+        alarm = 0, asyncio.Event()
 
         async def answer(self, request: CompletionRequest, record: Any, go: Any) -> Any:
             go()
             for _ in range(draw.randrange(20)):
                 await asyncio.sleep(0)
+            if len(self.asked) >= self.alarm[0]:
+                self.alarm[1].set()
             return await super().answer(request, record, go)
 
     async def main() -> None:
         slow = Slow(plain_reply)
         async with an_engine(slow, minibatch=200) as engine:
             s = await prompts(engine, count=200)
-            for _ in range(40):
+            for _ in range(15):
                 task = asyncio.create_task(engine.forward(ME, session_id=s))
-                until = len(slow.asked) + draw.randrange(15)
-                while len(slow.asked) < until and not task.done():
-                    await asyncio.sleep(0)
+                slow.alarm = len(slow.asked) + draw.randrange(15), asyncio.Event()
+                rung = asyncio.create_task(slow.alarm[1].wait())
+                await asyncio.wait({task, rung}, return_when=asyncio.FIRST_COMPLETED)
+                rung.cancel()
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            assert 0 < len(slow.asked)
+            assert slow.asked
             assert (await engine.forward(ME, session_id=s)).status == "done"
             assert len({request.key for request in slow.asked}) == len(slow.asked) == 200
             assert (await engine.store.session(s, "local")).used_calls == 200
