@@ -30,7 +30,9 @@ from .define import (
     output_of,
     was_given,
 )
+from .hints import after_leaf, example_notes, needs_examples
 from .runs import Caller, digest_of
+from .store import Chain
 
 MAX_ROLE = 2000
 MAX_NAME = 200
@@ -82,19 +84,20 @@ class Building(Core):
             )
         if demonstrations is not None:
             leaf = demonstrations_leaf(leaf, demonstrations)
+        chain = Chain()
         session = (
             await self.store.session(session_id, caller.owner)
             if session_id
             else await self.store.create_session(
-                caller.owner, role[:80], self.settings.quota_sessions
+                caller.owner, role[:80], self.settings.quota_sessions, chain
             )
         )
-        made = await self.store.add_leaf(session.pk, leaf)
+        made = await self.store.add_leaf(session.pk, leaf, chain)
         return VariableResult(
             session_id=session.id,
             variable=made.id,
             version=made.version or None,
-            next=_after_leaf(session.id, made),
+            next=after_leaf(session.id, made),
         )
 
     def _leaf(
@@ -258,7 +261,7 @@ class Building(Core):
             total=added.total,
             first=f"e{added.first}" if added.first else None,
             last=f"e{added.last}" if added.last else None,
-            notes=_example_notes(data, fields, len(data) - added.added, added.elsewhere, split),
+            notes=example_notes(data, fields, len(data) - added.added, added.elsewhere, split),
             next=f"{split} now has {added.total} examples with the fields {', '.join(fields)}. "
             "Variables made with example_field are fed from them; call forward to compute.",
         )
@@ -298,22 +301,29 @@ class Building(Core):
         output = output_of(op, sources, role, name)
         places = await self.places(session, [output])
         given = was_given(op, places)
-        op, output = await self.store.add_operation(session.pk, op, output, session.batch or None)
+        chain = Chain()
+        op, output = await self.store.add_operation(
+            session.pk, op, output, session.batch or None, chain
+        )
         made = {"variable": output.id, "operation": op.id}
         if op.is_loss:
             made["loss"] = output.id
         if output.per_example and not places:
+            await chain.settled()
             return ForwardResult(
                 session_id=session.id,
                 variable=output.id,
                 operation=op.id,
                 loss=made.get("loss"),
                 notes=notes,
-                next=_needs_examples(session),
+                next=needs_examples(session),
             )
         args = {"targets": [output.id], "made": made, "notes": notes, "given": given}
         tool = "compute_loss" if op.is_loss else "forward"
-        return await self.runs.start(caller, session, tool, args, digest)
+        try:
+            return await self.runs.start(caller, session, tool, args, digest, chain)
+        finally:
+            await chain.settled()
 
     async def _sources(self, session: Session, op: Operation) -> dict[str, Variable]:
         """The variables that `op` reads. Raises NotFound, or BadInput for a misuse of one."""
@@ -358,44 +368,3 @@ class Building(Core):
             return session
         numbers = await self.named_examples(session, examples)
         return session.model_copy(update={"batch": numbers})
-
-
-def _needs_examples(session: Session) -> str:
-    return (
-        f"There are no training examples yet, so nothing was computed. Call "
-        f"add_examples(session_id='{session.id}', split='train', examples=[...]), then forward."
-    )
-
-
-def _after_leaf(session_id: str, v: Variable) -> str:
-    if v.kind is Kind.FIELD:
-        return (
-            f"{v.id} is fed from the examples' field {v.field!r}; load them with "
-            f"add_examples(session_id='{session_id}', split='train', examples=[...])."
-        )
-    if v.kind is Kind.DEMONSTRATIONS:
-        return (
-            f"{v.id} is empty until step or optimize fills it from the training split. Put it into "
-            f"a prompt with forward(session_id='{session_id}', operation='format', "
-            f"template='{{instructions}}\\n\\n{{examples}}', inputs={{..., 'examples': '{v.id}'}})."
-        )
-    return (
-        f"Use {v.id} in forward or compute_loss (session_id='{session_id}'). Variables that "
-        "examples feed come first: create_variable(session_id, role, example_field=...)."
-    )
-
-
-def _example_notes(
-    data: Sequence[dict[str, str]], fields: list[str], skipped: int, elsewhere: int, split: str
-) -> list[str]:
-    notes = []
-    if skipped:
-        notes.append(f"{skipped} were skipped: {split} has them already.")
-    if elsewhere:
-        notes.append(
-            f"{elsewhere} of these are in another split too: scores there are no longer held-out."
-        )
-    uneven = sum(1 for row in data if len(row) != len(fields))
-    if uneven:
-        notes.append(f"{uneven} lack some of the fields {', '.join(fields)}.")
-    return notes

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..schemas.graph import HERE, Kind
-from .store import Store
+from .store import Program, Store
 
 NAMED = 5
 
 
 async def complete(
-    store: Store, session: int, targets: Sequence[str], places: Sequence[int]
+    store: Store,
+    session: int,
+    targets: Sequence[str],
+    places: Sequence[int],
+    program: Program | None = None,
 ) -> tuple[list[int], list[str]]:
-    """Those of `places` that have every field `targets` are made from, and a note on the others."""
-    program = await store.program(session, targets, everything=True)
+    """Those of `places` that have every field `targets` are made from, and a note on the others.
+
+    With `program`, every field that this part of the graph reads.
+    """
+    if all(place == HERE for place in places):
+        return list(places), []
+    program = program or await store.program(session, targets, everything=True)
     fields = {v.field for v in program.variables.values() if v.kind is Kind.FIELD and v.field}
     examples = await store.examples(session, [p for p in places if p != HERE])
     lacking = {p: fields - e.fields.keys() for p, e in examples.items() if fields - e.fields.keys()}

@@ -17,7 +17,7 @@ from .files import Workspace
 from .ledger import Ledger
 from .operations import RULES, evaluator_rule
 from .runs import Caller, Runs, digest_of
-from .store import Store
+from .store import Chain, Store
 
 
 class Core:
@@ -105,12 +105,17 @@ class Core:
             )
         return [await self.one_variable(session, found[0])]
 
-    async def reconcile_files(self, session: Session) -> None:
-        """See that bound files are as they should be. Raises BadInput, Conflict."""
-        for v in await self.store.bound_to_files(session.pk):
+    async def reconcile_files(self, session: Session, chain: Chain | None = None) -> bool:
+        """See that bound files are as they should be; whether there are any.
+
+        Raises BadInput, Conflict.
+        """
+        bound = await self.store.bound_to_files(session.pk, chain)
+        for v in bound:
             digest = await asyncio.to_thread(self.workspace.reconcile, v)
             if digest is not None:
                 await self.store.note_file(session.pk, v.id, digest)
+        return bool(bound)
 
     async def run(
         self, caller: Caller, session: Session, tool: str, args: dict[str, object]

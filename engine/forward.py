@@ -100,14 +100,14 @@ async def load(
     `program` is that part of the graph, where the caller has it already.
     """
     store, pk = work.store, work.session.pk
-    program = program or await store.program(pk, targets, everything=everything)
-    examples = await store.examples(pk, [p for p in places if p != HERE])
+    program = program or await store.program(pk, targets, everything=everything, chain=work.chain)
+    examples = await store.examples(pk, [p for p in places if p != HERE], work.chain)
     evaluation = Evaluation(program, examples, dict(overrides or {}), sample=sample)
     if sample:
         return evaluation  # stored values are of the first sample
     affected = made_from(program, evaluation.overrides)
     outputs = [v.id for v in program.variables.values() if not v.is_leaf and v.id not in affected]
-    evaluation.known = await store.values(pk, outputs, [HERE, *places])
+    evaluation.known = await store.values(pk, outputs, [HERE, *places], work.chain)
     return evaluation
 
 

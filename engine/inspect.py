@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -81,9 +82,12 @@ class Inspecting(Listings):
     async def _session_view(
         self, session: Session, _id: str | None, _offset: int
     ) -> dict[str, Any]:
-        variables = await self.store.variables(session.pk, limit=PAGE)
-        run = await self.store.active_run(session.pk, session.id)
-        usage = await self.store.usage(session.pk)
+        variables, run, usage, sizes = await asyncio.gather(
+            self.store.variables(session.pk, limit=PAGE),
+            self.store.active_run(session.pk, session.id),
+            self.store.usage(session.pk),
+            self.store.split_sizes(session.pk),
+        )
         answers = {
             role: f"{a.name}{' ' + a.model if a.model else ''}"
             for role, a in self.ledger.answerers.items()
@@ -91,7 +95,7 @@ class Inspecting(Listings):
         return {
             "title": session.title,
             "variables": [_line(v) for v in variables.values()],
-            "examples": await self.store.split_sizes(session.pk),
+            "examples": sizes,
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
             "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
             "answerers": answers,

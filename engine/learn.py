@@ -65,7 +65,7 @@ async def gradients_on(
     work.phase = "writing feedback"
     plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
     found = await backward(work, evaluation, list(losses), usable, plan)
-    stored = await work.store.add_gradients(work.session.pk, found, work.fence)
+    stored = await work.store.add_gradients(work.session.pk, found, work.fence, work.chain)
     return Learnt(evaluation, stored, usable, notes)
 
 

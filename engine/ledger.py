@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from ..schemas.settings import Settings
 from .answerers import Answerer, Assistant, Attempt
 from .replies import Malformed, check_completion
 from .schedule import NotYet
-from .store import Fence, Store
+from .store import Chain, Fence, Store
 from .store.budgets import Budgets, Price
 from .texts import text
 
@@ -62,6 +62,7 @@ class Work:
     fatal: TextGradError | None = None
     on_progress: Callable[[int, int, str], None] | None = None
     phase: str = ""
+    chain: Chain = field(default_factory=Chain)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -80,7 +81,13 @@ class Work:
         async with self._starting:
             if self.run is None:
                 self.run = await self.store.start_run(
-                    self.session.pk, self.session.id, self.tool, self.args, self.digest, self.owner
+                    self.session.pk,
+                    self.session.id,
+                    self.tool,
+                    self.args,
+                    self.digest,
+                    self.owner,
+                    self.chain,
                 )
                 self.begun.set()
             return self.run
@@ -166,6 +173,14 @@ def _repair_messages(
     return (*request.messages, said, again)
 
 
+@dataclass
+class Row:
+    """How a call gets its row: in a chain with its reply; `now`, or with what is written next."""
+
+    chain: Chain = field(default_factory=Chain)
+    now: bool = False
+
+
 class Ledger:
     """Answers requests: from what is recorded, or through the answerer of the request's role."""
 
@@ -221,20 +236,40 @@ class Ledger:
     ) -> Completion:
         await work.ensure_run()
         chosen = answerer or self._answerer(request)
-        pk = work.session.pk
-        limits = _limits(work, chosen)
+        pk, limits, row = work.session.pk, _limits(work, chosen), Row()
+
+        def open_row() -> asyncio.Task[int]:
+            return asyncio.create_task(self._open(work, request, chosen.name, limits, row))
+
         # Recorded while the call is on its way: only the reply must be on disk before it is used.
-        opening = asyncio.create_task(self._open(work, request, chosen.name, limits))
+        opening = open_row()
         work.asked += 1
         work.progress()
-        good: list[Attempt] = []
+        recorded = False
+
+        async def keep(completion: Completion, attempts: Sequence[Attempt] = ()) -> None:
+            nonlocal opening, row, recorded
+            for left in reversed(range(BUSY_TRIES + 1)):  # a reply that was paid for hangs on it
+                try:
+                    call = await self._opened(row, opening)
+                    await self.store.answer(pk, {call: completion}, attempts, row.chain)
+                except StoreBusy as error:
+                    if not left:
+                        raise
+                    log.warning("%s", error)
+                    row = Row(now=True)
+                    opening = open_row()
+                else:
+                    break
+            recorded = True
 
         async def record(attempt: Attempt) -> None:
-            if attempt.outcome == "ok":
-                good.append(attempt)  # goes to disk with the reply it brought
+            if attempt.brought is not None:
+                await keep(attempt.brought, [attempt])
             else:  # the run ends with the call: at once, for others are about to go out
                 work.fatal = work.fatal or attempt.ends
-                await self.store.note_attempt(pk, await opening, attempt)
+                call = await self._opened(row, opening)
+                await self.store.note_attempt(pk, call, attempt)
 
         def go() -> None:
             work.check()
@@ -245,29 +280,51 @@ class Ledger:
             if limits.any:
                 await opening  # raises when there is no room for the call
             completion = await chosen.answer(request, record, go)
-            call = await opening
+            await self._opened(row, opening)
         except (AnswererError, BudgetExhausted, Conflict) as error:
             work.fatal = error
             raise
         finally:
-            await asyncio.gather(opening, return_exceptions=True)
+            await asyncio.gather(self._opened(row, opening), return_exceptions=True)
         if completion is None:
+            await row.chain.settled()
             raise NotYet
-        await _patiently(lambda: self.store.answer(pk, {call: completion}, good))
+        if not recorded:
+            await keep(completion)
         work.answered += 1
         work.progress()
         return completion
 
+    async def _opened(self, row: Row, opening: asyncio.Task[int]) -> int:
+        """The call's number, for which something is to be written now."""
+        if not opening.done():
+            row.now = True
+            self.store.hurry()
+        return await opening
+
     async def _open(
-        self, work: Work, request: CompletionRequest, answerer: str, limits: Budgets
+        self,
+        work: Work,
+        request: CompletionRequest,
+        answerer: str,
+        limits: Budgets,
+        row: Row,
     ) -> int:
         """The call's number, once the budget has room for it; what is under way may free some."""
         price = self._price(work, request)
         while True:
             try:
+                work.chain.check()
                 return await _patiently(
                     lambda: self.store.open_call(
-                        work.session.pk, request, work.fence, answerer, price, limits
+                        work.session.pk,
+                        request,
+                        work.fence,
+                        answerer,
+                        price,
+                        limits,
+                        row.chain,
+                        lazily=not (row.now or limits.any),
                     )
                 )
             except BudgetExhausted:

@@ -277,7 +277,7 @@ class Optimizing(Core):
         record = record_of(changed, _by_variable(learnt), candidates, judged, parent.led)
         number_ = await self.store.last_step(work.session.pk) + 1
         loop.take(f"s{number_}", candidates, judged, record)
-        await self.store.record_step(work.session.pk, record, work.fence, loop.dump())
+        await self.store.record_step(work.session.pk, record, work.fence, loop.dump(), work.chain)
 
     async def _changed(
         self, work: Work, parameters: Sequence[Variable], parent: Parent

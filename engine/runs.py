@@ -24,7 +24,7 @@ from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .ledger import Ledger, Work
 from .schedule import NotYet
-from .store import Store, busy
+from .store import Chain, Store, busy
 from .store.runs import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
@@ -91,15 +91,28 @@ class Runs:
         return run
 
     async def start(
-        self, caller: Caller, session: Session, tool: str, args: dict[str, Any], digest: str
+        self,
+        caller: Caller,
+        session: Session,
+        tool: str,
+        args: dict[str, Any],
+        digest: str,
+        chain: Chain | None = None,
     ) -> Result:
-        """Run `tool` as far as it goes within the caller's deadline."""
+        """Run `tool` as far as it goes within the caller's deadline.
+
+        `chain` is what the caller wrote for it and did not wait for.
+        """
         here = self._active.get(session.pk)
         if here is not None:
             if here.work.digest == digest:
                 return await self._wait(caller, here)
-            raise busy(await here.work.ensure_run())
-        return await self._wait(caller, self._launch(caller, session, tool, args, digest))
+            run = await here.work.ensure_run()
+            await here.work.chain.settled()
+            raise busy(run)
+        return await self._wait(
+            caller, self._launch(caller, session, tool, args, digest, chain=chain)
+        )
 
     async def go_on(self, caller: Caller, session: Session, run: Run) -> Result:
         """Continue `run`, or wait for it where it is being run."""
@@ -144,6 +157,7 @@ class Runs:
         args: dict[str, Any],
         digest: str,
         run: Run | None = None,
+        chain: Chain | None = None,
     ) -> Active:
         work = Work(
             session=session,
@@ -157,6 +171,7 @@ class Runs:
             settings=self.settings,
             run=run,
             on_progress=caller.on_progress,
+            chain=chain or Chain(),
         )
         active = Active(work, asyncio.create_task(self._execute(work)))
         self._active[session.pk] = active
@@ -194,6 +209,7 @@ class Runs:
         if done:
             return active.task.result()
         run = await active.work.ensure_run()
+        await active.work.chain.settled()
         return self._running(active.work.session, run, active.work)
 
     async def _cancelled(self, active: Active) -> None:
@@ -252,6 +268,7 @@ class Runs:
             result.run = work.run.id
             dumped = result.model_dump(mode="json")
             await self._end(work, work.run, "done", result=dumped)
+        await work.chain.settled()
         return result
 
     async def _end(
@@ -264,7 +281,13 @@ class Runs:
         error: str = "",
     ) -> None:
         await self.store.end_run(
-            work.session.pk, run.id, self.owner, status, result=result, error=error
+            work.session.pk,
+            run.id,
+            self.owner,
+            status,
+            result=result,
+            error=error,
+            chain=work.chain,
         )
 
     def _result(self, session: Session, run: Run, **facts: Any) -> Result:

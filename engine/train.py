@@ -55,10 +55,11 @@ class Training(Evaluating, Optimizing):
         """
 
         async def run(work: Work) -> Result:
-            await self.reconcile_files(work.session)
+            bound = await self.reconcile_files(work.session, work.chain)
             result = await body(work)
-            if work.tool in ("step", "optimize"):
+            if bound and work.tool in ("step", "optimize"):
                 try:
+                    await work.chain.settled()
                     await self.reconcile_files(work.session)
                 except TextGradError as error:  # the step stands; its text is in the session
                     result.notes = [*result.notes, f"Not written to the file: {error}"]
@@ -69,13 +70,13 @@ class Training(Evaluating, Optimizing):
     async def _forward_body(self, work: Work) -> Result:
         session, targets = work.session, work.args["targets"]
         work.phase = "computing"
-        program = await self.store.program(session.pk, targets, everything=False)
+        program = await self.store.program(session.pk, targets, everything=False, chain=work.chain)
         places = await self.places(session, list(program.variables.values()))
         waiting = [v for v in targets if program.variables[v].per_example and not places]
         if waiting:
             targets, places = [v for v in targets if v not in waiting], [HERE]
             program = await self.store.program(session.pk, targets, everything=False)
-        full, left_out = await complete(self.store, session.pk, targets, places)
+        full, left_out = await complete(self.store, session.pk, targets, places, program)
         places = full or places
         evaluation = await load(work, targets, places, program=program)
         try:
@@ -94,7 +95,9 @@ class Training(Evaluating, Optimizing):
             v for v in evaluation.program.dirty if all(evaluation.has(v, place) for place in places)
         ]
         if evaluation.computed or clean:
-            await self.store.save_values(work.session.pk, evaluation.computed, clean, work.fence)
+            await self.store.save_values(
+                work.session.pk, evaluation.computed, clean, work.fence, work.chain
+            )
 
     async def backward(
         self,
@@ -150,7 +153,7 @@ class Training(Evaluating, Optimizing):
             for v in learnt.evaluation.program.variables.values()
             if v.kind is Kind.PARAMETER and v.requires_grad and v.id not in blamed
         ]
-        sizes = await self.store.split_sizes(work.session.pk)
+        sizes = await self.store.split_sizes(work.session.pk, work.chain)
         gated = not sizes or bool(sizes.get("validation"))
         return _backward_result(work, learnt, spared, gated=gated)
 
@@ -242,7 +245,7 @@ class Training(Evaluating, Optimizing):
             )
         judged = await self._judged(work, candidates, losses, batch if used else [])
         record = record_of(parameters, gradients, candidates, judged)
-        stored = await self.store.record_step(work.session.pk, record, work.fence)
+        stored = await self.store.record_step(work.session.pk, record, work.fence, chain=work.chain)
         return show.step_result(work.session, stored, [*notes, *judged.notes])
 
     async def _judged(

@@ -19,7 +19,7 @@ from textgrad_mcp.engine.answerers import Answerer, Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs import Caller
 from textgrad_mcp.engine.store import Store
-from textgrad_mcp.engine.store.database import Fault
+from textgrad_mcp.engine.store.connection import Fault
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 from textgrad_mcp.schemas.results import Result
 from textgrad_mcp.schemas.settings import RoleSettings, Settings

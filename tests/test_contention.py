@@ -12,9 +12,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from textgrad_mcp.engine.answerers import Go, RecordAttempt
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
-from textgrad_mcp.engine.store import Store, database
-from textgrad_mcp.schemas.completions import CompletionRequest
+from textgrad_mcp.engine.store import Store, connection
+from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 
 from .helpers import ME, Scripted, an_engine, endpoint
 from .standin import Fault, StandIn
@@ -73,16 +74,21 @@ def test_a_reply_that_comes_while_the_file_is_locked_is_recorded_and_not_asked_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "t.db"
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.3)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
-    def reply(request: CompletionRequest) -> str:
-        other.execute("BEGIN IMMEDIATE")
-        threading.Timer(0.6, other.execute, ["ROLLBACK"]).start()
-        return "paid for"
+    class Locking(Scripted):
+        """Locks the file for a while before it answers."""
+
+        async def answer(
+            self, request: CompletionRequest, record: RecordAttempt, go: Go
+        ) -> Completion | None:
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+            threading.Timer(0.6, other.execute, ["ROLLBACK"]).start()
+            return await super().answer(request, record, go)
 
     async def main() -> None:
-        model = Scripted(reply)
+        model = Locking()
         async with an_engine(model, path) as engine:
             made = await engine.create_variable(ME, role="q", value="question")
             s = str(made.session_id)

@@ -7,32 +7,33 @@ import multiprocessing
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import aiosqlite
 import pytest
 from textgrad_mcp.engine.store import Store
-from textgrad_mcp.engine.store.database import WAL_IS_SAFE, Database
+from textgrad_mcp.engine.store.connection import WAL_IS_SAFE
+from textgrad_mcp.engine.store.database import Chain, Database
 from textgrad_mcp.engine.store.migrations import APPLICATION_ID, MIGRATIONS
 from textgrad_mcp.schemas.errors import StoreError
 
 
-def insert(name: str) -> Callable[[aiosqlite.Connection], Awaitable[None]]:
+def insert(name: str) -> Callable[[sqlite3.Connection], None]:
     """A job that adds a session."""
 
-    async def job(db: aiosqlite.Connection) -> None:
+    def job(db: sqlite3.Connection) -> None:
         sql = (
             "INSERT INTO sessions (id, owner, title, created, updated) VALUES (?, 'o', '', '', '')"
         )
-        await db.execute(sql, (name,))
+        db.execute(sql, (name,))
 
     return job
 
 
-async def count(db: aiosqlite.Connection) -> int:
+def count(db: sqlite3.Connection) -> int:
     """How many sessions there are."""
-    [row] = await db.execute_fetchall("SELECT count(*) FROM sessions")
+    [row] = db.execute("SELECT count(*) FROM sessions").fetchall()
     return int(row[0])
 
 
@@ -85,8 +86,8 @@ def test_what_a_write_left_is_on_disk_when_it_returns(tmp_path: Path) -> None:
 @pytest.mark.requirement("whole-transactions")
 def test_a_job_that_fails_does_not_spoil_those_beside_it(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
-        async def half(db: aiosqlite.Connection) -> None:
-            await insert("never")(db)
+        def half(db: sqlite3.Connection) -> None:
+            insert("never")(db)
             raise ValueError("half way")
 
         names = ["a", "b", "b", "c"]
@@ -100,17 +101,179 @@ def test_a_job_that_fails_does_not_spoil_those_beside_it(tmp_path: Path) -> None
     using(tmp_path / "t.db", main)
 
 
-async def names_of(db: aiosqlite.Connection) -> list[str]:
+class Held:
+    """A fault that stops before the first commit until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, point: str) -> None:
+        if not self.reached.is_set():
+            self.reached.set()
+            assert self.go_on.wait(10)
+
+
+def test_a_read_does_not_wait_for_the_commit_of_the_writes_beside_it(tmp_path: Path) -> None:
+    held = Held()
+
+    async def main(database: Database) -> None:
+        writing = asyncio.create_task(database.write(insert("a")))
+        reading = asyncio.create_task(database.read(count, single=True))
+        assert await reading == 0
+        assert not writing.done()
+        held.go_on.set()
+        await writing
+        assert await database.read(count, single=True) == 1
+
+    using(tmp_path / "t.db", main, held)
+
+
+def test_a_chained_write_returns_before_its_commit_and_the_chain_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    held = Held()
+
+    async def main(database: Database) -> None:
+        chain = Chain()
+        await database.write(insert("a"), join=chain)
+        settling = asyncio.create_task(chain.settled())
+        assert await asyncio.to_thread(held.reached.wait, 10)
+        assert not settling.done()
+        assert counted(database.path) == 0
+        held.go_on.set()
+        await settling
+        assert counted(database.path) == 1
+
+    using(tmp_path / "t.db", main, held)
+
+
+def test_chained_writes_that_follow_each_other_at_once_share_a_commit(tmp_path: Path) -> None:
+    commits: list[str] = []
+
+    async def main(database: Database) -> None:
+        chain = Chain()
+        for name in "abc":
+            await database.write(insert(name), join=chain)
+        await database.write(insert("d"), after=chain)
+        assert counted(database.path) == 4
+        assert commits == ["before commit", "after commit"]
+
+    using(tmp_path / "t.db", main, commits.append)
+
+
+def test_a_chain_reads_its_own_writes_before_they_are_on_disk_and_nobody_else_does(
+    tmp_path: Path,
+) -> None:
+    async def main(database: Database) -> None:
+        chain, other = Chain(), Chain()
+        await database.write(insert("a"), join=chain)
+        others = asyncio.create_task(database.read(count, single=True, join=other))
+        assert await database.read(count, join=chain) == 1
+        assert not others.done()
+        assert counted(database.path) == 0
+        await chain.settled()
+        assert counted(database.path) == 1
+        assert await others == 1
+
+    using(tmp_path / "t.db", main)
+
+
+def test_a_chain_that_reads_and_then_writes_never_upgrades_a_transaction(tmp_path: Path) -> None:
+    """Another process that writes meanwhile would have SQLite refuse that at once."""
+    begun: list[str] = []
+
+    async def main(database: Database) -> None:
+        chain = Chain()
+        await database.read(lambda db: db.set_trace_callback(begun.append))
+        await database.read(count, join=chain)
+        await database.write(insert("a"), join=chain)
+        await chain.settled()
+        await database.read(lambda db: db.set_trace_callback(None))
+        inserted = next(n for n, sql in enumerate(begun) if "INSERT" in sql)
+        starts = [sql for sql in begun[:inserted] if sql.startswith("BEGIN")]
+        assert starts[-1] == "BEGIN IMMEDIATE"
+
+    using(tmp_path / "t.db", main)
+
+
+def test_what_comes_after_a_lost_write_of_a_chain_is_refused_with_its_error(
+    tmp_path: Path,
+) -> None:
+    failures = [28]
+
+    def fault(_: str) -> None:
+        if failures:
+            raise OSError(failures.pop(), "No space left on device")
+
+    async def main(database: Database) -> None:
+        chain = Chain()
+        await database.write(insert("lost"), join=chain)
+        with pytest.raises(StoreError, match="No space left"):
+            await chain.settled()
+        with pytest.raises(StoreError, match="No space left"):
+            await database.write(insert("later"), after=chain)
+        await database.write(insert("another's"))
+        assert await database.read(names_of) == ["another's"]
+
+    using(tmp_path / "t.db", main, fault)
+
+
+def test_a_chained_write_that_fails_tells_its_caller_and_does_not_spoil_the_chain(
+    tmp_path: Path,
+) -> None:
+    async def main(database: Database) -> None:
+        chain = Chain()
+        await database.write(insert("a"), join=chain)
+        with pytest.raises(StoreError):
+            await database.write(insert("a"), join=chain)
+        await database.write(insert("b"), after=chain)
+        await chain.settled()
+        assert await database.read(names_of) == ["a", "b"]
+
+    using(tmp_path / "t.db", main)
+
+
+def test_lazy_writes_go_with_the_next_one_before_it_and_not_with_reads(tmp_path: Path) -> None:
+    commits: list[str] = []
+
+    async def main(database: Database) -> None:
+        lazy = [asyncio.create_task(database.write(insert(n), lazily=True)) for n in "ab"]
+        assert await database.read(count, single=True) == 0
+        await database.write(lambda db: insert(f"c after {count(db)}")(db))
+        await asyncio.gather(*lazy)
+        assert await database.read(names_of) == ["a", "b", "c after 2"]
+        assert commits == ["before commit", "after commit"]
+
+    using(tmp_path / "t.db", main, commits.append)
+
+
+def test_lazy_writes_are_done_in_the_end_also_when_nothing_follows(tmp_path: Path) -> None:
+    async def main(database: Database) -> None:
+        await database.write(insert("by itself"), lazily=True)
+        hurried = asyncio.create_task(database.write(insert("hurried"), lazily=True))
+        await asyncio.sleep(0)
+        database.hurry()
+        await hurried
+        last = asyncio.create_task(database.write(insert("at the end"), lazily=True))
+        await asyncio.sleep(0)
+        await database.close()
+        await last
+
+    using(tmp_path / "t.db", main)
+    assert counted(tmp_path / "t.db") == 3
+
+
+def names_of(db: sqlite3.Connection) -> list[str]:
     """The sessions' ids."""
-    found = await db.execute_fetchall("SELECT id FROM sessions ORDER BY id")
+    found = db.execute("SELECT id FROM sessions ORDER BY id").fetchall()
     return [str(r[0]) for r in found]
 
 
 @pytest.mark.requirement("whole-transactions")
 def test_a_job_that_fails_alone_leaves_nothing(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
-        async def half(db: aiosqlite.Connection) -> None:
-            await insert("never")(db)
+        def half(db: sqlite3.Connection) -> None:
+            insert("never")(db)
             raise ValueError("half way")
 
         with pytest.raises(ValueError, match="half way"):
@@ -125,16 +288,16 @@ def test_a_job_that_fails_alone_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.requirement("whole-transactions")
 def test_a_cancelled_caller_leaves_its_transaction_whole(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
-        reached, go_on = asyncio.Event(), asyncio.Event()
+        reached, go_on = threading.Event(), threading.Event()
 
-        async def two_parts(db: aiosqlite.Connection) -> None:
-            await insert("first half")(db)
+        def two_parts(db: sqlite3.Connection) -> None:
+            insert("first half")(db)
             reached.set()
-            await go_on.wait()
-            await insert("second half")(db)
+            assert go_on.wait(10)
+            insert("second half")(db)
 
         caller = asyncio.create_task(database.write(two_parts))
-        await reached.wait()
+        assert await asyncio.to_thread(reached.wait, 10)
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller
@@ -147,9 +310,9 @@ def test_a_cancelled_caller_leaves_its_transaction_whole(tmp_path: Path) -> None
 @pytest.mark.requirement("whole-transactions")
 def test_many_cancelled_callers_never_leave_half_of_a_transaction(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
-        async def pair(db: aiosqlite.Connection, n: int) -> None:
-            await insert(f"{n} a")(db)
-            await insert(f"{n} b")(db)
+        def pair(db: sqlite3.Connection, n: int) -> None:
+            insert(f"{n} a")(db)
+            insert(f"{n} b")(db)
 
         for n in range(60):
             task = asyncio.create_task(database.write(lambda db, n=n: pair(db, n)))  # type: ignore[misc]
@@ -193,9 +356,9 @@ def test_the_journal_fits_the_version_of_sqlite_and_commits_are_synchronous(
     tmp_path: Path,
 ) -> None:
     async def main(database: Database) -> None:
-        async def pragmas(db: aiosqlite.Connection) -> list[object]:
+        def pragmas(db: sqlite3.Connection) -> list[object]:
             names = ("journal_mode", "synchronous", "foreign_keys", "application_id")
-            return [next(iter(await db.execute_fetchall(f"PRAGMA {n}")))[0] for n in names]
+            return [next(iter(db.execute(f"PRAGMA {n}").fetchall()))[0] for n in names]
 
         journal = "wal" if WAL_IS_SAFE else "persist"
         assert await database.read(pragmas) == [journal, 2, 1, APPLICATION_ID]
@@ -302,8 +465,8 @@ def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.requirement("file-refused")
 def test_a_write_to_a_read_only_connection_is_explained(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
-        async def read_only(db: aiosqlite.Connection) -> None:
-            await db.execute("PRAGMA query_only = ON")
+        def read_only(db: sqlite3.Connection) -> None:
+            db.execute("PRAGMA query_only = ON")
 
         await database.read(read_only)
         with pytest.raises(StoreError, match="read-only"):
@@ -317,9 +480,9 @@ def test_a_full_disk_fails_the_write_and_keeps_what_was_there(tmp_path: Path) ->
     async def main(database: Database) -> None:
         await database.write(insert("kept"))
 
-        async def no_more(db: aiosqlite.Connection) -> None:
-            [row] = await db.execute_fetchall("PRAGMA page_count")
-            await db.execute_fetchall(f"PRAGMA max_page_count = {row[0]}")
+        def no_more(db: sqlite3.Connection) -> None:
+            [row] = db.execute("PRAGMA page_count").fetchall()
+            db.execute(f"PRAGMA max_page_count = {row[0]}").fetchall()
 
         await database.read(no_more)
         jobs = [database.write(insert(f"{n}" * 5000)) for n in range(20)]
@@ -327,8 +490,8 @@ def test_a_full_disk_fails_the_write_and_keeps_what_was_there(tmp_path: Path) ->
         assert all(isinstance(o, StoreError) and "disk is full" in o.message for o in outcomes)
         assert await database.read(count) == 1
 
-        async def room(db: aiosqlite.Connection) -> None:
-            await db.execute_fetchall("PRAGMA max_page_count = 100000")
+        def room(db: sqlite3.Connection) -> None:
+            db.execute("PRAGMA max_page_count = 100000").fetchall()
 
         await database.read(room)
         await database.write(insert("again"))

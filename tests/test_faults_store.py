@@ -12,9 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 import pytest
-from textgrad_mcp.engine.store import StepRecord, Store, database
+from textgrad_mcp.engine.store import StepRecord, Store, connection
 from textgrad_mcp.engine.store.database import Database
 from textgrad_mcp.engine.store.migrations import MIGRATIONS
 from textgrad_mcp.schemas.completions import CompletionRequest
@@ -71,7 +70,7 @@ def test_a_file_that_another_process_keeps_locked_is_named_and_works_when_it_is_
 ) -> None:
     path = tmp_path / "t.db"
     using(path, lambda db: db.ping())
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0)
     with locked(path, lock):
         with pytest.raises(StoreError, match="locked by another process") as caught:
             using(path, write_one)
@@ -113,7 +112,7 @@ def test_eight_processes_may_bring_one_file_up_to_date_at_once_and_once_only(
 ) -> None:
     path, together = tmp_path / "t.db", FORK.Barrier(8)
     using(path, write_one)
-    monkeypatch.setattr(database, "MIGRATIONS", [*MIGRATIONS, MORE])
+    monkeypatch.setattr(connection, "MIGRATIONS", [*MIGRATIONS, MORE])
     processes = [FORK.Process(target=_open, args=(path, together)) for _ in range(8)]
     for process in processes:
         process.start()
@@ -124,7 +123,7 @@ def test_eight_processes_may_bring_one_file_up_to_date_at_once_and_once_only(
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT id, colour FROM sessions").fetchall() == [("one", "grey")]
         assert db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS) + 1
-    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS)
+    monkeypatch.setattr(connection, "MIGRATIONS", MIGRATIONS)
     with pytest.raises(StoreError, match="written by a newer"):
         using(path, write_one)
     assert counted(path) == 1
@@ -137,10 +136,10 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     path = tmp_path / "t.db"
     using(path, write_one)
     broken = ("two statements", f"{MORE[1]};\nALTER TABLE nowhere ADD COLUMN x TEXT")
-    monkeypatch.setattr(database, "MIGRATIONS", [*MIGRATIONS, broken])
+    monkeypatch.setattr(connection, "MIGRATIONS", [*MIGRATIONS, broken])
     with pytest.raises(StoreError):
         using(path, write_one)
-    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS)
+    monkeypatch.setattr(connection, "MIGRATIONS", MIGRATIONS)
     using(path, lambda db: db.ping())
     with closing(sqlite3.connect(path)) as db:
         assert "colour" not in [row[1] for row in db.execute("PRAGMA table_info(sessions)")]
@@ -150,9 +149,9 @@ def cancelled_at_random(path: Path, callers: int) -> None:
     """Pairs of rows written by callers of whom most go away at some moment."""
     draw = random.Random(7)
 
-    async def pair(db: aiosqlite.Connection, n: int) -> None:
-        await insert(f"{n} a")(db)
-        await insert(f"{n} b")(db)
+    def pair(db: sqlite3.Connection, n: int) -> None:
+        insert(f"{n} a")(db)
+        insert(f"{n} b")(db)
 
     async def caller(db: Database, n: int) -> None:
         await db.write(lambda connection: pair(connection, n))

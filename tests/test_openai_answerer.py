@@ -216,6 +216,32 @@ def test_no_more_calls_are_in_flight_than_is_set_and_all_of_those_are() -> None:
     assert len(server.log) == 40
 
 
+def test_a_slot_is_held_until_the_reply_is_recorded() -> None:
+    recording: list[Attempt] = []
+    limiters = Limiters()
+
+    async def work(answerer: OpenAIAnswerer) -> None:
+        all_there, recorded = asyncio.Event(), asyncio.Event()
+
+        async def record(attempt: Attempt) -> None:
+            recording.append(attempt)
+            if len(recording) == 3:
+                all_there.set()
+            await recorded.wait()
+
+        calls = [asyncio.ensure_future(answerer.answer(asking(), record)) for _ in range(7)]
+        await all_there.wait()
+        assert (limiter.active, limiter.waiting, len(server.log)) == (3, 4, 3)
+        recorded.set()
+        await asyncio.gather(*calls)
+        assert all(attempt.brought is not None for attempt in recording)
+
+    with StandIn() as server:
+        limiter = limiters.of(server.url, "", 3)
+        using(OpenAIAnswerer(settings(server, concurrency=3), limiters), work)
+    assert len(recording) == 7
+
+
 def test_two_roles_at_one_endpoint_share_its_limit() -> None:
     async def work(forward: OpenAIAnswerer) -> None:
         pair = (forward, OpenAIAnswerer(settings(server, concurrency=4, model="b"), limiters))

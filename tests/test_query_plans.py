@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 from textgrad_mcp.engine.engine import Engine
@@ -72,17 +74,21 @@ async def _plans(path: Path) -> dict[str, list[str]]:
     """Every distinct statement of a session's life, with its plan."""
     heard: list[str] = []
     async with an_engine(Scripted(), path, session_budget={"calls": 10_000}) as engine:
-        connection = engine.store.db._connection
-        assert connection is not None
-        await connection.set_trace_callback(heard.append)
+        db = engine.store.db
+        await db.read(lambda c: c.set_trace_callback(heard.append), single=True)
         await _whole_life(engine)
-        await connection.set_trace_callback(lambda _: None)
-        plans = {}
-        for statement in dict.fromkeys(heard):
-            if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", statement):
-                found = await connection.execute_fetchall(f"EXPLAIN QUERY PLAN {statement}")
-                plans[statement] = [str(row["detail"]) for row in found]
-    return plans
+        await db.read(lambda c: c.set_trace_callback(None), single=True)
+        return await db.read(lambda c: _explained(c, dict.fromkeys(heard)))
+
+
+def _explained(db: sqlite3.Connection, statements: Iterable[str]) -> dict[str, list[str]]:
+    return {
+        statement: [
+            str(row["detail"]) for row in db.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+        ]
+        for statement in statements
+        if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", statement)
+    }
 
 
 def _reads_a_table(plan: str) -> bool:

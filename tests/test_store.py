@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiosqlite
 import pytest
 from textgrad_mcp.engine.store import StepRecord, Store
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Message, Purpose, Usage
@@ -45,8 +45,8 @@ async def begun(store: Store, session: Session, owner: str = A) -> Run:
 async def expire(store: Store) -> None:
     """Let every lease run out."""
 
-    async def job(db: aiosqlite.Connection) -> None:
-        await db.execute("UPDATE runs SET lease = 0")
+    def job(db: sqlite3.Connection) -> None:
+        db.execute("UPDATE runs SET lease = 0")
 
     await store.db.write(job)
 

@@ -98,11 +98,11 @@ def on_disk(path: Path, main: Callable[[Store], Awaitable[Any]]) -> Any:
 @pytest.mark.requirement("export")
 def test_a_file_holds_every_column_of_every_table_or_says_why_not() -> None:
     async def main(store: Store) -> dict[str, set[str]]:
-        async def job(db: Any) -> dict[str, set[str]]:
+        def job(db: sqlite3.Connection) -> dict[str, set[str]]:
             sql = "SELECT name FROM sqlite_master WHERE type = 'table'"
-            names = [r[0] for r in await db.execute_fetchall(sql)]
+            names = [r[0] for r in db.execute(sql).fetchall()]
             return {
-                name: {r[1] for r in await db.execute_fetchall(f"PRAGMA table_info({name})")}
+                name: {r[1] for r in db.execute(f"PRAGMA table_info({name})").fetchall()}
                 for name in names
             }
 

@@ -12,7 +12,7 @@ from ...schemas.errors import AnswererError
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a completion, successful or not. `latency` is in seconds.
+    """One try at a completion, and what it `brought`, if anything. `latency` is in seconds.
 
     `ends` is what the call is about to raise, if this was its last try.
     """
@@ -21,6 +21,7 @@ class Attempt:
     latency: float = 0.0
     detail: str = ""
     ends: AnswererError | None = None
+    brought: Completion | None = None
 
 
 RecordAttempt = Callable[[Attempt], Awaitable[None]]

@@ -15,10 +15,11 @@ from ...schemas.settings import ReplyFormat, RoleSettings
 from . import Attempt, Go, RecordAttempt
 from .faults import KEEP, Endpoint, Fault, expected, of_exception
 from .limiter import Limiters
-from .spans import CompletionSpan, completion_span
+from .spans import completion_span
 from .wire import FORMATS, body_of, check_base_url, check_params, completion_of
 
 if TYPE_CHECKING:
+    from httpx2 import Response
     from openai import AsyncOpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -77,24 +78,21 @@ class OpenAIAnswerer:
         """
         sent = body_of(request, self._settings, self._form)
         with completion_span(request, sent, self._endpoint.base_url) as span:
-            completion = await self._tried(request, record, go, span)
+            completion = await self._tried(request, lambda a: record(span.attempted(a)), go)
             span.answered(completion)
             return completion
 
-    async def _tried(
-        self, request: CompletionRequest, record: RecordAttempt, go: Go, span: CompletionSpan
-    ) -> Completion:
+    async def _tried(self, request: CompletionRequest, record: RecordAttempt, go: Go) -> Completion:
         failures = 0
         while True:
             form = self._form
-            result, latency, wait = await self._attempt(request, form, failures, go)
+            result, latency, wait = await self._attempt(request, form, failures, record, go)
             if isinstance(result, Completion):
-                await record(span.attempted(Attempt("ok", latency)))
                 return result
             plainer = self._step_down(result, request, form)
             failures += not plainer
             ends = None if plainer else self._end(result, failures)
-            await record(span.attempted(Attempt(result.outcome, latency, result.what, ends)))
+            await record(Attempt(result.outcome, latency, result.what, ends))
             if ends is not None:
                 raise ends
             if not plainer:
@@ -107,9 +105,17 @@ class OpenAIAnswerer:
             await client.close()
 
     async def _attempt(
-        self, request: CompletionRequest, form: ReplyFormat, failures: int, go: Go
+        self,
+        request: CompletionRequest,
+        form: ReplyFormat,
+        failures: int,
+        record: RecordAttempt,
+        go: Go,
     ) -> tuple[Completion | Fault, float, float]:
-        """One call in a slot of its own: what came of it, its seconds, and the pause it asks."""
+        """One call in a slot of its own: what came of it, its seconds, and the pause it asks.
+
+        The slot is held until a reply is on disk: no more of them than the limit can be lost.
+        """
         body = body_of(request, self._settings, form)
         async with self._limiter.slot() as wave:
             go()
@@ -118,7 +124,9 @@ class OpenAIAnswerer:
             latency = time.monotonic() - started
             if isinstance(result, Completion):
                 self._limiter.succeeded()
-                return result.model_copy(update={"latency": latency}), latency, 0.0
+                result = result.model_copy(update={"latency": latency})
+                await record(Attempt("ok", latency, brought=result))
+                return result, latency, 0.0
             wait = self._pause(result, failures)
             if result.crowded:
                 self._limiter.throttled(wave, 0.0 if self._too_long(result) else wait)
@@ -128,11 +136,9 @@ class OpenAIAnswerer:
         try:
             client = await self._open()
             async with asyncio.timeout(self._settings.timeout):
-                # As an extra body it is sent as it is: the client's own walk over typed messages
-                # takes a fifth of a call's processor time.
-                raw = await client.chat.completions.with_raw_response.create(
-                    model=body["model"], messages=[], extra_body=body
-                )
+                # Posted as it is: the client's own walk over typed messages and replies takes a
+                # fifth of a call's processor time.
+                raw = await client.post("/chat/completions", cast_to=_raw(), body=body)
             return completion_of(raw.content, self._settings)
         except expected() as error:
             return of_exception(error, self._endpoint)
@@ -191,8 +197,13 @@ def _connect(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
     )
     if address.hostname != urlsplit(OPENAI_URL).hostname:
         client.organization = client.project = None
-    _ = client.chat.completions.with_raw_response  # its modules are imported on first use
     return client
+
+
+def _raw() -> type[Response]:
+    from httpx2 import Response
+
+    return Response
 
 
 def _later(fault: Fault) -> tuple[str, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from .care import CareVerbs
-from .database import Database, Fault
-from .graph import Added, GraphVerbs, Program
+from .connection import Fault
+from .database import Chain, Database
+from .examples import Added, ExampleVerbs
+from .graph import GraphVerbs, Program
 from .history import HistoryVerbs, StepRecord
 from .ledger import LedgerVerbs
 from .reports import ReportVerbs
@@ -14,10 +16,19 @@ from .rows import Fence
 from .runs import RunVerbs, busy
 from .transfer import TransferVerbs
 
-__all__ = ["Added", "Fence", "Program", "StepRecord", "Store", "busy"]
+__all__ = ["Added", "Chain", "Fence", "Program", "StepRecord", "Store", "busy"]
 
 
-class Store(GraphVerbs, LedgerVerbs, HistoryVerbs, ReportVerbs, RunVerbs, TransferVerbs, CareVerbs):
+class Store(
+    GraphVerbs,
+    ExampleVerbs,
+    LedgerVerbs,
+    HistoryVerbs,
+    ReportVerbs,
+    RunVerbs,
+    TransferVerbs,
+    CareVerbs,
+):
     """Everything durable, in one SQLite file that several processes may share."""
 
     def __init__(self, path: Path, fault: Fault | None = None) -> None:
@@ -26,6 +37,10 @@ class Store(GraphVerbs, LedgerVerbs, HistoryVerbs, ReportVerbs, RunVerbs, Transf
     async def open(self) -> None:
         """Open, or create, the file. Raises StoreError."""
         await self.db.open()
+
+    def hurry(self) -> None:
+        """Do not put off any longer what may be written a moment later."""
+        self.db.hurry()
 
     async def ping(self) -> None:
         """Raise StoreError unless the file can be read."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import aiosqlite
 
 from ...schemas.errors import BudgetExhausted
 from .quotas import count_call
@@ -40,19 +39,19 @@ class Budgets:
         return bool(self.run or self.session or self.owner_calls is not None)
 
 
-async def reserve(
-    db: aiosqlite.Connection, session: int, fence: Fence | None, price: Price, budgets: Budgets
+def reserve(
+    db: sqlite3.Connection, session: int, fence: Fence | None, price: Price, budgets: Budgets
 ) -> None:
     """Count a call that is about to be opened. Call inside a write.
 
     Raises BudgetExhausted, QuotaExceeded, and Conflict when the run was cancelled or taken over
     meanwhile.
     """
-    await check_fence(db, session, fence)
-    await count_call(db, budgets.owner, budgets.owner_calls)
+    check_fence(db, session, fence)
+    count_call(db, budgets.owner, budgets.owner_calls)
     run = fence[0] if fence else None
-    pending = await _pending(db, session, run) if budgets.run else _NOTHING
-    spent = await row(
+    pending = _pending(db, session, run) if budgets.run else _NOTHING
+    spent = row(
         db,
         "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost, began FROM runs "
         "WHERE session = ? AND n = ?",
@@ -62,18 +61,18 @@ async def reserve(
     if spent is not None:
         seconds = time.time() - spent["began"]
         _check("run", budgets.run, dict(spent) | {"seconds": seconds}, pending, price)
-        await db.execute(
+        db.execute(
             "UPDATE runs SET used_calls = used_calls + 1 WHERE session = ? AND n = ?",
             (session, run),
         )
     if budgets.session:
-        total = await row(
+        total = row(
             db,
             "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost FROM sessions "
             "WHERE pk = ?",
             session,
         )
-        every = await _pending(db, session, None)
+        every = _pending(db, session, None)
         used = dict(total or {}) | {"seconds": 0.0}
         used["calls"] += every["calls"]
         _check("session", budgets.session, used, every, price)
@@ -82,16 +81,13 @@ async def reserve(
 _NOTHING: dict[str, float] = {"calls": 0, "tokens": 0, "cost": 0}
 
 
-async def _pending(db: aiosqlite.Connection, session: int, run: int | None) -> dict[str, float]:
+def _pending(db: sqlite3.Connection, session: int, run: int | None) -> dict[str, float]:
     sql = (
         "SELECT count(*) AS calls, coalesce(sum(reserved_tokens), 0) AS tokens, "
         "coalesce(sum(reserved_cost), 0) AS cost FROM calls INDEXED BY calls_pending "
         "WHERE session = ? AND status = 'pending'"
     )
-    if run is None:
-        found = await row(db, sql, session)
-    else:
-        found = await row(db, f"{sql} AND run = ?", session, run)
+    found = row(db, sql, session) if run is None else row(db, f"{sql} AND run = ?", session, run)
     return dict(found) if found else _NOTHING
 
 

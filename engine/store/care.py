@@ -11,11 +11,10 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import aiosqlite
-
 from ...schemas.errors import BadInput, Conflict, StoreError
 from ...schemas.graph import Session
-from .database import Database, explain
+from .connection import explain
+from .database import Database
 from .rows import dumps, rows, to_session
 
 IN_USE = (
@@ -32,17 +31,17 @@ class CareVerbs:
     async def every_session(self, owner: str | None = None) -> list[Session]:
         """All sessions, or an owner's, the last used first."""
 
-        async def job(db: aiosqlite.Connection) -> list[Session]:
+        def job(db: sqlite3.Connection) -> list[Session]:
             sql = "SELECT * FROM sessions WHERE ? IS NULL OR owner = ? ORDER BY updated DESC, pk"
-            return [to_session(r) for r in await rows(db, sql, owner, owner)]
+            return [to_session(r) for r in rows(db, sql, owner, owner)]
 
         return await self.db.read(job)
 
     async def any_session(self, session_id: str) -> Session | None:
         """A session by id, whoever owns it."""
 
-        async def job(db: aiosqlite.Connection) -> Session | None:
-            found = await rows(db, "SELECT * FROM sessions WHERE id = ?", session_id)
+        def job(db: sqlite3.Connection) -> Session | None:
+            found = rows(db, "SELECT * FROM sessions WHERE id = ?", session_id)
             return to_session(found[0]) if found else None
 
         return await self.db.read(job)
@@ -53,21 +52,21 @@ class CareVerbs:
         Gives how many there were. Raises Conflict, and deletes none, when one is being run.
         """
 
-        async def job(db: aiosqlite.Connection) -> int:
+        def job(db: sqlite3.Connection) -> int:
             which = {"pks": dumps(pks), "now": time.time()}
             sql = (
                 "SELECT s.id FROM sessions s WHERE s.pk IN (SELECT value FROM json_each(:pks)) "
                 f"AND {IN_USE}"
             )
-            busy = list(await db.execute_fetchall(sql, which))
+            busy = db.execute(sql, which).fetchall()
             if busy:
                 raise Conflict(
                     f"Session {busy[0][0]} is being run by a server.",
                     "Cancel the run (resume with cancel=true), or wait until it has ended.",
                 )
-            await db.execute("PRAGMA secure_delete = ON")
+            db.execute("PRAGMA secure_delete = ON")
             sql = "DELETE FROM sessions WHERE pk IN (SELECT value FROM json_each(:pks))"
-            return (await db.execute(sql, which)).rowcount
+            return db.execute(sql, which).rowcount
 
         return await self.db.write(job)
 
@@ -76,26 +75,26 @@ class CareVerbs:
         before = datetime.now(UTC) - timedelta(days=days)
         stamp = before.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-        async def job(db: aiosqlite.Connection) -> list[Session]:
+        def job(db: sqlite3.Connection) -> list[Session]:
             sql = (
                 "SELECT * FROM sessions s WHERE updated < :before AND (:owner IS NULL OR "
                 f"owner = :owner) AND NOT {IN_USE} ORDER BY updated"
             )
             given = {"before": stamp, "owner": owner, "now": time.time()}
-            return [to_session(r) for r in await db.execute_fetchall(sql, given)]
+            return [to_session(r) for r in db.execute(sql, given).fetchall()]
 
         return await self.db.read(job)
 
     async def check(self) -> list[str]:
         """What is wrong with the file, in words; nothing when it is whole."""
 
-        async def job(db: aiosqlite.Connection) -> list[str]:
-            found = [str(r[0]) for r in await rows(db, "PRAGMA integrity_check")]
+        def job(db: sqlite3.Connection) -> list[str]:
+            found = [str(r[0]) for r in rows(db, "PRAGMA integrity_check")]
             problems = [] if found == ["ok"] else found
-            for r in await rows(db, "PRAGMA foreign_key_check"):
+            for r in rows(db, "PRAGMA foreign_key_check"):
                 problems.append(f"row {r[1]} of {r[0]} belongs to no session")
             for what, sql in _RULES.items():
-                n = (await rows(db, sql))[0][0]
+                n = rows(db, sql)[0][0]
                 problems += [f"{n} {what}"] if n else []
             return problems
 

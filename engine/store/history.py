@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import aiosqlite
 from pydantic import BaseModel
 
 from ...schemas.errors import Conflict
 from ...schemas.graph import Gradient, Proposal, Version, number
-from .database import Database
+from .database import Chain, Database
 from .graph import invalidate
 from .rows import (
     Fence,
@@ -45,21 +45,28 @@ class HistoryVerbs:
     db: Database
 
     async def add_gradients(
-        self, session: int, gradients: Sequence[Gradient], fence: Fence | None
+        self,
+        session: int,
+        gradients: Sequence[Gradient],
+        fence: Fence | None,
+        chain: Chain | None = None,
     ) -> list[Gradient]:
-        """Replace the unspent gradients of the variables these are about."""
+        """Replace the unspent gradients of the variables these are about.
 
-        async def job(db: aiosqlite.Connection) -> list[Gradient]:
-            await check_fence(db, session, fence)
+        With `chain`, they are on disk once that is settled.
+        """
+
+        def job(db: sqlite3.Connection) -> list[Gradient]:
+            check_fence(db, session, fence)
             about = dumps(sorted({number(g.variable, "v") or 0 for g in gradients}))
-            await db.execute(
+            db.execute(
                 "DELETE FROM gradients WHERE session = ? AND spent_by IS NULL "
                 "AND variable IN (SELECT value FROM json_each(?))",
                 (session, about),
             )
-            first = await next_number(db, "gradients", session)
+            first = next_number(db, "gradients", session)
             made = [g.model_copy(update={"id": f"g{first + i}"}) for i, g in enumerate(gradients)]
-            await db.executemany(
+            db.executemany(
                 "INSERT INTO gradients VALUES (?,?,?,?,?,?,?,?,?,?,NULL,?)",
                 [
                     (
@@ -80,7 +87,7 @@ class HistoryVerbs:
             )
             return made
 
-        return await self.db.write(job)
+        return await self.db.write(job, join=chain)
 
     async def gradients(
         self,
@@ -93,7 +100,7 @@ class HistoryVerbs:
         """Gradients on these variables (all when None), the oldest first."""
         wanted = None if variables is None else [number(v, "v") for v in variables]
 
-        async def job(db: aiosqlite.Connection) -> list[Gradient]:
+        def job(db: sqlite3.Connection) -> list[Gradient]:
             index = "INDEXED BY gradients_unspent" if unspent and wanted is None else ""
             sql = (
                 f"SELECT * FROM gradients {index} WHERE session = ?"
@@ -103,7 +110,7 @@ class HistoryVerbs:
             )
             found = []
             for key in [()] if wanted is None else [(n,) for n in dict.fromkeys(wanted)]:
-                found += await rows(db, sql, session, *key, limit)
+                found += rows(db, sql, session, *key, limit)
             newest = sorted(found, key=lambda r: int(r["n"]))[-limit:]
             return [to_gradient(r) for r in newest]
 
@@ -117,14 +124,14 @@ class HistoryVerbs:
         Each is its text and the version that came of that step, None where it was refused.
         """
 
-        async def job(db: aiosqlite.Connection) -> list[tuple[str, int | None]]:
+        def job(db: sqlite3.Connection) -> list[tuple[str, int | None]]:
             sql = (
                 "SELECT g.text, (SELECT max(p.version) FROM proposals p WHERE p.session = "
                 "g.session AND p.variable = g.variable AND p.step = g.spent_by) AS became "
                 "FROM gradients g WHERE g.session = ? AND g.variable = ? "
                 "AND g.spent_by IS NOT NULL ORDER BY g.n DESC LIMIT ?"
             )
-            found = await rows(db, sql, session, number(variable, "v"), limit)
+            found = rows(db, sql, session, number(variable, "v"), limit)
             return [(r["text"], r["became"]) for r in reversed(found)]
 
         return await self.db.read(job, single=True)
@@ -135,18 +142,20 @@ class HistoryVerbs:
         step: StepRecord,
         fence: Fence | None,
         state: dict[str, Any] | None = None,
+        chain: Chain | None = None,
     ) -> StepRecord:
         """Record a step, install what it accepted, spend its gradients: all or nothing.
 
         `state` is what the run remembers from now on; without it, the step as `recorded`, or a
         run that is killed before its end would find the texts changed under it. Raises Conflict
-        when a parameter changed since the step began.
+        when a parameter changed since the step began. With `chain`, all is on disk once that is
+        settled.
         """
 
-        async def job(db: aiosqlite.Connection) -> StepRecord:
-            await check_fence(db, session, fence)
-            n = await next_number(db, "steps", session)
-            await db.execute(
+        def job(db: sqlite3.Connection) -> StepRecord:
+            check_fence(db, session, fence)
+            n = next_number(db, "steps", session)
+            db.execute(
                 "INSERT INTO steps VALUES (?,?,?,?,?,?,?,?,?)",
                 (
                     session,
@@ -164,12 +173,12 @@ class HistoryVerbs:
             for proposal in step.proposals:
                 version = None
                 if proposal.verdict == "accepted":
-                    version = await _install(
+                    version = _install(
                         db, session, proposal.variable, proposal.text, proposal.parent, "step", n
                     )
-                stored.append(await _add_proposal(db, session, n, proposal, version))
+                stored.append(_add_proposal(db, session, n, proposal, version))
             spent = {g for p in step.proposals for g in p.gradients}
-            await db.execute(
+            db.execute(
                 "UPDATE gradients SET spent_by = ? WHERE session = ? AND spent_by IS NULL "
                 "AND n IN (SELECT value FROM json_each(?))",
                 (n, session, dumps([number(g, "g") for g in spent])),
@@ -177,24 +186,24 @@ class HistoryVerbs:
             done = step.model_copy(update={"id": f"s{n}", "proposals": stored})
             if fence is not None:
                 kept = {"recorded": done.model_dump(mode="json")} if state is None else state
-                await db.execute(
+                db.execute(
                     "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?",
                     (dumps(kept), now(), session, fence[0]),
                 )
             changed = [p.variable for p in stored if p.version is not None]
-            await invalidate(db, session, [number(v, "v") or 0 for v in changed])
+            invalidate(db, session, [number(v, "v") or 0 for v in changed])
             return done
 
-        return await self.db.write(job)
+        return await self.db.write(job, join=chain)
 
     async def set_value(
         self, session: int, variable: str, text: str, expected: int, origin: str
     ) -> int:
         """Give a leaf a new value as a new version. Raises Conflict if it is not at `expected`."""
 
-        async def job(db: aiosqlite.Connection) -> int:
-            version = await _install(db, session, variable, text, expected, origin, None)
-            await invalidate(db, session, [number(variable, "v") or 0])
+        def job(db: sqlite3.Connection) -> int:
+            version = _install(db, session, variable, text, expected, origin, None)
+            invalidate(db, session, [number(variable, "v") or 0])
             return version
 
         return await self.db.write(job)
@@ -202,12 +211,12 @@ class HistoryVerbs:
     async def versions(self, session: int, variable: str, limit: int = 100) -> list[Version]:
         """A leaf's versions, newest first."""
 
-        async def job(db: aiosqlite.Connection) -> list[Version]:
+        def job(db: sqlite3.Connection) -> list[Version]:
             sql = (
                 "SELECT * FROM versions WHERE session = ? AND variable = ? "
                 "ORDER BY version DESC LIMIT ?"
             )
-            found = await rows(db, sql, session, number(variable, "v"), limit)
+            found = rows(db, sql, session, number(variable, "v"), limit)
             return [to_version(r) for r in found]
 
         return await self.db.read(job, single=True)
@@ -215,9 +224,9 @@ class HistoryVerbs:
     async def version(self, session: int, variable: str, version: int) -> Version | None:
         """One version of a leaf."""
 
-        async def job(db: aiosqlite.Connection) -> Version | None:
+        def job(db: sqlite3.Connection) -> Version | None:
             sql = "SELECT * FROM versions WHERE session = ? AND variable = ? AND version = ?"
-            found = await row(db, sql, session, number(variable, "v"), version)
+            found = row(db, sql, session, number(variable, "v"), version)
             return to_version(found) if found else None
 
         return await self.db.read(job, single=True)
@@ -227,23 +236,23 @@ class HistoryVerbs:
     ) -> list[Proposal]:
         """What was proposed for a parameter (or for all), newest first."""
 
-        async def job(db: aiosqlite.Connection) -> list[Proposal]:
+        def job(db: sqlite3.Connection) -> list[Proposal]:
             key = [number(variable, "v")] if variable else []
             sql = (
                 "SELECT * FROM proposals WHERE session = ?"
                 + (" AND variable = ?" if key else "")
                 + " ORDER BY n DESC LIMIT ?"
             )
-            return [to_proposal(r) for r in await rows(db, sql, session, *key, limit)]
+            return [to_proposal(r) for r in rows(db, sql, session, *key, limit)]
 
         return await self.db.read(job, single=True)
 
     async def proposal(self, session: int, id_: str) -> Proposal | None:
         """The proposal `p4`, or None where there is none."""
 
-        async def job(db: aiosqlite.Connection) -> Proposal | None:
+        def job(db: sqlite3.Connection) -> Proposal | None:
             sql = "SELECT * FROM proposals WHERE session = ? AND n = ?"
-            found = await rows(db, sql, session, number(id_, "p") or 0)
+            found = rows(db, sql, session, number(id_, "p") or 0)
             return to_proposal(found[0]) if found else None
 
         return await self.db.read(job, single=True)
@@ -251,26 +260,26 @@ class HistoryVerbs:
     async def last_step(self, session: int) -> int:
         """The number of the newest step, 0 if there is none."""
 
-        async def job(db: aiosqlite.Connection) -> int:
-            return await next_number(db, "steps", session) - 1
+        def job(db: sqlite3.Connection) -> int:
+            return next_number(db, "steps", session) - 1
 
         return await self.db.read(job, single=True)
 
     async def steps(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest steps, newest first, without their texts."""
 
-        async def job(db: aiosqlite.Connection) -> list[dict[str, object]]:
+        def job(db: sqlite3.Connection) -> list[dict[str, object]]:
             sql = (
                 "SELECT 's' || n AS id, accepted, gate, before, after, split, examples, created "
                 "FROM steps WHERE session = ? ORDER BY n DESC LIMIT ?"
             )
-            return [dict(r) for r in await rows(db, sql, session, limit)]
+            return [dict(r) for r in rows(db, sql, session, limit)]
 
         return await self.db.read(job)
 
 
-async def _install(
-    db: aiosqlite.Connection,
+def _install(
+    db: sqlite3.Connection,
     session: int,
     variable: str,
     text: str,
@@ -280,7 +289,7 @@ async def _install(
 ) -> int:
     n = number(variable, "v")
     sql = "SELECT version FROM variables WHERE session = ? AND n = ?"
-    current = await row(db, sql, session, n)
+    current = row(db, sql, session, n)
     if current is None or current["version"] != expected:
         at = current["version"] if current else "none"
         raise Conflict(
@@ -288,22 +297,22 @@ async def _install(
             "Run backward again and then step, so that the feedback is about the present text.",
         )
     version = expected + 1
-    await db.execute(
+    db.execute(
         "INSERT INTO versions VALUES (?,?,?,?,?,?,?)",
         (session, n, version, text, origin, step, now()),
     )
-    await db.execute(
+    db.execute(
         "UPDATE variables SET value = ?, version = ? WHERE session = ? AND n = ?",
         (text, version, session, n),
     )
     return version
 
 
-async def _add_proposal(
-    db: aiosqlite.Connection, session: int, step: int, p: Proposal, version: int | None
+def _add_proposal(
+    db: sqlite3.Connection, session: int, step: int, p: Proposal, version: int | None
 ) -> Proposal:
-    n = await next_number(db, "proposals", session)
-    await db.execute(
+    n = next_number(db, "proposals", session)
+    db.execute(
         "INSERT INTO proposals VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             session,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
-
-import aiosqlite
 
 from ...schemas.completions import Completion, CompletionRequest, Usage
 from ..answerers import Attempt
 from .budgets import Budgets, Price, reserve
-from .database import Database
+from .database import Chain, Database
 from .rows import Fence, dumps, next_number, now, row, rows, to_completion
 
 FREE = Price()
@@ -24,9 +23,9 @@ class LedgerVerbs:
     async def answered(self, session: int, key: str) -> Completion | None:
         """The completion of the request with this key, if there is one."""
 
-        async def job(db: aiosqlite.Connection) -> Completion | None:
+        def job(db: sqlite3.Connection) -> Completion | None:
             sql = "SELECT * FROM calls WHERE session = ? AND key = ? AND status != 'pending'"
-            found = await row(db, sql, session, key)
+            found = row(db, sql, session, key)
             return to_completion(found) if found else None
 
         return await self.db.read(job, single=True)
@@ -39,27 +38,31 @@ class LedgerVerbs:
         answerer: str,
         price: Price = FREE,
         budgets: Budgets = UNLIMITED,
+        chain: Chain | None = None,
+        *,
+        lazily: bool = False,
     ) -> int:
         """Record that a completion is needed (once for each key); gives the call's number.
 
         What it may cost is set aside first: raises BudgetExhausted when that is not left,
         QuotaExceeded when its owner may make no more, and Conflict when the run that `fence`
-        names is no longer its owner's.
+        names is no longer its owner's. With `chain`, the call is on disk once that is settled;
+        `lazily`, it is written with whatever is written next.
         """
         run = fence[0] if fence else None
 
-        async def job(db: aiosqlite.Connection) -> int:
+        def job(db: sqlite3.Connection) -> int:
             sql = "SELECT n FROM calls WHERE session = ? AND key = ?"
-            found = await row(db, sql, session, request.key)
+            found = row(db, sql, session, request.key)
             if found is not None:
-                await db.execute(
+                db.execute(
                     "UPDATE calls SET run = ?, answerer = ? WHERE session = ? AND n = ?",
                     (run, answerer, session, found["n"]),
                 )
                 return int(found["n"])
-            await reserve(db, session, fence, price, budgets)
-            n = await next_number(db, "calls", session)
-            await db.execute(
+            reserve(db, session, fence, price, budgets)
+            n = next_number(db, "calls", session)
+            db.execute(
                 "INSERT INTO calls (session, n, key, purpose, about, run, request, answerer, "
                 "status, reserved_tokens, reserved_cost, created) "
                 "VALUES (?,?,?,?,?,?,?,?,'pending',?,?,?)",
@@ -79,22 +82,27 @@ class LedgerVerbs:
             )
             return n
 
-        return await self.db.write(job)
+        return await self.db.write(job, join=chain, lazily=lazily)
 
     async def answer(
-        self, session: int, answers: Mapping[int, Completion], attempts: Sequence[Attempt] = ()
+        self,
+        session: int,
+        answers: Mapping[int, Completion],
+        attempts: Sequence[Attempt] = (),
+        chain: Chain | None = None,
     ) -> list[int]:
         """Record completions; gives the numbers that were still pending and now are not.
 
-        `attempts` are the tries that brought them, in the same order.
+        `attempts` are the tries that brought them, in the same order. Raises StoreError if what
+        came before in `chain` was lost.
         """
 
-        async def job(db: aiosqlite.Connection) -> list[int]:
+        def job(db: sqlite3.Connection) -> list[int]:
             for n, attempt in zip(answers, attempts, strict=False):
-                await _note(db, session, n, attempt)
-            taken = [n for n, c in answers.items() if await _answer(db, session, n, c)]
+                _note(db, session, n, attempt)
+            taken = [n for n, c in answers.items() if _answer(db, session, n, c)]
             used = [answers[n].usage for n in taken]
-            await db.execute(
+            db.execute(
                 "UPDATE sessions SET used_calls = used_calls + ?, used_tokens = used_tokens + ?, "
                 "used_cost = used_cost + ?, updated = ? WHERE pk = ?",
                 (
@@ -107,25 +115,25 @@ class LedgerVerbs:
             )
             return taken
 
-        return await self.db.write(job)
+        return await self.db.write(job, after=chain)
 
     async def note_attempt(self, session: int, call: int, attempt: Attempt) -> None:
         """Record one try at a call."""
 
-        async def job(db: aiosqlite.Connection) -> None:
-            await _note(db, session, call, attempt)
+        def job(db: sqlite3.Connection) -> None:
+            _note(db, session, call, attempt)
 
         await self.db.write(job)
 
     async def pending(self, session: int, run: int) -> list[tuple[int, CompletionRequest]]:
         """A run's calls that nobody has answered, in the order they were asked."""
 
-        async def job(db: aiosqlite.Connection) -> list[tuple[int, CompletionRequest]]:
+        def job(db: sqlite3.Connection) -> list[tuple[int, CompletionRequest]]:
             sql = (
                 "SELECT n, request FROM calls WHERE session = ? AND status = 'pending' "
                 "AND run = ? ORDER BY n"
             )
-            found = await rows(db, sql, session, run)
+            found = rows(db, sql, session, run)
             return [(r["n"], CompletionRequest.model_validate_json(r["request"])) for r in found]
 
         return await self.db.read(job, single=True)
@@ -133,20 +141,20 @@ class LedgerVerbs:
     async def call_states(self, session: int, numbers: list[int]) -> dict[int, str]:
         """The status of the calls that exist among `numbers`."""
 
-        async def job(db: aiosqlite.Connection) -> dict[int, str]:
+        def job(db: sqlite3.Connection) -> dict[int, str]:
             sql = (
                 "SELECT c.n, c.status FROM json_each(?) j CROSS JOIN calls c "
                 "ON c.session = ? AND c.n = j.value"
             )
-            return {r["n"]: r["status"] for r in await rows(db, sql, dumps(numbers), session)}
+            return {r["n"]: r["status"] for r in rows(db, sql, dumps(numbers), session)}
 
         return await self.db.read(job, single=True)
 
     async def set_unusable(self, session: int, key: str) -> None:
         """Mark an answered call as one whose reply could not be used."""
 
-        async def job(db: aiosqlite.Connection) -> None:
-            await db.execute(
+        def job(db: sqlite3.Connection) -> None:
+            db.execute(
                 "UPDATE calls SET status = 'unusable' WHERE session = ? AND key = ? "
                 "AND status = 'answered'",
                 (session, key),
@@ -160,8 +168,8 @@ class LedgerVerbs:
         Those of earlier runs too: a later run may stumble over them.
         """
 
-        async def job(db: aiosqlite.Connection) -> None:
-            await db.execute(
+        def job(db: sqlite3.Connection) -> None:
+            db.execute(
                 "UPDATE calls SET key = key || '-' || n WHERE session = ? "
                 "AND status = 'unusable' AND length(key) = 32",
                 (session,),
@@ -175,7 +183,7 @@ class LedgerVerbs:
         A session's are kept up to date with every answer; a run's are added up.
         """
 
-        async def job(db: aiosqlite.Connection) -> dict[str, dict[str, float]]:
+        def job(db: sqlite3.Connection) -> dict[str, dict[str, float]]:
             if run is None:
                 sql = (
                     "SELECT purpose, calls, prompt_tokens, completion_tokens, cached_tokens, "
@@ -190,7 +198,7 @@ class LedgerVerbs:
                     "FROM calls WHERE session = ? AND run = ? AND status != 'pending' "
                     "GROUP BY purpose ORDER BY purpose"
                 )
-            found = await rows(db, sql, *([session] if run is None else [session, run]))
+            found = rows(db, sql, *([session] if run is None else [session, run]))
             return {r["purpose"]: {k: r[k] for k in r.keys()[1:] if r[k]} for r in found}
 
         return await self.db.read(job, single=True)
@@ -200,44 +208,44 @@ class LedgerVerbs:
     ) -> list[dict[str, object]]:
         """The latest calls, newest first, without their texts."""
 
-        async def job(db: aiosqlite.Connection) -> list[dict[str, object]]:
+        def job(db: sqlite3.Connection) -> list[dict[str, object]]:
             sql = (
                 "SELECT 'c' || n AS id, purpose, about, status, model, answerer, prompt_tokens, "
                 "completion_tokens, cost, round(latency, 3) AS seconds, finish, created FROM "
                 "calls WHERE session = ? AND n < ? ORDER BY n DESC LIMIT ?"
             )
             top = before if before is not None else 1 << 62
-            return [dict(r) for r in await rows(db, sql, session, top, limit)]
+            return [dict(r) for r in rows(db, sql, session, top, limit)]
 
         return await self.db.read(job, single=True)
 
     async def call(self, session: int, n: int) -> dict[str, object] | None:
         """One call whole: request, reply, attempts."""
 
-        async def job(db: aiosqlite.Connection) -> dict[str, object] | None:
-            found = await row(db, "SELECT * FROM calls WHERE session = ? AND n = ?", session, n)
+        def job(db: sqlite3.Connection) -> dict[str, object] | None:
+            found = row(db, "SELECT * FROM calls WHERE session = ? AND n = ?", session, n)
             if found is None:
                 return None
             sql = (
                 "SELECT outcome, round(latency, 3) AS seconds, detail, created FROM attempts "
                 "WHERE session = ? AND call = ? ORDER BY rowid"
             )
-            attempts = [dict(r) for r in await rows(db, sql, session, n)]
+            attempts = [dict(r) for r in rows(db, sql, session, n)]
             return dict(found) | {"attempts": attempts}
 
         return await self.db.read(job)
 
 
-async def _note(db: aiosqlite.Connection, session: int, call: int, attempt: Attempt) -> None:
-    await db.execute(
+def _note(db: sqlite3.Connection, session: int, call: int, attempt: Attempt) -> None:
+    db.execute(
         "INSERT INTO attempts VALUES (?,?,?,?,?,?)",
         (session, call, attempt.outcome, attempt.latency, attempt.detail, now()),
     )
 
 
-async def _answer(db: aiosqlite.Connection, session: int, n: int, completion: Completion) -> bool:
+def _answer(db: sqlite3.Connection, session: int, n: int, completion: Completion) -> bool:
     usage: Usage = completion.usage
-    cursor = await db.execute(
+    cursor = db.execute(
         "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, model = ?, "
         "prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, latency = ?, "
         "answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
@@ -258,7 +266,7 @@ async def _answer(db: aiosqlite.Connection, session: int, n: int, completion: Co
     )
     if cursor.rowcount != 1:
         return False
-    await db.execute(
+    db.execute(
         "INSERT INTO spent SELECT session, purpose, 1, prompt_tokens, completion_tokens, "
         "cached_tokens, latency, cost FROM calls WHERE session = ? AND n = ? "
         "ON CONFLICT DO UPDATE SET calls = calls + 1, "
@@ -270,7 +278,7 @@ async def _answer(db: aiosqlite.Connection, session: int, n: int, completion: Co
         "ELSE cost + coalesce(excluded.cost, 0) END",
         (session, n),
     )
-    await db.execute(
+    db.execute(
         "UPDATE runs SET used_tokens = used_tokens + ?, used_cost = used_cost + ? "
         "WHERE session = ? AND n = (SELECT run FROM calls WHERE session = ? AND n = ?)",
         (usage.prompt_tokens + usage.completion_tokens, usage.cost or 0.0, session, session, n),

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
-
-import aiosqlite
 
 from ...schemas.errors import QuotaExceeded
 from .rows import row
 
 
-async def room_for_session(db: aiosqlite.Connection, owner: str, most: int | None) -> None:
+def room_for_session(db: sqlite3.Connection, owner: str, most: int | None) -> None:
     """Raise QuotaExceeded when `owner` has `most` sessions already. Call inside a write."""
     if most is None:
         return
-    found = await row(db, "SELECT count(*) AS n FROM sessions WHERE owner = ?", owner)
+    found = row(db, "SELECT count(*) AS n FROM sessions WHERE owner = ?", owner)
     used = int(found["n"]) if found else 0
     if used >= most:
         raise QuotaExceeded(
@@ -24,7 +23,7 @@ async def room_for_session(db: aiosqlite.Connection, owner: str, most: int | Non
         )
 
 
-async def count_call(db: aiosqlite.Connection, owner: str, most: int | None) -> None:
+def count_call(db: sqlite3.Connection, owner: str, most: int | None) -> None:
     """Count one model call of `owner`'s on this day (UTC). Call inside a write.
 
     Raises QuotaExceeded when `most` were made already.
@@ -34,7 +33,7 @@ async def count_call(db: aiosqlite.Connection, owner: str, most: int | None) -> 
     now = datetime.now(UTC)
     today = f"{now:%Y-%m-%d}"
     sql = "SELECT calls FROM owner_calls WHERE owner = ? AND day = ?"
-    found = await row(db, sql, owner, today)
+    found = row(db, sql, owner, today)
     used = int(found["calls"]) if found else 0
     if used >= most:
         raise QuotaExceeded(
@@ -43,8 +42,8 @@ async def count_call(db: aiosqlite.Connection, owner: str, most: int | None) -> 
             "counted.",
         )
     if found is None:
-        await db.execute("DELETE FROM owner_calls WHERE owner = ?", (owner,))
-    await db.execute(
+        db.execute("DELETE FROM owner_calls WHERE owner = ?", (owner,))
+    db.execute(
         "INSERT INTO owner_calls (owner, day, calls) VALUES (?,?,1) "
         "ON CONFLICT DO UPDATE SET calls = calls + 1",
         (owner, today),

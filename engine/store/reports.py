@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
-
-import aiosqlite
 
 from ...schemas.graph import number
 from .database import Database
@@ -36,10 +35,10 @@ class ReportVerbs:
         must not count twice.
         """
 
-        async def job(db: aiosqlite.Connection) -> tuple[int, int]:
-            await check_fence(db, session, fence)
-            n = await next_number(db, "evaluations", session)
-            await db.execute(
+        def job(db: sqlite3.Connection) -> tuple[int, int]:
+            check_fence(db, session, fence)
+            n = next_number(db, "evaluations", session)
+            db.execute(
                 "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?)",
                 (
                     session,
@@ -57,14 +56,14 @@ class ReportVerbs:
                 "UPDATE sessions SET test_reads = test_reads + (? = 'test'), updated = ? "
                 "WHERE pk = ? RETURNING test_reads"
             )
-            reads = int((await rows(db, sql, split, now(), session))[0][0])
+            reads = int(rows(db, sql, split, now(), session)[0][0])
             sql = (
                 "SELECT count(DISTINCT versions) FROM evaluations "
                 "WHERE session = ? AND split = 'test'"
             )
-            known = reads, int((await rows(db, sql, session))[0][0])
+            known = reads, int(rows(db, sql, session)[0][0])
             if fence is not None:
-                await db.execute(
+                db.execute(
                     "UPDATE runs SET state = ? WHERE session = ? AND n = ?",
                     (dumps({"reads": known} if state is None else state), session, fence[0]),
                 )
@@ -75,20 +74,20 @@ class ReportVerbs:
     async def evaluations(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
         """The latest evaluations, newest first."""
 
-        async def job(db: aiosqlite.Connection) -> list[dict[str, Any]]:
+        def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
             sql = (
                 "SELECT 'v' || loss AS loss, split, versions, round(mean, 4) AS mean, "
                 "round(error, 4) AS error, examples, created FROM evaluations "
                 "WHERE session = ? ORDER BY n DESC LIMIT ?"
             )
-            return [dict(r) for r in await rows(db, sql, session, limit)]
+            return [dict(r) for r in rows(db, sql, session, limit)]
 
         return await self.db.read(job, single=True)
 
     async def verdicts(self, session: int) -> dict[str, int]:
         """How many proposals were accepted, and how many refused, by the kind of reason."""
 
-        async def job(db: aiosqlite.Connection) -> dict[str, int]:
+        def job(db: sqlite3.Connection) -> dict[str, int]:
             sql = (
                 "SELECT CASE WHEN verdict = 'accepted' THEN 'accepted' "
                 "WHEN reason LIKE 'no usable text%It copies a % example%' "
@@ -104,14 +103,14 @@ class ReportVerbs:
                 "ELSE 'refused: no gain beyond noise' END AS fate, count(*) AS n "
                 "FROM proposals WHERE session = ? GROUP BY fate ORDER BY fate"
             )
-            return {r["fate"]: r["n"] for r in await rows(db, sql, session)}
+            return {r["fate"]: r["n"] for r in rows(db, sql, session)}
 
         return await self.db.read(job, single=True)
 
     async def lineage(self, session: int, variable: str, limit: int = 20) -> list[dict[str, Any]]:
         """How a parameter came to its present text, newest first: versions, gates, gradients."""
 
-        async def job(db: aiosqlite.Connection) -> list[dict[str, Any]]:
+        def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
             sql = (
                 "SELECT v.version, v.origin, 's' || v.step AS step, p.reason AS gate, "
                 "p.gradients, v.created FROM versions v LEFT JOIN proposals p "
@@ -119,19 +118,19 @@ class ReportVerbs:
                 "AND p.version = v.version AND p.step = v.step "
                 "WHERE v.session = ? AND v.variable = ? ORDER BY v.version DESC LIMIT ?"
             )
-            return [dict(r) for r in await rows(db, sql, session, number(variable, "v"), limit)]
+            return [dict(r) for r in rows(db, sql, session, number(variable, "v"), limit)]
 
         return await self.db.read(job, single=True)
 
     async def gradient_texts(self, session: int, ids: list[str]) -> dict[str, str]:
         """The texts of gradients by id."""
 
-        async def job(db: aiosqlite.Connection) -> dict[str, str]:
+        def job(db: sqlite3.Connection) -> dict[str, str]:
             sql = (
                 "SELECT g.n, g.text FROM json_each(?) j CROSS JOIN gradients g "
                 "ON g.session = ? AND g.n = j.value"
             )
-            found = await rows(db, sql, dumps([number(i, "g") for i in ids]), session)
+            found = rows(db, sql, dumps([number(i, "g") for i in ids]), session)
             return {f"g{r['n']}": r["text"] for r in found}
 
         return await self.db.read(job, single=True)

@@ -7,8 +7,6 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
-import aiosqlite
-
 from ...schemas.completions import Completion, Usage
 from ...schemas.errors import Conflict
 from ...schemas.graph import (
@@ -40,32 +38,28 @@ def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-async def rows(db: aiosqlite.Connection, sql: str, *args: Any) -> list[sqlite3.Row]:
+def rows(db: sqlite3.Connection, sql: str, *args: Any) -> list[sqlite3.Row]:
     """All rows of one query."""
-    return list(await db.execute_fetchall(sql, args))
+    return db.execute(sql, args).fetchall()
 
 
-async def row(db: aiosqlite.Connection, sql: str, *args: Any) -> sqlite3.Row | None:
+def row(db: sqlite3.Connection, sql: str, *args: Any) -> sqlite3.Row | None:
     """The first row of one query."""
-    found = await rows(db, sql, *args)
+    found = rows(db, sql, *args)
     return found[0] if found else None
 
 
-async def next_number(db: aiosqlite.Connection, table: str, session: int) -> int:
+def next_number(db: sqlite3.Connection, table: str, session: int) -> int:
     """The next free number of `table` within the session. Call inside a write."""
-    found = await rows(
-        db, f"SELECT coalesce(max(n), 0) + 1 FROM {table} WHERE session = ?", session
-    )
+    found = rows(db, f"SELECT coalesce(max(n), 0) + 1 FROM {table} WHERE session = ?", session)
     return int(found[0][0])
 
 
-async def check_fence(db: aiosqlite.Connection, session: int, fence: Fence | None) -> None:
+def check_fence(db: sqlite3.Connection, session: int, fence: Fence | None) -> None:
     """Refuse what a run writes when it is no longer its owner's, or no longer active."""
     if fence is None:
         return
-    run = await row(
-        db, "SELECT status, owner FROM runs WHERE session = ? AND n = ?", session, fence[0]
-    )
+    run = row(db, "SELECT status, owner FROM runs WHERE session = ? AND n = ?", session, fence[0])
     if run is None or run["owner"] != fence[1] or run["status"] != "running":
         raise Conflict(
             f"Run r{fence[0]} was cancelled, or taken over by another server process.",

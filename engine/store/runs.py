@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import Any
 
-import aiosqlite
-
 from ...schemas.errors import Conflict
 from ...schemas.graph import Run, number
-from .database import Database
+from .database import Chain, Database
 from .rows import dumps, next_number, now, row, rows, to_run
 
 LEASE_SECONDS = 30.0
@@ -29,16 +28,20 @@ class RunVerbs:
         args: dict[str, Any],
         digest: str,
         owner: str,
+        chain: Chain | None = None,
     ) -> Run:
-        """A new active run. Raises Conflict when the session has one already."""
+        """A new active run. Raises Conflict when the session has one already.
 
-        async def job(db: aiosqlite.Connection) -> Run:
+        With `chain`, it is on disk once that is settled.
+        """
+
+        def job(db: sqlite3.Connection) -> Run:
             sql = f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}"
-            active = await row(db, sql, session)
+            active = row(db, sql, session)
             if active is not None:
                 raise busy(to_run(active, session_id))
-            n = await next_number(db, "runs", session)
-            await db.execute(
+            n = next_number(db, "runs", session)
+            db.execute(
                 "INSERT INTO runs (session, n, tool, args, digest, status, state, error, owner, "
                 "lease, created, updated, began) VALUES (?,?,?,?,?,'running','{}','',?,?,?,?,?)",
                 (
@@ -54,16 +57,16 @@ class RunVerbs:
                     time.time(),
                 ),
             )
-            found = await rows(db, "SELECT * FROM runs WHERE session = ? AND n = ?", session, n)
+            found = rows(db, "SELECT * FROM runs WHERE session = ? AND n = ?", session, n)
             return to_run(found[0], session_id)
 
-        return await self.db.write(job)
+        return await self.db.write(job, join=chain)
 
     async def active_run(self, session: int, session_id: str) -> tuple[Run, str] | None:
         """The session's active run and the digest of the call that began it."""
 
-        async def job(db: aiosqlite.Connection) -> tuple[Run, str] | None:
-            found = await row(db, f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}", session)
+        def job(db: sqlite3.Connection) -> tuple[Run, str] | None:
+            found = row(db, f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}", session)
             return (to_run(found, session_id), found["digest"]) if found else None
 
         return await self.db.read(job, single=True)
@@ -71,9 +74,9 @@ class RunVerbs:
     async def last_run(self, session: int, session_id: str) -> Run | None:
         """The session's newest run, whatever became of it."""
 
-        async def job(db: aiosqlite.Connection) -> Run | None:
+        def job(db: sqlite3.Connection) -> Run | None:
             sql = "SELECT * FROM runs WHERE session = ? ORDER BY n DESC LIMIT 1"
-            found = await row(db, sql, session)
+            found = row(db, sql, session)
             return to_run(found, session_id) if found else None
 
         return await self.db.read(job, single=True)
@@ -81,9 +84,9 @@ class RunVerbs:
     async def run(self, session: int, session_id: str, run_id: str) -> Run | None:
         """One run by id."""
 
-        async def job(db: aiosqlite.Connection) -> Run | None:
+        def job(db: sqlite3.Connection) -> Run | None:
             sql = "SELECT * FROM runs WHERE session = ? AND n = ?"
-            found = await row(db, sql, session, number(run_id, "r"))
+            found = row(db, sql, session, number(run_id, "r"))
             return to_run(found, session_id) if found else None
 
         return await self.db.read(job, single=True)
@@ -91,12 +94,12 @@ class RunVerbs:
     async def runs(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest runs, newest first, without their results."""
 
-        async def job(db: aiosqlite.Connection) -> list[dict[str, object]]:
+        def job(db: sqlite3.Connection) -> list[dict[str, object]]:
             sql = (
                 "SELECT 'r' || n AS id, tool, status, error, created, updated FROM runs "
                 "WHERE session = ? ORDER BY n DESC LIMIT ?"
             )
-            return [dict(r) for r in await rows(db, sql, session, limit)]
+            return [dict(r) for r in rows(db, sql, session, limit)]
 
         return await self.db.read(job, single=True)
 
@@ -107,8 +110,8 @@ class RunVerbs:
         its owner is in `dead`); None when it is alive elsewhere or has ended."""
         n = number(run_id, "r")
 
-        async def job(db: aiosqlite.Connection) -> Run | None:
-            cursor = await db.execute(
+        def job(db: sqlite3.Connection) -> Run | None:
+            cursor = db.execute(
                 "UPDATE runs SET status = 'running', owner = ?, lease = ?, error = '', "
                 "updated = ? WHERE session = ? AND n = ? AND (status IN "
                 "('needs_completions', 'failed') OR (status = 'running' AND (lease < ? OR "
@@ -130,7 +133,7 @@ class RunVerbs:
             if cursor.rowcount != 1:
                 return None
             sql = "SELECT * FROM runs WHERE session = ? AND n = ?"
-            found = await rows(db, sql, session, n)
+            found = rows(db, sql, session, n)
             return to_run(found[0], session_id)
 
         return await self.db.write(job)
@@ -144,11 +147,15 @@ class RunVerbs:
         *,
         result: dict[str, Any] | None = None,
         error: str = "",
+        chain: Chain | None = None,
     ) -> bool:
-        """Leave a run in `status`; False when it is no longer the owner's."""
+        """Leave a run in `status`; False when it is no longer the owner's.
 
-        async def job(db: aiosqlite.Connection) -> bool:
-            cursor = await db.execute(
+        Raises StoreError, and leaves it, if what came before in `chain` was lost.
+        """
+
+        def job(db: sqlite3.Connection) -> bool:
+            cursor = db.execute(
                 "UPDATE runs SET status = ?, result = ?, error = ?, updated = ? "
                 "WHERE session = ? AND n = ? AND owner = ? AND status = 'running'",
                 (
@@ -163,13 +170,13 @@ class RunVerbs:
             )
             return cursor.rowcount == 1
 
-        return await self.db.write(job)
+        return await self.db.write(job, after=chain)
 
     async def cancel_run(self, session: int, run_id: str) -> bool:
         """End an active run; what it had answered stays. False when it was not active."""
 
-        async def job(db: aiosqlite.Connection) -> bool:
-            cursor = await db.execute(
+        def job(db: sqlite3.Connection) -> bool:
+            cursor = db.execute(
                 f"UPDATE runs SET status = 'cancelled', updated = ? WHERE session = ? AND n = ? "
                 f"AND {ACTIVE}",
                 (now(), session, number(run_id, "r")),
@@ -183,8 +190,8 @@ class RunVerbs:
     ) -> None:
         """Remember how far a long run has come."""
 
-        async def job(db: aiosqlite.Connection) -> None:
-            await db.execute(
+        def job(db: sqlite3.Connection) -> None:
+            db.execute(
                 "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ? AND owner = ?",
                 (dumps(state), now(), session, number(run_id, "r"), owner),
             )
@@ -194,8 +201,8 @@ class RunVerbs:
     async def keep_alive(self, owner: str) -> None:
         """Renew the leases of everything this process is running."""
 
-        async def job(db: aiosqlite.Connection) -> None:
-            await db.execute(
+        def job(db: sqlite3.Connection) -> None:
+            db.execute(
                 "UPDATE runs SET lease = ? WHERE owner = ? AND status = 'running'",
                 (time.time() + LEASE_SECONDS, owner),
             )

@@ -8,11 +8,9 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-import aiosqlite
-
 from ...schemas.errors import BadInput
 from .database import Database
-from .graph import digest_of_fields
+from .examples import digest_of_fields
 from .rows import dumps, row, rows
 from .shape import FORMAT, FORMAT_VERSION, SESSION, TABLES, check_file, is_json, sources
 
@@ -27,8 +25,8 @@ class TransferVerbs:
     async def export_session(self, session: int) -> Document:
         """Everything in a session, as JSON values (see `shape.file_schema`)."""
 
-        async def job(db: aiosqlite.Connection) -> Document:
-            [found] = await rows(db, "SELECT * FROM sessions WHERE pk = ?", session)
+        def job(db: sqlite3.Connection) -> Document:
+            [found] = rows(db, "SELECT * FROM sessions WHERE pk = ?", session)
             document: Document = {
                 "format": FORMAT,
                 "version": FORMAT_VERSION,
@@ -37,7 +35,7 @@ class TransferVerbs:
             }
             for table, columns in TABLES.items():
                 sql = f"SELECT {', '.join(columns)} FROM {table} WHERE session = ? ORDER BY rowid"
-                document[table] = [_document(r, columns) for r in await rows(db, sql, session)]
+                document[table] = [_document(r, columns) for r in rows(db, sql, session)]
             return document
 
         return await self.db.read(job)
@@ -51,12 +49,12 @@ class TransferVerbs:
         assert isinstance(document, dict)
         data: Document = document
 
-        async def job(db: aiosqlite.Connection) -> str:
+        def job(db: sqlite3.Connection) -> str:
             sql = "SELECT 1 FROM sessions WHERE id = ?"
-            taken = await row(db, sql, data["id"])
+            taken = row(db, sql, data["id"])
             session_id = f"tg_{secrets.token_urlsafe(16)}" if taken else str(data["id"])
             try:
-                await _insert_all(db, owner, session_id, data)
+                _insert_all(db, owner, session_id, data)
             except (sqlite3.IntegrityError, OverflowError) as error:
                 raise BadInput(
                     f"This is no usable export of a session: {error}. Nothing was imported.",
@@ -74,19 +72,17 @@ def _document(found: sqlite3.Row, columns: Mapping[str, str]) -> Document:
     }
 
 
-async def _insert_all(
-    db: aiosqlite.Connection, owner: str, session_id: str, data: Document
-) -> None:
+def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Document) -> None:
     head = _stored(data["session"], SESSION) | {"id": session_id, "owner": owner}
-    cursor = await db.execute(_insert("sessions", head), head)
+    cursor = db.execute(_insert("sessions", head), head)
     session = cursor.lastrowid
     for table, columns in TABLES.items():
         for one in data[table]:
             values = _stored(one, columns) | {"session": session} | _made_here(table, one)
-            await db.execute(_insert(table, values), values)
+            db.execute(_insert(table, values), values)
     edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
-    await db.executemany("INSERT INTO edges (session, source, output) VALUES (?,?,?)", edges)
-    await db.execute(
+    db.executemany("INSERT INTO edges (session, source, output) VALUES (?,?,?)", edges)
+    db.execute(
         "INSERT INTO spent SELECT session, purpose, count(*), sum(prompt_tokens), "
         "sum(completion_tokens), sum(cached_tokens), sum(latency), sum(cost) FROM calls "
         "WHERE session = ? AND status != 'pending' GROUP BY purpose",
