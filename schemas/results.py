@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from .completions import Pending
 
 Status = Literal["done", "needs_completions", "running", "failed"]
 
 
-class Result(BaseModel):
+class Lazy(BaseModel):
+    """A model whose validator is built when it is first used: there are many, and a start is
+    to be quick."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Result(Lazy):
     """Common to all. `next` says in one sentence what to call now; `notes` are things to know."""
 
     session_id: str | None = None
@@ -25,7 +32,7 @@ class Result(BaseModel):
     answered: int | None = None
 
 
-class Shown(BaseModel):
+class Shown(Lazy):
     """A value as shown: cut when long (then `chars` is its full length)."""
 
     variable: str
@@ -65,7 +72,7 @@ class ForwardResult(Result):
     mean_score: float | None = None
 
 
-class ShownGradient(BaseModel):
+class ShownGradient(Lazy):
     """Feedback on a parameter, and the examples it came from."""
 
     id: str
@@ -83,7 +90,7 @@ class BackwardResult(Result):
     mean_score: float | None = None
 
 
-class ShownProposal(BaseModel):
+class ShownProposal(Lazy):
     """One proposed text and its verdict. Scores are means over the same `examples` examples."""
 
     id: str
@@ -111,7 +118,7 @@ class StepResult(Result):
     gate: str | None = None
 
 
-class Failure(BaseModel):
+class Failure(Lazy):
     """An example the program does badly on."""
 
     example: str

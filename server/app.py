@@ -8,7 +8,8 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -26,13 +27,9 @@ from mcp_types import (
 )
 from pydantic import AnyUrl, ValidationError
 
-from ..engine.answerers import Answerer, Assistant
-from ..engine.answerers.limiter import Limiters
-from ..engine.answerers.openai import OpenAIAnswerer
-from ..engine.engine import Engine
-from ..engine.store import Store
 from ..schemas.completions import Role
 from ..schemas.errors import BadInput
+from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
 from . import completions, resources, subscriptions, telemetry
 from .auth import principal
@@ -46,6 +43,11 @@ from .state_key import security
 from .subscriptions import Watchers
 from .tools import TOOLS
 from .version import VERSION
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.answerers import Answerer
+    from ..engine.answerers.limiter import Limiters
+    from ..engine.engine import Engine
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 INSTRUCTIONS = """\
@@ -83,6 +85,10 @@ class Host:
         """The engine, opened now if need be. Raises StoreError."""
         async with self._opening:
             if self._engine is None:
+                await asyncio.to_thread(import_module, "..engine.engine", __package__)
+                from ..engine.engine import Engine
+                from ..engine.store import Store
+
                 store = Store(self.settings.database or default_database())
                 await store.open()
                 self._engine = Engine(self.settings, store, answerers(self.settings))
@@ -107,11 +113,16 @@ class Host:
 def answerers(settings: Settings) -> dict[Role, Answerer]:
     """Who answers each role's calls, by configuration."""
     roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
+    from ..engine.answerers.limiter import Limiters
+
     limiters = Limiters()
     return {role: _answerer(one, limiters) for role, one in roles.items()}
 
 
 def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
+    from ..engine.answerers import Assistant
+    from ..engine.answerers.openai import OpenAIAnswerer
+
     match resolve(settings):
         case "openai":
             return OpenAIAnswerer(settings, limiters)
@@ -318,22 +329,20 @@ def build(settings: Settings) -> TextGradServer:
     subscriptions.install(server, server.watchers)
     for prompt in prompts():
         server.add_prompt(prompt)
-    for function, marks in TOOLS:
+    for function, result, marks in TOOLS:
         words = " ".join((function.__doc__ or "").split())
-        server.add_tool(function, description=words, annotations=marks)
-    for tool in server._tool_manager.list_tools():
-        _tighten(tool)
+        # The SDK's own output schema takes long to make, and is thrown away for the outline.
+        server.add_tool(function, description=words, annotations=marks, structured_output=False)
+        tool = server._tool_manager.get_tool(function.__name__)
+        if tool is not None:
+            _tighten(tool, result)
     return server
 
 
-def _tighten(tool: Tool) -> None:
-    meta = tool.fn_metadata
+def _tighten(tool: Tool, result: type[Result]) -> None:
     tool.parameters = compact(tool.parameters, closed=True)
     tool.fn_metadata = TextKept(
-        arg_model=meta.arg_model,
-        output_model=meta.output_model,
-        output_schema=outline(meta.output_schema or {}),
-        wrap_output=meta.wrap_output,
+        arg_model=tool.fn_metadata.arg_model, output_model=result, output_schema=outline(result)
     )
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, TextContent
 
-from ..engine.engine import Engine
-from ..engine.runs import Caller
-from ..engine.show import cut
 from ..schemas.errors import TextGradError
 from ..schemas.results import Result
 from .text import facts, render
 
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.engine import Engine
+    from ..engine.runs import Caller
+
 log = logging.getLogger(__name__)
-Call = Callable[[Engine, Caller], Awaitable[Result]]
+Call = Callable[["Engine", "Caller"], Awaitable[Result]]
 TICK = 0.5
 SAID = 2000
 """Characters of an error."""
@@ -26,6 +27,8 @@ SAID = 2000
 
 async def answer(ctx: Context[Any, Any], call: Call) -> CallToolResult:
     """What the engine makes of `call`, as text and as structured content."""
+    from ..engine.runs import Caller
+
     host = ctx.request_context.lifespan_context
     try:
         engine = await host.engine()
@@ -54,6 +57,8 @@ def reply(result: Result) -> CallToolResult:
 
 def refusal(error: TextGradError) -> CallToolResult:
     """An error that the model can act on, without all of what it may quote."""
+    from ..engine.show import cut
+
     what, next_step = cut(error.message, SAID)[0], cut(error.next, SAID)[0]
     return CallToolResult(
         content=[TextContent(type="text", text=f"{what} {next_step}".strip())],
@@ -69,17 +74,20 @@ class Watch:
         self._ctx = ctx
         self._news: tuple[int, int, str] | None = None
         self._sent = -1
+        self._over = False  # a run may go on, and tell, when its call has ended
         self._task: asyncio.Task[None] | None = None
 
     def note(self, answered: int, asked: int, phase: str) -> None:
-        """Remember where the run stands."""
+        """Remember where the run stands; the first time, begin to tell."""
         self._news = (answered, asked, phase)
+        if self._task is None and not self._over:
+            self._task = asyncio.create_task(self._tell())
 
     async def __aenter__(self) -> Watch:
-        self._task = asyncio.create_task(self._tell())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._over = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+_WORDS: dict[Any, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+}
 
 
 def compact(schema: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
@@ -17,19 +29,24 @@ def compact(schema: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
     return out
 
 
-def outline(schema: dict[str, Any]) -> dict[str, Any]:
-    """An output schema in outline: the names and types of its fields, nested objects left open.
+def outline(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a result in outline: the names and types of its fields, nested objects left
+    open. Raises KeyError for a type that it has no word for.
 
     A model needs no more to read a result; what a result holds is checked against its full model
     before it leaves.
     """
-    fields = _clean(schema).get("properties", {})
-    return {"type": "object", "properties": {k: _outlined(v) for k, v in fields.items()}}
+    fields = {name: _outlined(field.annotation) for name, field in model.model_fields.items()}
+    return {"type": "object", "properties": fields}
 
 
-def _outlined(field: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {key: field[key] for key in ("type", "enum") if key in field}
-    return {"enum": kept["enum"]} if "enum" in kept else kept
+def _outlined(kind: Any) -> dict[str, Any]:
+    arms = [arm for arm in get_args(kind) if arm is not NoneType]
+    if get_origin(kind) is Literal:
+        return {"enum": arms}
+    if get_origin(kind) is UnionType:
+        [kind] = arms  # what may be left out as well
+    return {"type": _WORDS[get_origin(kind) or kind]}
 
 
 def _clean(node: Any) -> Any:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..engine.report import report as facts
-from ..engine.store import Store
 from ..schemas.graph import Proposal, Session, Variable
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.store import Store
 
 SHOWN = 20
 
 
 async def report(store: Store, one: Session) -> str:
     """The report of everything this session has done so far."""
+    from ..engine.report import report as facts
+
     steps = await store.steps(one.pk, 1000)
     proposals = await store.proposals(one.pk, limit=1000)
     variables = await store.variables(one.pk)

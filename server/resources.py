@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -21,12 +21,14 @@ from mcp_types import (
     ResourceTemplate,
 )
 
-from ..engine.store import Store
 from ..schemas.errors import NotFound, TextGradError
 from ..schemas.graph import Session
 from . import views
 from .report import report
 from .views import GRAPH_SCHEMA, ROOT
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.store import Store
 
 LISTED = 50
 FOREVER_MS = 24 * 3600 * 1000

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
@@ -28,8 +28,6 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from ..engine.engine import Engine
-from ..engine.runs import Caller
 from ..schemas.completions import Completion, CompletionRequest, Purpose, role_of
 from ..schemas.errors import BadInput, NotFound, StoreError
 from ..schemas.graph import Session, number
@@ -38,6 +36,10 @@ from ..schemas.settings import RoleSettings
 from .calls import answer
 from .messages import completion_of, message_request
 from .text import render
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.engine import Engine
+    from ..engine.runs import Caller
 
 NAME = "sampling"
 ROUNDS = 8

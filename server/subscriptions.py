@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
@@ -31,10 +31,12 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from ..engine.engine import Engine
 from ..schemas.errors import NotFound, StoreError
 from .resources import session_of, view_of
 from .views import GRAPH_SCHEMA, ROOT
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.engine import Engine
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0

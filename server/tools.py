@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from ..engine.engine import Engine
-from ..engine.runs import Caller
 from ..engine.tables import load_rows
 from ..schemas.results import (
     BackwardResult,
@@ -25,6 +23,10 @@ from ..schemas.results import (
     VariableResult,
 )
 from .calls import answer
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.engine import Engine
+    from ..engine.runs import Caller
 
 Session = Annotated[str, Field(description="From create_variable.")]
 Examples = Annotated[
@@ -71,7 +73,7 @@ async def create_variable(
     write: Annotated[
         bool, Field(description="file: write accepted versions to it (the old are kept).")
     ] = False,
-) -> Annotated[CallToolResult, VariableResult]:
+) -> CallToolResult:
     """Add a text to a session's graph: a parameter to improve, a constant, or an example field.
     Without session_id it starts a session (kept until deleted; the id is the key to it).
     """
@@ -118,7 +120,7 @@ async def forward(
     role: Annotated[str, Field(description="Role of the output.")] = "",
     name: str = "",
     examples: Examples = None,
-) -> Annotated[CallToolResult, ForwardResult]:
+) -> CallToolResult:
     """Add an operation to the program and compute its output variable, for every example in use.
     The program is kept and re-run: after a step, call forward(session_id) alone.
     """
@@ -169,7 +171,7 @@ async def compute_loss(
     weights: Annotated[dict[str, float] | None, Field(description="sum: by input name.")] = None,
     name: str = "",
     examples: Examples = None,
-) -> Annotated[CallToolResult, ForwardResult]:
+) -> CallToolResult:
     """Judge an output: adds a loss (feedback, a score from 0 to 1, or both) and computes it for
     every example in use.
     """
@@ -205,7 +207,7 @@ async def backward(
     exact: Annotated[
         bool, Field(description="One call for each edge and example, as in the paper.")
     ] = False,
-) -> Annotated[CallToolResult, BackwardResult]:
+) -> CallToolResult:
     """Write feedback (textual gradients) on every parameter upstream of the losses. Recomputes
     what is stale first; replaces gradients that no step has used.
     """
@@ -233,7 +235,7 @@ async def step(
     ] = "always",
     candidates: Annotated[int, Field(description="Proposals to choose from, 1 to 16.")] = 1,
     memory: Memory = 0,
-) -> Annotated[CallToolResult, StepResult]:
+) -> CallToolResult:
     """Rewrite parameters from their gradients. The gradients are spent; every version is kept and
     revert undoes it.
     """
@@ -265,7 +267,7 @@ async def add_examples(
     path: Annotated[
         str | None, Field(description="Or a .jsonl or .csv file in the operator's data directory.")
     ] = None,
-) -> Annotated[CallToolResult, ExamplesResult]:
+) -> CallToolResult:
     """Load examples into a split. Variables made with example_field are fed from them."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
@@ -281,7 +283,7 @@ async def evaluate(
     loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
     split: Literal["train", "validation", "test"] = "validation",
     votes: Annotated[int, Field(description="Runs of each example; the majority counts.")] = 1,
-) -> Annotated[CallToolResult, EvaluateResult]:
+) -> CallToolResult:
     """Run the program on a split: mean score with its error, and the worst failures."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
@@ -317,7 +319,7 @@ async def optimize(
     memory: Memory = 0,
     together: Annotated[bool, Field(description="false: one parameter a step, in turn.")] = True,
     seed: int = 0,
-) -> Annotated[CallToolResult, OptimizeResult]:
+) -> CallToolResult:
     """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation. Call it
     again, or resume, to go on.
     """
@@ -352,7 +354,7 @@ async def resume(
         Field(description="Pending id -> your answer (text, or an object where JSON is asked)."),
     ] = None,
     cancel: Annotated[bool, Field(description="Drop the run; what was answered is kept.")] = False,
-) -> Annotated[CallToolResult, Result]:
+) -> CallToolResult:
     """Go on with the session's run: hand in pending completions (some or all), wait for a running
     one, retry a failed one, or cancel it.
     """
@@ -389,7 +391,7 @@ async def inspect(
         Field(description="v3; v3@2 (its change); v3@1..4 (diff); c7; e5; g2; p4; op1."),
     ] = None,
     offset: Annotated[int, Field(description="Where to go on.")] = 0,
-) -> Annotated[CallToolResult, InspectResult]:
+) -> CallToolResult:
     """Read sessions, graph, texts with versions and diffs, gradients, proposals, examples, calls,
     cost.
     """
@@ -410,7 +412,7 @@ async def revert(
             description="Version, or proposal (p4) that was refused. Leave out to re-read the file."
         ),
     ] = None,
-) -> Annotated[CallToolResult, VariableResult]:
+) -> CallToolResult:
     """Make an earlier version, or a proposal, the newest version of a text."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
@@ -436,16 +438,16 @@ def _marks(
     )
 
 
-TOOLS: list[tuple[Tool, ToolAnnotations]] = [
-    (create_variable, _marks("Create a variable")),
-    (forward, _marks("Forward", world=True)),
-    (compute_loss, _marks("Compute a loss", world=True)),
-    (backward, _marks("Backward", idempotent=True, world=True)),
-    (step, _marks("Step", world=True)),
-    (add_examples, _marks("Add examples", idempotent=True)),
-    (evaluate, _marks("Evaluate", idempotent=True, world=True)),
-    (optimize, _marks("Optimize", world=True)),
-    (resume, _marks("Resume", idempotent=True, world=True)),
-    (inspect, _marks("Inspect", read=True)),
-    (revert, _marks("Revert", idempotent=True)),
+TOOLS: list[tuple[Tool, type[Result], ToolAnnotations]] = [
+    (create_variable, VariableResult, _marks("Create a variable")),
+    (forward, ForwardResult, _marks("Forward", world=True)),
+    (compute_loss, ForwardResult, _marks("Compute a loss", world=True)),
+    (backward, BackwardResult, _marks("Backward", idempotent=True, world=True)),
+    (step, StepResult, _marks("Step", world=True)),
+    (add_examples, ExamplesResult, _marks("Add examples", idempotent=True)),
+    (evaluate, EvaluateResult, _marks("Evaluate", idempotent=True, world=True)),
+    (optimize, OptimizeResult, _marks("Optimize", world=True)),
+    (resume, Result, _marks("Resume", idempotent=True, world=True)),
+    (inspect, InspectResult, _marks("Inspect", read=True)),
+    (revert, VariableResult, _marks("Revert", idempotent=True)),
 ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
-from ..engine.inspect import diff
-from ..engine.store import Store
 from ..schemas.errors import NotFound
 from ..schemas.graph import Operation, Session, Variable, Version, number
 from .mermaid import flowchart
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.store import Store
 
 MOST = 1000
 """Entries in a list, the newest kept; `truncated` says when there were more."""
@@ -135,6 +136,8 @@ async def changes(store: Store, one: Session, variable: str, old: str, new: str)
     """A unified diff between two versions; empty when they are the same. Raises NotFound."""
     before = await _version(store, one, variable, old)
     after = await _version(store, one, variable, new)
+    from ..engine.inspect import diff
+
     names = (f"{variable}@{n.version}" for n in (before, after))
     return diff(before.text, after.text, *names)
 

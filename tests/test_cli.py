@@ -154,10 +154,22 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("textgrad-mcp ")
 
 
+def test_a_server_starts_without_the_engine_the_database_and_the_client_library() -> None:
+    code = (
+        "import sys; from textgrad_mcp.server.app import build\n"
+        "from textgrad_mcp.schemas.settings import Settings\n"
+        "build(Settings())\n"
+        "later = {'textgrad_mcp.engine.engine', 'textgrad_mcp.engine.store', 'sqlite3', 'openai'}\n"
+        "print(sorted(later & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_command_line_imports_nothing_heavy_before_it_knows_what_to_do() -> None:
     code = (
         "import sys, textgrad_mcp.server.cli as cli; cli.parser()\n"
-        "heavy = {'mcp', 'openai', 'httpx2', 'pydantic', 'aiosqlite', 'platformdirs', 'shtab',"
+        "heavy = {'mcp', 'openai', 'httpx2', 'pydantic', 'sqlite3', 'platformdirs', 'shtab',"
         " 'opentelemetry', 'textgrad_mcp.server.paint'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -44,7 +44,7 @@ def test_a_prompt_without_arguments_asks_for_what_it_needs(tmp_path: Path, name:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_call_in_a_prompt_is_a_tool_with_such_arguments(name: str) -> None:
-    tools = {function.__name__: inspect.signature(function).parameters for function, _ in TOOLS}
+    tools = {function.__name__: inspect.signature(function).parameters for function, *_ in TOOLS}
     text = fill(name, {})
     called = CALLS.findall(text)
     assert called
