@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 from harness import MEMORY_DISK, Row, scratch, spread
 from textgrad_mcp.engine.answerers import Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
@@ -95,29 +95,29 @@ async def build(engine: Engine, edges: Edges) -> tuple[str, str]:
     outputs = [*((n + 2, e) for n, e in enumerate(edges))]
     outputs += [(size + 2 + n, e) for n, e in enumerate(branch)]
 
-    async def job(db: aiosqlite.Connection) -> None:
+    def job(db: sqlite3.Connection) -> None:
         columns = (
             "session, n, kind, role, name, value, version, requires_grad, reference, "
             "per_example, constraints, operation, dirty"
         )
         insert = f"INSERT INTO variables ({columns}) VALUES (?,?,?,?,'',?,?,?,0,0,'[]',?,?)"
         beside = (session.pk, size + 1, "parameter", "the other", "text", 1, 1, None, 0)
-        await db.execute(insert, beside)
-        await db.execute(
+        db.execute(insert, beside)
+        db.execute(
             "INSERT INTO versions VALUES (?,?,1,'text','created',NULL,'')", (session.pk, size + 1)
         )
-        await db.executemany(
+        db.executemany(
             insert,
             [
                 (session.pk, v, "output", "a node", None, 0, 0, o, 1)
                 for o, (v, _) in _numbered(outputs)
             ],
         )
-        await db.executemany(
+        db.executemany(
             "INSERT INTO operations VALUES (?,?,'format',?,NULL,?,?)",
             [(session.pk, o, v, _inputs(e), COPY) for o, (v, e) in _numbered(outputs)],
         )
-        await db.executemany(
+        db.executemany(
             "INSERT INTO edges VALUES (?,?,?)", [(session.pk, s, v) for v, e in outputs for s in e]
         )
 
@@ -239,55 +239,51 @@ async def _prompt_program(engine: Engine) -> str:
     return session
 
 
-async def _history(
-    db: aiosqlite.Connection, pk: int, variables: int, calls: int, steps: int
-) -> None:
+def _history(db: sqlite3.Connection, pk: int, variables: int, calls: int, steps: int) -> None:
     """Rows as a long life leaves them, copied from the first of each kind."""
-    await _copies(db, "variables", pk, variables, {"kind": "'constant'", "requires_grad": "0"})
-    await _copies(db, "calls", pk, calls, {"key": "'old ' || k.value", "run": "1"})
-    await db.execute("UPDATE calls SET text = ? WHERE session = ? AND key LIKE 'old %'", (LONG, pk))
+    _copies(db, "variables", pk, variables, {"kind": "'constant'", "requires_grad": "0"})
+    _copies(db, "calls", pk, calls, {"key": "'old ' || k.value", "run": "1"})
+    db.execute("UPDATE calls SET text = ? WHERE session = ? AND key LIKE 'old %'", (LONG, pk))
     if steps:
-        await _old_steps(db, pk, steps)
+        _old_steps(db, pk, steps)
 
 
-async def _copies(
-    db: aiosqlite.Connection, table: str, pk: int, count: int, changes: dict[str, str]
+def _copies(
+    db: sqlite3.Connection, table: str, pk: int, count: int, changes: dict[str, str]
 ) -> None:
-    found = await db.execute_fetchall(f"SELECT name FROM pragma_table_info('{table}')")
+    found = db.execute(f"SELECT name FROM pragma_table_info('{table}')").fetchall()
     names = [str(r["name"]) for r in found]
     changes = {"n": "(SELECT max(n) FROM " + table + f" WHERE session = {pk}) + k.value"} | changes
     values = ", ".join(changes.get(name, f"t.{name}") for name in names)
-    await db.execute(
+    db.execute(
         f"INSERT INTO {table} SELECT {values} FROM {table} t, "
         "(WITH RECURSIVE k(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM k "
         f"WHERE value < {count}) SELECT value FROM k) k WHERE t.session = {pk} AND t.n = 1"
     )
 
 
-async def _old_steps(db: aiosqlite.Connection, pk: int, steps: int) -> None:
+def _old_steps(db: sqlite3.Connection, pk: int, steps: int) -> None:
     numbers = range(1, steps + 1)
-    await db.executemany(
+    db.executemany(
         "INSERT INTO versions VALUES (?,1,?,?,'step',?,'')",
         [(pk, n + 1, f"{LONG} {n}", n) for n in numbers],
     )
-    await db.execute(
-        "UPDATE variables SET version = ? WHERE session = ? AND n = 1", (steps + 1, pk)
-    )
-    await db.executemany(
+    db.execute("UPDATE variables SET version = ? WHERE session = ? AND n = 1", (steps + 1, pk))
+    db.executemany(
         "INSERT INTO steps VALUES (?,?,1,'',0.4,0.5,'validation',8,'')", [(pk, n) for n in numbers]
     )
     columns = "session, n, variable, version, text, examples, batch, operation, losses, exact"
-    await db.executemany(
+    db.executemany(
         f"INSERT INTO gradients ({columns}, spent_by, created) "
         "VALUES (?,?,1,?,?,'[]','[]','op1','[]',0,?,'')",
         [(pk, n, n, LONG, n) for n in numbers],
     )
-    await db.executemany(
+    db.executemany(
         "INSERT INTO proposals VALUES (?,?,?,1,?,?,'accepted','',?,0.5,0.4,'validation',8,'[]','')",
         [(pk, n, n, n, f"{LONG} {n}", n + 1) for n in numbers],
     )
     columns = "session, n, tool, args, digest, status, state, error, owner, lease, created, updated"
-    await db.executemany(
+    db.executemany(
         f"INSERT INTO runs ({columns}) VALUES (?,?,'step','{{}}','','done','{{}}','','me',0,'','')",
         [(pk, n + 10) for n in numbers],
     )

@@ -128,7 +128,7 @@ def machine() -> str:
     """The machine and the versions, in one line."""
     from importlib.metadata import version
 
-    names = ("mcp", "openai", "pydantic", "aiosqlite")
+    names = ("mcp", "openai", "httpx2", "pydantic")
     cpu = _cpu()
     return (
         f"{os.cpu_count()} x {cpu}, {platform.system()} {platform.release()}, "

@@ -80,3 +80,30 @@ def _latency(index: int, median: float, sigma: float) -> float:
     if not sigma:
         return median
     return random.Random(f"0:{index + 1}").lognormvariate(math.log(median), sigma)
+
+
+def reachable(size: int, sigma: float, draws: int = 2000) -> dict[str, float]:
+    """How many times as long as a chain TextGrad's calls take one after another, on average over
+    drawn latencies: our chain, a chain whose groups do not wait for each other, and one that does
+    without the calls that write feedback."""
+    rng = random.Random(0)
+    limit = size  # all examples at once, as with the default limit and 16 examples
+    early = _early(size)
+    bare = [*graph_of("judge", size)[: 2 * size], list(range(size, 2 * size))]
+    totals = {"theirs": 0.0, "ours": 0.0, "early groups": 0.0, "no feedback calls": 0.0}
+    for _ in range(draws):
+        times = [rng.lognormvariate(0.0, sigma) for _ in range(4 * size + 1)]
+        totals["theirs"] += sum(times)
+        totals["ours"] += simulated(graph_of("judge", size), times, limit)
+        totals["early groups"] += simulated(early, times, limit)
+        totals["no feedback calls"] += simulated(bare, times, limit)
+    return {name: totals["theirs"] / total for name, total in totals.items() if name != "theirs"}
+
+
+def _early(size: int) -> list[list[int]]:
+    """The calls of a judge step whose groups are asked about as soon as their examples are done."""
+    calls = graph_of("judge", size)
+    judged = list(range(size, 2 * size))
+    for group in range(math.ceil(size / GROUP)):
+        calls[2 * size + group] = judged[group * GROUP : (group + 1) * GROUP]
+    return calls

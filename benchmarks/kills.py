@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sqlite3
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,17 @@ def _recorded(database: Path) -> set[str]:
         connection.close()
     plain = [[{"role": m["role"], "content": m["content"]} for m in ms] for ms in bodies]
     return {json.dumps(messages, sort_keys=True) for messages in plain}
+
+
+async def _whole() -> float:
+    """Seconds of a step that nobody kills."""
+    with scratch() as folder, endpoint(LATENCY) as at:
+        async with _server(at.url, folder / "whole.db") as client:
+            call = Tools(client)
+            session = await start(call, "judge", SIZE)
+            started = time.perf_counter()
+            await one_step(call, session, "judge")
+            return time.perf_counter() - started
 
 
 async def _killed(at: Endpoint, database: Path, after: float) -> str:
@@ -100,9 +112,10 @@ async def _one(after: float) -> tuple[int, int, int, int]:
 def kills(times: int = 30, seed: int = 0) -> tuple[list[Row], str]:
     """The row, and how the kills were spread."""
     rng = random.Random(seed)
+    length = asyncio.run(_whole())
     found = []
     for _ in range(times):
-        found.append(asyncio.run(_one(rng.uniform(0.0, 1.4))))
+        found.append(asyncio.run(_one(rng.uniform(0.0, length))))
         print("kill", len(found), *found[-1], flush=True)
     recorded = sum(repaid for _, _, repaid, _ in found)
     extra = sum(repaid for *_, repaid in found)

@@ -18,6 +18,7 @@ from typing import Any
 import economy
 import growth
 import kills
+import overhead
 import servers
 from harness import ROOT, Row, machine, table
 
@@ -52,6 +53,7 @@ TITLES = {
     "history": "Growth with the history",
     "crowd": "Many clients on one database",
     "kills": "Killed at random points",
+    "profile": "Where our own time goes",
 }
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes and no long tail")
     parser.add_argument("--steps", type=int, default=5, help="our steps in each wall time")
-    parser.add_argument("--kills", type=int, default=30, help="how often to kill")
+    parser.add_argument("--kills", type=int, default=100, help="how often to kill")
     parser.add_argument("--only", nargs="+", choices=list(TITLES), help="these parts alone")
     arguments = parser.parse_args()
     parts = _parts(arguments)
@@ -84,6 +86,7 @@ def _parts(arguments: argparse.Namespace) -> dict[str, Callable[[], Measured]]:
         "history": growth.history,
         "crowd": servers.concurrency,
         "kills": lambda: kills.kills(arguments.kills),
+        "profile": overhead.overhead,
     }
     if quick and not arguments.only:
         del parts["tail"]
