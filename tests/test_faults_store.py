@@ -217,7 +217,7 @@ def test_calls_cancelled_at_random_moments_are_paid_for_once() -> None:
                 rung.cancel()
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            assert slow.asked
+            assert len(slow.asked) > 0
             assert (await engine.forward(ME, session_id=s)).status == "done"
             assert len({request.key for request in slow.asked}) == len(slow.asked) == 200
             assert (await engine.store.session(s, "local")).used_calls == 200
