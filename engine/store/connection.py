@@ -1,6 +1,6 @@
 """A connection to the file: opening and checking it, its transactions, its failures in words.
 
-Everything here is plain calls that block; database.py makes them on a thread of its own.
+Everything here is plain calls that block; database.py makes them on aiosqlite's thread.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ class Failed:
     error: Exception
 
 
-class Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """Connect, check that the file is ours, migrate. Raises StoreError; overwrites nothing."""
+    try:
+        return _connect(path)
+    except (sqlite3.Error, OSError, StoreError) as error:
+        raise explain(error, path) from error
+
+
+class Transactions:
     """An open file and at most one transaction. `fault` is called at each commit boundary."""
 
-    def __init__(self, path: Path, fault: Fault) -> None:
-        """Connect, check that the file is ours, migrate. Raises StoreError; overwrites nothing."""
+    def __init__(self, db: sqlite3.Connection, path: Path, fault: Fault) -> None:
+        self._db = db
         self._path = path
         self._fault = fault
         self._wrote = False
-        try:
-            self._db = _connect(path)
-        except (sqlite3.Error, OSError, StoreError) as error:
-            raise explain(error, path) from error
-
-    def close(self) -> None:
-        """Let go of the file; an open transaction is rolled back."""
-        self._db.close()
 
     def look(self, jobs: Sequence[Job[object]]) -> list[object]:
         """What jobs of one statement find, each of which is a snapshot by itself."""

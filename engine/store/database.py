@@ -1,6 +1,6 @@
 """One SQLite file, many server processes: who reads and writes when, and what shares a commit.
 
-Every transaction is a job on one queue, run on one thread of ours. A caller that is cancelled
+Every transaction is a job on one queue, run on one thread. A caller that is cancelled
 leaves its transaction whole, tasks cannot interleave inside one, and jobs that wait together
 are committed together (each in its own savepoint), so a hundred replies cost a few commits.
 """
@@ -11,13 +11,14 @@ import asyncio
 import functools
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
+import aiosqlite
+
 from ...schemas.errors import StoreError
-from .connection import Connection, Failed, Fault, Job, explain
+from .connection import Failed, Fault, Job, Transactions, connect, explain
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -74,6 +75,35 @@ class _Waiting(Generic[T]):
     lazy: bool = False
 
 
+class Connection(aiosqlite.Connection):
+    """aiosqlite's connection and thread, on which a whole transaction is one trip."""
+
+    def __init__(self, path: Path, fault: Fault) -> None:
+        super().__init__(self._open, 64)
+        self._path, self._fault = path, fault
+        self.refused: Exception | None = None
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return connect(self._path)
+        except Exception as error:  # noqa: BLE001 - raised by whoever opens
+            self.refused = error  # raised here, it would end the thread unwaited for
+            return sqlite3.connect(":memory:")
+
+    def transactions(self) -> Transactions:
+        """What the thread is to be sent for, once the file is open."""
+        return Transactions(self._conn, self._path, self._fault)
+
+    async def trip(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
+        """Do `work` on the thread."""
+        done: T = await self._execute(work, *args)  # type: ignore[no-untyped-call]
+        return done
+
+    def send(self, work: Callable[[], object]) -> None:
+        """Have `work` done on the thread, whatever comes of it."""
+        self._tx.put_nowait((None, work))
+
+
 class Database:
     """A database that is opened once and closed once.
 
@@ -86,18 +116,18 @@ class Database:
         self._queue: list[_Waiting[Any]] = []
         self._due: asyncio.TimerHandle | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "textgrad-mcp-store")  # starts when first used
         self._connection: Connection | None = None
 
     async def open(self) -> None:
         """Connect, check that the file is ours, migrate. Raises StoreError; overwrites nothing."""
         if self._connection is not None:
             return
-        try:
-            self._connection = await self._on_thread(Connection, self.path, self._fault)
-        except BaseException:
-            self._thread.shutdown(wait=False)
-            raise
+        connection = Connection(self.path, self._fault)
+        await connection
+        if connection.refused is not None:
+            await connection.close()
+            raise connection.refused
+        self._connection = connection
 
     async def close(self) -> None:
         """Finish what is queued and let go of the file."""
@@ -107,8 +137,7 @@ class Database:
             await self._worker
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            await self._on_thread(connection.close)
-            self._thread.shutdown()
+            await connection.close()
 
     async def ping(self) -> None:
         """Raise StoreError unless the file can be read."""
@@ -182,18 +211,21 @@ class Database:
         return taken
 
     async def _drain(self, connection: Connection) -> None:
+        file = connection.transactions()
         while batch := self._take():
             # Reads first: behind a write they would wait for the disk.
             looks = [waiting for waiting in batch if waiting.single]
             if looks:
-                found = await self._on_thread(connection.look, [w.job for w in looks])
+                found = await connection.trip(file.look, [w.job for w in looks])
                 _resolve(looks, found)
             if len(looks) < len(batch):
-                await self._transact(connection, [w for w in batch if not w.single])
+                await self._transact(connection, file, [w for w in batch if not w.single])
                 if self._queue:
                     await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _transact(self, connection: Connection, batch: list[_Waiting[Any]]) -> None:
+    async def _transact(
+        self, connection: Connection, file: Transactions, batch: list[_Waiting[Any]]
+    ) -> None:
         """One transaction; those who do not wait for its commit may add to it at once."""
         done: list[_Waiting[Any]] = []
         outcomes: list[object] = []
@@ -204,20 +236,17 @@ class Database:
                 # that, or two processes that read would each wait for the other to end.
                 stays = any(waiting.committed is not None for waiting in done)
                 last = not stays or all(waiting.chain is None for waiting in batch)
-                outcomes += await self._on_thread(_run, connection, batch, last)
+                outcomes += await connection.trip(_run, file, batch, last)
                 _resolve_early(done, outcomes)
                 batch = [] if last else await self._following(done)
             if not last:
-                await self._on_thread(connection.commit)
+                await connection.trip(file.commit)
         except asyncio.CancelledError:
-            self._thread.submit(connection.rollback)
+            connection.send(file.rollback)
             raise
         except Exception as error:  # noqa: BLE001 - every caller of the batch is told
             outcomes = [Failed(explain(error, self.path))] * len(done)
         _resolve(done, outcomes)
-
-    async def _on_thread(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     async def _following(self, done: list[_Waiting[Any]]) -> list[_Waiting[Any]]:
         """What came right after the jobs in the open transaction: writes, and reads of theirs."""
@@ -249,10 +278,10 @@ def _checked(chain: Chain, job: Job[T]) -> Job[T]:
     return checked
 
 
-def _run(connection: Connection, batch: list[_Waiting[Any]], commit: bool) -> list[object]:
-    outcomes = connection.run([(waiting.job, waiting.writes) for waiting in batch])
+def _run(file: Transactions, batch: list[_Waiting[Any]], commit: bool) -> list[object]:
+    outcomes = file.run([(waiting.job, waiting.writes) for waiting in batch])
     if commit:
-        connection.commit()
+        file.commit()
     return outcomes
 
 
