@@ -91,9 +91,9 @@ async def stuck_in_backward(call: Process, server: StandIn, path: Path, s: str) 
     return begun
 
 
-def settings_of(server: StandIn, path: Path) -> Settings:
-    """One server's settings; a wait is given up soon."""
-    return served_by(server, path, minibatch=N, soft_deadline=2)
+def settings_of(server: StandIn, path: Path, deadline: float = 60) -> Settings:
+    """One server's settings; a call waits so many seconds."""
+    return served_by(server, path, minibatch=N, soft_deadline=deadline)
 
 
 @pytest.mark.requirement("kill")
@@ -133,9 +133,8 @@ def test_a_live_run_is_not_stolen_and_a_dead_one_is_taken_over(tmp_path: Path) -
     path, stuck = tmp_path / "t.db", Stuck(ANSWERED)
 
     async def main(server: StandIn) -> None:
-        settings = settings_of(server, path)
-        async with process(settings) as other:
-            async with process(settings) as call:
+        async with process(settings_of(server, path, deadline=2)) as other:
+            async with process(settings_of(server, path)) as call:
                 s = await program(call)
                 begun = await stuck_in_backward(call, server, path, s)
                 waiting = await other("resume", session_id=s)
@@ -147,6 +146,8 @@ def test_a_live_run_is_not_stolen_and_a_dead_one_is_taken_over(tmp_path: Path) -
                 await asyncio.gather(begun, return_exceptions=True)
             stuck.stuck = False
             done = await other("resume", session_id=s)
+            while done["status"] == "running":
+                done = await other("resume", session_id=s)
             while done["status"] == "running":
                 done = await other("resume", session_id=s)
             assert done["status"] == "done"

@@ -180,14 +180,16 @@ def test_a_loss_with_nothing_to_improve_gives_no_gradient() -> None:
     drive(main, assisted())
 
 
-def test_a_row_without_a_field_that_is_needed_is_named() -> None:
+def test_a_row_without_a_field_that_is_needed_is_left_out_and_named() -> None:
     async def main(call: Tools) -> None:
         s = await fed(call, [{"q": "one"}, {"other": "two"}])
-        words = await call.refused("forward", session_id=s)
+        done = await call("forward", session_id=s)
+        assert done["examples"] == ["e1"]
+        assert done["notes"] == ["Left out, as they lack a field (q): 1 (e2)."]
+        words = await call.refused("forward", session_id=s, examples=["e2"])
         assert "e2" in words
         assert "'q'" in words
         assert "other" in words
-        assert (await call("forward", session_id=s, examples=["e1"]))["status"] == "done"
 
     drive(main, assisted())
 
