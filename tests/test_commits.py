@@ -42,6 +42,7 @@ async def _text(engine: Engine) -> str:
     return first.session_id or ""
 
 
+@pytest.mark.requirement("shared-commits")
 def test_a_call_that_needs_no_model_commits_once_and_one_that_reads_not_at_all(
     tmp_path: Path,
 ) -> None:
@@ -110,6 +111,7 @@ def test_no_call_waits_for_the_time_after_which_lazy_writes_are_done(
     asyncio.run(main())
 
 
+@pytest.mark.requirement("commit-error")
 def test_a_commit_that_fails_is_told_and_nothing_of_the_call_is_left(tmp_path: Path) -> None:
     commits = Commits()
 

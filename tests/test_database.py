@@ -113,6 +113,7 @@ class Held:
             assert self.go_on.wait(10)
 
 
+@pytest.mark.requirement("shared-commits")
 def test_a_read_does_not_wait_for_the_commit_of_the_writes_beside_it(tmp_path: Path) -> None:
     held = Held()
 
@@ -128,6 +129,7 @@ def test_a_read_does_not_wait_for_the_commit_of_the_writes_beside_it(tmp_path: P
     using(tmp_path / "t.db", main, held)
 
 
+@pytest.mark.requirement("on-disk")
 def test_a_chained_write_returns_before_its_commit_and_the_chain_waits_for_it(
     tmp_path: Path,
 ) -> None:
@@ -147,6 +149,7 @@ def test_a_chained_write_returns_before_its_commit_and_the_chain_waits_for_it(
     using(tmp_path / "t.db", main, held)
 
 
+@pytest.mark.requirement("shared-commits")
 def test_chained_writes_that_follow_each_other_at_once_share_a_commit(tmp_path: Path) -> None:
     commits: list[str] = []
 
@@ -161,6 +164,7 @@ def test_chained_writes_that_follow_each_other_at_once_share_a_commit(tmp_path: 
     using(tmp_path / "t.db", main, commits.append)
 
 
+@pytest.mark.requirement("whole-transactions")
 def test_a_chain_reads_its_own_writes_before_they_are_on_disk_and_nobody_else_does(
     tmp_path: Path,
 ) -> None:
@@ -178,6 +182,7 @@ def test_a_chain_reads_its_own_writes_before_they_are_on_disk_and_nobody_else_do
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("many-processes")
 def test_a_chain_that_reads_and_then_writes_never_upgrades_a_transaction(tmp_path: Path) -> None:
     """Another process that writes meanwhile would have SQLite refuse that at once."""
     begun: list[str] = []
@@ -196,6 +201,7 @@ def test_a_chain_that_reads_and_then_writes_never_upgrades_a_transaction(tmp_pat
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("commit-error")
 def test_what_comes_after_a_lost_write_of_a_chain_is_refused_with_its_error(
     tmp_path: Path,
 ) -> None:
@@ -218,6 +224,7 @@ def test_what_comes_after_a_lost_write_of_a_chain_is_refused_with_its_error(
     using(tmp_path / "t.db", main, fault)
 
 
+@pytest.mark.requirement("whole-transactions")
 def test_a_chained_write_that_fails_tells_its_caller_and_does_not_spoil_the_chain(
     tmp_path: Path,
 ) -> None:
@@ -233,6 +240,7 @@ def test_a_chained_write_that_fails_tells_its_caller_and_does_not_spoil_the_chai
     using(tmp_path / "t.db", main)
 
 
+@pytest.mark.requirement("shared-commits")
 def test_lazy_writes_go_with_the_next_one_before_it_and_not_with_reads(tmp_path: Path) -> None:
     commits: list[str] = []
 
@@ -247,6 +255,7 @@ def test_lazy_writes_go_with_the_next_one_before_it_and_not_with_reads(tmp_path:
     using(tmp_path / "t.db", main, commits.append)
 
 
+@pytest.mark.requirement("on-disk")
 def test_lazy_writes_are_done_in_the_end_also_when_nothing_follows(tmp_path: Path) -> None:
     async def main(database: Database) -> None:
         await database.write(insert("by itself"), lazily=True)

@@ -216,6 +216,7 @@ def test_no_more_calls_are_in_flight_than_is_set_and_all_of_those_are() -> None:
     assert len(server.log) == 40
 
 
+@pytest.mark.requirement("kill")
 def test_a_slot_is_held_until_the_reply_is_recorded() -> None:
     recording: list[Attempt] = []
     limiters = Limiters()
