@@ -68,6 +68,7 @@ evaluate(split='test') at the end.
 
 status tells what to do: done; needs_completions: answer the pending prompts yourself, honestly \
 and each on its own, and hand them back with resume; running: resume waits; failed: read error. \
+A session does one thing at a time: while prompts are pending, resume comes before any other call. \
 `next` names the next call with its ids. Nothing answered is asked again; every version is kept.\
 """
 

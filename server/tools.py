@@ -51,8 +51,8 @@ async def create_variable(
         list[str] | None,
         Field(
             description="Rules for new versions: free words, or checked by code: max_chars=N, "
-            "max_words=N, contains=TEXT, keep=TEXT, max_change=0.3, parses=json|python, "
-            "placeholders=keep."
+            "max_words=N, max_tokens=N, contains=TEXT, keep=TEXT, max_change=0.3, "
+            "parses=json|python, placeholders=keep."
         ),
     ] = None,
     example_field: Annotated[
@@ -163,7 +163,13 @@ async def compute_loss(
             "json_schema, json_match, f1 or edit_similarity; inputs output and answer."
         ),
     ] = None,
-    options: Annotated[dict[str, Any] | None, Field(description="metric: its options.")] = None,
+    options: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="exact_match: ignore_case, ignore_whitespace, ignore_punctuation (true). "
+            "numeric: absolute_tolerance, relative_tolerance. regex: pattern. json_schema: schema."
+        ),
+    ] = None,
     evaluator: Annotated[str | None, Field(description="evaluator: its name.")] = None,
     feedback: Annotated[str | None, Field(description="feedback: in words.")] = None,
     score: Annotated[float | None, Field(description="feedback: 0 to 1, if there is one.")] = None,
