@@ -66,8 +66,12 @@ def external_request(operation: Operation, inputs: Inputs) -> CompletionRequest:
     """What is asked of whoever runs a black box, or measures a loss."""
     fence = Fence(inputs.texts.values())
     values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
-    kind = "feedback" if operation.kind is Op.FEEDBACK else "external"
-    told = text(kind, function=operation.spec.get("function", ""))
+    how = operation.spec.get("function", "")
+    if operation.kind is Op.FEEDBACK:
+        how = operation.spec.get("instruction") or text("feedback_before", found=how)
+        told = text("feedback", function=how)
+    else:
+        told = text("external", function=how)
     return CompletionRequest(
         purpose=Purpose.EXTERNAL,
         messages=(Message(role="user", content="\n\n".join([told, *values])),),

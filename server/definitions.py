@@ -42,8 +42,8 @@ def outline(model: type[BaseModel]) -> dict[str, Any]:
 
 def _outlined(kind: Any) -> dict[str, Any]:
     arms = [arm for arm in get_args(kind) if arm is not NoneType]
-    if get_origin(kind) is Literal:
-        return {"enum": arms}
+    if get_origin(kind) is Literal:  # a status; its values stand in the instructions, once for all
+        return {"type": _WORDS[type(arms[0])]}
     if get_origin(kind) is UnionType:
         [kind] = arms  # what may be left out as well
     return {"type": _WORDS[get_origin(kind) or kind]}

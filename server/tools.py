@@ -122,7 +122,8 @@ async def forward(
     examples: Examples = None,
 ) -> CallToolResult:
     """Add an operation to the program and compute its output variable, for every example in use.
-    The program is kept and re-run: after a step, call forward(session_id) alone.
+    The program is kept: after a step, forward(session_id) alone recomputes all that is stale,
+    losses too.
     """
 
     async def call(engine: Engine, caller: Caller) -> Result:
@@ -149,13 +150,14 @@ async def compute_loss(
     kind: Annotated[
         Literal["judge", "metric", "evaluator", "feedback", "sum"],
         Field(
-            description="judge: a model criticises by instruction. metric: code compares output "
-            "with answer. evaluator: a program of the operator. feedback: what you measured. "
-            "sum: of losses."
+            description="judge: a model criticises. metric: code compares output with answer. "
+            "evaluator: a program of the operator. feedback: what you measured. sum: of losses."
         ),
     ],
     inputs: Inputs,
-    instruction: Annotated[str | None, Field(description="judge: what is good and bad.")] = None,
+    instruction: Annotated[
+        str | None, Field(description="judge: what is good and bad. feedback: how to measure it.")
+    ] = None,
     metric: Annotated[
         str | None,
         Field(
@@ -166,12 +168,14 @@ async def compute_loss(
     options: Annotated[
         dict[str, Any] | None,
         Field(
-            description="exact_match: ignore_case, ignore_whitespace, ignore_punctuation (true). "
+            description="exact_match: ignore_case=true, ignore_whitespace, ignore_punctuation. "
             "numeric: absolute_tolerance, relative_tolerance. regex: pattern. json_schema: schema."
         ),
     ] = None,
     evaluator: Annotated[str | None, Field(description="evaluator: its name.")] = None,
-    feedback: Annotated[str | None, Field(description="feedback: in words.")] = None,
+    feedback: Annotated[
+        str | None, Field(description="feedback: what you found, in words.")
+    ] = None,
     score: Annotated[float | None, Field(description="feedback: 0 to 1, if there is one.")] = None,
     graded: Annotated[bool, Field(description="judge: give a score, too.")] = True,
     weights: Annotated[dict[str, float] | None, Field(description="sum: by input name.")] = None,
@@ -314,13 +318,13 @@ async def optimize(
     ] = "gradient",
     parents: Annotated[
         Literal["newest", "best", "pareto"],
-        Field(description="What to rewrite; pareto: texts that are best on some example."),
+        Field(description="What to rewrite; pareto: what is best on some example."),
     ] = "pareto",
     goal: Annotated[float, Field(description="Stop at this validation score.")] = 1.0,
     patience: Annotated[int, Field(description="Stop after so many steps without gain.")] = 5,
     budget: Annotated[
         dict[str, float] | None,
-        Field(description="Most calls, tokens, cost (dollars), seconds for this run."),
+        Field(description="Most calls, tokens, cost (dollars), seconds."),
     ] = None,
     memory: Memory = 0,
     together: Annotated[bool, Field(description="false: one parameter a step, in turn.")] = True,
