@@ -89,7 +89,7 @@ class Listings(Core):
             }
             for e in found.values()
         ]
-        more = f"id='e7' shows one whole. {older(len(shown), offset) if id is None else ''}".strip()
+        more = "" if id else f"id='e7' shows one whole. {older(len(shown), offset)}".strip()
         return {"sizes": sizes, "examples": shown, "next": more}
 
     async def _runs_view(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:

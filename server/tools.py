@@ -240,7 +240,7 @@ async def step(
         Literal["always", "if_better", "never"],
         Field(
             description="if_better: install only what is better beyond noise on validation "
-            "(without examples: by the loss). never: propose only."
+            "examples (a program without examples: by the loss). never: propose only."
         ),
     ] = "always",
     candidates: Annotated[int, Field(description="Proposals to choose from, 1 to 16.")] = 1,

@@ -136,16 +136,19 @@ def test_killed_at_any_commit_boundary_it_ends_as_if_undisturbed(folder: Path, p
     whole = folder / "whole.db"
     built(whole)
     boundaries = iterated(whole, folder / "whole.txt", point)
-    assert boundaries >= 8
+    assert boundaries >= 9
     expected, _ = on_disk(whole)
     process = multiprocessing.get_context("fork").Process
+    kills = 0
     for nth in range(boundaries):
         path, asked = folder / f"{nth}.db", folder / f"{nth}.txt"
         built(path)
         killed = process(target=iterated, args=(path, asked, point, nth))
         killed.start()
         killed.join(60)
-        assert killed.exitcode == -signal.SIGKILL
+        # Writes that meet share a commit: a run may have fewer of them, and end before the last.
+        assert killed.exitcode in (0, -signal.SIGKILL)
+        kills += killed.exitcode != 0
         found, problems = on_disk(path)
         assert problems == []
         before = Counter(asked.read_text().split()) if asked.exists() else Counter()
@@ -155,3 +158,4 @@ def test_killed_at_any_commit_boundary_it_ends_as_if_undisturbed(folder: Path, p
         recorded = {key for key, status, _ in found["calls"] if status == "answered"}
         assert not recorded & set(again), f"killed at {point} {nth}: something was paid twice"
         assert set(before + again) == {key for key, *_ in expected["calls"]}
+    assert kills >= 8

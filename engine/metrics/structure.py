@@ -91,7 +91,7 @@ def _json_match(output: str, answer: str, options: Fences) -> Value:
     try:
         value = _parsed(output, options)
     except _NotJsonError as problem:
-        return wrong(str(problem))
+        return wrong(f"{problem} Expected, by value: {quoted(answer)}.")
     if _same(value, expected):
         return CORRECT
     if not isinstance(value, dict) or not isinstance(expected, dict):
