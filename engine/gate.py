@@ -78,7 +78,8 @@ async def judge(
             if index != result.winner:
                 as_much = gains[index].gain == gains[result.winner].gain
                 why = "gained as much and came first" if as_much else "gained more"
-                result.reasons[index] += f". Candidate {result.winner + 1} was taken: it {why}"
+                taken = f"Candidate {result.winner + 1} was taken, which {why}"
+                result.reasons[index] = f"{taken}: {result.reasons[index]}"
     else:
         result.summary = _best_refusal(gains, result.reasons, len(candidates))
     return result

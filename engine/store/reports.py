@@ -98,7 +98,7 @@ class ReportVerbs:
                 "WHEN reason LIKE 'no usable text%' THEN 'refused: no usable text' "
                 "WHEN reason LIKE 'no gain on the minibatch%' THEN 'refused: no gain on minibatch' "
                 "WHEN reason LIKE 'the same text%' THEN 'refused: proposed twice' "
-                "WHEN reason LIKE '%was taken: it gained %' THEN 'refused: another was taken' "
+                "WHEN reason LIKE 'Candidate % was taken, which %' THEN 'refused: another was taken' "
                 "WHEN score IS NULL THEN 'refused: not compared' "
                 "ELSE 'refused: no gain beyond noise' END AS fate, count(*) AS n "
                 "FROM proposals WHERE session = ? GROUP BY fate ORDER BY fate"
