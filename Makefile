@@ -78,7 +78,7 @@ docker:
 soak: .venv/.dev
 	$(BIN)/python -m tests.soak $(ARGS)
 
-# Known vulnerabilities of what is installed; needs the advisory service of pypi.org.
+# Known vulnerabilities of what is installed; needs pip-audit's advisory service.
 .PHONY: audit
 audit: .venv/.dev .venv-audit/.done
 	$(BIN)/python -m tests.audit .venv-audit/bin/pip-audit

@@ -30,7 +30,7 @@ def verdict(report: dict[str, Any] | None) -> tuple[int, str]:
     if not audited:
         return NOT_AUDITED, (
             "NOTHING WAS AUDITED: the advisory service could not be reached, or knows none of "
-            "these packages. Run it where pypi.org can be reached."
+            "these packages. Run it where that can be reached."
         )
     lines = [*found, f"{audited} packages audited, {len(found)} known vulnerabilities."]
     if skipped:
