@@ -18,7 +18,7 @@ import ours
 from harness import MEMORY_DISK, Row, endpoint, scratch
 from mcp import Client
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.store.connection import Connection
+from textgrad_mcp.engine.store.connection import Transactions
 from textgrad_mcp.engine.store.database import Database
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
 from textgrad_mcp.server.app import TextGradServer, build
@@ -80,7 +80,7 @@ def clocked() -> Iterator[Clock]:
     clock = Clock()
     waits = [(TextGradServer, "call_tool"), (Database, "_submit")]
     waits += [(Engine, name) for name in ("create_variable", "forward", "inspect")]
-    works = [(Connection, name) for name in ("look", "run", "commit")]
+    works = [(Transactions, name) for name in ("look", "run", "commit")]
     before = [(owner, name, getattr(owner, name)) for owner, name in [*waits, *works]]
     for owner, name in waits:
         label = "engine" if owner is Engine else name
