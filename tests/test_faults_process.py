@@ -106,7 +106,8 @@ def test_several_processes_that_start_at_once_work_on_one_session_and_ask_everyt
             first = await call.raw("forward", {"session_id": s})
             assert not first.is_error or "does one thing at a time" in text_of(first)
             ended = await call("resume", session_id=s)
-            assert (ended["status"], len(ended["values"])) == ("done", 2 * count)
+            shown = min(2 * count, 8)  # a result lists no more
+            assert (ended["status"], len(ended["values"])) == ("done", shown)
             await together.wait()
 
     async def main(endpoint: StandIn) -> None:
