@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.graph import HERE, Gradient, Kind, Op, Operation, number
+from .constraints import CHARS_PER_TOKEN
 from .fence import Fence
 from .forward import Evaluation, Node, made_from, place_of
 from .ledger import Work
@@ -22,7 +23,6 @@ from .schedule import gather, raise_first, wavefront
 from .store import Program
 from .texts import text
 
-CHARS_PER_TOKEN = 4
 PICTURE = 1000
 """Tokens that a picture counts for when examples share a call."""
 

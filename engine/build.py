@@ -30,6 +30,7 @@ from .define import (
     output_of,
     was_given,
 )
+from .forward import IMAGE_URL
 from .hints import after_leaf, example_notes, needs_examples
 from .runs import Caller, digest_of
 from .store import Chain
@@ -116,7 +117,7 @@ class Building(Core):
             check_text("example_field", example_field, MAX_NAME)
         elif value is not None:
             check_text("value", value, self.settings.max_value_chars, empty=True)
-        if value is not None and value.startswith("data:image/"):
+        if value is not None and value.startswith(IMAGE_URL):
             kind = Kind.IMAGE
         if constraints and kind is not Kind.PARAMETER:
             raise BadInput(

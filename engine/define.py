@@ -8,6 +8,7 @@ from typing import Any
 
 from ..schemas.errors import BadInput
 from ..schemas.graph import LOSSES, Kind, Op, Operation, Variable
+from ..schemas.text import unstorable
 from . import metrics, templates
 from .evaluators import Evaluators
 
@@ -20,7 +21,7 @@ def check_text(what: str, value: str, most: int, *, empty: bool = False) -> None
         raise BadInput(
             f"{what} has {len(value):,} characters; at most {most:,} are taken.", "Shorten it."
         )
-    if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+    if unstorable(value):
         raise BadInput(
             f"{what} holds a NUL or half of a surrogate pair, which cannot be stored.",
             "Remove it.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +25,6 @@ class Engine(Building, Training, Inspecting):
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
         super().__init__(settings, store, answerers)
         self.register()
-        self._resuming: dict[int, asyncio.Lock] = {}
 
     async def resume(
         self,

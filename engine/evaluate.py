@@ -66,13 +66,18 @@ class Evaluating(Core):
             known = await self.store.note_evaluation(
                 work.session.pk, loss, split, versions, mean, error, len(places), work.fence
             )
-        reads, texts = known
-        result = (
-            _test_result(scored, loss, reads, texts)
-            if split == "test"
-            else _evaluate_result(work, scored, loss, split)
+        result = EvaluateResult(
+            loss=loss,
+            split=split,
+            mean_score=round(mean, 4),
+            standard_error=None if error is None else round(error, 4),
+            examples=len(scored.scores),
+            notes=[*left_out, *_unusable(scored)],
         )
-        result.notes = [*left_out, *result.notes]
+        if split == "test":
+            _hold_out(result, *known)
+        else:
+            result.failures, result.next = _improve(work.session.id, scored, loss)
         return result
 
     async def revert(
@@ -156,25 +161,17 @@ class Evaluating(Core):
         )
 
 
-def _test_result(scored: Scored, loss: str, reads: int, texts: int) -> EvaluateResult:
-    """The held-out figure alone: failures that are seen could steer the next rewrite."""
-    mean, error = mean_and_error(list(scored.scores.values()))
-    notes = _unusable(scored)
+def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:
+    """Leave the held-out figure alone: failures that are seen could steer the next rewrite."""
+    result.reads = reads
     if texts > FAIR:
-        notes.append(
+        result.notes.append(
             f"{texts} different texts have been measured on the test split: if they were chosen or "
             "changed by what it said, it is no longer held-out. Say so when you report it."
         )
-    return EvaluateResult(
-        loss=loss,
-        split="test",
-        mean_score=round(mean, 4),
-        standard_error=None if error is None else round(error, 4),
-        examples=len(scored.scores),
-        reads=reads,
-        notes=notes,
-        next="The held-out figure of the present texts. Its failures are not shown, so that it "
-        "stays held-out: evaluate validation to see what goes wrong, and improve on train.",
+    result.next = (
+        "The held-out figure of the present texts. Its failures are not shown, so that it stays "
+        "held-out: evaluate validation to see what goes wrong, and improve on train."
     )
 
 
@@ -185,25 +182,13 @@ def _unusable(scored: Scored) -> list[str]:
     return [f"{n} example{'s' if n > 1 else ''} gave no usable reply, which counts as 0."]
 
 
-def _evaluate_result(work: Work, scored: Scored, loss: str, split: str) -> EvaluateResult:
-    mean, error = mean_and_error(list(scored.scores.values()))
+def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:
+    """The worst failures, and what to do about them."""
     worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
-    failures: list[Failure] = [
-        show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]
-    ]
+    failures = [show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]]
+    if not worst:
+        return failures, "Every example scores 1."
     more = len(worst) - len(failures)
-    return EvaluateResult(
-        loss=loss,
-        split=split,
-        mean_score=round(mean, 4),
-        standard_error=None if error is None else round(error, 4),
-        examples=len(scored.scores),
-        failures=failures,
-        notes=_unusable(scored),
-        next=(f"Not shown: {more} more that score below 1. " if more > 0 else "")
-        + (
-            f"Call backward(session_id='{work.session.id}') and step to improve on train."
-            if worst
-            else "Every example scores 1."
-        ),
+    return failures, (f"Not shown: {more} more that score below 1. " if more > 0 else "") + (
+        f"Call backward(session_id='{session}') and step to improve on train."
     )

@@ -247,20 +247,18 @@ class Ledger:
         work.progress()
         recorded = False
 
+        def reopen() -> None:
+            nonlocal opening, row
+            row = Row(now=True)
+            opening = open_row()
+
         async def keep(completion: Completion, attempts: Sequence[Attempt] = ()) -> None:
-            nonlocal opening, row, recorded
-            for left in reversed(range(BUSY_TRIES + 1)):  # a reply that was paid for hangs on it
-                try:
-                    call = await self._opened(row, opening)
-                    await self.store.answer(pk, {call: completion}, attempts, row.chain)
-                except StoreBusy as error:
-                    if not left:
-                        raise
-                    log.warning("%s", error)
-                    row = Row(now=True)
-                    opening = open_row()
-                else:
-                    break
+            async def write() -> None:
+                call = await self._opened(row, opening)
+                await self.store.answer(pk, {call: completion}, attempts, row.chain)
+
+            nonlocal recorded
+            await _patiently(write, reopen)
             recorded = True
 
         async def record(attempt: Attempt) -> None:
@@ -372,14 +370,17 @@ class Ledger:
             await answerer.close()
 
 
-async def _patiently(verb: Callable[[], Awaitable[T]]) -> T:
+async def _patiently(
+    verb: Callable[[], Awaitable[T]], between: Callable[[], None] = lambda: None
+) -> T:
     """What a verb of the store gives, tried a few times while others keep the file locked: a reply
-    that was paid for hangs on it."""
+    that was paid for hangs on it. `between` is done before each new try."""
     for _ in range(BUSY_TRIES):
         try:
             return await verb()
         except StoreBusy as error:
             log.warning("%s", error)
+            between()
     return await verb()
 
 

@@ -13,7 +13,6 @@ TEXT_PAGE = 6000
 """Characters of one text that is shown in full."""
 ROOM = 1200
 """Characters of proposals in one page of steps."""
-MOST = 10_000
 
 
 class Listings(Core):
@@ -39,12 +38,10 @@ class Listings(Core):
         }
 
     async def _gradient(self, session: Session, id: str, offset: int) -> dict[str, Any]:  # noqa: A002
-        everything = await self.store.gradients(session.pk, unspent=False, limit=MOST)
-        found = [g for g in everything if g.id == id]
-        if not found:
+        g = await self.store.gradient(session.pk, id)
+        if g is None:
             raise NotFound(f"There is no gradient {id!r}.", "what='gradients' lists them.")
-        shown = [g.model_dump(exclude_none=True) | text_page(g.text, offset) for g in found]
-        return {"gradients": shown}
+        return {"gradients": [g.model_dump(exclude_none=True) | text_page(g.text, offset)]}
 
     async def _steps(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None and id.startswith("p"):
@@ -63,11 +60,10 @@ class Listings(Core):
         }
 
     async def _proposal(self, session: Session, id: str, offset: int) -> dict[str, Any]:  # noqa: A002
-        found = [p for p in await self.store.proposals(session.pk, limit=MOST) if p.id == id]
-        if not found:
+        p = await self.store.proposal(session.pk, id)
+        if p is None:
             raise NotFound(f"There is no proposal {id!r}.", "what='steps' without id lists them.")
-        shown = [p.model_dump(exclude_none=True) | text_page(p.text, offset) for p in found]
-        return {"proposals": shown}
+        return {"proposals": [p.model_dump(exclude_none=True) | text_page(p.text, offset)]}
 
     async def _examples(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         sizes = await self.store.split_sizes(session.pk)

@@ -11,16 +11,16 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from ..schemas.completions import Completion
 from ..schemas.errors import ReplyError
+from ..schemas.text import no_constant, unstorable
 
 Schema = dict[str, Any]
 _WORK_PER_CHAR = 20  # failed attempts at reading an object may cost so many passes over the reply
 _START = re.compile(r'\{\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|\})', re.DOTALL)
 _NUMBER = re.compile(r"\s*-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?\s*", re.ASCII)
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Malformed(ReplyError):
@@ -55,7 +55,7 @@ def check_completion(completion: Completion, *, needs_text: bool = True) -> None
         raise Malformed("The reply was withheld by the endpoint's content filter.")
     if needs_text and not completion.text.strip():
         raise Malformed("The reply was empty. Write the text that was asked for.")
-    if _UNSTORABLE.search(completion.text):
+    if unstorable(completion.text):
         raise Malformed("The reply holds a NUL or half of a character. Leave such characters out.")
 
 
@@ -83,7 +83,7 @@ def parse_object(text: str, schema: Schema) -> dict[str, Any]:
 
 def _objects(text: str, schema: Schema) -> Iterator[dict[str, Any]]:
     """Top-level JSON objects in order of appearance."""
-    decoder = json.JSONDecoder(strict=False, parse_constant=_no_constant)
+    decoder = json.JSONDecoder(strict=False, parse_constant=no_constant)
     position, work = 0, _WORK_PER_CHAR * len(text)
     while (start := _START.search(text, position)) and work >= 0:
         try:
@@ -95,10 +95,6 @@ def _objects(text: str, schema: Schema) -> Iterator[dict[str, Any]]:
             work -= getattr(error, "pos", len(text)) - start.start()
         else:
             yield value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _broken(text: str, start: int, error: Exception) -> str:
@@ -165,7 +161,7 @@ def _unstorable(value: Any) -> str:
         return next(filter(None, map(_unstorable, value)), "")
     if isinstance(value, float) and not math.isfinite(value):
         return "A number is too large. Write an ordinary number."
-    if isinstance(value, str) and _UNSTORABLE.search(value):
+    if isinstance(value, str) and unstorable(value):
         return "A string holds a NUL or half of a character. Leave such characters out."
     return ""
 

@@ -77,9 +77,13 @@ def _scores(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def figure(one: dict[str, Any]) -> str:
+    """The mean of an evaluation with its standard error, where it has one."""
+    return f"{one['mean']:.3f}" + ("" if one["error"] is None else f" ± {one['error']:.3f}")
+
+
 def _figure(one: dict[str, Any]) -> str:
-    error = "" if one["error"] is None else f" ± {one['error']:.3f}"
-    return f"{one['mean']:.3f}{error} at {json.dumps(one['versions'], separators=(',', ':'))}"
+    return f"{figure(one)} at {json.dumps(one['versions'], separators=(',', ':'))}"
 
 
 def _gated(steps: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ from ..schemas.completions import Completion, CompletionRequest, Message, Purpos
 from ..schemas.errors import Conflict, ReplyError
 from ..schemas.graph import Gradient, Proposal, Variable
 from . import constraints, judged, leaks
-from .backward import CHARS_PER_TOKEN, shorten
+from .backward import shorten
+from .constraints import CHARS_PER_TOKEN
 from .fence import Fence
 from .ledger import Work
 from .replies import Malformed, object_schema, parse_object

@@ -226,8 +226,9 @@ class Training(Evaluating, Optimizing):
             v.id for v in await self.losses(work.session, None)
         ]
         batch = sorted({number(e, "e") or HERE for g in used for e in g.batch} or {HERE})
+        where = None
         if work.args["accept"] == "if_better":  # refuses before anything is asked
-            await gate_places(self, work.session, losses)
+            where = await gate_places(self, work.session, losses)
         count = work.args["candidates"]
         candidates = []
         if written:
@@ -243,7 +244,7 @@ class Training(Evaluating, Optimizing):
                 f"Call add_examples(session_id='{work.session.id}', split='train', ...), or step "
                 "on other parameters.",
             )
-        judged = await self._judged(work, candidates, losses, batch if used else [])
+        judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
         stored = await self.store.record_step(work.session.pk, record, work.fence, chain=work.chain)
         return show.step_result(work.session, stored, [*notes, *judged.notes])
@@ -254,11 +255,11 @@ class Training(Evaluating, Optimizing):
         candidates: list[Candidate],
         losses: Sequence[str],
         batch: Sequence[int],
+        where: tuple[list[int], str] | None,
     ) -> gate.Judged:
         accept = work.args["accept"]
-        if accept == "if_better":
-            places, split = await gate_places(self, work.session, losses)
-            return await gate.judge(work, candidates, losses, batch, places, split)
+        if where is not None:
+            return await gate.judge(work, candidates, losses, batch, *where)
         standing = [i for i, c in enumerate(candidates) if not c.refused]
         reasons = {i: c.refused or "proposed only" for i, c in enumerate(candidates)}
         if accept == "never" or not standing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -31,6 +30,7 @@ from ..schemas.completions import Role
 from ..schemas.errors import BadInput
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
+from ..schemas.text import unstorable
 from . import completions, resources, subscriptions, telemetry
 from .auth import principal
 from .calls import refusal
@@ -49,7 +49,6 @@ if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of t
     from ..engine.answerers.limiter import Limiters
     from ..engine.engine import Engine
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 INSTRUCTIONS = """\
 Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
 small program once, then repeat: forward, compute_loss, backward, step.
@@ -237,7 +236,7 @@ class TextGradServer(MCPServer[Host]):
                 f"{key!r} is no argument of {name}.{near(key, known)}" for key in unknown
             )
             return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
-        spoilt = [key for key, value in arguments.items() if _unstorable(value)]
+        spoilt = [key for key, value in arguments.items() if unstorable(value)]
         if spoilt:
             what = f"{spoilt[0]} holds a NUL or half of a surrogate pair, which cannot be stored."
             return refusal(BadInput(what, "Remove it."))
@@ -253,20 +252,6 @@ def near(name: str, names: list[str]) -> str:
     """A hint at the nearest right name."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _unstorable(value: Any) -> bool:
-    """Whether a JSON value holds a NUL or a lone surrogate anywhere, keys included."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            stack += [*item, *item.values()]
-        elif isinstance(item, list):
-            stack += item
-        elif isinstance(item, str) and _UNSTORABLE.search(item):
-            return True
-    return False
 
 
 def _misfits(tool: str, error: ValidationError) -> str:

@@ -21,6 +21,7 @@ _CODES: dict[Style, int] = {
     "cyan": 36,
 }
 _DRIVING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CHANGES: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
 Cell = str | tuple[str, Style]
 """A table's cell, or one with a style."""
 
@@ -47,6 +48,11 @@ class Paint:
             return words
         codes = ";".join(str(_CODES[style]) for style in styles)
         return f"\x1b[{codes}m{words}\x1b[0m"
+
+    def changed(self, line: str) -> str:
+        """A line of a unified diff, by what it says."""
+        style = _CHANGES.get(line[:1])
+        return self(line, style) if style else line
 
     def table(self, rows: Sequence[Sequence[Cell]], indent: str = "") -> list[str]:
         """Lines with the columns of `rows` below each other; the last column is not padded."""

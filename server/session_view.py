@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from ..engine.report import report, spans
+from ..engine.report import figure, report, spans
 from ..engine.store import Store
 from ..schemas.graph import Session
 from .paint import Cell, Paint, Style, clean, one_line
 
 REASON = 160
 COUNTED = ("calls", "prompt_tokens", "completion_tokens")
-_SAID: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
 
 
 async def facts(store: Store, session: Session) -> dict[str, Any]:
@@ -73,17 +72,13 @@ def _scores(found: dict[str, Any], paint: Paint) -> list[str]:
 
 def _span(one: dict[str, Any]) -> list[Cell]:
     first, latest = one["first"], one["latest"]
-    begun: list[Cell] = [one["loss"], one["split"], str(latest["examples"]), _figure(first)]
+    begun: list[Cell] = [one["loss"], one["split"], str(latest["examples"]), figure(first)]
     if one["evaluations"] == 1:
         return [*begun, "", "", _texts(first)]
     gain = latest["mean"] - first["mean"]
     style: Style = "green" if gain > 0 else "red" if gain < 0 else "dim"
     change = f"{_texts(first)} -> {_texts(latest)}"
-    return [*begun, _figure(latest), (f"{gain:+.3f}", style), change]
-
-
-def _figure(one: dict[str, Any]) -> str:
-    return f"{one['mean']:.3f}" + ("" if one["error"] is None else f" ± {one['error']:.3f}")
+    return [*begun, figure(latest), (f"{gain:+.3f}", style), change]
 
 
 def _texts(one: dict[str, Any]) -> str:
@@ -118,12 +113,7 @@ def _change(first: str, last: str, paint: Paint) -> list[str]:
     if old == new:
         return [f"  | {line}" for line in new]
     found = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
-    return [f"  {_said(line, paint)}" for line in found]
-
-
-def _said(line: str, paint: Paint) -> str:
-    style = _SAID.get(line[:1])
-    return paint(line, style) if style else line
+    return [f"  {paint.changed(line)}" for line in found]
 
 
 def _price(price: dict[str, Any], paint: Paint) -> list[str]:

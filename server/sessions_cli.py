@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.errors import BadInput, NotFound
+from ..schemas.text import no_constant
 from .flags import add_json
 from .output import remarked, told
 
@@ -179,16 +180,12 @@ def _read(path: Path) -> object:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadInput(f"{path} is larger than {MOST_BYTES >> 20} MiB.", "Name another file.")
-        return json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
+        return json.loads(path.read_text("utf-8"), parse_constant=no_constant)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", "Check its path.") from None
     except (ValueError, RecursionError) as error:
         what = f"{path} is not valid JSON ({str(error) or 'too deep'}). Nothing was imported."
         raise BadInput(what, "Export the session again.") from None
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
 
 
 async def _delete(store: Store, args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from mcp import Client, StdioServerParameters
 from mcp_types import CallToolResult, TextContent
 from textgrad_mcp.engine.answerers import Answerer, Go, RecordAttempt
@@ -30,6 +31,15 @@ from .standin import StandIn
 Facts = dict[str, Any]
 MEMORY = Path(":memory:")
 ME = Caller()
+
+
+def own_environment(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Take away what of the user's own environment and folders a command would heed."""
+    for name in list(os.environ):
+        if name.startswith(("TEXTGRAD_MCP_", "OPENAI_", "OTEL_")) or name.endswith("_COLOR"):
+            monkeypatch.delenv(name)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(folder / name))
 
 
 def plain_reply(request: CompletionRequest) -> str:

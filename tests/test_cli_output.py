@@ -19,7 +19,7 @@ from textgrad_mcp.server.cli import main, parser
 from textgrad_mcp.server.local.model import MODELS
 from textgrad_mcp.server.paint import Cell, Paint, clean, coloured, one_line
 
-from .helpers import answered, assisted, tools
+from .helpers import answered, assisted, own_environment, tools
 from .tour import assistant, improved, judged, sums
 
 COMMAND = [sys.executable, "-m", "textgrad_mcp.server.cli"]
@@ -34,11 +34,7 @@ UNTRIED = {"demo": "needs the real model: test_demo.py runs it"}
 
 @pytest.fixture(autouse=True)
 def _an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("TEXTGRAD_MCP_", "OPENAI_")) or name.endswith("_COLOR"):
-            monkeypatch.delenv(name)
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name))
+    own_environment(monkeypatch, tmp_path)
     monkeypatch.setenv("TEXTGRAD_MCP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 

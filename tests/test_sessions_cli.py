@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,12 @@ import pytest
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.server.cli import main
 
+from .helpers import own_environment
+
 
 @pytest.fixture(autouse=True)
 def _an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("TEXTGRAD_MCP_", "OPENAI_")) or name.endswith("_COLOR"):
-            monkeypatch.delenv(name)
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name))
+    own_environment(monkeypatch, tmp_path)
 
 
 class Line:

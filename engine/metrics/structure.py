@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import Field
 
 from ...schemas.errors import BadInput
 from ...schemas.graph import Value
+from ...schemas.text import no_constant
 from .base import CORRECT, Metric, Options, quoted, wrong
 from .patterns import matches
 
@@ -33,13 +34,9 @@ class _NotJsonError(Exception):
     """The output is not JSON; the message is the feedback."""
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=no_constant)
     except json.JSONDecodeError as error:
         near = quoted(text[max(0, error.pos - 20) : error.pos + 20])
         where = f"line {error.lineno}, column {error.colno}, near {near}"

@@ -116,6 +116,16 @@ class HistoryVerbs:
 
         return await self.db.read(job)
 
+    async def gradient(self, session: int, id_: str) -> Gradient | None:
+        """The gradient `g4`, or None where there is none."""
+
+        def job(db: sqlite3.Connection) -> Gradient | None:
+            sql = "SELECT * FROM gradients WHERE session = ? AND n = ?"
+            found = row(db, sql, session, number(id_, "g") or 0)
+            return to_gradient(found) if found else None
+
+        return await self.db.read(job, single=True)
+
     async def spent_gradients(
         self, session: int, variable: str, limit: int
     ) -> list[tuple[str, int | None]]:
@@ -252,8 +262,8 @@ class HistoryVerbs:
 
         def job(db: sqlite3.Connection) -> Proposal | None:
             sql = "SELECT * FROM proposals WHERE session = ? AND n = ?"
-            found = rows(db, sql, session, number(id_, "p") or 0)
-            return to_proposal(found[0]) if found else None
+            found = row(db, sql, session, number(id_, "p") or 0)
+            return to_proposal(found) if found else None
 
         return await self.db.read(job, single=True)
 

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from ...schemas.completions import CompletionRequest, Purpose
 from ...schemas.errors import BadInput
 from ...schemas.graph import Kind, Op
+from ...schemas.text import unstorable
 
 FORMAT = "textgrad-mcp session"
 FORMAT_VERSION = 1
@@ -153,7 +154,8 @@ def check_file(data: Any) -> None:
         where = ".".join(map(str, problem.absolute_path)) or "the file"
         said = problem.message if len(problem.message) < 200 else f"{problem.message[:200]}..."
         raise _bad(f"{where}: {said}")
-    _check_text(data)
+    if unstorable(data):
+        raise _bad("it holds a NUL or half of a surrogate pair")
     _check_references(data)
     _check_graph(data)
     _check_calls(data)
@@ -164,26 +166,6 @@ def _bad(what: str) -> BadInput:
         f"This is no usable export of a session; {what}. Nothing was imported.",
         "Export the session again with `textgrad-mcp sessions export`.",
     )
-
-
-def _check_text(data: Any) -> None:
-    stack = [data]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            stack += [*item, *item.values()]
-        elif isinstance(item, list):
-            stack += item
-        elif isinstance(item, str) and ("\0" in item or not _encodes(item)):
-            raise _bad("it holds a NUL or half of a surrogate pair")
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _numbers(data: Mapping[str, Any], table: str) -> set[int]:

@@ -112,5 +112,4 @@ def _diff(old: str, new: str, paint: Paint) -> list[str]:
         for text in (old, new)
     ]
     lines = list(difflib.unified_diff(wrapped[0], wrapped[1], "before", "after", lineterm="", n=1))
-    styles: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
-    return [f"  {paint(line, styles[line[0]]) if line[0] in styles else line}" for line in lines]
+    return [f"  {paint.changed(line)}" for line in lines]
