@@ -106,7 +106,13 @@ async def load(
     if sample:
         return evaluation  # stored values are of the first sample
     affected = made_from(program, evaluation.overrides)
-    outputs = [v.id for v in program.variables.values() if not v.is_leaf and v.id not in affected]
+    outputs = [
+        v.id
+        for v in program.variables.values()
+        if not v.is_leaf
+        and v.id not in affected
+        and (v.per_example or v.id not in program.dirty)  # the others have one place, without value
+    ]
     evaluation.known = await store.values(pk, outputs, [HERE, *places], work.chain)
     return evaluation
 

@@ -27,15 +27,6 @@ class NotYet(Exception):
     """Something needed has not been answered; it is recorded as pending."""
 
 
-def consumers_of(graph: Mapping[K, Iterable[K]]) -> dict[K, list[K]]:
-    """For each node, the nodes that depend on it."""
-    out: dict[K, list[K]] = {node: [] for node in graph}
-    for node, needs in graph.items():
-        for need in needs:
-            out[need].append(node)
-    return out
-
-
 async def wavefront(
     graph: Mapping[K, Iterable[K]], compute: Callable[[K], Awaitable[None] | None]
 ) -> dict[K, BaseException]:
@@ -46,9 +37,13 @@ async def wavefront(
     what is under way is waited for, so that no answer is lost. Gives what each failed node
     raised. Cancelled, it cancels what is under way.
     """
-    consumers = consumers_of(graph)
-    missing = {node: len(set(needs)) for node, needs in graph.items()}
-    consumers = {node: list(dict.fromkeys(users)) for node, users in consumers.items()}
+    consumers: dict[K, list[K]] = {node: [] for node in graph}
+    missing: dict[K, int] = {}
+    for node, needs in graph.items():
+        distinct = set(needs)
+        missing[node] = len(distinct)
+        for need in distinct:
+            consumers[need].append(node)
     ready = deque(node for node, count in missing.items() if count == 0)
     running: dict[asyncio.Future[None], K] = {}
     ended: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()

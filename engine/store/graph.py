@@ -196,23 +196,25 @@ class GraphVerbs:
         def job(db: sqlite3.Connection) -> Program:
             numbers = [number(t, "v") for t in targets]
             args = {"targets": dumps(numbers), "s": session, "everything": everything}
+            program = Program({}, {})
             found = db.execute(
                 UPSTREAM + "SELECT v.* FROM need JOIN variables v "
                 "ON v.session = :s AND v.n = need.n ORDER BY v.n",
                 args,
-            ).fetchall()
+            )
+            for r in found:  # row by row: of a large graph the rows alone would fill the memory
+                variable = to_variable(r)
+                program.variables[variable.id] = variable
+                if r["dirty"]:
+                    program.dirty.add(variable.id)
             made = db.execute(
                 UPSTREAM + "SELECT o.* FROM need JOIN variables v "
                 "ON v.session = :s AND v.n = need.n JOIN operations o "
                 "ON o.session = :s AND o.n = v.operation WHERE v.dirty OR :everything",
                 args,
-            ).fetchall()
-            operations = [to_operation(r) for r in made]
-            return Program(
-                {f"v{r['n']}": to_variable(r) for r in found},
-                {o.id: o for o in operations},
-                {f"v{r['n']}" for r in found if r["dirty"]},
             )
+            program.operations.update((o.id, o) for o in map(to_operation, made))
+            return program
 
         return await self.db.read(job, join=chain)
 
@@ -298,8 +300,10 @@ class GraphVerbs:
         chain: Chain | None = None,
     ) -> dict[tuple[str, int], Value]:
         """The computed values there are of these variables at these places."""
-        wanted = dumps([number(i, "v") for i in ids])
-        where = dumps(list(places))
+        numbers = [number(i, "v") for i in ids]
+        if not numbers:
+            return {}
+        wanted, where = dumps(numbers), dumps(list(places))
 
         def job(db: sqlite3.Connection) -> dict[tuple[str, int], Value]:
             sql = (
