@@ -279,7 +279,8 @@ def _old_steps(db: sqlite3.Connection, pk: int, steps: int) -> None:
         [(pk, n, n, LONG, n) for n in numbers],
     )
     db.executemany(
-        "INSERT INTO proposals VALUES (?,?,?,1,?,?,'accepted','',?,0.5,0.4,'validation',8,'[]','')",
+        "INSERT INTO proposals VALUES "
+        "(?,?,?,1,?,?,'accepted','',?,0.5,0.4,'validation',8,'[]','','accepted')",
         [(pk, n, n, n, f"{LONG} {n}", n + 1) for n in numbers],
     )
     columns = "session, n, tool, args, digest, status, state, error, owner, lease, created, updated"

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..schemas.graph import Fate
 from .ledger import Work
 from .scoring import Scored, Texts, compare
 from .stats import Gain, paired_gain, verdict
-from .step import Candidate
+from .step import Candidate, Reason
 
 Z = 1.0
 """A gain must exceed this many standard errors of the paired differences (docs/gate.md: why)."""
@@ -29,7 +30,7 @@ class Judged:
     before: float
     scores: dict[int, float] = field(default_factory=dict)
     by_place: dict[int, list[float]] = field(default_factory=dict)
-    reasons: dict[int, str] = field(default_factory=dict)
+    reasons: dict[int, Reason] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -68,31 +69,35 @@ async def judge(
                 f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples; "
                 "they count as 0."
             )
-    passed = {i: words for i, g in gains.items() for ok, words in [verdict(g, Z, split)] if ok}
+    passed = []
     for index, gain in gains.items():
-        result.reasons[index] = verdict(gain, Z, split)[1]
+        better, words = verdict(gain, Z, split)
+        result.reasons[index] = Reason(Fate.ACCEPTED if better else Fate.NOISE, words)
+        if better:
+            passed.append(index)
     if passed:
         result.winner = max(passed, key=lambda i: (gains[i].gain, -i))
-        result.summary = passed[result.winner]
+        result.summary = result.reasons[result.winner].words
         for index in passed:
             if index != result.winner:
                 as_much = gains[index].gain == gains[result.winner].gain
                 why = "gained as much and came first" if as_much else "gained more"
                 taken = f"Candidate {result.winner + 1} was taken, which {why}"
-                result.reasons[index] = f"{taken}: {result.reasons[index]}"
+                words = f"{taken}: {result.reasons[index].words}"
+                result.reasons[index] = Reason(Fate.BEATEN, words)
     else:
         result.summary = _best_refusal(gains, result.reasons, len(candidates))
     return result
 
 
 def _distinct(
-    candidates: Sequence[Candidate], standing: list[int], reasons: dict[int, str]
+    candidates: Sequence[Candidate], standing: list[int], reasons: dict[int, Reason]
 ) -> list[int]:
     first: dict[tuple[tuple[str, str], ...], int] = {}
     for index in standing:
         same = first.setdefault(tuple(sorted(candidates[index].texts.items())), index)
         if same != index:
-            reasons[index] = f"the same text as candidate {same + 1}"
+            reasons[index] = Reason(Fate.TWICE, f"the same text as candidate {same + 1}")
     return list(first.values())
 
 
@@ -102,7 +107,7 @@ async def _on_minibatch(
     losses: Sequence[str],
     minibatch: Sequence[int],
     standing: list[int],
-    reasons: dict[int, str],
+    reasons: dict[int, Reason],
     parent: Texts,
 ) -> list[int]:
     present, scored = await _score_all(work, candidates, losses, minibatch, standing, parent)
@@ -111,9 +116,10 @@ async def _on_minibatch(
         if one.mean > present.mean:
             passed.append(index)
         else:
-            reasons[index] = (
+            reasons[index] = Reason(
+                Fate.MINIBATCH,
                 f"no gain on the minibatch: {present.mean:.2f} -> {one.mean:.2f} on "
-                f"{len(minibatch)} examples"
+                f"{len(minibatch)} examples",
             )
     return passed
 
@@ -136,10 +142,10 @@ def _in_order(scored: Scored, places: Sequence[int]) -> list[float]:
     return [scored.scores[p] for p in places]
 
 
-def _best_refusal(gains: dict[int, Gain], reasons: dict[int, str], count: int) -> str:
+def _best_refusal(gains: dict[int, Gain], reasons: dict[int, Reason], count: int) -> str:
     if gains:
         best = max(gains, key=lambda i: gains[i].gain)
-        return reasons[best]
+        return reasons[best].words
     return f"none of {count} candidates got as far as validation: " + "; ".join(
-        reasons[i] for i in sorted(reasons)
+        reasons[i].words for i in sorted(reasons)
     )

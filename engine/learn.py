@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schemas.errors import Conflict
-from ..schemas.graph import HERE, Gradient, Kind, Proposal, Session, Variable
+from ..schemas.graph import HERE, Fate, Gradient, Kind, Proposal, Session, Variable
 from . import constraints, gate, leaks
 from .backward import Plan, backward, requires_grad
 from .complete import complete
@@ -15,7 +15,7 @@ from .core import Core
 from .demonstrations import demonstrations
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
-from .step import Candidate, Check
+from .step import Candidate, Check, Problem, problems
 from .store import StepRecord, Store
 
 LEAK_EXAMPLES = {"train": 10_000, "validation": 2_000, "test": 2_000}
@@ -70,22 +70,21 @@ async def gradients_on(
 
 
 async def checks(store: Store, session: Session) -> Check:
-    """What no proposal may be: unchanged, a copy of examples, the optimiser's words.
+    """What no proposal may be: a copy of examples, or the optimiser's words.
 
     Training examples may be quoted where a constraint allows it, those that measure it never.
     """
     examples = {split: await _fields(store, session.pk, split) for split in LEAK_EXAMPLES}
 
-    def check(parameter: Variable, new: str) -> list[str]:
+    def check(parameter: Variable, new: str) -> list[Problem]:
         old = parameter.value or ""
-        if new.strip() == old.strip():
-            return ["The text is unchanged. Change it so that the feedback is met."]
         before = f"{old}\n{parameter.role}"
         allowed = constraints.may_copy(parameter.constraints)
         copied = [] if allowed else leaks.copied_examples(new, before, examples["train"])
         for split in HELD_OUT:
             copied = copied or leaks.copied_examples(new, before, examples[split], split)
-        return copied + leaks.optimiser_words(new, old)
+        ours = leaks.optimiser_words(new, old)
+        return problems(Fate.COPIED, copied) + problems(Fate.LEAKED, ours)
 
     return check
 
@@ -150,7 +149,8 @@ def record_of(
             parent=p.version,
             text=candidate.texts.get(p.id, ""),
             verdict="accepted" if index == judged.winner else "refused",
-            reason=judged.reasons.get(index, ""),
+            fate=judged.reasons[index].fate,
+            reason=judged.reasons[index].words,
             gradients=[*before.get(p.id, []), *(g.id for g in gradients.get(p.id, []))],
             **_scores(judged, index),
         )

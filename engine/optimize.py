@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..schemas.errors import BudgetExhausted, Conflict, ReplyError
-from ..schemas.graph import HERE, Gradient, Kind, Variable, number
+from ..schemas.graph import HERE, Fate, Gradient, Kind, Variable, number
 from ..schemas.results import Result
 from . import afford, arguments, gate, outcome, show
 from .complete import complete
@@ -23,7 +23,7 @@ from .parents import Parent, Pool
 from .runs import Caller, digest_of
 from .scoring import compare, in_pairs
 from .stats import mean_and_error
-from .step import Candidate, propose
+from .step import Candidate, Reason, propose
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
@@ -272,7 +272,7 @@ class Optimizing(Core):
         )
         if judged.winner is not None and parent is not loop.current:
             judged.summary += f" (rewritten from {parent.name}, not from the installed text)"
-            judged.reasons[judged.winner] = judged.summary
+            judged.reasons[judged.winner] = Reason(Fate.ACCEPTED, judged.summary)
         changed = await self._changed(work, parameters, parent)
         record = record_of(changed, _by_variable(learnt), candidates, judged, parent.led)
         number_ = await self.store.last_step(work.session.pk) + 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.errors import Conflict, ReplyError
-from ..schemas.graph import Gradient, Proposal, Variable
+from ..schemas.graph import Fate, Gradient, Proposal, Variable
 from . import constraints, judged, leaks
 from .backward import shorten
 from .constraints import CHARS_PER_TOKEN
@@ -26,8 +26,21 @@ TRIED = "Tried before, with what came of it. Do not propose the refused ones aga
 EARLIER = "Feedback on earlier versions. Do not undo what the text has taken up of it:"
 FEEDBACK = "Feedback on the text:"
 HEADINGS = (TEXT, RULES, TRIED, EARLIER, FEEDBACK)
-Check = Callable[[Variable, str], list[str]]
-"""What else is wrong with a proposed text, in sentences for the model that wrote it."""
+Problem = tuple[Fate, str]
+"""What is wrong with a proposed text, and the sentence on it for the model that wrote it."""
+Check = Callable[[Variable, str], list[Problem]]
+"""What else is wrong with a proposed text than what its constraints say."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a candidate came to its fate."""
+
+    fate: Fate
+    words: str
+
+
+UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
 
 
 @dataclass
@@ -35,7 +48,15 @@ class Candidate:
     """One proposal for each parameter; `refused` says why it is out of the running."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    refused: str = ""
+    refused: Reason | None = None
+
+
+class Unfit(Malformed):
+    """A proposed text that cannot be taken; `fate` is that of the first of its problems."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(" ".join(words for _, words in problems))
+        self.fate = problems[0][0]
 
 
 async def usable_gradients(
@@ -80,7 +101,8 @@ async def propose(
 
     The last `memory` gradients that earlier steps used are shown beside the new ones.
     A text that breaks a constraint, or that a check objects to, is sent back once; then its
-    candidate is refused.
+    candidate is refused. One that is the old text again is not sent back: asked to change it, a
+    model hardly ever does (docs/results.md). A candidate of old texts alone is refused.
     """
     work.phase = "proposing"
     asked = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
@@ -93,6 +115,9 @@ async def propose(
             for p in parameters
         ]
     )
+    for candidate in candidates:
+        if not candidate.refused and all(candidate.texts[p.id] == p.value for p in parameters):
+            candidate.refused = UNCHANGED
     return candidates
 
 
@@ -125,10 +150,14 @@ async def _propose_one(
         new = _ended_like(old, new)
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')
-        wrong = constraints.violations(rules, old, new) + check(parameter, new)
-        wrong += leaks.copied_words(new, old, (*HEADINGS, text("update"), text("update_ask")))
+        ours = (*HEADINGS, text("update"), text("update_ask"))
+        wrong = [
+            *problems(Fate.BROKEN, constraints.violations(rules, old, new)),
+            *check(parameter, new),
+            *problems(Fate.LEAKED, leaks.copied_words(new, old, ours)),
+        ]
         if wrong:
-            raise Malformed(" ".join(wrong))
+            raise Unfit(wrong)
         return new
 
     try:
@@ -136,7 +165,12 @@ async def _propose_one(
     except ReplyError as error:
         cause = error.__cause__
         why = cause.reason if isinstance(cause, Malformed) else error.message
-        candidate.refused = candidate.refused or f"no usable text, not even after a repair: {why}"
+        fate = cause.fate if isinstance(cause, Unfit) else Fate.UNUSABLE
+        words = f"no usable text, not even after a repair: {why}"
+        candidate.refused = candidate.refused or Reason(fate, words)
+        return
+    if new.strip() == old.strip():
+        candidate.texts[parameter.id] = old
         return
     candidate.texts[parameter.id] = new
     try:
@@ -144,7 +178,13 @@ async def _propose_one(
     except ReplyError as error:
         problem = f"nobody could say whether it keeps to them ({error.message})"
     if problem:
-        candidate.refused = candidate.refused or f"it breaks a constraint: {problem}"
+        broken = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
+        candidate.refused = candidate.refused or broken
+
+
+def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
+    """Problems that would all come to the same fate."""
+    return [(fate, words) for words in sentences]
 
 
 def _ended_like(old: str, new: str) -> str:
@@ -222,7 +262,7 @@ def _fate(proposal: Proposal) -> str:
     said = f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"
     if proposal.verdict == "accepted" or proposal.score <= proposal.parent_score:
         return said
-    better = "another was better" if "gained" in proposal.reason else "perhaps by chance"
+    better = "another was better" if proposal.fate is Fate.BEATEN else "perhaps by chance"
     return f"{said}, {better}"
 
 

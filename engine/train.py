@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..schemas.errors import BadInput, Conflict, TextGradError
-from ..schemas.graph import HERE, Kind, Session, Variable, number
+from ..schemas.graph import HERE, Fate, Kind, Session, Variable, number
 from ..schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -22,7 +22,7 @@ from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
 from .optimize import Optimizing
 from .runs import Body, Caller, digest_of
-from .step import Candidate, propose, usable_gradients
+from .step import Candidate, Reason, propose, usable_gradients
 from .store import StepRecord
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
@@ -260,14 +260,16 @@ class Training(Evaluating, Optimizing):
         accept = work.args["accept"]
         if where is not None:
             return await gate.judge(work, candidates, losses, batch, *where)
+        only = Reason(Fate.NOT_COMPARED, "proposed only")
+        reasons = {i: c.refused or only for i, c in enumerate(candidates)}
         standing = [i for i, c in enumerate(candidates) if not c.refused]
-        reasons = {i: c.refused or "proposed only" for i, c in enumerate(candidates)}
         if accept == "never" or not standing:
-            why = "proposed only (accept='never')" if standing else candidates[0].refused
+            why = "proposed only (accept='never')" if standing else reasons[0].words
             return gate.Judged(None, why, "", 0, 0.0, reasons=reasons)
-        reasons |= dict.fromkeys(standing[1:], "another candidate was taken")
-        reasons[standing[0]] = "accepted without a check (accept='always')"
-        return gate.Judged(standing[0], reasons[standing[0]], "", 0, 0.0, reasons=reasons)
+        reasons |= dict.fromkeys(standing, Reason(Fate.BEATEN, "another candidate was taken"))
+        why = "accepted without a check (accept='always')"
+        reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
+        return gate.Judged(standing[0], why, "", 0, 0.0, reasons=reasons)
 
 
 def _step_args(

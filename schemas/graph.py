@@ -169,6 +169,22 @@ class Version(BaseModel):
 Verdict = Literal["accepted", "refused"]
 
 
+class Fate(StrEnum):
+    """What became of a proposal, as reports count it."""
+
+    ACCEPTED = "accepted"
+    UNCHANGED = "the text as it was"
+    COPIED = "copied an example"
+    LEAKED = "words of the optimiser"
+    BROKEN = "broke a constraint"
+    UNUSABLE = "no usable text"
+    TWICE = "proposed twice"
+    MINIBATCH = "no gain on the minibatch"
+    NOISE = "no gain beyond noise"
+    BEATEN = "another was taken"
+    NOT_COMPARED = "not compared"
+
+
 class Proposal(BaseModel):
     """A proposed text for one parameter and what became of it."""
 
@@ -178,6 +194,7 @@ class Proposal(BaseModel):
     parent: int
     text: str
     verdict: Verdict
+    fate: Fate = Fate.NOT_COMPARED
     reason: str
     version: int | None = None
     score: float | None = None

@@ -55,7 +55,7 @@ def figures(before: float, after: float) -> str:
     found = {"score_before": before, "score_after": after, "stopped": "goal", "proposals": []}
     session = {
         "parameters": [{"first_text": "Find the date.", "text": "Write the date as YYYY-MM-DD."}],
-        "proposals": {"accepted": 1, "refused: no gain on minibatch": 2},
+        "proposals": {"accepted": 1, "refused: no gain on the minibatch": 2},
         "price": {"calls": 90, "tokens": 12345},
     }
     outcome = Outcome(

@@ -18,7 +18,7 @@ from textgrad_mcp.engine.store.database import Database
 from textgrad_mcp.engine.store.migrations import MIGRATIONS
 from textgrad_mcp.schemas.completions import CompletionRequest
 from textgrad_mcp.schemas.errors import Conflict, StoreError
-from textgrad_mcp.schemas.graph import Proposal
+from textgrad_mcp.schemas.graph import Fate, Proposal
 
 from .helpers import ME, Scripted, an_engine, plain_reply
 from .session_driver import MEMORY_DISK
@@ -143,6 +143,44 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     using(path, lambda db: db.ping())
     with closing(sqlite3.connect(path)) as db:
         assert "colour" not in [row[1] for row in db.execute("PRAGMA table_info(sessions)")]
+
+
+BEFORE_FATES = {
+    "validation 0.40 -> 0.60, more than 1 standard error": "accepted",
+    "no usable text, not even after a repair: The text is unchanged. Change it.": Fate.UNCHANGED,
+    "no usable text, not even after a repair: It copies a test example: 'x'.": Fate.COPIED,
+    "no usable text, not even after a repair: It holds talk of gradients.": Fate.LEAKED,
+    "no usable text, not even after a repair: The reply was empty.": Fate.UNUSABLE,
+    "it breaks a constraint: too long": Fate.BROKEN,
+    "the same text as candidate 1": Fate.TWICE,
+    "no gain on the minibatch: 0.50 -> 0.25 on 4 examples": Fate.MINIBATCH,
+    "Candidate 2 was taken, which gained more: validation 0.40 -> 0.50": Fate.BEATEN,
+    "proposed only": Fate.NOT_COMPARED,
+}
+"""Reasons as they were written when nothing else told what became of a proposal."""
+
+
+@pytest.mark.requirement("migrations")
+def test_older_proposals_come_to_the_fate_that_their_reason_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.db"
+
+    def propose(db: sqlite3.Connection) -> None:
+        insert("one")(db)
+        for n, (reason, fate) in enumerate(BEFORE_FATES.items(), 1):
+            verdict = "accepted" if fate == "accepted" else "refused"
+            db.execute(
+                "INSERT INTO proposals VALUES (1,?,1,1,1,'',?,?,NULL,NULL,NULL,NULL,0,'[]','')",
+                (n, verdict, reason),
+            )
+
+    monkeypatch.setattr(connection, "MIGRATIONS", MIGRATIONS[:3])
+    using(path, lambda db: db.write(propose))
+    monkeypatch.setattr(connection, "MIGRATIONS", MIGRATIONS)
+    using(path, lambda db: db.ping())
+    with closing(sqlite3.connect(path)) as db:
+        assert dict(db.execute("SELECT reason, fate FROM proposals")) == BEFORE_FATES
 
 
 def cancelled_at_random(path: Path, callers: int) -> None:

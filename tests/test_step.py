@@ -13,7 +13,7 @@ from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Purp
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.results import Result, StepResult
 
-from .helpers import ME, Scripted, an_engine, plain_reply
+from .helpers import ME, Scripted, an_engine, made, plain_reply
 
 Write = Callable[[CompletionRequest], str]
 
@@ -31,8 +31,8 @@ def writing(write: Write) -> Scripted:
 
 async def one_text(engine: Engine, *constraints: str, value: str = "draft") -> str:
     """A session with the text v1 and a judge's gradient on it."""
-    made = await engine.create_variable(ME, role="a text", value=value, constraints=constraints)
-    s = made.session_id or ""
+    first = await engine.create_variable(ME, role="a text", value=value, constraints=constraints)
+    s = first.session_id or ""
     await engine.compute_loss(
         ME, session_id=s, kind="judge", instruction="i", inputs={"text": "v1"}
     )
@@ -85,13 +85,36 @@ def test_a_proposal_that_stays_wrong_is_refused_with_the_reason_and_remembered(t
     asyncio.run(main())
 
 
-def test_an_unchanged_text_is_no_proposal() -> None:
+def test_an_unchanged_text_is_refused_and_not_asked_for_again() -> None:
     async def main() -> None:
-        async with an_engine(writing(lambda _: "draft\n")) as engine:
+        critic = writing(lambda _: "draft\n")
+        async with an_engine(critic) as engine:
             s = await one_text(engine)
             step = stepped(await engine.step(ME, session_id=s))
             assert not step.accepted
-            assert "unchanged" in step.proposals[0].reason
+            assert "as it was" in step.proposals[0].reason
+        assert len([r for r in critic.asked if r.purpose is Purpose.UPDATE]) == 1
+
+    asyncio.run(main())
+
+
+def test_a_candidate_may_leave_one_of_its_texts_as_it_was() -> None:
+    async def main() -> None:
+        def write(request: CompletionRequest) -> str:
+            return "draft" if "draft" in request.prompt else "a better end"
+
+        async with an_engine(writing(write)) as engine:
+            s = await one_text(engine)
+            await engine.create_variable(ME, session_id=s, role="an end", value="an end")
+            inputs = {"text": "v1", "end": "v3"}
+            loss = await engine.compute_loss(
+                ME, session_id=s, kind="judge", instruction="i", inputs=inputs
+            )
+            await engine.backward(ME, session_id=s, losses=[made(loss)])
+            step = stepped(await engine.step(ME, session_id=s))
+            assert step.accepted
+            assert [p.variable for p in step.proposals] == ["v3"]
+            assert [await text_of(engine, s, v) for v in ("v1", "v3")] == ["draft", "a better end"]
 
     asyncio.run(main())
 

@@ -60,8 +60,8 @@ class HistoryVerbs:
             check_fence(db, session, fence)
             about = dumps(sorted({number(g.variable, "v") or 0 for g in gradients}))
             db.execute(
-                "DELETE FROM gradients WHERE session = ? AND spent_by IS NULL "
-                "AND variable IN (SELECT value FROM json_each(?))",
+                "DELETE FROM gradients INDEXED BY gradients_unspent WHERE session = ? "
+                "AND spent_by IS NULL AND variable IN (SELECT value FROM json_each(?))",
                 (session, about),
             )
             first = next_number(db, "gradients", session)
@@ -101,7 +101,7 @@ class HistoryVerbs:
         wanted = None if variables is None else [number(v, "v") for v in variables]
 
         def job(db: sqlite3.Connection) -> list[Gradient]:
-            index = "INDEXED BY gradients_unspent" if unspent and wanted is None else ""
+            index = "INDEXED BY gradients_unspent" if unspent else ""
             sql = (
                 f"SELECT * FROM gradients {index} WHERE session = ?"
                 + (" AND spent_by IS NULL" if unspent else "")
@@ -136,8 +136,9 @@ class HistoryVerbs:
 
         def job(db: sqlite3.Connection) -> list[tuple[str, int | None]]:
             sql = (
-                "SELECT g.text, (SELECT max(p.version) FROM proposals p WHERE p.session = "
-                "g.session AND p.variable = g.variable AND p.step = g.spent_by) AS became "
+                "SELECT g.text, (SELECT max(p.version) FROM proposals p "
+                "INDEXED BY proposals_of_step WHERE p.session = g.session "
+                "AND p.step = g.spent_by AND p.variable = g.variable) AS became "
                 "FROM gradients g WHERE g.session = ? AND g.variable = ? "
                 "AND g.spent_by IS NOT NULL ORDER BY g.n DESC LIMIT ?"
             )
@@ -323,7 +324,7 @@ def _add_proposal(
 ) -> Proposal:
     n = next_number(db, "proposals", session)
     db.execute(
-        "INSERT INTO proposals VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO proposals VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             session,
             n,
@@ -340,6 +341,7 @@ def _add_proposal(
             p.examples,
             dumps(p.gradients),
             now(),
+            p.fate,
         ),
     )
     return p.model_copy(update={"id": f"p{n}", "step": f"s{step}", "version": version})

@@ -132,8 +132,27 @@ CREATE TABLE owner_calls (
 
 TESTED = "CREATE INDEX evaluations_of_split ON evaluations (session, split, versions);\n"
 
+FATES = """
+ALTER TABLE proposals ADD COLUMN fate TEXT NOT NULL DEFAULT 'not compared';
+UPDATE proposals SET fate = CASE
+    WHEN verdict = 'accepted' THEN 'accepted'
+    WHEN reason LIKE 'no usable text%The text is unchanged%' THEN 'the text as it was'
+    WHEN reason LIKE 'no usable text%It copies a % example%' THEN 'copied an example'
+    WHEN reason LIKE 'no usable text%It holds %' THEN 'words of the optimiser'
+    WHEN reason LIKE 'no usable text%It quotes %' THEN 'words of the optimiser'
+    WHEN reason LIKE 'it breaks a constraint%' THEN 'broke a constraint'
+    WHEN reason LIKE 'no usable text%' THEN 'no usable text'
+    WHEN reason LIKE 'no gain on the minibatch%' THEN 'no gain on the minibatch'
+    WHEN reason LIKE 'the same text%' THEN 'proposed twice'
+    WHEN reason LIKE 'Candidate % was taken%' THEN 'another was taken'
+    WHEN score IS NULL THEN 'not compared'
+    ELSE 'no gain beyond noise' END;
+CREATE INDEX proposals_of_step ON proposals (session, step);
+"""
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
+    ("what became of each proposal, and those of a step", FATES),
 ]

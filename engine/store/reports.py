@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from ...schemas.graph import number
+from ...schemas.graph import Fate, number
 from .database import Database
 from .rows import Fence, check_fence, dumps, next_number, now, rows
 
@@ -31,8 +31,8 @@ class ReportVerbs:
         """Remember a split's score.
 
         Gives how often the test split has been read by now, and how many different texts it
-        has measured. The run remembers `state`, or else these `reads`: killed before its end, it
-        must not count twice.
+        has measured (0 where another split is noted). The run remembers `state`, or else these
+        `reads`: killed before its end, it must not count twice.
         """
 
         def job(db: sqlite3.Connection) -> tuple[int, int]:
@@ -61,7 +61,7 @@ class ReportVerbs:
                 "SELECT count(DISTINCT versions) FROM evaluations "
                 "WHERE session = ? AND split = 'test'"
             )
-            known = reads, int(rows(db, sql, session)[0][0])
+            known = reads, int(rows(db, sql, session)[0][0]) if split == "test" else 0
             if fence is not None:
                 db.execute(
                     "UPDATE runs SET state = ? WHERE session = ? AND n = ?",
@@ -85,26 +85,15 @@ class ReportVerbs:
         return await self.db.read(job, single=True)
 
     async def verdicts(self, session: int) -> dict[str, int]:
-        """How many proposals were accepted, and how many refused, by the kind of reason."""
+        """How many proposals were accepted, and how many refused, by what became of them."""
 
         def job(db: sqlite3.Connection) -> dict[str, int]:
             sql = (
-                "SELECT CASE WHEN verdict = 'accepted' THEN 'accepted' "
-                "WHEN reason LIKE 'no usable text%It copies a % example%' "
-                "THEN 'refused: copied an example' "
-                "WHEN reason LIKE 'no usable text%It holds %' "
-                "THEN 'refused: words of the optimiser' "
-                "WHEN reason LIKE 'it breaks a constraint%' THEN 'refused: broke a constraint' "
-                "WHEN reason LIKE 'no usable text%' THEN 'refused: no usable text' "
-                "WHEN reason LIKE 'no gain on the minibatch%' THEN 'refused: no gain on minibatch' "
-                "WHEN reason LIKE 'the same text%' THEN 'refused: proposed twice' "
-                "WHEN reason LIKE 'Candidate % was taken, which %' "
-                "THEN 'refused: another was taken' "
-                "WHEN score IS NULL THEN 'refused: not compared' "
-                "ELSE 'refused: no gain beyond noise' END AS fate, count(*) AS n "
-                "FROM proposals WHERE session = ? GROUP BY fate ORDER BY fate"
+                "SELECT fate, count(*) AS n FROM proposals WHERE session = ? "
+                "GROUP BY fate ORDER BY fate != 'accepted', n DESC, fate"
             )
-            return {r["fate"]: r["n"] for r in rows(db, sql, session)}
+            found = rows(db, sql, session)
+            return {_as_counted(Fate(r["fate"])): r["n"] for r in found}
 
         return await self.db.read(job, single=True)
 
@@ -135,3 +124,7 @@ class ReportVerbs:
             return {f"g{r['n']}": r["text"] for r in found}
 
         return await self.db.read(job, single=True)
+
+
+def _as_counted(fate: Fate) -> str:
+    return str(fate) if fate is Fate.ACCEPTED else f"refused: {fate}"

@@ -75,21 +75,22 @@ def to_session(r: sqlite3.Row) -> Session:
 
 def to_variable(r: sqlite3.Row) -> Variable:
     """A row of variables."""
-    return Variable(
-        id=f"v{r['n']}",
-        kind=Kind(r["kind"]),
-        role=r["role"],
-        name=r["name"],
-        value=r["value"],
-        version=r["version"],
-        requires_grad=bool(r["requires_grad"]),
-        reference=bool(r["reference"]),
-        per_example=bool(r["per_example"]),
-        field=r["field"],
-        constraints=json.loads(r["constraints"]),
-        operation=f"op{r['operation']}" if r["operation"] else None,
-        file=FileBinding.model_validate_json(r["file"]) if r["file"] else None,
-    )
+    known = {
+        "name": r["name"],
+        "version": r["version"],
+        "requires_grad": bool(r["requires_grad"]),
+        "reference": bool(r["reference"]),
+        "per_example": bool(r["per_example"]),
+        "field": r["field"],
+        "constraints": json.loads(r["constraints"]),
+        "operation": f"op{r['operation']}" if r["operation"] else None,
+        "file": FileBinding.model_validate_json(r["file"]) if r["file"] else None,
+    }
+    # A model remembers which fields it was given: for large graphs, only those that say something.
+    said: dict[str, Any] = {name: value for name, value in known.items() if value}
+    if r["value"] is not None:
+        said["value"] = r["value"]
+    return Variable(id=f"v{r['n']}", kind=Kind(r["kind"]), role=r["role"], **said)
 
 
 def to_operation(r: sqlite3.Row) -> Operation:
@@ -155,6 +156,7 @@ def to_proposal(r: sqlite3.Row) -> Proposal:
                 "parent",
                 "text",
                 "verdict",
+                "fate",
                 "reason",
                 "version",
                 "score",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from jsonschema import Draft202012Validator
 
 from ...schemas.completions import CompletionRequest, Purpose
 from ...schemas.errors import BadInput
-from ...schemas.graph import Kind, Op
+from ...schemas.graph import Fate, Kind, Op, Verdict
 from ...schemas.text import unstorable
 
 FORMAT = "textgrad-mcp session"
@@ -57,7 +57,14 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "proposals": {
         **{"n": "i", "step": "i", "variable": "i", "parent": "i", "text": "s", "verdict": "s"},
-        **{"reason": "s", "version": "i?", "score": "f?", "parent_score": "f?", "split": "s?"},
+        **{
+            "fate": "s",
+            "reason": "s",
+            "version": "i?",
+            "score": "f?",
+            "parent_score": "f?",
+            "split": "s?",
+        },
         **{"examples": "i", "gradients": "a", "created": "s"},
     },
     "evaluations": {
@@ -91,7 +98,8 @@ _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("examples", "split"): _SPLITS,
     ("calls", "purpose"): tuple(Purpose),
     ("calls", "status"): ("pending", "answered", "unusable"),
-    ("proposals", "verdict"): ("accepted", "refused"),
+    ("proposals", "verdict"): get_args(Verdict),
+    ("proposals", "fate"): tuple(Fate),
     ("evaluations", "split"): _SPLITS,
     ("runs", "tool"): _TOOLS,
     ("runs", "status"): ("running", "needs_completions", "done", "failed", "cancelled"),
