@@ -28,10 +28,11 @@ LAYERS = {
     "HTTP client": ("openai", "httpx2", "httpcore2", "h11", "anyio", "sniffio"),
     "event loop and sockets": ("asyncio", "selectors", "epoll", "socket", "_contextvars", "_queue"),
     "JSON and models": ("json", "pydantic", "pydantic_core", "copy.py"),
-    "our engine and server": ("textgrad_mcp",),
     "MCP SDK": ("mcp", "mcp_types", "jsonschema", "opentelemetry"),
 }
 """Layers by words in the names of their files and functions; the first that fits counts."""
+ROOT = Path(__file__).resolve().parent.parent
+OURS = tuple(f"{ROOT / package}/" for package in ("engine", "schemas", "server"))
 
 
 class Clock:
@@ -130,6 +131,8 @@ async def _calls(folder: Path, times: int) -> dict[str, list[dict[str, float]]]:
 
 
 def _layer(file: str, function: str) -> str:
+    if file.startswith(OURS) or "/textgrad_mcp/" in file:
+        return "our engine and server"
     words = f"{file}/{function}".replace(".", "/").replace("'", "/").split("/")
     words += [file.rpartition("/")[2], *function.replace("'", " ").replace(".", " ").split()]
     for layer, names in LAYERS.items():

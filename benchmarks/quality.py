@@ -6,9 +6,9 @@ One line of JSON for each task, strategy and seed: scores on validation (what th
 examples it never saw, calls, tokens, seconds. A run that is started again goes on after the last
 line. `--table FILE` prints the table. With `--steps N` shared batches are compared with one call an
 example, over the same number of steps.
-Tasks: tickets and dates (ours, server/demo/data), and with --data DIR word_sorting and
-object_counting from files of BIG-Bench Hard (bbh_TASK.train.jsonl, bbh_TASK.validation.jsonl, rows
-with `question` and `answer`).
+Tasks: tickets (with a bare prompt, or with one that names the codes) and dates (ours,
+server/demo/data), and with --data DIR word_sorting and object_counting from files of BIG-Bench Hard
+(bbh_TASK.train.jsonl, bbh_TASK.validation.jsonl, rows with `question` and `answer`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -27,7 +28,7 @@ from pydantic import SecretStr
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
 from textgrad_mcp.server.app import build
 
-VALIDATION, TEST = 16, 24
+VALIDATION, TEST = 16, 48
 DEMO = Path(__file__).parent.parent / "server" / "demo" / "data"
 START = "start"
 Line = dict[str, Any]
@@ -49,11 +50,18 @@ GROUPS: dict[str, dict[str, Any]] = {
 """With --steps: the same number of steps each, whatever they cost."""
 STARTS: dict[str, tuple[str, str, int]] = {
     "tickets": ("Which department should handle this ticket?", "exact_match", 24),
+    "tickets+codes": (
+        "Which department should handle this ticket: FIN, SEC, ENG or GEN? "
+        "Answer with the code only.",
+        "exact_match",
+        24,
+    ),
     "dates": ("Find the date.", "exact_match", 48),
     "word_sorting": ("Answer the question.", "exact_match", 110),
     "object_counting": ("Answer the question.", "numeric", 80),
 }
-"""The prompt at the start, the metric, and the most tokens of an answer."""
+"""The prompt at the start, the metric, and the most tokens of an answer. What follows a + in a name
+says how that start differs on the same examples."""
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -64,6 +72,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def splits_of(task: str, data: Path | None) -> dict[str, list[dict[str, str]]]:
     """train, validation and test, the same for all seeds and strategies."""
+    task = task.partition("+")[0]
     if (DEMO / f"{task}.train.jsonl").exists():
         found = {s: rows_of(DEMO / f"{task}.{s}.jsonl") for s in ("train", "validation", "test")}
         return found | {
@@ -223,9 +232,11 @@ async def run(asked: Asked) -> None:
     )
     backward = role.model_copy(  # one at a time, with a limit of its own: see server/demo/main.py
         update={
-            "api_key": SecretStr("backward"),
+            "base_url": asked.backward_url or asked.base_url,
+            "model": asked.backward_model or asked.model,
+            "api_key": SecretStr(os.environ.get("BACKWARD_API_KEY", "backward")),
             "concurrency": 1,
-            "params": {"temperature": 0.0, "max_tokens": 300},
+            "params": {"temperature": 0.0, "max_tokens": 200},
             "update_params": {"temperature": 0.8},
         }
     )
@@ -254,6 +265,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base-url", default="http://127.0.0.1:8080/v1")
     parser.add_argument("--model", default="qwen2.5-coder-1.5b")
+    parser.add_argument("--backward-url", help="another endpoint for feedback and rewrites")
+    parser.add_argument("--backward-model", help="and the model there; key: BACKWARD_API_KEY")
     parser.add_argument("--out", type=Path, default=Path("quality.jsonl"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--tasks", nargs="+", default=["tickets"])
@@ -261,7 +274,7 @@ def main() -> None:
     parser.add_argument(
         "--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES)
     )
-    parser.add_argument("--budget", type=int, default=70, help="calls of each run")
+    parser.add_argument("--budget", type=int, default=60, help="calls of each run")
     parser.add_argument("--steps", type=int, help="compare groups by steps instead of by calls")
     parser.add_argument("--table", type=Path, help="print the table of this file and do nothing")
     arguments = parser.parse_args()
