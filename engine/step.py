@@ -101,8 +101,8 @@ async def propose(
 
     The last `memory` gradients that earlier steps used are shown beside the new ones.
     A text that breaks a constraint, or that a check objects to, is sent back once; then its
-    candidate is refused. One that is the old text again is not sent back: asked to change it, a
-    model hardly ever does (docs/results.md). A candidate of old texts alone is refused.
+    candidate is refused. One that is the old text again is refused at once: asked to change it, a
+    model hardly ever does (docs/results.md).
     """
     work.phase = "proposing"
     asked = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
@@ -115,9 +115,6 @@ async def propose(
             for p in parameters
         ]
     )
-    for candidate in candidates:
-        if not candidate.refused and all(candidate.texts[p.id] == p.value for p in parameters):
-            candidate.refused = UNCHANGED
     return candidates
 
 
@@ -169,10 +166,10 @@ async def _propose_one(
         words = f"no usable text, not even after a repair: {why}"
         candidate.refused = candidate.refused or Reason(fate, words)
         return
-    if new.strip() == old.strip():
-        candidate.texts[parameter.id] = old
-        return
     candidate.texts[parameter.id] = new
+    if new.strip() == old.strip():
+        candidate.refused = candidate.refused or UNCHANGED
+        return
     try:
         problem = await judged.broken(work, parameter, rules.free, new)
     except ReplyError as error:

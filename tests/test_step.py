@@ -13,7 +13,7 @@ from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Purp
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.results import Result, StepResult
 
-from .helpers import ME, Scripted, an_engine, made, plain_reply
+from .helpers import ME, Scripted, an_engine, plain_reply
 
 Write = Callable[[CompletionRequest], str]
 
@@ -94,27 +94,6 @@ def test_an_unchanged_text_is_refused_and_not_asked_for_again() -> None:
             assert not step.accepted
             assert "as it was" in step.proposals[0].reason
         assert len([r for r in critic.asked if r.purpose is Purpose.UPDATE]) == 1
-
-    asyncio.run(main())
-
-
-def test_a_candidate_may_leave_one_of_its_texts_as_it_was() -> None:
-    async def main() -> None:
-        def write(request: CompletionRequest) -> str:
-            return "draft" if "draft" in request.prompt else "a better end"
-
-        async with an_engine(writing(write)) as engine:
-            s = await one_text(engine)
-            await engine.create_variable(ME, session_id=s, role="an end", value="an end")
-            inputs = {"text": "v1", "end": "v3"}
-            loss = await engine.compute_loss(
-                ME, session_id=s, kind="judge", instruction="i", inputs=inputs
-            )
-            await engine.backward(ME, session_id=s, losses=[made(loss)])
-            step = stepped(await engine.step(ME, session_id=s))
-            assert step.accepted
-            assert [p.variable for p in step.proposals] == ["v3"]
-            assert [await text_of(engine, s, v) for v in ("v1", "v3")] == ["draft", "a better end"]
 
     asyncio.run(main())
 
