@@ -7,6 +7,7 @@ import json
 import random
 import sqlite3
 import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from textgrad_mcp.engine.runs import Caller
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 from textgrad_mcp.schemas.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from row_copies import copy_first_row
 
 ME = Caller()
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -241,25 +245,11 @@ async def _prompt_program(engine: Engine) -> str:
 
 def _history(db: sqlite3.Connection, pk: int, variables: int, calls: int, steps: int) -> None:
     """Rows as a long life leaves them, copied from the first of each kind."""
-    _copies(db, "variables", pk, variables, {"kind": "'constant'", "requires_grad": "0"})
-    _copies(db, "calls", pk, calls, {"key": "'old ' || k.value", "run": "1"})
+    copy_first_row(db, "variables", pk, variables, {"kind": "'constant'", "requires_grad": "0"})
+    copy_first_row(db, "calls", pk, calls, {"key": "'old ' || k.value", "run": "1"})
     db.execute("UPDATE calls SET text = ? WHERE session = ? AND key LIKE 'old %'", (LONG, pk))
     if steps:
         _old_steps(db, pk, steps)
-
-
-def _copies(
-    db: sqlite3.Connection, table: str, pk: int, count: int, changes: dict[str, str]
-) -> None:
-    found = db.execute(f"SELECT name FROM pragma_table_info('{table}')").fetchall()
-    names = [str(r["name"]) for r in found]
-    changes = {"n": "(SELECT max(n) FROM " + table + f" WHERE session = {pk}) + k.value"} | changes
-    values = ", ".join(changes.get(name, f"t.{name}") for name in names)
-    db.execute(
-        f"INSERT INTO {table} SELECT {values} FROM {table} t, "
-        "(WITH RECURSIVE k(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM k "
-        f"WHERE value < {count}) SELECT value FROM k) k WHERE t.session = {pk} AND t.n = 1"
-    )
 
 
 def _old_steps(db: sqlite3.Connection, pk: int, steps: int) -> None:

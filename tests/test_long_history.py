@@ -9,16 +9,17 @@ from pathlib import Path
 from textgrad_mcp.engine.engine import Engine
 
 from .helpers import ME, Scripted, an_engine
+from .row_copies import copy_first_row
 
 HISTORY = {
-    "calls": "'old ' || k.value",
-    "gradients": "",
-    "proposals": "",
-    "steps": "",
-    "evaluations": "",
-    "runs": "",
+    "calls": {"key": "'old ' || k.value"},
+    "gradients": {"spent_by": "1 + k.value"},
+    "proposals": {"step": "1 + k.value"},
+    "steps": {},
+    "evaluations": {},
+    "runs": {},
 }
-"""The tables that grow with every step, and what their unique key is for the copies."""
+"""The tables that grow with every step, and what else than the number differs in their rows."""
 
 
 async def _stepped(engine: Engine) -> str:
@@ -40,17 +41,8 @@ async def _stepped(engine: Engine) -> str:
 
 def _lengthen(db: sqlite3.Connection, session: int, times: int) -> None:
     """Copy the first row of each history so many times."""
-    for table, key in HISTORY.items():
-        top = db.execute(f"SELECT max(n) FROM {table} WHERE session = ?", (session,)).fetchone()[0]
-        changed = dict.fromkeys(("n", "step", "spent_by"), f"{top} + k.value") | {"key": key}
-        names = [r["name"] for r in db.execute(f"SELECT name FROM pragma_table_info('{table}')")]
-        values = ", ".join(changed.get(name, f"t.{name}") for name in names)
-        db.execute(
-            f"INSERT INTO {table} SELECT {values} FROM {table} t, "
-            "(WITH RECURSIVE k(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM k "
-            "WHERE value < ?) SELECT value FROM k) k WHERE t.session = ? AND t.n = 1",
-            (times, session),
-        )
+    for table, changes in HISTORY.items():
+        copy_first_row(db, table, session, times, changes)
 
 
 async def _instructions(path: Path, times: int) -> int:
