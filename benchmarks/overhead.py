@@ -25,7 +25,7 @@ from textgrad_mcp.server.app import TextGradServer, build
 
 PHASES = ("SDK, both sides", "our server layer", "engine", "database", "of which commits")
 LAYERS = {
-    "HTTP client": ("openai", "httpx2", "httpcore2", "h11", "anyio", "sniffio"),
+    "HTTP client": ("openai", "httpx2", "aiohttp", "yarl", "multidict", "aiohappyeyeballs"),
     "event loop and sockets": ("asyncio", "selectors", "epoll", "socket", "_contextvars", "_queue"),
     "JSON and models": ("json", "pydantic", "pydantic_core", "copy.py"),
     "MCP SDK": ("mcp", "mcp_types", "jsonschema", "opentelemetry"),

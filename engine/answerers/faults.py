@@ -94,6 +94,8 @@ def of_exception(error: Exception, endpoint: Endpoint) -> Fault:
         return of_status(error.status, {}, error.body, endpoint)
     if isinstance(error, MalformedError):
         return _malformed(str(error), error.again, endpoint)
+    if isinstance(error.__cause__, httpx2.ConnectTimeout):  # also what a refused connection is
+        return _connection(error, endpoint)
     if isinstance(error, (openai.APITimeoutError, httpx2.TimeoutException, TimeoutError)):
         return Fault("timeout", f"{endpoint.where} did not answer in time", again=True)
     if isinstance(error, (openai.APIResponseValidationError, json.JSONDecodeError)):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import time
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -19,6 +21,8 @@ from .spans import completion_span
 from .wire import FORMATS, body_of, check_base_url, check_params, completion_of
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from httpx2 import Response
     from openai import AsyncOpenAI
 
@@ -180,20 +184,34 @@ class OpenAIAnswerer:
         return None
 
 
-def _connect(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
-    from openai import AsyncOpenAI, Timeout
+@cache
+def _library() -> ModuleType:
+    """The client library, with what it brings: some hundred thousand objects.
 
+    They live as long as the process, and the garbage collector is told so: else it goes through
+    all of them every few hundred calls, and every call waits for it.
+    """
+    import openai
+
+    gc.freeze()
+    return openai
+
+
+def _connect(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
+    openai = _library()
     address = urlsplit(endpoint.base_url)
     query = dict(parse_qsl(address.query))
     # Azure's own addresses have a version in them and want the key in a header of its own.
     own = {"api-key": endpoint.key} if "api-version" in query and endpoint.key else None
-    client = AsyncOpenAI(
+    client: AsyncOpenAI = openai.AsyncOpenAI(
         api_key=endpoint.key or "none",  # without one the client would look for others' keys
         base_url=urlunsplit(address._replace(query="", fragment="")),
         default_query=query,
         default_headers=own,
         max_retries=0,
-        timeout=Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
+        timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
+        # The default transport looks at every idle connection for each request.
+        http_client=openai.DefaultAioHttpClient(),
     )
     if address.hostname != urlsplit(OPENAI_URL).hostname:
         client.organization = client.project = None
