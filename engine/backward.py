@@ -25,6 +25,9 @@ from .texts import text
 
 PICTURE = 1000
 """Tokens that a picture counts for when examples share a call."""
+RULE = "rule"
+"""What is asked for before the feedback: a small model that has said it is to the point afterwards
+(docs/results.md). A reply without it will do."""
 
 
 @dataclass(frozen=True)
@@ -277,7 +280,8 @@ async def _reply(
     sources: list[str],
 ) -> dict[str, str]:
     keys = [key for source in sources for key in _keys(state, source, group)]
-    schema = object_schema({key: {"type": "string"} for key in keys})
+    asked = object_schema({key: {"type": "string"} for key in (RULE, *keys)})
+    needed = asked | {"required": keys}
     shown = [i for p in group for i in state.evaluation.inputs(operation, p).images.values()]
     images = tuple(dict.fromkeys(shown))
     prompt = _prompt(state, operation, group, sources, pictures=bool(images))
@@ -287,13 +291,13 @@ async def _reply(
             Message(role="system", content=text("gradient")),
             Message(role="user", content=prompt, images=images),
         ),
-        reply=schema,
+        reply=asked,
         about=f"feedback on {', '.join(sources)} through {operation.id}"
         + (f" from {', '.join(f'e{p}' for p in group)}" if group[0] != HERE else ""),
     )
 
     def read(completion: Completion) -> dict[str, str]:
-        return {k: str(v).strip() for k, v in parse_object(completion.text, schema).items()}
+        return {k: str(v).strip() for k, v in parse_object(completion.text, needed).items()}
 
     return await work.ask(request, read)
 
@@ -363,11 +367,10 @@ def _asked(state: Backward, operation: Operation, group: list[int], sources: lis
                 f'"{source} eN" for each example N: feedback on what {source} '
                 f"(role: {v.role}; {_as(operation, source)}) was there"
             )
-    keys = ", ".join(f'"{k}": "..."' for s in sources for k in _keys(state, s, group))
+    keys = [key for source in sources for key in _keys(state, source, group)]
+    form = ", ".join(f'"{key}": "<feedback on {key}>"' for key in keys)
     wanted = "Write feedback on:\n" + "\n".join(lines)
-    return "\n\n".join(
-        [wanted, text("gradient_ask", names=" and ".join(sources)), f"Reply as JSON: {{{keys}}}"]
-    )
+    return f"{wanted}\n\n{text('gradient_ask', names=' and '.join(sources), keys=form)}"
 
 
 def _spread(

@@ -14,7 +14,7 @@ Row = dict[str, str]
 HERE = 0
 BAD_REPLY = " \n"
 _INPUT = re.compile(r'<input-([0-9a-f]+) name="(\w+)">\n(.*?)\n</input-\1>', re.DOTALL)
-_KEYS = re.compile(r'"(v\d+(?: e\d+)?)": "\.\.\."')
+_KEYS = re.compile(r'"(v\d+(?: e\d+)?)": "<feedback')
 
 
 def digest(*texts: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,8 @@ def test_the_feedback_on_every_example_is_in_some_prompt() -> None:
     said = [text.split('"feedback": "')[1].split('"')[0] for text in judged]
     assert all(feedback in gradients for feedback in said)
     [update] = [r for r in asked if r.purpose is Purpose.UPDATE]
-    groups = [plain_reply(r) for r in asked if r.purpose is Purpose.GRADIENT]
-    assert all(text.split('": "')[1].split('"')[0] in update.prompt for text in groups)
+    groups = [json.loads(plain_reply(r)) for r in asked if r.purpose is Purpose.GRADIENT]
+    assert all(group["v1"] in update.prompt for group in groups)
 
 
 def test_prompts_of_one_kind_share_their_beginning() -> None:

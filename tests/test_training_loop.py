@@ -40,7 +40,7 @@ class Assistant:
             case "forward":
                 return self.model(pending["prompt"], pending["system"])
             case "gradient":
-                asked = re.findall(r'"(v\d+(?: e\d+)?)": "\.\.\."', pending["prompt"])
+                asked = re.findall(r'"(v\d+(?: e\d+)?)": "<feedback', pending["prompt"])
                 return {key: f"{key} lacks a word" for key in asked}
             case _:
                 return {"value": f"Answer {draw.choice(WORDS)}, {draw.choice(WORDS)}."}
