@@ -147,7 +147,7 @@ async def _propose_one(
         new = _ended_like(old, new)
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')
-        ours = (*HEADINGS, text("update"), text("update_ask"))
+        ours = (*HEADINGS, text("update"), text("update_ask"), text("update_again"))
         wrong = [
             *problems(Fate.BROKEN, constraints.violations(rules, old, new)),
             *check(parameter, new),
@@ -203,6 +203,9 @@ async def _update_prompt(
     fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
     marks = {"role": parameter.role} | _score_of(past, value)
     parts = [TEXT, fence.wrap("text", value, **marks)]
+    same = [p for p in past if p.fate is Fate.UNCHANGED and p.text.strip() == value.strip()]
+    if same:  # without it the prompt could be an earlier one, and be answered as that was
+        parts.append(text("update_again", times=str(len(same))))
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))

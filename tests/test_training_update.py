@@ -45,6 +45,25 @@ def test_constraints_in_words_are_judged_and_a_broken_one_refuses(tmp_path: Path
     drive(main, assisted(tmp_path / "t.db"))
 
 
+def test_a_text_that_was_handed_back_as_it_was_is_asked_for_afresh(tmp_path: Path) -> None:
+    """By the same feedback the prompt would be the old one, which the ledger has an answer to."""
+
+    async def main(call: Tools) -> None:
+        s = await criticised(call)
+        for times in (0, 1, 2):
+            step = await call("step", session_id=s)
+            prompt = step["pending"][0]["prompt"]
+            assert ("the same text again" in prompt) == bool(times)
+            assert not times or f"So far {times} of the rewrites" in prompt
+            step = await answered(call, step, play(update={"value": "Dear all"}))
+            assert step["accepted"] is False
+            await call("backward", session_id=s)
+        step = await answered(call, await call("step", session_id=s), play(update={"value": "Hi"}))
+        assert step["accepted"] is True
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
 def test_a_constraint_that_code_can_check_needs_no_judge(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         s = await criticised(call, "keep=Dear")
