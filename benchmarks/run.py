@@ -109,7 +109,7 @@ def _write() -> None:
     ordered = [name for name in TITLES if name in found]
     rows = [Row(**row) for name in ordered for row in found[name]["rows"]]
     page = HEAD.format(machine=machine(), rows=table(rows))
-    for name in ordered:
+    for name in (n for n in ordered if found[n]["text"].strip()):
         page += f"\n## {TITLES[name]}\n\nMeasured on {found[name]['date']}.\n\n"
         page += found[name]["text"].strip() + "\n"
     missing = [TITLES[name] for name in TITLES if name not in found]
