@@ -60,7 +60,7 @@ def test_the_work_for_a_call_does_not_grow_with_the_connections() -> None:
 
 def test_the_collector_does_not_go_through_what_was_imported() -> None:
     code = (
-        "import asyncio, gc, sys\n"
+        "import gc\n"
         "from tests.test_openai_answerer import answers, asking\n"
         "from tests.standin import StandIn\n"
         "with StandIn() as server:\n"

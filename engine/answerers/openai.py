@@ -189,7 +189,7 @@ def _library() -> ModuleType:
     """The client library, with what it brings: some hundred thousand objects.
 
     They live as long as the process, and the garbage collector is told so: else it goes through
-    all of them every few hundred calls, and every call waits for it.
+    all of them every hundred calls or so, and every call waits for it.
     """
     import openai
 
