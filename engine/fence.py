@@ -21,6 +21,7 @@ class Fence:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.nonce = _nonce([text.lower() for text in texts])
+        self._marks: set[str] = set()
 
     def wrap(self, kind: str, text: str, /, **attributes: str) -> str:
         """`text` between `<kind-nonce attribute="…">` and `</kind-nonce>`, on lines of their own.
@@ -35,13 +36,20 @@ class Fence:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot stand in a tag: use letters, digits, - and _")
         tag = f"{kind}-{self.nonce}"
-        marks = "".join(f' {name}="{_escaped(value)}"' for name, value in attributes.items())
-        return f"<{tag}{marks}>\n{text}\n</{tag}>"
+        marks = [f'{name}="{_escaped(value)}"' for name, value in attributes.items()]
+        self._marks.update(marks)
+        return f"<{' '.join([tag, *marks])}>\n{text}\n</{tag}>"
 
     def unwrap(self, text: str) -> str:
-        """`text` without this fence's own tags: models like to hand a text back as they got it."""
+        """`text` without this fence's own tags: models like to hand a text back as they got it.
+
+        What is left of a tag at the start, its attributes alone, goes as well.
+        """
         tag = rf"</?[A-Za-z][\w-]*-{self.nonce}(?:[^<>\n]*>)?\n?"
-        return re.sub(tag, "", text).strip("\n")
+        text = re.sub(tag, "", text)
+        while mark := next((m for m in self._marks if text.lstrip().startswith(m)), None):
+            text = text.lstrip()[len(mark) :].lstrip(" >")
+        return text.strip("\n")
 
 
 def _escaped(value: str) -> str:

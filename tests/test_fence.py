@@ -102,3 +102,14 @@ def test_an_attribute_cannot_leave_its_quotes_or_its_line() -> None:
 @pytest.mark.requirement("fences")
 def test_a_half_character_does_not_break_the_fence() -> None:
     assert len(Fence(["\ud800"]).nonce) == NONCE_DIGITS
+
+
+@pytest.mark.requirement("fences")
+def test_what_is_left_of_a_tag_at_the_start_is_taken_off() -> None:
+    fence = Fence(["Find the date."])
+    fence.wrap("text", "Find the date.", role='a "prompt"', score="0.50")
+    marks = 'role="a &#34;prompt&#34;" score="0.50"'
+    for start in (f" {marks} ", f"{marks}>\n", 'score="0.50" ', f"<text-{fence.nonce} {marks}>\n"):
+        assert fence.unwrap(f"{start}Find it.") == "Find it."
+    assert fence.unwrap(f"Find it, {marks}") == f"Find it, {marks}"
+    assert fence.unwrap('role="another" Find it.') == 'role="another" Find it.'
