@@ -279,7 +279,7 @@ async def _reply(
     group: list[int],
     sources: list[str],
 ) -> dict[str, str]:
-    keys = [key for source in sources for key in _keys(state, source, group)]
+    keys = _keys(state, sources, group)
     asked = object_schema({key: {"type": "string"} for key in (RULE, *keys)})
     needed = asked | {"required": keys}
     shown = [i for p in group for i in state.evaluation.inputs(operation, p).images.values()]
@@ -306,10 +306,11 @@ def _shared(state: Backward, source: str) -> bool:
     return not state.program.variables[source].per_example
 
 
-def _keys(state: Backward, source: str, group: list[int]) -> list[str]:
-    if _shared(state, source):
-        return [source]
-    return [f"{source} e{place}" for place in group]
+def _keys(state: Backward, sources: list[str], group: list[int]) -> list[str]:
+    keys = []
+    for source in sources:
+        keys += [source] if _shared(state, source) else [f"{source} e{place}" for place in group]
+    return keys
 
 
 def _prompt(
@@ -367,7 +368,7 @@ def _asked(state: Backward, operation: Operation, group: list[int], sources: lis
                 f'"{source} eN" for each example N: feedback on what {source} '
                 f"(role: {v.role}; {_as(operation, source)}) was there"
             )
-    keys = [key for source in sources for key in _keys(state, source, group)]
+    keys = _keys(state, sources, group)
     form = ", ".join(f'"{key}": "<feedback on {key}>"' for key in keys)
     wanted = "Write feedback on:\n" + "\n".join(lines)
     return f"{wanted}\n\n{text('gradient_ask', names=' and '.join(sources), keys=form)}"

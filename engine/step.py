@@ -201,11 +201,11 @@ async def _update_prompt(
     tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in _others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
     fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
-    marks = {"role": parameter.role} | _score_of(past, value)
-    parts = [TEXT, fence.wrap("text", value, **marks)]
-    same = [p for p in past if p.fate is Fate.UNCHANGED and p.text.strip() == value.strip()]
-    if same:  # without it the prompt could be an earlier one, and be answered as that was
-        parts.append(text("update_again", times=str(len(same))))
+    same = [p for p in past if p.text.strip() == value.strip()]
+    parts = [TEXT, fence.wrap("text", value, role=parameter.role, **_score_of(same))]
+    again = sum(p.fate is Fate.UNCHANGED for p in same)
+    if again:  # without it the prompt could be an earlier one, and be answered as that was
+        parts.append(text("update_again", times=str(again)))
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
@@ -250,9 +250,9 @@ def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
     return list(found.values())[:HISTORY]
 
 
-def _score_of(past: Sequence[Proposal], value: str) -> dict[str, str]:
+def _score_of(same: Sequence[Proposal]) -> dict[str, str]:
     """The score that the present text had when it was proposed, if it was scored."""
-    scored = [p.score for p in past if p.text.strip() == value.strip() and p.score is not None]
+    scored = [p.score for p in same if p.score is not None]
     return {"score": f"{scored[0]:.2f}"} if scored else {}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from textgrad_mcp.server.cli import main
 
-from .helpers import own_environment
+from .helpers import own_environment, printed_by
 
 
 @pytest.fixture(autouse=True)
@@ -160,8 +160,7 @@ def test_a_server_starts_without_the_engine_the_database_and_the_client_library(
         "later = {'textgrad_mcp.engine.engine', 'textgrad_mcp.engine.store', 'sqlite3', 'openai'}\n"
         "print(sorted(later & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"
 
 
 def test_the_command_line_imports_nothing_heavy_before_it_knows_what_to_do() -> None:
@@ -171,8 +170,7 @@ def test_the_command_line_imports_nothing_heavy_before_it_knows_what_to_do() -> 
         " 'opentelemetry', 'textgrad_mcp.server.paint'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout.strip()) == (0, "[]")
+    assert printed_by(code) == "[]"
 
 
 def test_without_a_command_it_serves_stdio_until_the_client_hangs_up() -> None:

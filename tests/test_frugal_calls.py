@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
 
+from .helpers import printed_by
 from .standin import StandIn
 from .test_openai_answerer import asking, settings, unrecorded, using
 
 
-class Calls:
-    """How many Python functions were entered."""
-
-    entered = 0
-
-
 @contextmanager
-def counted() -> Iterator[Calls]:
-    """Counts in this thread, as long as the block lasts."""
-    calls = Calls()
-
-    def seen(_frame: object, event: str, _: object) -> None:
-        calls.entered += event == "call"
-
-    sys.setprofile(seen)
+def counted() -> Iterator[Counter[str]]:
+    """What the profiler of this thread saw as long as the block lasts: each "call" and the rest."""
+    events: Counter[str] = Counter()
+    sys.setprofile(lambda _frame, event, _: events.update([event]))
     try:
-        yield calls
+        yield events
     finally:
         sys.setprofile(None)
 
@@ -44,9 +34,9 @@ def functions_a_call(together: int) -> float:
             await asyncio.gather(*(answerer.answer(asking(), unrecorded) for _ in range(together)))
 
         await wave()
-        with counted() as calls:
+        with counted() as events:
             await wave()
-        return calls.entered
+        return events["call"]
 
     with StandIn(latency=0.3) as server:
         entered: int = using(OpenAIAnswerer(settings(server, concurrency=together)), work)
@@ -67,8 +57,5 @@ def test_the_collector_does_not_go_through_what_was_imported() -> None:
         "    answers(server, asking())\n"
         "print(len(gc.get_objects()), gc.get_freeze_count())"
     )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
-    walked, kept = map(int, done.stdout.split())
+    walked, kept = map(int, printed_by(code).split())
     assert walked < kept / 5, (walked, kept)

@@ -21,8 +21,6 @@ from .spans import completion_span
 from .wire import FORMATS, body_of, check_base_url, check_params, completion_of
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from httpx2 import Response
     from openai import AsyncOpenAI
 
@@ -185,33 +183,31 @@ class OpenAIAnswerer:
 
 
 @cache
-def _library() -> ModuleType:
-    """The client library, with what it brings: some hundred thousand objects.
+def _spare_imports() -> None:
+    """Tell the garbage collector, once, that what was imported lives as long as the process.
 
-    They live as long as the process, and the garbage collector is told so: else it goes through
-    all of them every hundred calls or so, and every call waits for it.
+    Else it goes through a hundred thousand objects every hundred calls or so, and all wait for it.
     """
-    import openai
-
     gc.freeze()
-    return openai
 
 
 def _connect(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
-    openai = _library()
+    from openai import AsyncOpenAI, DefaultAioHttpClient, Timeout
+
+    _spare_imports()
     address = urlsplit(endpoint.base_url)
     query = dict(parse_qsl(address.query))
     # Azure's own addresses have a version in them and want the key in a header of its own.
     own = {"api-key": endpoint.key} if "api-version" in query and endpoint.key else None
-    client: AsyncOpenAI = openai.AsyncOpenAI(
+    client = AsyncOpenAI(
         api_key=endpoint.key or "none",  # without one the client would look for others' keys
         base_url=urlunsplit(address._replace(query="", fragment="")),
         default_query=query,
         default_headers=own,
         max_retries=0,
-        timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
+        timeout=Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
         # The default transport looks at every idle connection for each request.
-        http_client=openai.DefaultAioHttpClient(),
+        http_client=DefaultAioHttpClient(),
     )
     if address.hostname != urlsplit(OPENAI_URL).hostname:
         client.organization = client.project = None
