@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -327,7 +328,11 @@ def test_every_metric_passes_its_own_check_and_says_what_it_does(metric: str) ->
         ("[1, [2]]", "[1, [2.0]]", 1),
         ("[1, 2]", "[2, 1]", 0),
         ("three", "3", 0),
-        ("```json\n3\n```", "3", 0),
+        ("```json\n3\n```", "3", 1),
+        ("~~~\n3\n~~~", "```\n3\n```", 1),
+        ("Here: ```json\n3\n```", "3", 0),
+        ("1e999", "1", 0),
+        ("[" * 101 + "]" * 101, "[]", 0),
     ],
 )
 def test_json_match_compares_by_value_and_counts_fields(
@@ -338,7 +343,65 @@ def test_json_match_compares_by_value_and_counts_fields(
 
 def test_json_match_names_the_fields_that_are_wrong_and_refuses_an_answer_that_is_no_json() -> None:
     said = feedback("json_match", '{"a": 1, "x": 0}', '{"a": 2, "b": [3]}')
-    for words in ("\"a\" should be '2'", '"b" is missing', '"x" does not belong there'):
+    for words in ('"a" should be 2 but is 1', '"b" is missing', '"x" does not belong there'):
         assert words in said
     with pytest.raises(ExampleError, match="not JSON"):
         score("json_match", {"output": "1", "answer": "one"}, {})
+
+
+# what a critic is told
+
+
+ORDER = {f"field_{n}": {"value": n, "tags": [n, str(n)]} for n in range(20)}
+
+
+def test_json_match_shows_the_whole_expected_object_and_every_kind_of_difference() -> None:
+    given = {**ORDER, "field_3": {"value": 4, "tags": [3]}, "sum": 1}
+    del given["field_9"]
+    said = feedback("json_match", json.dumps(given), json.dumps(ORDER))
+    assert said.startswith("Of 21 fields 3 are wrong: ")
+    assert '"field_3"["value"] should be 3 but is 4' in said
+    assert '"field_3"["tags"] has 1 items instead of 2' in said
+    assert '"field_9" is missing, it should be {"value": 9, "tags": [9, "9"]}' in said
+    assert '"sum" does not belong there' in said
+    assert said.endswith("Expected, by value: " + json.dumps(ORDER))
+
+
+def test_json_match_with_keys_of_its_own_still_tells_the_values() -> None:
+    said = feedback("json_match", '{"customer": "x"}', json.dumps(ORDER))
+    assert said.count("it should be") == 10
+    assert "; and more. Expected" in said
+    assert json.dumps(ORDER) in said
+    assert len(feedback("json_match", "{}", json.dumps({"a": "x" * 9000}))) < 3000
+
+
+def test_json_match_says_what_was_expected_of_what_is_no_object() -> None:
+    assert feedback("json_match", "[1, 2]", "[1, 3]").startswith(
+        "The JSON is another one: [1] should be 3 but is 2. Expected, by value: [1, 3]"
+    )
+    assert feedback("json_match", "so: 3", '{"a": 3}').endswith('Expected, by value: {"a": 3}')
+
+
+def test_json_match_can_demand_bare_json() -> None:
+    fenced = '```json\n{"a": 1}\n```'
+    assert points("json_match", fenced, '{"a": 1}') == 1
+    assert points("json_match", fenced, '{"a": 1}', allow_fence=False) == 0
+    assert "write it bare" in feedback("json_match", fenced, '{"a": 1}', allow_fence=False)
+
+
+TEXT = " ".join(f"word{n}" for n in range(200))
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "contains", "f1", "edit_similarity"])
+def test_a_long_right_answer_is_shown_whole(metric: str) -> None:
+    assert f"'{TEXT}'" in feedback(metric, "something else", TEXT)
+    assert len(feedback(metric, "something else", TEXT * 50)) < 2500
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "contains", "edit_similarity"])
+def test_long_texts_are_shown_where_they_differ(metric: str) -> None:
+    said = feedback(metric, TEXT.replace("word150", "ward150"), TEXT)
+    assert "'ord145 word146 word147 word148 word149 w': 'ard150 word151" in said
+    assert "instead of 'ord150 word151" in said
+    if metric != "contains":
+        assert "it stops too early, after '" in feedback(metric, TEXT[:-4], TEXT)

@@ -13,7 +13,7 @@ from typing import Any
 from ...schemas.errors import BadInput
 from ...schemas.graph import Value
 from .answers import MULTIPLE_CHOICE, NUMERIC, choice_in, number_in
-from .base import Metric
+from .base import Metric, plain
 from .patterns import REGEX
 from .structure import JSON_MATCH, JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
@@ -51,8 +51,10 @@ def score(metric: str, inputs: Mapping[str, str], options: Mapping[str, Any]) ->
     """
     found = _metric(metric)
     output, answer = roles(metric, inputs)
-    expected = inputs[answer] if answer is not None else ""
-    return found.judge(inputs[output], expected, found.options.read(metric, options))
+    text, expected = inputs[output], inputs[answer] if answer is not None else ""
+    if not found.verbatim:
+        text, expected = plain(text), plain(expected)
+    return found.judge(text, expected, found.options.read(metric, options))
 
 
 def check(metric: str, names: Iterable[str], options: Mapping[str, Any]) -> None:
@@ -73,11 +75,12 @@ def check(metric: str, names: Iterable[str], options: Mapping[str, Any]) -> None
 def check_answer(metric: str, answer: str, options: Mapping[str, Any]) -> None:
     """Raises ExampleError if `metric` cannot read this right answer."""
     found = _metric(metric)
-    found.check_answer(answer, found.options.read(metric, options))
+    found.check_answer(plain(answer), found.options.read(metric, options))
 
 
 def canonical(metric: str, output: str) -> str:
     """What `metric` reads in an output: its number or choice, else the text without outer space."""
+    output = plain(output)
     read = _READERS.get(metric)
     found = read(output) if read else None
     return output.strip() if found is None else found
