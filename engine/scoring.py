@@ -103,7 +103,8 @@ def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
     metric = operation.spec.get("metric", "")
     if operation.kind is not Op.METRIC:
         return "\n".join(texts.values()).strip()
-    return metrics.canonical(metric, texts[metrics.roles(metric, texts)[0]])
+    output = texts[metrics.roles(metric, texts)[0]]
+    return metrics.canonical(metric, output, operation.spec.get("options", {}))
 
 
 async def compare(

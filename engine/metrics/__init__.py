@@ -6,14 +6,15 @@ to 1 with feedback in words for a model that will improve what made the output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from ...schemas.errors import BadInput
 from ...schemas.graph import Value
-from .answers import MULTIPLE_CHOICE, NUMERIC, choice_in, number_in
 from .base import Metric, plain
+from .choices import MULTIPLE_CHOICE, choice_in
+from .numeric import NUMERIC, number_in
 from .patterns import REGEX
 from .structure import JSON_MATCH, JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
@@ -37,7 +38,10 @@ METRICS: Mapping[str, Metric[Any]] = {
 }
 SLOW = frozenset({"regex", "json_schema"})
 """The metrics that run in a child process, to be called from a thread."""
-_READERS = {"numeric": number_in, "multiple_choice": choice_in}
+_READERS: Mapping[str, Callable[[str, Any], str | None]] = {
+    "numeric": number_in,
+    "multiple_choice": choice_in,
+}
 _OUTPUTS = ("output", "prediction")
 _ANSWERS = ("answer", "reference", "expected", "target")
 
@@ -78,11 +82,11 @@ def check_answer(metric: str, answer: str, options: Mapping[str, Any]) -> None:
     found.check_answer(plain(answer), found.options.read(metric, options))
 
 
-def canonical(metric: str, output: str) -> str:
+def canonical(metric: str, output: str, options: Mapping[str, Any]) -> str:
     """What `metric` reads in an output: its number or choice, else the text without outer space."""
     output = plain(output)
     read = _READERS.get(metric)
-    found = read(output) if read else None
+    found = read(output, METRICS[metric].options.read(metric, options)) if read else None
     return output.strip() if found is None else found
 
 

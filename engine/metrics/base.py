@@ -23,9 +23,9 @@ SHOWN = 200
 EXPECTED = 2000
 """How many characters of a right answer feedback shows: a critic can only ask for what it knows."""
 _PAIRS = (
-    "АA ВB ЕE ЅS ІI ЈJ КK МM НH ОO РP СC ТT УY ХX аa еe ѕs іi јj кk оo рp сc уy хx "  # noqa: RUF001
-    "ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX οo "  # noqa: RUF001
-    "‘' ’' ‚' ‛' “\" ”\" „\" ‟\" ‐- ‒- –- —- ―- −-"  # noqa: RUF001
+    "АA ВB ЕE ЅS ІI ЈJ КK МM НH ОO РP СC ТT УY ХX аa еe ѕs іi јj кk оo рp сc уy хx "
+    "ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX οo "
+    "‘' ’' ‚' ‛' “\" ”\" „\" ‟\" ‐- ‒- –- —- ―- −-"
 )
 LOOKALIKES = {ord(pair[0]): pair[1] for pair in _PAIRS.split()}
 """Characters of other scripts, quotation marks and dashes, by number, and what they look like."""
