@@ -118,6 +118,9 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "repeatable": "The same session and seed ask the same questions in the same order.",
         "exact-gradients": "The feedback on each parameter comes from exactly the paths that lead "
         "to it.",
+        "verdicts": "A metric guesses nothing: what can be read in two ways is not right, and the "
+        "feedback says why.",
+        "as-seen": "Metrics compare texts as they look; what nobody sees decides nothing.",
         "told": "What the caller measured itself is what the session holds.",
     },
     "Thrift": {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.runs import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 from textgrad_mcp.schemas.errors import ExampleError
 from textgrad_mcp.schemas.results import (
@@ -126,6 +127,32 @@ def test_an_optimisation_learns_and_compares_on_the_others_and_names_both(tmp_pa
             assert all(p.examples == 2 for p in found.proposals if p.score is not None)
             assert "e5: The right answer 'N/A'" in found.notes[0]
             assert "validation1" not in [r.prompt for r in model.asked]
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("left-out")
+def test_a_run_that_goes_on_in_another_process_still_leaves_it_out(tmp_path: Path) -> None:
+    """Nobody answers the first rewrite before the process ends."""
+
+    class Ending(Scripted):
+        async def answer(self, request: CompletionRequest, *rest: Any) -> Any:
+            if request.purpose is Purpose.UPDATE:
+                await asyncio.Event().wait()
+            return await super().answer(request, *rest)
+
+    async def main() -> None:
+        answers = ["42", "N/A", "42"]
+        async with an_engine(Ending(improving), tmp_path / "t.db") as engine:
+            s = await program(engine, "numeric", train=answers, validation=answers)
+            brief = Caller(deadline=1.0)
+            running = await engine.optimize(brief, session_id=s, steps=3, batch_size=3)
+            assert running.status == "running"
+        async with an_engine(Scripted(improving), tmp_path / "t.db") as engine:
+            found = await engine.resume(ME, session_id=s)
+            assert isinstance(found, OptimizeResult)
+            assert (found.score_before, found.score_after) == (0.0, 1.0)
+            assert "2. e2: The right answer 'N/A' holds no number. e5: The" in found.notes[0]
 
     asyncio.run(main())
 

@@ -39,6 +39,7 @@ def test_a_letter_is_read_as_itself_wherever_it_is_stated(form: str, letter: str
     assert points(form.format(letter), f"({letter})") == 1, form
 
 
+@pytest.mark.requirement("verdicts")
 @given(st.sampled_from(FORMS), LETTERS, LETTERS)
 def test_it_is_never_read_as_another(form: str, letter: str, other: str) -> None:
     assert points(form.format(letter), other) == (letter == other)
@@ -96,12 +97,17 @@ def test_letters_of_other_scripts_that_look_the_same_are_the_same(
         ("C is the answer because A is not", "C"),
         ("A is not the answer; B is.", "B"),
         ("The answer is C.\nThe answer is D.", "D"),
+        ("Answer B is correct because A is heavier", "B"),
+        ("Answer A is wrong; answer B is right", "B"),
+        ("My answer I think is C", "C"),
+        ("Only (d) holds; (a) fails", "D"),
     ],
 )
 def test_what_is_denied_or_explained_is_not_chosen(output: str, letter: str) -> None:
     assert points(output, letter) == 1
 
 
+@pytest.mark.requirement("verdicts")
 @pytest.mark.parametrize(
     "output",
     [
@@ -112,7 +118,7 @@ def test_what_is_denied_or_explained_is_not_chosen(output: str, letter: str) -> 
         "The correct answer is not B.", "None of A, B or C", "It is a tie between (B) and (A)",
         "Hepatitis B", "Answer: vitamin A", "The answer is C++", "A+", "37°C", "U.S.A.",
         "C-section", "A. Paris\nB. Rome\nC. Berlin", "I choose a",
-        "What is a b?", "Answer: none of these",
+        "option a is right", "Answer: a) or b)", "What is a b?", "Answer: none of these",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("letter", "ABCI")

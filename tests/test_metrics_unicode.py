@@ -37,6 +37,7 @@ def test_no_invisible_character_changes_a_text(text: str, unseen: str, at: int) 
     assert plain(text[:at] + unseen + text[at:]) == plain(text)
 
 
+@pytest.mark.requirement("as-seen")
 @pytest.mark.parametrize(
     ("metric", "output", "answer"),
     [
@@ -63,6 +64,7 @@ def test_it_is_the_same_answer_in_every_metric(metric: str, output: str, answer:
     assert points(metric, answer, output) == 1 or metric == "contains"
 
 
+@pytest.mark.requirement("as-seen")
 def test_so_it_is_for_patterns_and_schemas() -> None:
     for output, pattern in (
         (C, f"^{D}$"),
@@ -98,6 +100,7 @@ def test_an_exact_match_is_exact_about_what_is_seen(output: str, answer: str) ->
     assert points("exact_match", output, answer) == 0
 
 
+@pytest.mark.requirement("as-seen")
 @pytest.mark.parametrize("metric", ["exact_match", "contains", "f1", "edit_similarity"])
 def test_texts_that_look_alike_are_told_apart_by_number_and_name(metric: str) -> None:
     said = feedback(metric, "the \u0441afe", "the cafe")

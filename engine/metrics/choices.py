@@ -17,12 +17,14 @@ from .base import CORRECT, FIX, LOOKALIKES, Metric, Options, folded, quoted, wro
 from .statements import STATEMENT, lines, statements
 
 _TRIED = 50  # statements, lines and sentences
+_NEAR = 60  # characters before a letter that say what it is
 _MARKUP = re.compile(
     r"\\(?:text|mathrm|textbf|mathbf|bf)\s*\{([^{}]*)\}|\*\*|__|[*`$]|\\[()\[\] ]"
     r"|</?(?:b|strong|i|em|u|p|br|span|div)\b[^<>\n]{0,80}>",
     re.IGNORECASE,
 )
 _INSIDE = r"[0-9A-Za-z_\u00aa-\u058f]"  # what makes a letter beside it a part of a word
+_LONE = re.compile(r"(?<!\w)[A-Z](?!\w)")  # in "answer B is": what follows is about B
 _FOREIGN = re.compile(rf"(?<!{_INSIDE})[А-ЯЅІЈΑ-Ω](?!{_INSIDE}|\s+\w)")
 _SENTENCES = re.compile(r"(?<=[^\W\d_]{2}[.!?;])\s+|(?<=[)\]][.!?;])\s+|(?<=[。！？；])")
 _WORDS = frozenset("AEIOUY")  # letters that are words as well: a, I, Spanish e
@@ -103,7 +105,7 @@ def letter_chosen(text: str, letters: str, option: tuple[str, str] | None = None
     `option` is a letter with its text, ("B", "Paris"): to state the text is to choose the letter.
     """
     text = unicodedata.normalize("NFKC", text)
-    for said in map(_bare, islice(statements(text), _TRIED)):
+    for said in map(_bare, islice(statements(text, _LONE), _TRIED)):
         if option and _same(said, option[1]):
             return option[0]
         found = next((c for s in _SENTENCES.split(said) if (c := _picked(s, letters))), None)
@@ -172,7 +174,7 @@ def _picked(sentence: str, letters: str) -> Choice:
 def _mentions(text: str, letters: str) -> list[Mention]:
     """The letters that stand for a choice in `text` and are not denied there."""
     found = [m for m in map(_mention, _letter(letters).finditer(text)) if m is not None]
-    denied = [bool(_DENIED_BEFORE.search(text, 0, m.start)) for m in found]
+    denied = [bool(_DENIED_BEFORE.search(text, max(0, m.start - _NEAR), m.start)) for m in found]
     ties = _ties(text, found)
     for i, tied in enumerate(ties):  # neither A nor B
         denied[i + 1] |= tied and denied[i]
@@ -205,7 +207,7 @@ def _label(letters: str) -> re.Pattern[str]:
 @cache
 def _letter(letters: str) -> re.Pattern[str]:
     return re.compile(
-        rf"(?P<before>\b(?:option|choice|letter|opción|opção|вариант)\W{{1,3}})?"
+        rf"(?P<before>\b(?:option|choice|letter|answer|antwort|réponse|opción|opção|вариант)\W{{1,3}})?"
         rf"(?P<open>[(\[{{\"“'‘])?(?<!{_INSIDE}|['’.°-])(?P<letter>[{letters}{letters.lower()}])"
         rf"(?!{_INSIDE}|['’+#]|\.\w|-\w)(?P<close>[)\]}}\"”'’])?",
         re.IGNORECASE,
@@ -216,22 +218,23 @@ def _mention(found: re.Match[str]) -> Mention | None:
     """The letter that was found, if it is not a word or a part of a name."""
     letter, text = found["letter"], found.string
     start, end = found.span("letter")
-    begins = not re.search(r"\w", text[:start])
-    named = found["before"] and (letter.isupper() or letter.upper() not in _WORDS)
-    strong = bool((found["open"] and found["close"]) or named)
-    word = letter.upper() in _WORDS
-    if not strong and not (begins and not re.search(r"\w", text[end:])):
-        marked = re.match(r"[)\].:,;]+(?:\s|\Z)", text[end:])
-        follows = _CHOOSABLE.get(letter, _CHOOSABLE[""])
-        if letter.islower():
-            inside = text.count("(", 0, start) > text.count(")", 0, start)
-            listed = text[end : end + 1] == ")" and not inside  # b) and c), not (see a)
-            other: object = not (begins or listed) or (word and not marked)
-        else:
-            other = word and re.match(rf"\s+(?!{follows})\w", text[end:])
-        if other or _NAMES.search(text, 0, start):
+    word = letter.upper() in _WORDS and _followed(letter, text[end:])
+    strong = bool((found["open"] and found["close"]) or (found["before"] and not word))
+    begins, ends = (not re.search(r"\w", part) for part in (text[:start], text[end:]))
+    if not strong and not (begins and ends):
+        inside = text.count("(", 0, start) > text.count(")", 0, start)
+        listed = text[end : end + 1] == ")" and not inside  # b) and c), not (see a)
+        small = letter.islower() and not (begins or listed)
+        if word or small or _NAMES.search(text, max(0, start - _NEAR), start):
             return None
     return Mention(letter.upper(), found.start(), found.end(), strong)
+
+
+def _followed(letter: str, rest: str) -> bool:
+    """Whether what follows makes a word of a letter that can be one."""
+    if letter.islower():
+        return not re.match(r"[)\].:,;]+(?:\s|\Z)|\W*\Z", rest)
+    return bool(re.match(rf"\s+(?!{_CHOOSABLE.get(letter, _CHOOSABLE[''])})\w", rest))
 
 
 def _right_choice(answer: str, options: Choices) -> str:

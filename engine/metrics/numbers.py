@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from .units import Unit, unit_at
@@ -115,14 +115,15 @@ _FOUND = re.compile(
 )
 _BEFORE = re.compile(  # what makes another thing of the number that follows
     r"(?:[\^_√±∓]|√\{|\b(?:sqrt|log|ln|exp|sin|cos|tan) ?[({]?|[<>≤≥]=? ?"
-    r"|\b(?:at least|at most|more than|less than|fewer than|greater than|up to) )\Z",
+    r"|\b(?:at least|at most|(?:more|less|fewer|greater) than|up to|over|under|above|below|"
+    r"mindestens|höchstens|(?:mehr|weniger) als|au moins|plus de|al menos|más de|не менее) )\Z",
     re.IGNORECASE,
 )
-_NEGATIVE = re.compile(r"(?<![\w)%] )\b(?:minus|negative|moins|menos|meno|минус) \Z", re.IGNORECASE)
+_NEGATIVE = re.compile(r"\b(?:minus|negative|moins|menos|meno|минус) \Z", re.IGNORECASE)
 _AFTER = re.compile(
     r" ?(?:√|π|pi\b|sqrt\b)"
     r"| (?:hal(?:f|ves)|thirds?|quarters?|fifths?|(?:ten|hundred|thousand)ths?)\b"
-    rf"|\^|(?!(?:st|nd|rd|th)\b){_LETTER}"
+    rf"|\^|\+(?! ?[\w$(/-])|(?!(?:st|nd|rd|th)\b){_LETTER}"
 )
 _TWO_WAYS = re.compile(r"[KB]\b")  # kelvin or thousand, bytes or billion
 _CODE = re.compile(rf"\b({_CODES})\b\.? ?\Z", re.IGNORECASE)
@@ -154,6 +155,8 @@ def numbers(text: str) -> Iterator[Number]:
         if found["word"] or found.start() < end:
             continue
         made = _number(text, found) if found["number"] else _unclear(text, *found.span())
+        if made.value is not None and not end and _NEGATIVE.search(text, 0, made.start):
+            made = replace(made, value=-made.value, other=None)  # with one before, it is a sum
         end = made.end
         yield made
 
@@ -174,7 +177,6 @@ def _number(text: str, found: re.Match[str]) -> Number:
     odd = _AFTER.match(text, end) if after == end else not sign and _TWO_WAYS.match(text, end)
     if not readings or pair or odd or _BEFORE.search(before):
         return _unclear(text, start, after)
-    scale = -scale if _NEGATIVE.search(before) else scale
     value, other = [*(r * scale for r in readings), None][:2]
     return Number(text[start:after].strip(), start, after, value, other, unit)
 
@@ -205,7 +207,9 @@ def _readings(found: re.Match[str]) -> list[Fraction]:
     """What the digits can mean, the usual reading first; nothing if they mean no number."""
     sign = -1 if "-" in (found["sign"], found["sign2"]) else 1
     if found["whole"]:
-        whole, part, parts = (int(found[n][:LONGEST]) for n in ("whole", "part", "parts"))
+        if len(found[0]) > LONGEST:
+            return []
+        whole, part, parts = (int(found[n]) for n in ("whole", "part", "parts"))
         return [sign * (whole + Fraction(part, parts))] if 0 < part < parts else []
     bases = _values(found["digits"])
     if found["under"]:
@@ -219,7 +223,7 @@ def _readings(found: re.Match[str]) -> list[Fraction]:
 
 
 def _exponent(text: str, digits: int) -> int | None:
-    exponent = int(text[:6])
+    exponent = int(text) if len(text) < 10 else LONGEST + 1
     return exponent if abs(exponent) * digits <= LONGEST else None
 
 

@@ -31,14 +31,11 @@ _NOT = re.compile(
 )
 _SURE = re.compile(r"\b(?:confiden(?:ce|t)|sure|certain(?:ty)?)\b", re.IGNORECASE)
 _REASON = re.compile(
-    r"(?:\A|,)\W*(?:since|because|as|so|which|where|with|for|given|due|if|when|weil|da|denn|car|parce|"
-    r"porque|perché|потому|因为|由于)\b",
+    r"(?:\A|,)\W*(?:since|because|as|so|which|where|with|for|given|due|if|when|weil|da|denn|car|"
+    r"parce|porque|perché|потому|因为|由于)\b",
     re.IGNORECASE,
 )
-_OR = re.compile(
-    r"(?<!\w)(?:or|oder|ou|o|или|或|又は|または)(?!\w)",
-    re.IGNORECASE,
-)
+_OR = re.compile(r"(?<!\w)(?:or|oder|ou|o|или|或|又は|または)(?!\w)", re.IGNORECASE)
 _AND = re.compile(
     r"(?<!\w)(?:and|to|through|until|plus|minus|times|divided by|multiplied by|over|of|out of|per|"
     r"by|vs|versus|und|bis|mal|et|à|y|e|и|до|和|到|至)(?!\w)|[+×÷*]|(?<!\w)[x·-](?!\w)",

@@ -22,7 +22,7 @@ _RESULTS = (
 )
 _FINAL = r"(?:final|definitive|endgültige?|finale|définitive|окончательный|最终|最終|최종)"
 _IS = (
-    r"(?:[:：=]|[是为為は가은는]|(?<!\w)(?:is|are|was|be|equals?|ist|lautet|est|es|è|é|er|är|jest|это)"
+    r"(?:[:：=→]|[是为為は가은는]|(?<!\w)(?:is|are|was|be|equals?|ist|lautet|est|es|è|é|er|är|jest|это)"
     r"(?!\w|['’]t))"
 )
 _SAID = rf"{_NOUN}[^\n:：=.?!]{{0,60}}?{_IS}"
@@ -55,16 +55,18 @@ _TURN = re.compile(
 _ASIDE = re.compile(
     _START
     + r"(?:(?:confidence|certainty)\b|(?:probability|score|note|explanation|reasoning|rationale|"
-    r"reason|justification|check|verification|source|sources|references?|begründung|hinweis)[^\w\n]{0,3}[:：])",
+    r"reason|justification|check|verification|source|sources|references?|begründung|hinweis)"
+    r"[^\w\n]{0,3}[:：])",
     re.IGNORECASE,
 )
 
 
-def statements(text: str) -> Iterator[str]:
+def statements(text: str, other: re.Pattern[str] | None = None) -> Iterator[str]:
     """What `text` states as its answer, the most trusted statement first. There may be none.
 
     The last box, the first line after ####, the last tag, then what follows "final answer:",
     "answer is" (in many languages), "result:" and before "is the answer", each the last time first.
+    Where `other` is in the words that announce it (answer B is), something else is stated.
     """
     text = own_words(text)
     boxes = _boxes(text)
@@ -74,7 +76,8 @@ def statements(text: str) -> Iterator[str]:
     yield from (found[2] for found in reversed([*_TAG.finditer(text)]))
     for cue in _CUES:
         for found in reversed([*cue.finditer(text)]):
-            if said := _line_from(text, found.end()):
+            said = _line_from(text, found.end())
+            if said and not (other and other.search(found[0])):
                 yield said
     for found in reversed([*_CLOSING.finditer(text)]):
         yield re.split(r"[\n.!?]", text[max(0, found.start() - 80) : found.start()])[-1]
@@ -112,6 +115,8 @@ def _boxes(text: str) -> list[tuple[int, int, str]]:
     while start := _BOX.search(text, at):
         at = start.end()
         if text[at : at + 1] != "{":
+            digit = text[at : at + 1]  # as TeX reads it
+            found += [(start.start(), at + 1, digit)] if digit.isalnum() else []
             continue
         depth, end = 0, at
         for end in range(at, min(len(text), at + STATEMENT)):
