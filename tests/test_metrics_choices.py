@@ -127,6 +127,17 @@ def test_no_letter_is_found_where_none_is_chosen(output: str, letter: str) -> No
     assert "names no single choice" in feedback(output, letter)
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["Wrong, right", "either (a) or (b)", "B is heavier than A", "A dog", "not C", "P(B|A)"],
+)
+def test_the_text_of_an_option_does_not_decide_which_it_is(option: str) -> None:
+    for output in ("D", f"D) {option}", f"The answer is D. {option}", f"**D: {option}**"):
+        assert points(output, f"D) {option}") == 1
+        assert points(output, "B") == 0
+    assert points("P(A|B) decreases", "B") == 0
+
+
 def test_the_text_of_the_right_option_stands_for_its_letter() -> None:
     for output in (
         "Paris",

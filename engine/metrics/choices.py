@@ -48,10 +48,11 @@ _VERBS = (
     r"(?:(?:is|are|was|were|be|would|could|can|must|does|do|did|has|seems?|looks?|ist|sind|est|es|è|"
     r"to|also|both|all|clearly|simply|just|therefore|thus)\W+)"
 )
-_DENIED_AFTER = re.compile(
-    rf"[)\]\"'”’:]*(?:\?\s*(?:no|not|nope|nein|non)\b|\s+(?:\([^)]*\)\s+)?(?:{_VERBS}{{1,4}}(?:not|out|nicht|pas)\b|{_VERBS}{{0,4}}"
-    r"(?:wrong|incorrect|false|\w+n['’]t\b|cannot|fails|too\b|impossible|invalid|ruled|eliminated|"
-    r"excluded|implausible|unlikely|a distractor|falsch|faux|falso|неверн)))",
+_DENIED_AFTER = re.compile(  # A is wrong; not "A) Wrong", which is an option
+    rf"[)\]\"'”’:]*(?:\?\s*(?:no|not|nope|nein|non)\b|\s+(?:\([^)]*\)\s+)?(?:{_VERBS}{{0,4}}"
+    rf"(?:\w+n['’]t\b|cannot|fails)|{_VERBS}{{1,4}}(?:not|out|too|nicht|pas|wrong|incorrect|false|"
+    r"impossible|invalid|ruled|eliminated|excluded|implausible|unlikely|falsch|faux|falso|неверн\w*|"
+    r"a distractor)\b))",
     re.IGNORECASE,
 )
 _TIE = re.compile(
@@ -166,7 +167,10 @@ def _picked(sentence: str, letters: str) -> Choice:
     if concludes and before.letter != last.letter:
         return last.letter
     begins = not re.search(r"\w", sentence[: first.start])
-    if begins and not _TIE.fullmatch(sentence, first.end, second.start):
+    tie = _TIE.fullmatch(sentence, first.end, second.start)
+    label = re.search(r"[)\].:]|\w\w", sentence[first.start : second.start])  # A) B is ...
+    tied = tie and (tie["by"].strip() or not label)
+    if begins and not tied:
         return first.letter
     return _several(found)
 
@@ -208,8 +212,8 @@ def _label(letters: str) -> re.Pattern[str]:
 def _letter(letters: str) -> re.Pattern[str]:
     return re.compile(
         rf"(?P<before>\b(?:option|choice|letter|answer|antwort|réponse|opción|opção|вариант)\W{{1,3}})?"
-        rf"(?P<open>[(\[{{\"“'‘])?(?<!{_INSIDE}|['’.°-])(?P<letter>[{letters}{letters.lower()}])"
-        rf"(?!{_INSIDE}|['’+#]|\.\w|-\w)(?P<close>[)\]}}\"”'’])?",
+        rf"(?P<open>(?<!\w)[(\[{{\"“'‘])?(?<!{_INSIDE}|['’.°|-])(?<!\w[(\[])(?P<letter>[{letters}{letters.lower()}])"
+        rf"(?!{_INSIDE}|['’+#|]|\.\w|-\w)(?P<close>[)\]}}\"”'’])?",
         re.IGNORECASE,
     )
 
