@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -159,7 +160,7 @@ async def evaluate(
     example is left.
     """
     if tolerant:
-        evaluation.left_out |= _unreadable(evaluation, places)
+        evaluation.left_out |= await _unreadable(evaluation, places)
         places = _left(evaluation, places)
     operations = _nodes(evaluation, places)
     graph = {
@@ -198,7 +199,7 @@ def _left(evaluation: Evaluation, places: Sequence[int]) -> list[int]:
     return kept
 
 
-def _unreadable(evaluation: Evaluation, places: Sequence[int]) -> dict[int, ExampleError]:
+async def _unreadable(evaluation: Evaluation, places: Sequence[int]) -> dict[int, ExampleError]:
     """The places where a metric cannot read the right answer, which nobody has to compute."""
     found: dict[int, ExampleError] = {}
     variables = evaluation.program.variables
@@ -212,6 +213,7 @@ def _unreadable(evaluation: Evaluation, places: Sequence[int]) -> dict[int, Exam
             continue
         for place in places if variables[operation.output].per_example else (HERE,):
             if (operation.output, place) not in evaluation.known:
+                await asyncio.sleep(0)  # others have their turn
                 try:
                     metrics.check_answer(metric, evaluation.value(source.id, place).text, options)
                 except ExampleError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from itertools import islice, pairwise
 
 from pydantic import Field
@@ -205,8 +206,11 @@ class Tolerance(Options):
         return abs(found - expected) <= max(Fraction(self.absolute_tolerance), relative)
 
 
+_short_answer = lru_cache(maxsize=4096)(number_stated)  # read for each output that it is held to
+
+
 def _right_number(answer: str, options: Tolerance) -> Number:
-    found = number_stated(answer)
+    found = _short_answer(answer) if len(answer) <= SHORT else number_stated(answer)
     if isinstance(found, Number):
         return found
     why = "no number" if found is None else f"no single number: {found}"
