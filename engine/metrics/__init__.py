@@ -6,19 +6,20 @@ to 1 with feedback in words for a model that will improve what made the output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from ...schemas.errors import BadInput
 from ...schemas.graph import Value
-from .answers import MULTIPLE_CHOICE, NUMERIC, choice_in, number_in
-from .base import Metric
+from .base import Metric, plain
+from .choices import MULTIPLE_CHOICE, choice_in
+from .numeric import NUMERIC, number_in
 from .patterns import REGEX
 from .structure import JSON_MATCH, JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 
-__all__ = ["METRICS", "SLOW", "Metric", "canonical", "check", "roles", "score"]
+__all__ = ["METRICS", "SLOW", "Metric", "canonical", "check", "check_answer", "roles", "score"]
 
 METRICS: Mapping[str, Metric[Any]] = {
     metric.name: metric
@@ -37,7 +38,10 @@ METRICS: Mapping[str, Metric[Any]] = {
 }
 SLOW = frozenset({"regex", "json_schema"})
 """The metrics that run in a child process, to be called from a thread."""
-_READERS = {"numeric": number_in, "multiple_choice": choice_in}
+_READERS: Mapping[str, Callable[[str, Any], str | None]] = {
+    "numeric": number_in,
+    "multiple_choice": choice_in,
+}
 _OUTPUTS = ("output", "prediction")
 _ANSWERS = ("answer", "reference", "expected", "target")
 
@@ -45,14 +49,16 @@ _ANSWERS = ("answer", "reference", "expected", "target")
 def score(metric: str, inputs: Mapping[str, str], options: Mapping[str, Any]) -> Value:
     """The score (0 to 1) of the texts in `inputs`, and feedback on the output.
 
-    Raises BadInput for what `check` refuses, for a right answer that the metric cannot read, and
-    for a regular expression that does not end in time. `regex` and `json_schema` patterns run in a
-    child process, some 15 ms each; the others take microseconds on ordinary texts.
+    Raises BadInput for what `check` refuses and for a regular expression that does not end in time,
+    ExampleError for a right answer that the metric cannot read. `regex` and `json_schema` patterns
+    run in a child process, some 15 ms each; the others take microseconds on ordinary texts.
     """
     found = _metric(metric)
     output, answer = roles(metric, inputs)
-    expected = inputs[answer] if answer is not None else ""
-    return found.judge(inputs[output], expected, found.options.read(metric, options))
+    text, expected = inputs[output], inputs[answer] if answer is not None else ""
+    if not found.verbatim:
+        text, expected = plain(text), plain(expected)
+    return found.judge(text, expected, found.options.read(metric, options))
 
 
 def check(metric: str, names: Iterable[str], options: Mapping[str, Any]) -> None:
@@ -70,10 +76,17 @@ def check(metric: str, names: Iterable[str], options: Mapping[str, Any]) -> None
         )
 
 
-def canonical(metric: str, output: str) -> str:
+def check_answer(metric: str, answer: str, options: Mapping[str, Any]) -> None:
+    """Raises ExampleError if `metric` cannot read this right answer."""
+    found = _metric(metric)
+    found.check_answer(plain(answer), found.options.read(metric, options))
+
+
+def canonical(metric: str, output: str, options: Mapping[str, Any]) -> str:
     """What `metric` reads in an output: its number or choice, else the text without outer space."""
+    output = plain(output)
     read = _READERS.get(metric)
-    found = read(output) if read else None
+    found = read(output, METRICS[metric].options.read(metric, options)) if read else None
     return output.strip() if found is None else found
 
 

@@ -12,12 +12,14 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 import warnings
 
 from ...schemas.errors import BadInput
 from ...schemas.graph import Value
-from .base import CORRECT, Metric, Options, quoted, wrong
+from .base import CORRECT, Metric, Options, plain, quoted, wrong
 
+_BY_NUMBER = re.compile(r"\\[xuUNr]")  # such a pattern may mean characters that nobody sees
 TIMEOUT = 5.0
 """Seconds that one match may take, start of the child included."""
 _CHILD = """
@@ -75,10 +77,15 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False, whole: bool =
     return child.stdout.strip() == b"1"
 
 
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
 def _regex(output: str, answer: str, options: Pattern) -> Value:
-    text = output.strip() if options.full_match else output
     whole, case = options.full_match, options.ignore_case
-    if matches(options.pattern, text, ignore_case=case, whole=whole):
+    see = _composed if _BY_NUMBER.search(options.pattern) else plain
+    pattern, text = see(options.pattern), see(output)
+    if matches(pattern, text.strip() if whole else text, ignore_case=case, whole=whole):
         return CORRECT
     must = "match the regular expression as a whole" if whole else "match the regular expression"
     return wrong(f"The output must {must}: {options.pattern}\nIt was {quoted(output)}.")
@@ -90,5 +97,6 @@ REGEX = Metric(
     Pattern,
     _regex,
     needs_answer=False,
+    verbatim=True,
     check=lambda options: compiles(options.pattern),
 )
