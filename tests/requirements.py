@@ -97,8 +97,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "unasked.",
         "registered-programs": "A call can only name programs that the operator registered; "
         "no shell is used.",
-        "program-limits": "A registered program is limited in time and memory, and leaves "
-        "nothing running.",
+        "program-limits": "A registered program is limited in time, memory and disk, with all that "
+        "it starts, and leaves nothing running, not even if the server is killed.",
         "confined-files": "Files are read and written only beneath the folders the operator named.",
     },
     "Protocol": {
@@ -116,6 +116,10 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "repeatable": "The same session and seed ask the same questions in the same order.",
         "exact-gradients": "The feedback on each parameter comes from exactly the paths that lead "
         "to it.",
+        "failed-candidates": "A text on which an evaluator fails counts as 0, with the reason as "
+        "its feedback, and the work goes on.",
+        "broken-evaluators": "An evaluator that fails on everything is told as such, and no text "
+        "pays for it.",
         "told": "What the caller measured itself is what the session holds.",
     },
     "Thrift": {
