@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import get_args
 
 from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import HERE, Session, Split, Variable
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import show
-from .complete import complete
+from .complete import NAMED, complete
 from .core import Core
 from .define import check_text
 from .ledger import Work
@@ -72,7 +73,7 @@ class Evaluating(Core):
             mean_score=round(mean, 4),
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
-            notes=[*left_out, *_unusable(scored)],
+            notes=[*left_out, *_zeros(scored)],
         )
         if split == "test":
             _hold_out(result, *known)
@@ -175,11 +176,24 @@ def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:
     )
 
 
-def _unusable(scored: Scored) -> list[str]:
-    n = len(scored.unusable)
-    if not n:
-        return []
-    return [f"{n} example{'s' if n > 1 else ''} gave no usable reply, which counts as 0."]
+def _zeros(scored: Scored) -> list[str]:
+    """Which examples count as 0 because there was nothing to score."""
+    kinds = {
+        "gave no usable reply": list(scored.unusable),
+        "made the evaluator fail": list(scored.failed),
+    }
+    return [
+        f"{len(places)} example{'s' if len(places) > 1 else ''} {what}, which counts as 0"
+        f"{_named(places)}."
+        for what, places in kinds.items()
+        if places
+    ]
+
+
+def _named(places: Sequence[int]) -> str:
+    ids = [f"e{p}" for p in places[:NAMED] if p != HERE]
+    more = ", ..." if len(places) > NAMED else ""
+    return f" ({', '.join(ids)}{more})" if ids else ""
 
 
 def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:

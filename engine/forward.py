@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..schemas.errors import BadInput, ReplyError
+from ..schemas.errors import BadInput, ProgramFailed, ReplyError
 from ..schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
 from .ledger import Work
 from .operations import Inputs
-from .schedule import raise_first, wavefront
+from .schedule import NotYet, raise_first, wavefront
 from .store import Program
 
 IMAGE_URL = "data:image/"
@@ -146,6 +146,26 @@ async def evaluate(
     `tolerant`, an unusable reply leaves its node, and those made from it, without a value.
     Raises NotYet, or the first error.
     """
+    failed = await _computed(work, evaluation, places)
+    if _any(failed, NotYet):  # what comes may be scored, so that failures have a cause
+        failed = {n: e for n, e in failed.items() if not isinstance(e, ProgramFailed)}
+    elif _any(failed, ProgramFailed) and work.fatal is None:
+        failed = await _computed(work, evaluation, places)  # others may have been scored since
+    if tolerant:
+        unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
+        evaluation.unusable.update(unusable)
+        failed = {n: e for n, e in failed.items() if n not in unusable}
+    raise_first(failed)
+
+
+def _any(failed: Mapping[Node, BaseException], kind: type[BaseException]) -> bool:
+    return any(isinstance(error, kind) for error in failed.values())
+
+
+async def _computed(
+    work: Work, evaluation: Evaluation, places: Sequence[int]
+) -> dict[Node, BaseException]:
+    """Computes what is missing; gives what each node that could not be computed raised."""
     operations = _nodes(evaluation, places)
     graph = {
         node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
@@ -160,12 +180,7 @@ async def evaluate(
             return None
         return _keep(evaluation, node, made)
 
-    failed = await wavefront(graph, compute)
-    if tolerant:
-        unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
-        evaluation.unusable.update(unusable)
-        failed = {n: e for n, e in failed.items() if n not in unusable}
-    raise_first(failed)
+    return await wavefront(graph, compute)
 
 
 async def _keep(evaluation: Evaluation, node: Node, made: Awaitable[Value]) -> None:
@@ -179,7 +194,7 @@ def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operatio
         output = program.variables[operation.output]
         for place in places if output.per_example else (HERE,):
             node = (operation.output, place)
-            if node not in evaluation.known:
+            if node not in evaluation.known and node not in evaluation.computed:
                 nodes[node] = operation
     return nodes
 

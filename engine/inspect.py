@@ -99,6 +99,7 @@ class Inspecting(Listings):
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
             "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
             "answerers": answers,
+            **({"evaluators": self.evaluators.listed} if self.evaluators.listed else {}),
             "usage": usage,
             "total": {
                 "calls": session.used_calls,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
+from ..schemas.errors import BadInput, EndpointRefused, ProgramFailed, TextGradError
 from ..schemas.graph import Op, Operation, Value
 from . import metrics
 from .answerers import Go, RecordAttempt
@@ -179,24 +180,64 @@ RULES: dict[Op, Rule] = {
 }
 
 
+FEW = 8
+"""An evaluator that has scored nothing in its session may fail on so many texts, then no more."""
+
+
 class _Program:
-    """The answerer that is a registered program, for one set of inputs."""
+    """The answerer that is a registered program, for one set of inputs.
+
+    Where it fails, the texts are to blame if it has scored others in this session: then the
+    failure is its answer. Until it has, nobody knows, and the failure is an error.
+    """
 
     model = ""
 
-    def __init__(self, evaluators: Evaluators, name: str, texts: dict[str, str]) -> None:
-        self.name = f"evaluator {name}"
-        self._evaluators, self._evaluator, self._texts = evaluators, name, texts
+    def __init__(
+        self, work: Work, evaluators: Evaluators, loss: Operation, texts: dict[str, str]
+    ) -> None:
+        self._work, self._evaluators, self._loss, self._texts = work, evaluators, loss, texts
+        self._evaluator = loss.spec["evaluator"]
+        self.name = f"evaluator {self._evaluator}"
 
     @property
     def params(self) -> dict[str, object]:
         return {}
 
     async def answer(self, request: CompletionRequest, record: RecordAttempt, go: Go) -> Completion:
-        go()
-        value = await self._evaluators.score(self._evaluator, self._texts)
+        try:
+            value = await self._score(request.key, go)
+        except BadInput as error:
+            raise EndpointRefused(error.message, self._way_out()) from error
+        except ProgramFailed as failure:
+            if not await self._work.store.has_answered(self._work.session.pk, self.name):
+                raise self._unknown(request.key, failure) from failure
+            return Completion(text="", refusal=failure.message, model=self.name)
         found = {"feedback": value.text, "score": value.score}
         return Completion(text=json.dumps(found, ensure_ascii=False), model=self.name)
+
+    async def _score(self, key: str, go: Go) -> Value:
+        go()
+        known = self._work.failed.get(key)  # it was run a moment ago
+        if known is not None:
+            raise known
+        return await self._evaluators.score(self._evaluator, self._texts, go)
+
+    def _way_out(self) -> str:
+        session, loss = self._work.session.id, self._loss.output
+        return (
+            "The operator can register it (again); or take the loss out: "
+            f"revert(session_id='{session}', remove=['{loss}'])."
+        )
+
+    def _unknown(self, key: str, failure: ProgramFailed) -> TextGradError:
+        self._work.failed[key] = failure
+        if len(self._work.failed) < FEW:
+            return failure
+        return EndpointRefused(
+            f"{failure.message} It failed on {FEW} texts and has scored none in this session.",
+            failure.next,
+        )
 
     async def close(self) -> None:
         pass
@@ -206,17 +247,18 @@ def evaluator_rule(evaluators: Evaluators) -> Rule:
     """The rule of losses that are programs: run once for the same texts, like any completion."""
 
     async def rule(work: Work, operation: Operation, inputs: Inputs) -> Value:
-        name = operation.spec["evaluator"]
         fence = Fence(inputs.texts.values())
         values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
         request = CompletionRequest(
             purpose=Purpose.JUDGE,
-            model=f"evaluator {name}",
+            model=f"evaluator {operation.spec['evaluator']}",
             messages=(Message(role="user", content="\n\n".join(values)),),
             about=inputs.about,
         )
-        program = _Program(evaluators, name, inputs.texts)
+        program = _Program(work, evaluators, operation, inputs.texts)
         completion = await work.ledger.need(work, request, program)
+        if completion.refusal is not None:  # it failed on these texts, which is what they get
+            return Value(text=completion.refusal, score=0.0)
         return read_critique(completion, FEEDBACK_REPLY)
 
     return rule

@@ -30,6 +30,18 @@ class LedgerVerbs:
 
         return await self.db.read(job, single=True)
 
+    async def has_answered(self, session: int, answerer: str) -> bool:
+        """Whether a call of the session has an answer by `answerer` that is no refusal."""
+
+        def job(db: sqlite3.Connection) -> bool:
+            sql = (
+                "SELECT 1 FROM calls WHERE session = ? AND answerer = ? AND status = 'answered' "
+                "AND refusal IS NULL ORDER BY n DESC LIMIT 1"
+            )
+            return row(db, sql, session, answerer) is not None
+
+        return await self.db.read(job, single=True)
+
     async def open_call(
         self,
         session: int,
@@ -126,12 +138,15 @@ class LedgerVerbs:
         await self.db.write(job)
 
     async def pending(self, session: int, run: int) -> list[tuple[int, CompletionRequest]]:
-        """A run's calls that nobody has answered, in the order they were asked."""
+        """A run's calls that nobody has answered, in the order they were asked.
+
+        Without those that a program of the operator answers: they are nobody else's business.
+        """
 
         def job(db: sqlite3.Connection) -> list[tuple[int, CompletionRequest]]:
             sql = (
                 "SELECT n, request FROM calls WHERE session = ? AND status = 'pending' "
-                "AND run = ? ORDER BY n"
+                "AND run = ? AND answerer NOT GLOB 'evaluator *' ORDER BY n"
             )
             found = rows(db, sql, session, run)
             return [(r["n"], CompletionRequest.model_validate_json(r["request"])) for r in found]
