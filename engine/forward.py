@@ -155,7 +155,19 @@ async def evaluate(
         unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
         evaluation.unusable.update(unusable)
         failed = {n: e for n, e in failed.items() if n not in unusable}
-    raise_first(failed)
+    raise_first({node: _placed(work, node, error) for node, error in failed.items()})
+
+
+def _placed(work: Work, node: Node, error: BaseException) -> BaseException:
+    """An error that would come again, with where it was met, and the way out there always is."""
+    variable, place = node
+    out = f"Or take it out: revert(session_id='{work.session.id}', remove=['{variable}'])."
+    if isinstance(error, ReplyError):
+        return ReplyError(error.message, f"{error.next} {out}")
+    if not isinstance(error, BadInput):
+        return error
+    where = f"{variable} for e{place}" if place != HERE else variable
+    return BadInput(f"{where}: {error.message}", f"{error.next} {out}")
 
 
 def _any(failed: Mapping[Node, BaseException], kind: type[BaseException]) -> bool:

@@ -13,6 +13,7 @@ from ..schemas.errors import BadInput, EndpointRefused, ProgramFailed, TextGradE
 from ..schemas.graph import Op, Operation, Value
 from . import metrics
 from .answerers import Go, RecordAttempt
+from .define import check_weights
 from .evaluators import Evaluators
 from .fence import Fence
 from .ledger import Work
@@ -159,6 +160,7 @@ def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitab
 
 
 def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:
+    check_weights(operation)  # some were taken before they were checked
     weights = operation.spec.get("weights", {})
     parts = [(n, v, float(weights.get(n, 1.0))) for n, v in inputs.values.items()]
     said = "\n\n".join(f"{name}: {value.text}" for name, value, _ in parts if value.text)
@@ -166,7 +168,8 @@ def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:
     if not graded:
         return Value(text=said)
     total = sum(w for _, w in graded)
-    return Value(text=said, score=sum(s * w for s, w in graded) / total)
+    score = sum(s * w for s, w in graded) / total if total else None
+    return Value(text=said, score=score)
 
 
 RULES: dict[Op, Rule] = {
@@ -218,7 +221,7 @@ class _Program:
 
     async def _score(self, key: str, go: Go) -> Value:
         go()
-        known = self._work.failed.get(key)  # it was run a moment ago
+        known = self._work.failed.get((self.name, key))  # it was run a moment ago
         if known is not None:
             raise known
         return await self._evaluators.score(self._evaluator, self._texts, go)
@@ -231,8 +234,8 @@ class _Program:
         )
 
     def _unknown(self, key: str, failure: ProgramFailed) -> TextGradError:
-        self._work.failed[key] = failure
-        if len(self._work.failed) < FEW:
+        self._work.failed[self.name, key] = failure
+        if sum(name == self.name for name, _ in self._work.failed) < FEW:
             return failure
         return EndpointRefused(
             f"{failure.message} It failed on {FEW} texts and has scored none in this session.",
@@ -258,6 +261,7 @@ def evaluator_rule(evaluators: Evaluators) -> Rule:
         program = _Program(work, evaluators, operation, inputs.texts)
         completion = await work.ledger.need(work, request, program)
         if completion.refusal is not None:  # it failed on these texts, which is what they get
+            await work.store.set_unusable(work.session.pk, request.key)  # may be tried again
             return Value(text=completion.refusal, score=0.0)
         return read_critique(completion, FEEDBACK_REPLY)
 

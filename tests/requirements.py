@@ -32,6 +32,13 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "whole-steps": "A step installs all of its texts or none, and of two on one version "
         "one is told.",
     },
+    "Taking back": {
+        "said-first": "What a removal takes out is said before, and nothing goes unconfirmed.",
+        "taken-out": "What was added by mistake can be taken out with all that rests on it; what "
+        "was paid for and what happened stay, and no id is used again.",
+        "mended": "A field of an example can be mended, and what rests on it is computed again.",
+        "ways-out": "Nothing that a session takes in can keep it from going on for ever.",
+    },
     "The file": {
         "file-refused": "A foreign, damaged or truncated file is refused unharmed, with its "
         "path and the way out.",
