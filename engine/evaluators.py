@@ -6,9 +6,8 @@ of its own, with limits on time, memory, disk and output, and sees only the envi
 that the operator named (HOME and TMPDIR are that directory). This keeps accidents in; it is no
 prison for hostile programs, which is why only the operator can register one.
 
-Two kinds of failure are told apart. ProgramFailed: the program failed on these texts, which may be
-their fault. EndpointRefused and EndpointDown: it cannot be run at all, or fails on what it has
-scored before, so that no text is to blame and somebody must mend it.
+Two kinds of failure are told apart: ProgramFailed, on these texts, which may be their fault; and
+EndpointRefused, when it cannot be run at all, so that no text is to blame.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
 
-from ..schemas.errors import BadInput, EndpointDown, ProgramFailed
+from ..schemas.errors import BadInput, ProgramFailed
 from ..schemas.graph import Value
 from ..schemas.settings import EvaluatorSettings
 from . import evaluator_command as commands
@@ -33,7 +32,10 @@ MAX_OUTPUT = 1 << 20
 
 
 class Evaluators:
-    """The evaluators of one server. Those without `slots` of their own share `at_once`."""
+    """The evaluators of one server. Those without `slots` of their own share `at_once`.
+
+    `scored` counts by name how often each gave a score.
+    """
 
     def __init__(
         self, settings: Mapping[str, EvaluatorSettings], at_once: int | None = None
@@ -41,7 +43,7 @@ class Evaluators:
         self._settings = dict(settings)
         self._shared = asyncio.Semaphore(at_once or os.cpu_count() or 1)
         self._slots = {n: asyncio.Semaphore(s.slots) for n, s in settings.items() if s.slots}
-        self._scored: dict[str, tuple[int, dict[str, str]]] = {}
+        self.scored: Counter[str] = Counter()
 
     @property
     def listed(self) -> str:
@@ -61,42 +63,15 @@ class Evaluators:
         """The program's score (0 to 1) of `inputs`, with its feedback.
 
         `go` is called when it is the program's turn, and raises if it should not run any more.
-        Raises ProgramFailed when it fails on these inputs, EndpointDown when it also fails on
-        what it scored before, EndpointRefused when it cannot be started, BadInput as `check`.
+        Raises ProgramFailed when it fails on these inputs, EndpointRefused when it cannot be run
+        at all, BadInput as `check`.
         """
         settings = self.check(name)
-        before, known = self._scored.get(name, (0, None))
-        async with self._slot(name):
+        async with self._slots.get(name, self._shared):
             go()
-            try:
-                value = await _run(name, settings, inputs)
-            except ProgramFailed as failure:
-                if known is not None and self._scored[name][0] == before:
-                    await self._try_again(name, settings, known, failure)
-                raise
-        self._scored[name] = (self._scored.get(name, (0, {}))[0] + 1, dict(inputs))
+            value = await _run(name, settings, inputs)
+        self.scored[name] += 1
         return value
-
-    async def _try_again(
-        self,
-        name: str,
-        settings: EvaluatorSettings,
-        known: Mapping[str, str],
-        failure: ProgramFailed,
-    ) -> None:
-        """Whether the program still scores what it did. Raises EndpointDown when it does not."""
-        try:
-            await _run(name, settings, known)
-        except ProgramFailed:
-            raise EndpointDown(
-                f"{failure.message} It now fails on a text that it has scored before, too.",
-                commands.FIX,
-            ) from failure
-        count, latest = self._scored[name]
-        self._scored[name] = (count + 1, latest)
-
-    def _slot(self, name: str) -> AbstractAsyncContextManager[None]:
-        return self._slots.get(name, self._shared)
 
     def _unknown(self, name: str) -> tuple[str, str]:
         if not self._settings:

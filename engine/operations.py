@@ -9,13 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ..schemas.errors import BadInput, EndpointRefused, ProgramFailed, TextGradError
+from ..schemas.errors import (
+    BadInput,
+    EndpointDown,
+    EndpointRefused,
+    ProgramFailed,
+    TextGradError,
+)
 from ..schemas.graph import Op, Operation, Value
 from . import metrics
 from .answerers import Go, RecordAttempt
 from .define import check_weights
+from .evaluator_command import FIX
 from .evaluators import Evaluators
-from .fence import Fence
+from .fence import Fence, read_named
 from .ledger import Work
 from .replies import Malformed, object_schema, parse_object
 from .templates import render
@@ -190,8 +197,8 @@ FEW = 8
 class _Program:
     """The answerer that is a registered program, for one set of inputs.
 
-    Where it fails, the texts are to blame if it has scored others in this session: then the
-    failure is its answer. Until it has, nobody knows, and the failure is an error.
+    Where it fails, the texts are to blame if it has scored others in this session, and still does:
+    then the failure is its answer. Else it is an error, and nothing is recorded.
     """
 
     model = ""
@@ -208,38 +215,49 @@ class _Program:
         return {}
 
     async def answer(self, request: CompletionRequest, record: RecordAttempt, go: Go) -> Completion:
+        go()
+        noted = self._work.failed.get((self.name, request.key))  # it was run a moment ago
+        before, failure = noted or (self._evaluators.scored[self._evaluator], None)
         try:
-            value = await self._score(request.key, go)
+            if failure is not None:
+                raise failure
+            value = await self._evaluators.score(self._evaluator, self._texts, go)
         except BadInput as error:
             raise EndpointRefused(error.message, self._way_out()) from error
-        except ProgramFailed as failure:
-            if not await self._work.store.has_answered(self._work.session.pk, self.name):
-                raise self._unknown(request.key, failure) from failure
-            return Completion(text="", refusal=failure.message, model=self.name)
+        except ProgramFailed as error:
+            await self._check_fault(request.key, before, error, go)
+            return Completion(text="", refusal=error.message, model=self.name)
         found = {"feedback": value.text, "score": value.score}
         return Completion(text=json.dumps(found, ensure_ascii=False), model=self.name)
 
-    async def _score(self, key: str, go: Go) -> Value:
-        go()
-        known = self._work.failed.get((self.name, key))  # it was run a moment ago
-        if known is not None:
-            raise known
-        return await self._evaluators.score(self._evaluator, self._texts, go)
+    async def _check_fault(self, key: str, before: int, failure: ProgramFailed, go: Go) -> None:
+        """Raises unless the texts are to blame, `before` being how much was scored before them."""
+        scored = await self._work.store.last_answered(self._work.session.pk, self.name)
+        if scored is None:
+            self._work.failed[self.name, key] = before, failure
+            raise self._unknown(failure)
+        if self._evaluators.scored[self._evaluator] != before:
+            return  # it has scored something since
+        try:
+            await self._evaluators.score(self._evaluator, read_named(scored.prompt), go)
+        except ProgramFailed:
+            raise EndpointDown(
+                f"{failure.message} It now fails on a text that it has scored before, too.", FIX
+            ) from failure
+
+    def _unknown(self, failure: ProgramFailed) -> TextGradError:
+        if sum(name == self.name for name, _ in self._work.failed) < FEW:
+            return failure
+        return EndpointRefused(
+            f"{failure.message} It failed on {FEW} texts and has scored none in this session.",
+            failure.next,
+        )
 
     def _way_out(self) -> str:
         session, loss = self._work.session.id, self._loss.output
         return (
             "The operator can register it (again); or take the loss out: "
             f"revert(session_id='{session}', remove=['{loss}'])."
-        )
-
-    def _unknown(self, key: str, failure: ProgramFailed) -> TextGradError:
-        self._work.failed[self.name, key] = failure
-        if sum(name == self.name for name, _ in self._work.failed) < FEW:
-            return failure
-        return EndpointRefused(
-            f"{failure.message} It failed on {FEW} texts and has scored none in this session.",
-            failure.next,
         )
 
     async def close(self) -> None:

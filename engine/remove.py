@@ -92,6 +92,9 @@ class Removing(Core):
         ]
         if any(v.kind is Kind.PARAMETER for v in going.variables.values()):
             notes.append("Versions, steps and proposals of a removed text can still be read.")
+        unspent = await self.store.unspent_from(session.pk, going.variables, going.examples)
+        if unspent:
+            notes.append(f"Gradients that go with it, which no step has used: {unspent}.")
         if going.examples:
             notes += await self._without(session, going.examples)
         return notes

@@ -308,6 +308,25 @@ def test_a_program_that_breaks_half_way_is_told_and_no_candidate_pays_for_it(
 
 
 @pytest.mark.requirement("broken-evaluators")
+def test_a_program_that_broke_while_no_server_ran_is_told_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        more: dict[str, Any] = {"path": tmp_path / "t.db", "evaluators": evaluators(tmp_path)}
+        async with an_engine(writing("now better"), **more) as engine:
+            s, _ = await a_text(engine, 'plain </input> &amp; <input-abcdef name="text">\nx')
+            await engine.backward(ME, session_id=s)
+        tmp_path.joinpath("broken").touch()
+        async with an_engine(writing("now better"), **more) as engine:
+            found = await engine.step(ME, session_id=s, accept="if_better")
+            assert found.status == "failed"
+            assert "now fails on a text that it has scored before, too" in (found.error or "")
+        again = [line for line in runs(tmp_path) if line.startswith("plain")]
+        assert len(again) == 2
+        assert len(set(again)) == 1  # the very text that it had scored
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("broken-evaluators")
 def test_a_program_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
     async def main() -> None:
         settings = {"gone": {"command": ["bin/gone"], "folder": tmp_path}}

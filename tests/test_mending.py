@@ -37,7 +37,11 @@ def test_examples_go_from_what_is_in_use_and_from_what_is_about_to_be_learnt() -
         await engine.forward(ME, session_id=s, examples=["e1", "e2"])
         await engine.backward(ME, session_id=s, examples=["e1", "e2"])
         notes = await gone(engine, s, "e2")
-        assert notes == ["Removed: e2.", "train: 3 examples are left."]
+        assert notes == [
+            "Removed: e2.",
+            "Gradients that go with it, which no step has used: 1.",
+            "train: 3 examples are left.",
+        ]
         found = await engine.forward(ME, session_id=s)
         assert isinstance(found, ForwardResult)
         assert found.examples == ["e1"]

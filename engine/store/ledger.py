@@ -30,15 +30,16 @@ class LedgerVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def has_answered(self, session: int, answerer: str) -> bool:
-        """Whether a call of the session has an answer by `answerer` that is no refusal."""
+    async def last_answered(self, session: int, answerer: str) -> CompletionRequest | None:
+        """The session's newest request with an answer by `answerer` that is no refusal."""
 
-        def job(db: sqlite3.Connection) -> bool:
+        def job(db: sqlite3.Connection) -> CompletionRequest | None:
             sql = (
-                "SELECT 1 FROM calls WHERE session = ? AND answerer = ? AND status = 'answered' "
-                "AND refusal IS NULL ORDER BY n DESC LIMIT 1"
+                "SELECT request FROM calls WHERE session = ? AND answerer = ? "
+                "AND status = 'answered' AND refusal IS NULL ORDER BY n DESC LIMIT 1"
             )
-            return row(db, sql, session, answerer) is not None
+            found = row(db, sql, session, answerer)
+            return CompletionRequest.model_validate_json(found["request"]) if found else None
 
         return await self.db.read(job, single=True)
 

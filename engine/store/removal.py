@@ -67,6 +67,17 @@ class RemovalVerbs:
 
         await self.db.write(job)
 
+    async def unspent_from(
+        self, session: int, variables: Iterable[str], examples: Iterable[int]
+    ) -> int:
+        """How many gradients that no step has used are on or from these."""
+        on, criticised = set(variables), {f"e{n}" for n in examples}
+
+        def job(db: sqlite3.Connection) -> int:
+            return sum(_rests_on(r, on, criticised) for r in _unspent(db, session))
+
+        return await self.db.read(job, single=True)
+
     async def removed(self, session: int, id_: str) -> dict[str, Any] | None:
         """What the variable, operation or example with this id was, if it was taken out."""
         kinds = [(kind, number(id_, prefix)) for kind, prefix in PREFIXES.items()]
@@ -105,7 +116,7 @@ def _remove_variables(db: sqlite3.Connection, session: int, sources: Sequence[in
         "ON v.session = ? AND v.n = j.value WHERE v.operation IS NOT NULL"
     )
     made_by = [r["operation"] for r in rows(db, sql, dumps(down), session)]
-    _drop_gradients(db, session, {f"v{n}" for n in down}, {f"op{n}" for n in made_by}, set())
+    _drop_gradients(db, session, {f"v{n}" for n in down}, set())
     some = "WHERE session = ? AND {} IN (SELECT value FROM json_each(?))"
     for table, column in (("edges", "output"), ("cells", "variable")):
         db.execute(f"DELETE FROM {table} {some.format(column)}", (session, dumps(down)))
@@ -157,30 +168,33 @@ def _forget(db: sqlite3.Connection, session: int, places: Sequence[int]) -> None
         "AND place IN (SELECT value FROM json_each(?))",
         (session, session, dumps(list(places))),
     )
-    _drop_gradients(db, session, set(), set(), {f"e{n}" for n in places})
+    _drop_gradients(db, session, set(), {f"e{n}" for n in places})
 
 
 def _drop_gradients(
-    db: sqlite3.Connection,
-    session: int,
-    variables: set[str],
-    operations: set[str],
-    examples: set[str],
+    db: sqlite3.Connection, session: int, variables: set[str], examples: set[str]
 ) -> None:
-    """Delete the unspent gradients on or from any of these, and take them out of batches."""
+    """Delete the unspent gradients on or from these, and take examples out of others' batches."""
+    for r in _unspent(db, session):
+        if _rests_on(r, variables, examples):
+            db.execute("DELETE FROM gradients WHERE session = ? AND n = ?", (session, r["n"]))
+        elif examples & set(json.loads(r["batch"])):
+            left = dumps([e for e in json.loads(r["batch"]) if e not in examples])
+            sql = "UPDATE gradients SET batch = ? WHERE session = ? AND n = ?"
+            db.execute(sql, (left, session, r["n"]))
+
+
+def _unspent(db: sqlite3.Connection, session: int) -> list[sqlite3.Row]:
     sql = (
         "SELECT * FROM gradients INDEXED BY gradients_unspent WHERE session = ? "
         "AND spent_by IS NULL"
     )
-    for r in rows(db, sql, session):
-        batch = json.loads(r["batch"])
-        about = {f"v{r['variable']}", *json.loads(r["losses"])} & variables
-        if about or r["operation"] in operations or examples & set(json.loads(r["examples"])):
-            db.execute("DELETE FROM gradients WHERE session = ? AND n = ?", (session, r["n"]))
-        elif examples & set(batch):
-            left = dumps([e for e in batch if e not in examples])
-            sql = "UPDATE gradients SET batch = ? WHERE session = ? AND n = ?"
-            db.execute(sql, (left, session, r["n"]))
+    return rows(db, sql, session)
+
+
+def _rests_on(gradient: sqlite3.Row, variables: set[str], examples: set[str]) -> bool:
+    about = {f"v{gradient['variable']}", *json.loads(gradient["losses"])}
+    return bool(about & variables or examples & set(json.loads(gradient["examples"])))
 
 
 def _use_no_more(db: sqlite3.Connection, session: int, places: Sequence[int]) -> None:
