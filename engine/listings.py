@@ -70,7 +70,8 @@ class Listings(Core):
         if id is not None and id not in sizes:
             was = await self.store.removed(session.pk, id)
             if was is not None:
-                fields = {k: cut(t, TEXT_PAGE)[0] for k, t in was["fields"].items()}
+                known = was["fields"] if isinstance(was.get("fields"), dict) else {}
+                fields = {k: cut(str(t), TEXT_PAGE)[0] for k, t in known.items()}
                 return {"removed": True, "examples": [{"id": id} | was | {"fields": fields}]}
             numbers = await self.named_examples(session, [id])
             most = TEXT_PAGE

@@ -97,7 +97,7 @@ def _with_ids(was: dict[str, Any]) -> dict[str, Any]:
     for key, prefix in (("operation", "op"), ("output", "v"), ("system", "v")):
         if isinstance(was.get(key), int):
             said[key] = f"{prefix}{was[key]}"
-    if "inputs" in was:
+    if isinstance(was.get("inputs"), dict):
         said["inputs"] = {name: f"v{n}" for name, n in was["inputs"].items()}
     return said
 
