@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ..schemas.errors import BadInput, NotFound
+from ..schemas.errors import BadInput
 from ..schemas.graph import (
     Kind,
     Op,
@@ -24,6 +23,7 @@ from .define import (
     check_operation,
     check_text,
     demonstrations_leaf,
+    example_texts,
     forward_spec,
     loss_kind,
     operation_kind,
@@ -127,7 +127,7 @@ class Building(Core):
         for constraint in constraints:
             check_text("a constraint", constraint, MAX_ROLE)
         if constraints:
-            rules.violations(rules.parse(list(constraints)), value or "", value or "")
+            rules.check_possible(constraints, value or "")
         return Variable(
             id="",
             kind=kind,
@@ -251,7 +251,8 @@ class Building(Core):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
         if not examples:
             raise BadInput("There are no examples in the call.", "Give rows: [{field: text}, ...].")
-        data = [self._row(i, row) for i, row in enumerate(examples)]
+        most = self.settings.max_value_chars
+        data = [example_texts(str(i), row, most) for i, row in enumerate(examples)]
         fields = sorted({key for row in data for key in row})
         added = await self.store.add_examples(session.pk, split, data)
         return ExamplesResult(
@@ -266,25 +267,6 @@ class Building(Core):
             next=f"{split} now has {added.total} examples with the fields {', '.join(fields)}. "
             "Variables made with example_field are fed from them; call forward to compute.",
         )
-
-    def _row(self, index: int, row: Mapping[str, Any]) -> dict[str, str]:
-        if not isinstance(row, Mapping) or not row:
-            raise BadInput(
-                f"Example {index} is not an object with fields.",
-                'Give rows such as {"question": "...", "answer": "..."}.',
-            )
-        texts = {
-            k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
-            for k, v in row.items()
-        }
-        for key, value in texts.items():
-            check_text(
-                f"field {key!r} of example {index}",
-                value,
-                self.settings.max_value_chars,
-                empty=True,
-            )
-        return texts
 
     async def _add(
         self,
@@ -331,10 +313,7 @@ class Building(Core):
         found = await self.store.variables(session.pk, op.sources)
         for source in op.sources:
             if source not in found:
-                raise NotFound(
-                    f"There is no variable {source!r} in this session.",
-                    "Refer to variables by id ('v3'); inspect(session_id) lists them.",
-                )
+                raise await self.missing(session, "variable", source)
         leaked = [v.label for v in found.values() if v.reference]
         if leaked and not op.is_loss and op.kind is not Op.FORMAT:
             raise BadInput(

@@ -80,6 +80,28 @@ def _is_rule(keyed: re.Match[str]) -> bool:
     return keyed[1].lower() in RULES or not keyed[2].startswith("=")
 
 
+def check_possible(lines: Iterable[str], value: str) -> None:
+    """Raises BadInput like `parse`, and for rules that no rewrite of `value` could keep."""
+    lines = list(lines)
+    parse(lines, value)
+    keyed = [(m[1].lower(), m[2].strip()) for m in map(_KEYED.fullmatch, lines) if m]
+    needed = [text for key, text in keyed if key in ("contains", "keep")]
+    for key, text in keyed:
+        rule = _MAKERS[key](text) if key in _CUTTING else None
+        too_long = [t for t in needed if rule and rule.fault("", t)]
+        if too_long:
+            raise BadInput(
+                f"{key}={text} leaves no room for {_short(too_long[0])}, which must stand in it.",
+                "Allow more, or ask for less.",
+            )
+        if key == "max_change" and _MAKERS[key](text).fault(value, f"{value} x"):
+            words = len(value.split())
+            raise BadInput(
+                f"max_change={text} lets no word of a text of {words} words change.",
+                f"Write at least max_change={1 / (words + 1) + 0.005:.2f}.",
+            )
+
+
 def violations(constraints: Constraints, old: str, new: str) -> list[str]:
     """What to fix in `new`, a rewrite of `old`, one sentence per broken rule; empty if none is."""
     found = (rule.fault(old, new) for rule in constraints.rules)
@@ -239,6 +261,8 @@ def _python(text: str) -> None:
         warnings.simplefilter("ignore")  # an odd escape in a string is the author's business
         ast.parse(text)
 
+
+_CUTTING = ("max_chars", "max_words", "max_tokens")
 
 _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "json": ("JSON", json.loads),

@@ -19,6 +19,14 @@ from .operations import RULES, evaluator_rule
 from .runs import Caller, Runs, digest_of
 from .store import Chain, Store
 
+WHERE = {
+    "variable": "Refer to variables by id ('v3'); inspect(session_id) lists them.",
+    "operation": "what='graph' without id lists them.",
+    "example": "Example ids look like 'e7'; inspect(session_id, what='examples') lists them. "
+    "A split's name (train, validation, test) means all of it.",
+}
+"""How to find the right id of each kind."""
+
 
 class Core:
     """The engine's parts, and helpers that several tools share."""
@@ -63,11 +71,12 @@ class Core:
         numbers = [number(i, "e") or HERE for i in ids]
         found_all = await self.store.examples(session.pk, numbers)
         missing = [i for i, n in zip(ids, numbers, strict=True) if n not in found_all]
+        if len(ids) == 1 and missing:
+            raise await self.missing(session, "example", ids[0])
         if missing or not numbers:
             raise NotFound(
                 f"There are no examples {', '.join(map(repr, missing[:5]))} in this session.",
-                "Example ids look like 'e7'; inspect(session_id, what='examples') lists them. "
-                "A split's name (train, validation, test) means all of it.",
+                WHERE["example"],
             )
         return numbers
 
@@ -75,11 +84,17 @@ class Core:
         """A variable by id. Raises NotFound."""
         found = await self.store.variables(session.pk, [variable])
         if variable not in found:
-            raise NotFound(
-                f"There is no variable {variable!r} in this session.",
-                "Refer to variables by id ('v3'); inspect(session_id) lists them.",
-            )
+            raise await self.missing(session, "variable", variable)
         return found[variable]
+
+    async def missing(self, session: Session, what: str, id_: str) -> NotFound:
+        """The error for an id that is not there: it never was, or was taken out."""
+        if await self.store.removed(session.pk, id_) is not None:
+            return NotFound(
+                f"{id_} was taken out of this session.",
+                f"inspect(session_id, id='{id_}') shows what it was.",
+            )
+        return NotFound(f"There is no {what} {id_!r} in this session.", WHERE[what])
 
     async def losses(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The losses meant: those named, or the session's only one. Raises BadInput, NotFound."""
@@ -112,10 +127,20 @@ class Core:
         """
         bound = await self.store.bound_to_files(session.pk, chain)
         for v in bound:
-            digest = await asyncio.to_thread(self.workspace.reconcile, v)
+            digest = await self._reconciled(session, v)
             if digest is not None:
                 await self.store.note_file(session.pk, v.id, digest)
         return bool(bound)
+
+    async def _reconciled(self, session: Session, v: Variable) -> str | None:
+        try:
+            return await asyncio.to_thread(self.workspace.reconcile, v)
+        except BadInput as error:  # the file cannot be had any more
+            raise BadInput(
+                f"{v.label} is bound to a file: {error.message}",
+                f"Put the file back (inspect(session_id, id='{v.id}') shows the text), or take it "
+                f"out: revert(session_id='{session.id}', remove=['{v.id}']) says what goes too.",
+            ) from error
 
     async def run(
         self, caller: Caller, session: Session, tool: str, args: dict[str, object]

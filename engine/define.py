@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +28,21 @@ def check_text(what: str, value: str, most: int, *, empty: bool = False) -> None
             f"{what} holds a NUL or half of a surrogate pair, which cannot be stored.",
             "Remove it.",
         )
+
+
+def example_texts(which: str, row: Any, most: int) -> dict[str, str]:
+    """An example's fields as texts, of at most `most` characters each. Raises BadInput."""
+    if not isinstance(row, Mapping) or not row:
+        raise BadInput(
+            f"Example {which} is not an object with fields.",
+            'Give rows such as {"question": "...", "answer": "..."}.',
+        )
+    texts = {
+        k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in row.items()
+    }
+    for key, value in texts.items():
+        check_text(f"field {key!r} of example {which}", value, most, empty=True)
+    return texts
 
 
 def operation_kind(name: str) -> Op:
@@ -114,6 +131,30 @@ def check_loss(op: Operation, evaluators: Evaluators) -> None:
             evaluators.check(op.spec.get("evaluator") or "")
         case Op.FEEDBACK:
             _check_feedback(op)
+        case Op.SUM:
+            check_weights(op)
+    if "weights" in op.spec and op.kind is not Op.SUM:
+        raise BadInput("weights go with kind='sum'.", "Leave them out.")
+
+
+def check_weights(op: Operation) -> None:
+    """Raises BadInput for weights of a sum that give no mean of its losses."""
+    weights = op.spec.get("weights", {})
+    unknown = [name for name in weights if name not in op.inputs]
+    if unknown:
+        raise BadInput(
+            f"weights name {', '.join(map(repr, unknown[:5]))}, which is no input of the sum.",
+            f"Its inputs are {', '.join(op.inputs)}; those without a weight count 1.",
+        )
+    wrong = [name for name, w in weights.items() if not 0 <= w < math.inf]
+    if wrong:
+        raise BadInput(
+            f"The weight of {wrong[0]!r} is {weights[wrong[0]]}; it must be 0 or more.",
+            "To count against, word the loss the other way round.",
+        )
+    total = sum(float(weights.get(name, 1.0)) for name in op.inputs)
+    if not 0 < total < math.inf:
+        raise BadInput(f"The weights add up to {total:g}.", "Give one of them more than 0.")
 
 
 def _check_feedback(op: Operation) -> None:

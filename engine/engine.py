@@ -14,12 +14,13 @@ from .answerers import Answerer
 from .build import Building
 from .define import check_text
 from .inspect import Inspecting
+from .remove import Removing
 from .runs import Caller
 from .store import Store
 from .train import Training
 
 
-class Engine(Building, Training, Inspecting):
+class Engine(Building, Training, Inspecting, Removing):
     """Textual gradient descent over stored programs. Close it when done."""
 
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:

@@ -72,7 +72,7 @@ class Evaluating(Core):
             mean_score=round(mean, 4),
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
-            notes=[*lacking, *left_out(scored.left_out), *_unusable(scored)],
+            notes=[*lacking, *left_out(scored.left_out), *_zeros(scored)],
         )
         if split == "test":
             _hold_out(result, *known)
@@ -175,12 +175,18 @@ def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:
     )
 
 
-def _unusable(scored: Scored) -> list[str]:
-    n = len(scored.unusable)
-    if not n:
-        return []
-    which = "" if HERE in scored.unusable else f": {named(scored.unusable)}"
-    return [f"{n} example{'s' if n > 1 else ''} gave no usable reply, which counts as 0{which}."]
+def _zeros(scored: Scored) -> list[str]:
+    """Which examples count as 0 because there was nothing to score."""
+    kinds = {
+        "gave no usable reply": list(scored.unusable),
+        "made the evaluator fail": list(scored.failed),
+    }
+    return [
+        f"{len(places)} example{'s' if len(places) > 1 else ''} {what}, which counts as 0"
+        + ("." if HERE in places else f": {named(places)}.")
+        for what, places in kinds.items()
+        if places
+    ]
 
 
 def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:

@@ -9,6 +9,7 @@ from itertools import count
 
 NONCE_DIGITS = 6
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_NAMED = re.compile(r'<([A-Za-z][\w-]*-[0-9a-f]+) name="([^"<>\n]*)">\n(.*?)\n</\1>', re.DOTALL)
 _ESCAPES = {ord(c): f"&#{ord(c)};" for c in '&<>"\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029'}
 
 
@@ -50,6 +51,15 @@ class Fence:
         while mark := next((m for m in self._marks if text.lstrip().startswith(m)), None):
             text = text.lstrip()[len(mark) :].lstrip(" >")
         return text.strip("\n")
+
+
+def read_named(prompt: str) -> dict[str, str]:
+    """The texts in a prompt's fences by their `name`, as they were given to `wrap`."""
+    return {_unescaped(name): text for _, name, text in _NAMED.findall(prompt)}
+
+
+def _unescaped(mark: str) -> str:
+    return re.sub(r"&#([0-9]+);", lambda found: chr(int(found[1])), mark)
 
 
 def _escaped(value: str) -> str:

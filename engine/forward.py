@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..schemas.errors import BadInput, ExampleError, ReplyError
+from ..schemas.errors import BadInput, ExampleError, ProgramFailed, ReplyError
 from ..schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
 from . import metrics
 from .ledger import Work
 from .operations import Inputs
-from .schedule import raise_first, wavefront
+from .schedule import NotYet, raise_first, wavefront
 from .store import Program
 
 IMAGE_URL = "data:image/"
@@ -161,7 +161,43 @@ async def evaluate(
     """
     if tolerant:
         evaluation.left_out |= await _unreadable(evaluation, places)
-        places = _left(evaluation, places)
+        places = _left(work, evaluation, places)
+    failed = await _computed(work, evaluation, places)
+    if _any(failed, NotYet):  # what comes may be scored, so that failures have a cause
+        failed = {n: e for n, e in failed.items() if not isinstance(e, ProgramFailed)}
+    elif _any(failed, ProgramFailed) and work.fatal is None:
+        failed = await _computed(work, evaluation, places)  # others may have been scored since
+    if tolerant:
+        unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
+        evaluation.unusable.update(unusable)
+        failed = {n: e for n, e in failed.items() if n not in unusable}
+    out = {place: e for (_, place), e in failed.items() if isinstance(e, ExampleError)}
+    evaluation.left_out |= out
+    failed = {n: e for n, e in failed.items() if not isinstance(e, ExampleError)}
+    raise_first({node: _placed(work, node, error) for node, error in failed.items()})
+    _left(work, evaluation, places)
+
+
+def _placed(work: Work, node: Node, error: BaseException) -> BaseException:
+    """An error that would come again, with where it was met, and the way out there always is."""
+    variable, place = node
+    out = f"Or take it out: revert(session_id='{work.session.id}', remove=['{variable}'])."
+    if isinstance(error, ReplyError):
+        return ReplyError(error.message, f"{error.next} {out}")
+    if not isinstance(error, BadInput):
+        return error
+    where = f"{variable} for e{place}" if place != HERE else variable
+    return BadInput(f"{where}: {error.message}", f"{error.next} {out}")
+
+
+def _any(failed: Mapping[Node, BaseException], kind: type[BaseException]) -> bool:
+    return any(isinstance(error, kind) for error in failed.values())
+
+
+async def _computed(
+    work: Work, evaluation: Evaluation, places: Sequence[int]
+) -> dict[Node, BaseException]:
+    """Computes what is missing; gives what each node that could not be computed raised."""
     operations = _nodes(evaluation, places)
     graph = {
         node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
@@ -176,18 +212,10 @@ async def evaluate(
             return None
         return _keep(evaluation, node, made)
 
-    failed = await wavefront(graph, compute)
-    if tolerant:
-        unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
-        evaluation.unusable.update(unusable)
-        failed = {n: e for n, e in failed.items() if n not in unusable}
-    out = {place: e for (_, place), e in failed.items() if isinstance(e, ExampleError)}
-    evaluation.left_out |= out
-    raise_first({n: e for n, e in failed.items() if not isinstance(e, ExampleError)})
-    _left(evaluation, places)
+    return await wavefront(graph, compute)
 
 
-def _left(evaluation: Evaluation, places: Sequence[int]) -> list[int]:
+def _left(work: Work, evaluation: Evaluation, places: Sequence[int]) -> list[int]:
     """Those of `places` that are not left out. Raises ExampleError when there is none."""
     if HERE in evaluation.left_out:
         raise evaluation.left_out[HERE]
@@ -195,8 +223,22 @@ def _left(evaluation: Evaluation, places: Sequence[int]) -> list[int]:
     if places and not kept:
         why, reasons = evaluation.left_out[places[0]], evaluation.reasons
         message = f"No example can be scored. {next(iter(reasons))}: {why.message}"
-        raise ExampleError(message, why.next, reasons)
+        raise ExampleError(message, f"{why.next} {_way_out(work, evaluation, places[0])}", reasons)
     return kept
+
+
+def _way_out(work: Work, evaluation: Evaluation, place: int) -> str:
+    """How an example is mended, and how the losses that cannot be computed there are taken out."""
+    s, example = work.session.id, evaluation.examples[place]
+    losses = [
+        o.output
+        for o in evaluation.program.operations.values()
+        if o.is_loss and not evaluation.has(o.output, place)
+    ]
+    return (
+        f"add_examples(session_id='{s}', split='{example.split}', examples={{'{example.id}': "
+        f"{{...}}}}) mends one; revert(session_id='{s}', remove={losses}) takes the loss out."
+    )
 
 
 async def _unreadable(evaluation: Evaluation, places: Sequence[int]) -> dict[int, ExampleError]:
@@ -232,7 +274,7 @@ def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operatio
         output = program.variables[operation.output]
         for place in places if output.per_example else (HERE,):
             node = (operation.output, place)
-            if node not in evaluation.known:
+            if node not in evaluation.known and node not in evaluation.computed:
                 nodes[node] = operation
     return nodes
 

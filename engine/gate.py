@@ -75,6 +75,7 @@ async def judge(
     passed = []
     for index, gain in gains.items():
         better, words = verdict(gain, Z, split)
+        words += _failures(scored[index])
         result.reasons[index] = Reason(Fate.ACCEPTED if better else Fate.NOISE, words)
         if better:
             passed.append(index)
@@ -122,7 +123,7 @@ async def _on_minibatch(
             reasons[index] = Reason(
                 Fate.MINIBATCH,
                 f"no gain on the minibatch: {present.mean:.2f} -> {one.mean:.2f} on "
-                f"{len(present.scores)} examples",
+                f"{len(present.scores)} examples{_failures(one)}",
             )
     return passed
 
@@ -139,6 +140,15 @@ async def _score_all(
     texts = [candidates[i].texts for i in standing]
     before, after = await compare(work, losses, places, present, texts)
     return before, dict(zip(standing, after, strict=True))
+
+
+def _failures(scored: Scored) -> str:
+    """What to add where an evaluator failed on a candidate: how often, and how the first time."""
+    failed = scored.failed
+    if not failed:
+        return ""
+    how = " ".join(next(iter(failed.values())).split())
+    return f"; {len(failed)} of {len(scored.scores)} count as 0. {how}"
 
 
 def _in_order(scored: Scored, places: Sequence[int]) -> list[float]:

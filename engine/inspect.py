@@ -99,6 +99,7 @@ class Inspecting(Listings):
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
             "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
             "answerers": answers,
+            **({"evaluators": self.evaluators.listed} if self.evaluators.listed else {}),
             "usage": usage,
             "total": {
                 "calls": session.used_calls,
@@ -128,12 +129,14 @@ class Inspecting(Listings):
     async def _operation(self, session: Session, id: str) -> dict[str, Any]:  # noqa: A002
         found = await self.store.operations(session.pk, [id])
         if not found:
-            raise NotFound(f"There is no operation {id!r}.", "what='graph' without id lists them.")
+            return await self._gone(session, "operation", id)
         return {"operations": [o.model_dump(exclude_none=True, mode="json") for o in found]}
 
     async def _variable(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         name, _, version = (id or "").partition("@")
-        v = await self.one_variable(session, name)
+        v = (await self.store.variables(session.pk, [name])).get(name)
+        if v is None:
+            return await self._gone(session, "variable", name, version, offset)
         if version:
             return await self._version(session, v, version, offset)
         view: dict[str, Any] = {"variable": _line(v, text=False), "constraints": v.constraints}
@@ -158,6 +161,24 @@ class Inspecting(Listings):
                 del view["values"]
             if not values:
                 view["next"] = "It has no value now: call forward to compute it."
+        return view
+
+    async def _gone(
+        self, session: Session, what: str, id_: str, version: str = "", offset: int = 0
+    ) -> dict[str, Any]:
+        """What was taken out, as it was; its texts can be read as before. Raises NotFound."""
+        was = await self.store.removed(session.pk, id_)
+        if was is None:
+            raise await self.missing(session, what, id_)
+        view: dict[str, Any] = {"removed": True, what: {"id": id_} | _said(was)}
+        if version:
+            found = await self.store.version(session.pk, id_, _number(version))
+            return view | text_page(found.text if found else "", offset)
+        versions = await self.store.versions(session.pk, id_, PAGE)
+        if versions:
+            view |= text_page(versions[0].text, offset)
+            view["versions"] = [x.version for x in versions]
+            view["next"] = f"id='{id_}@1' shows an earlier text of it."
         return view
 
     async def _version(
@@ -190,8 +211,7 @@ class Inspecting(Listings):
         return view
 
     async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
-        n = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
-        found = await self.store.version(session.pk, v.id, n)
+        found = await self.store.version(session.pk, v.id, _number(version))
         if found is None:
             raise NotFound(
                 f"{v.label} has no version {asked!r}; it is at {v.version}.",
@@ -236,6 +256,16 @@ class Inspecting(Listings):
             if key in view:
                 view[key] = cut(str(view[key])[offset:], TEXT_PAGE)[0]
         return view
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+
+
+def _said(was: dict[str, Any]) -> dict[str, Any]:
+    """What there is to say of a thing that was taken out: columns that hold something, cut."""
+    shown = {k: v for k, v in was.items() if v not in (None, "", 0, [], {})}
+    return {k: cut(v, VALUE)[0] if isinstance(v, str) else v for k, v in shown.items()}
 
 
 def _call_line(call: dict[str, object]) -> dict[str, object]:

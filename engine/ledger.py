@@ -20,6 +20,7 @@ from ..schemas.errors import (
     AnswererError,
     BudgetExhausted,
     Conflict,
+    ProgramFailed,
     ReplyError,
     StoreBusy,
     TextGradError,
@@ -44,7 +45,8 @@ USUAL_REPLY = 256
 class Work:
     """One execution of a tool call: a deterministic function of the graph and the ledger.
 
-    It gets a durable run when it first needs something that is not in the ledger yet.
+    It gets a durable run when it first needs something that is not in the ledger yet. `failed` are
+    failures of evaluators by name and request: how much was scored before, and what went wrong.
     """
 
     session: Session
@@ -60,6 +62,7 @@ class Work:
     asked: int = 0
     answered: int = 0
     fatal: TextGradError | None = None
+    failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
     on_progress: Callable[[int, int, str], None] | None = None
     phase: str = ""
     chain: Chain = field(default_factory=Chain)

@@ -9,11 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
+from ..schemas.errors import (
+    BadInput,
+    EndpointDown,
+    EndpointRefused,
+    ProgramFailed,
+    TextGradError,
+)
 from ..schemas.graph import Op, Operation, Value
 from . import metrics
 from .answerers import Go, RecordAttempt
+from .define import check_weights
+from .evaluator_command import FIX
 from .evaluators import Evaluators
-from .fence import Fence
+from .fence import Fence, read_named
 from .ledger import Work
 from .replies import Malformed, object_schema, parse_object
 from .templates import render
@@ -158,6 +167,7 @@ def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitab
 
 
 def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:
+    check_weights(operation)  # some were taken before they were checked
     weights = operation.spec.get("weights", {})
     parts = [(n, v, float(weights.get(n, 1.0))) for n, v in inputs.values.items()]
     said = "\n\n".join(f"{name}: {value.text}" for name, value, _ in parts if value.text)
@@ -165,7 +175,8 @@ def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:
     if not graded:
         return Value(text=said)
     total = sum(w for _, w in graded)
-    return Value(text=said, score=sum(s * w for s, w in graded) / total)
+    score = sum(s * w for s, w in graded) / total if total else None
+    return Value(text=said, score=score)
 
 
 RULES: dict[Op, Rule] = {
@@ -179,14 +190,25 @@ RULES: dict[Op, Rule] = {
 }
 
 
+FEW = 8
+"""An evaluator that has scored nothing in its session may fail on so many texts, then no more."""
+
+
 class _Program:
-    """The answerer that is a registered program, for one set of inputs."""
+    """The answerer that is a registered program, for one set of inputs.
+
+    Where it fails, the texts are to blame if it has scored others in this session, and still does:
+    then the failure is its answer. Else it is an error, and nothing is recorded.
+    """
 
     model = ""
 
-    def __init__(self, evaluators: Evaluators, name: str, texts: dict[str, str]) -> None:
-        self.name = f"evaluator {name}"
-        self._evaluators, self._evaluator, self._texts = evaluators, name, texts
+    def __init__(
+        self, work: Work, evaluators: Evaluators, loss: Operation, texts: dict[str, str]
+    ) -> None:
+        self._work, self._evaluators, self._loss, self._texts = work, evaluators, loss, texts
+        self._evaluator = loss.spec["evaluator"]
+        self.name = f"evaluator {self._evaluator}"
 
     @property
     def params(self) -> dict[str, object]:
@@ -194,9 +216,49 @@ class _Program:
 
     async def answer(self, request: CompletionRequest, record: RecordAttempt, go: Go) -> Completion:
         go()
-        value = await self._evaluators.score(self._evaluator, self._texts)
+        noted = self._work.failed.get((self.name, request.key))  # it was run a moment ago
+        before, failure = noted or (self._evaluators.scored[self._evaluator], None)
+        try:
+            if failure is not None:
+                raise failure
+            value = await self._evaluators.score(self._evaluator, self._texts, go)
+        except BadInput as error:
+            raise EndpointRefused(error.message, self._way_out()) from error
+        except ProgramFailed as error:
+            await self._check_fault(request.key, before, error, go)
+            return Completion(text="", refusal=error.message, model=self.name)
         found = {"feedback": value.text, "score": value.score}
         return Completion(text=json.dumps(found, ensure_ascii=False), model=self.name)
+
+    async def _check_fault(self, key: str, before: int, failure: ProgramFailed, go: Go) -> None:
+        """Raises unless the texts are to blame, `before` being how much was scored before them."""
+        scored = await self._work.store.last_answered(self._work.session.pk, self.name)
+        if scored is None:
+            self._work.failed[self.name, key] = before, failure
+            raise self._unknown(failure)
+        if self._evaluators.scored[self._evaluator] != before:
+            return  # it has scored something since
+        try:
+            await self._evaluators.score(self._evaluator, read_named(scored.prompt), go)
+        except ProgramFailed:
+            raise EndpointDown(
+                f"{failure.message} It now fails on a text that it has scored before, too.", FIX
+            ) from failure
+
+    def _unknown(self, failure: ProgramFailed) -> TextGradError:
+        if sum(name == self.name for name, _ in self._work.failed) < FEW:
+            return failure
+        return EndpointRefused(
+            f"{failure.message} It failed on {FEW} texts and has scored none in this session.",
+            failure.next,
+        )
+
+    def _way_out(self) -> str:
+        session, loss = self._work.session.id, self._loss.output
+        return (
+            "The operator can register it (again); or take the loss out: "
+            f"revert(session_id='{session}', remove=['{loss}'])."
+        )
 
     async def close(self) -> None:
         pass
@@ -206,17 +268,19 @@ def evaluator_rule(evaluators: Evaluators) -> Rule:
     """The rule of losses that are programs: run once for the same texts, like any completion."""
 
     async def rule(work: Work, operation: Operation, inputs: Inputs) -> Value:
-        name = operation.spec["evaluator"]
         fence = Fence(inputs.texts.values())
         values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
         request = CompletionRequest(
             purpose=Purpose.JUDGE,
-            model=f"evaluator {name}",
+            model=f"evaluator {operation.spec['evaluator']}",
             messages=(Message(role="user", content="\n\n".join(values)),),
             about=inputs.about,
         )
-        program = _Program(evaluators, name, inputs.texts)
+        program = _Program(work, evaluators, operation, inputs.texts)
         completion = await work.ledger.need(work, request, program)
+        if completion.refusal is not None:  # it failed on these texts, which is what they get
+            await work.store.set_unusable(work.session.pk, request.key)  # may be tried again
+            return Value(text=completion.refusal, score=0.0)
         return read_critique(completion, FEEDBACK_REPLY)
 
     return rule

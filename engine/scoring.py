@@ -9,6 +9,7 @@ from ..schemas.completions import Completion, CompletionRequest, Message, Purpos
 from ..schemas.errors import BadInput, ReplyError
 from ..schemas.graph import HERE, Op, Operation
 from . import metrics
+from .evaluator_reply import is_failure
 from .fence import Fence
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
@@ -41,6 +42,18 @@ class Scored:
     def mean(self) -> float:
         """The mean score."""
         return sum(self.scores.values()) / len(self.scores)
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """The places where an evaluator failed on the program's output, and how."""
+        found: dict[int, str] = {}
+        operations = self.evaluation.program.operations.values()
+        for loss in [o.output for o in operations if o.kind is Op.EVALUATOR]:
+            for place in self.scores:
+                if self.evaluation.has(loss, place):
+                    value = self.evaluation.value(loss, place)
+                    found |= {place: value.text} if is_failure(value) else {}
+        return found
 
 
 async def score(

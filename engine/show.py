@@ -17,6 +17,7 @@ from ..schemas.results import (
     ShownProposal,
     StepResult,
 )
+from .evaluator_command import listed
 from .forward import Evaluation, place_of
 from .ledger import Work
 from .scoring import Scored
@@ -120,11 +121,14 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
         )
     if not shown:
         return "Nothing was stale: every value is up to date."
+    evaluators = listed(work.settings.evaluators)
+    kinds = ["judge", "metric", "feedback", *(["evaluator"] if evaluators else [])]
     return (
         f"Use {shown[-1]} in another forward, or judge it: compute_loss(session_id='{session}', "
-        f"kind='judge'|'metric'|'feedback', inputs={{'output': '{shown[-1]}'}}, ...); "
+        f"kind={'|'.join(map(repr, kinds))}, "
+        f"inputs={{'output': '{shown[-1]}'}}, ...); "
         "a metric that compares also takes "
-        "'answer', the reference."
+        "'answer', the reference." + (f" Evaluators: {evaluators}." if evaluators else "")
     )
 
 

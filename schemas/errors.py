@@ -11,6 +11,7 @@ TextGradError               what went wrong, and what to do next; safe to show t
 │   └── EndpointRefused     ... with this key, model or request; change something first
 ├── ExampleError            one example cannot be used, whatever the texts: the others go on
 ├── ReplyError              a model replied, twice, with something that cannot be used
+├── ProgramFailed           an evaluator's program failed on what it was given
 └── StoreError              the database cannot be used; nothing was overwritten
     └── StoreBusy           ... now: another process holds it, and did not let go for long
 """
@@ -82,6 +83,10 @@ class ExampleError(TextGradError):
 
 class ReplyError(TextGradError):
     """A model's reply was empty, cut off, refused or not in the form asked for, twice."""
+
+
+class ProgramFailed(TextGradError):
+    """An evaluator's program failed on the texts it was given: theirs may be the fault, or its."""
 
 
 class StoreError(TextGradError):

@@ -10,7 +10,7 @@ TEXTGRAD_MCP_CONFIG names:
     api_key_env = "MY_KEY"              # the variable that holds the key
     params = { temperature = 0.0 }
     [evaluators.unit_tests]
-    command = ["python", "check.py"]
+    command = ["python", "check.py"]    # check.py beside this file
 
 In the environment the same is TEXTGRAD_MCP_DATABASE, TEXTGRAD_MCP_MODEL for both roles, and
 TEXTGRAD_MCP_FORWARD_MODEL or TEXTGRAD_MCP_BACKWARD_MODEL for one. OPENAI_BASE_URL and

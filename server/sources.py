@@ -52,9 +52,12 @@ def from_file(path: Path, environ: Mapping[str, str]) -> Layer:
             f"The configuration {path} is not valid TOML: {error}.", "Mend that line."
         ) from None
     flat = _flatten(content, str(path))
-    for key in PATHS:
+    here = path.parent.absolute()
+    evaluators = {key.rpartition(".")[0] for key in flat if key.startswith("evaluators.")}
+    flat = {f"{one}.folder": "" for one in evaluators} | flat
+    for key in (*PATHS, *(f"{one}.folder" for one in evaluators)):
         if isinstance(flat.get(key), str):
-            flat[key] = path.parent / Path(flat[key]).expanduser()
+            flat[key] = here / Path(flat[key]).expanduser()
     return _layer(flat, lambda _: f"file {path}", environ)
 
 

@@ -32,6 +32,13 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "whole-steps": "A step installs all of its texts or none, and of two on one version "
         "one is told.",
     },
+    "Taking back": {
+        "said-first": "What a removal takes out is said before, and nothing goes unconfirmed.",
+        "taken-out": "What was added by mistake can be taken out with all that rests on it; what "
+        "was paid for and what happened stay, and no id is used again.",
+        "mended": "A field of an example can be mended, and what rests on it is computed again.",
+        "ways-out": "Nothing that a session takes in can keep it from going on for ever.",
+    },
     "The file": {
         "file-refused": "A foreign, damaged or truncated file is refused unharmed, with its "
         "path and the way out.",
@@ -99,8 +106,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "unasked.",
         "registered-programs": "A call can only name programs that the operator registered; "
         "no shell is used.",
-        "program-limits": "A registered program is limited in time and memory, and leaves "
-        "nothing running.",
+        "program-limits": "A registered program is limited in time, memory and disk, with all that "
+        "it starts, and leaves nothing running, not even if the server is killed.",
         "confined-files": "Files are read and written only beneath the folders the operator named.",
     },
     "Protocol": {
@@ -121,6 +128,10 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "verdicts": "A metric guesses nothing: what can be read in two ways is not right, and the "
         "feedback says why.",
         "as-seen": "Metrics compare texts as they look; what nobody sees decides nothing.",
+        "failed-candidates": "A text on which an evaluator fails counts as 0, with the reason as "
+        "its feedback, and the work goes on.",
+        "broken-evaluators": "An evaluator that fails on everything is told as such, and no text "
+        "pays for it.",
         "told": "What the caller measured itself is what the session holds.",
     },
     "Thrift": {

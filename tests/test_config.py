@@ -282,3 +282,27 @@ def test_any_flags_and_environment_are_settings_or_bad_input(
         return
     assert resolve(settings.forward) in ("openai", "assistant", "sampling")
     assert "database" in origins
+
+
+def test_paths_of_an_evaluator_mean_the_folder_of_the_file_wherever_the_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = """
+        [evaluators.here]
+        command = ["python", "check.py"]
+        slots = 2
+        [evaluators.below]
+        command = ["./run"]
+        folder = "tools"
+    """
+    monkeypatch.chdir(tmp_path)
+    tmp_path.joinpath("config.toml").write_text(toml)
+    settings, origins = load({}, {}, Path("config.toml"))
+    here, below = settings.evaluators["here"], settings.evaluators["below"]
+    assert (here.folder, below.folder) == (tmp_path, tmp_path / "tools")
+    assert (here.slots, below.slots) == (2, None)
+    assert (here.memory_mb, here.disk_mb) == (4096, 1024)
+    assert origins["evaluators.here.folder"] == "file config.toml"
+    for wrong in ("slots = 0", "disk_mb = 0", "memory_mb = 1"):
+        with pytest.raises(BadInput, match=wrong.partition(" ")[0]):
+            loaded(f'[evaluators.a]\ncommand = ["x"]\n{wrong}', folder=tmp_path)

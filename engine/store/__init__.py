@@ -11,21 +11,25 @@ from .examples import Added, ExampleVerbs
 from .graph import GraphVerbs, Program
 from .history import HistoryVerbs, StepRecord
 from .ledger import LedgerVerbs
+from .removal import RemovalVerbs
 from .reports import ReportVerbs
 from .rows import Fence
 from .runs import RunVerbs, busy
 from .transfer import TransferVerbs
+from .values import ValueVerbs
 
 __all__ = ["Added", "Chain", "Fence", "Program", "StepRecord", "Store", "busy"]
 
 
 class Store(
     GraphVerbs,
+    ValueVerbs,
     ExampleVerbs,
     LedgerVerbs,
     HistoryVerbs,
     ReportVerbs,
     RunVerbs,
+    RemovalVerbs,
     TransferVerbs,
     CareVerbs,
 ):

@@ -37,10 +37,11 @@ class ExampleVerbs:
             first = next_number(db, "examples", session)
             digests = [digest_of_fields(fields) for fields in data]
             cursor = db.executemany(
-                "INSERT INTO examples SELECT ?, coalesce(max(n), 0) + 1, ?, ?, ? FROM examples "
-                "WHERE session = ? ON CONFLICT (session, split, digest) DO NOTHING",
+                "INSERT INTO examples SELECT ?, max(coalesce(max(n), 0), ?) + 1, ?, ?, ? "
+                "FROM examples WHERE session = ? "
+                "ON CONFLICT (session, split, digest) DO NOTHING",
                 [
-                    (session, split, dumps(fields), digest, session)
+                    (session, first - 1, split, dumps(fields), digest, session)
                     for fields, digest in zip(data, digests, strict=True)
                 ],
             )

@@ -8,13 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.errors import NotFound
-from ...schemas.graph import LOSSES, Operation, Session, Value, Variable, number
+from ...schemas.graph import LOSSES, Operation, Session, Variable, number
 from .database import Chain, Database
 from .examples import set_batch
 from .quotas import room_for_session
 from .rows import (
-    Fence,
-    check_fence,
     dumps,
     next_number,
     now,
@@ -22,7 +20,6 @@ from .rows import (
     rows,
     to_operation,
     to_session,
-    to_value,
     to_variable,
 )
 
@@ -136,12 +133,13 @@ class GraphVerbs:
         """Store a new operation and its output, which starts without a value.
 
         With `batch`, these become the examples in use at the same moment. With `chain`, it is on
-        disk once that is settled.
+        disk once that is settled. Raises NotFound when what it reads was taken out meanwhile.
         """
 
         def job(db: sqlite3.Connection) -> tuple[Operation, Variable]:
             if batch is not None:
                 set_batch(db, session, batch)
+            _check_there(db, session, operation.sources)
             n = next_number(db, "operations", session)
             made = _insert_variable(db, session, output, operation=n, dirty=True)
             out = number(made.id, "v")
@@ -292,59 +290,18 @@ class GraphVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def values(
-        self,
-        session: int,
-        ids: Iterable[str],
-        places: Iterable[int],
-        chain: Chain | None = None,
-    ) -> dict[tuple[str, int], Value]:
-        """The computed values there are of these variables at these places."""
-        numbers = [number(i, "v") for i in ids]
-        if not numbers:
-            return {}
-        wanted, where = dumps(numbers), dumps(list(places))
 
-        def job(db: sqlite3.Connection) -> dict[tuple[str, int], Value]:
-            sql = (
-                "SELECT c.* FROM json_each(?) v CROSS JOIN json_each(?) p "
-                "CROSS JOIN cells c ON c.session = ? AND c.variable = v.value "
-                "AND c.place = p.value"
-            )
-            found = rows(db, sql, wanted, where, session)
-            return {(f"v{r['variable']}", r["place"]): to_value(r) for r in found}
-
-        return await self.db.read(job, single=True, join=chain)
-
-    async def save_values(
-        self,
-        session: int,
-        values: dict[tuple[str, int], Value],
-        clean: Iterable[str],
-        fence: Fence | None,
-        chain: Chain | None = None,
-    ) -> None:
-        """Keep computed values; the variables in `clean` now have all that are in use.
-
-        With `chain`, they are on disk once that is settled.
-        """
-        cells = [(session, number(v, "v"), p, x.text, x.score) for (v, p), x in values.items()]
-        done = dumps([number(c, "v") for c in clean])
-
-        def job(db: sqlite3.Connection) -> None:
-            check_fence(db, session, fence)
-            db.executemany(
-                "INSERT INTO cells VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE "
-                "SET text = excluded.text, score = excluded.score",
-                cells,
-            )
-            db.execute(
-                "UPDATE variables SET dirty = 0 WHERE session = ? AND dirty "
-                "AND n IN (SELECT value FROM json_each(?))",
-                (session, done),
-            )
-
-        await self.db.write(job, join=chain)
+def _check_there(db: sqlite3.Connection, session: int, ids: Sequence[str]) -> None:
+    sql = (
+        "SELECT count(*) FROM json_each(?) j CROSS JOIN variables v "
+        "ON v.session = ? AND v.n = j.value"
+    )
+    found = rows(db, sql, dumps([number(i, "v") for i in ids]), session)[0][0]
+    if found != len(ids):
+        raise NotFound(
+            "What this reads was taken out of the session meanwhile.",
+            "inspect(session_id, what='graph') shows what is there.",
+        )
 
 
 def _insert_variable(

@@ -30,6 +30,19 @@ class LedgerVerbs:
 
         return await self.db.read(job, single=True)
 
+    async def last_answered(self, session: int, answerer: str) -> CompletionRequest | None:
+        """The session's newest request with an answer by `answerer` that is no refusal."""
+
+        def job(db: sqlite3.Connection) -> CompletionRequest | None:
+            sql = (
+                "SELECT request FROM calls WHERE session = ? AND answerer = ? "
+                "AND status = 'answered' AND refusal IS NULL ORDER BY n DESC LIMIT 1"
+            )
+            found = row(db, sql, session, answerer)
+            return CompletionRequest.model_validate_json(found["request"]) if found else None
+
+        return await self.db.read(job, single=True)
+
     async def open_call(
         self,
         session: int,
@@ -126,12 +139,15 @@ class LedgerVerbs:
         await self.db.write(job)
 
     async def pending(self, session: int, run: int) -> list[tuple[int, CompletionRequest]]:
-        """A run's calls that nobody has answered, in the order they were asked."""
+        """A run's calls that nobody has answered, in the order they were asked.
+
+        Without those that a program of the operator answers: they are nobody else's business.
+        """
 
         def job(db: sqlite3.Connection) -> list[tuple[int, CompletionRequest]]:
             sql = (
                 "SELECT n, request FROM calls WHERE session = ? AND status = 'pending' "
-                "AND run = ? ORDER BY n"
+                "AND run = ? AND answerer NOT GLOB 'evaluator *' ORDER BY n"
             )
             found = rows(db, sql, session, run)
             return [(r["n"], CompletionRequest.model_validate_json(r["request"])) for r in found]

@@ -150,9 +150,18 @@ UPDATE proposals SET fate = CASE
 CREATE INDEX proposals_of_step ON proposals (session, step);
 """
 
+REMOVED = """
+CREATE TABLE removed (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, kind TEXT NOT NULL,
+    n INTEGER NOT NULL, was TEXT NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (session, kind, n));
+CREATE INDEX calls_unusable ON calls (session) WHERE status = 'unusable';
+"""
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
     ("what became of each proposal, and those of a step", FATES),
+    ("what was taken out of a session", REMOVED),
 ]

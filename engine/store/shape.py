@@ -76,7 +76,10 @@ TABLES: dict[str, dict[str, str]] = {
         **{"result": "o?", "error": "s", "created": "s", "updated": "s", "used_calls": "i"},
         **{"used_tokens": "i", "used_cost": "f", "began": "f"},
     },
+    "removed": {"kind": "s", "n": "i", "was": "o", "created": "s"},
 }
+LATER = ("removed",)
+"""Tables that files of earlier versions do not have."""
 SESSION = {
     **{"title": "s", "created": "s", "updated": "s", "batch": "a", "budget": "o"},
     **{"test_reads": "i", "used_calls": "i", "used_tokens": "i", "used_cost": "f"},
@@ -102,6 +105,7 @@ _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("proposals", "fate"): tuple(Fate),
     ("evaluations", "split"): _SPLITS,
     ("runs", "tool"): _TOOLS,
+    ("removed", "kind"): ("variables", "operations", "examples"),
     ("runs", "status"): ("running", "needs_completions", "done", "failed", "cancelled"),
 }
 _TYPES: dict[str, dict[str, Any]] = {
@@ -180,19 +184,28 @@ def _numbers(data: Mapping[str, Any], table: str) -> set[int]:
     return {row["n"] for row in data[table]}
 
 
+def _removed(data: Mapping[str, Any], table: str) -> set[int]:
+    return {row["n"] for row in data["removed"] if row["kind"] == table}
+
+
 def _check_references(data: Mapping[str, Any]) -> None:
     known = {t: _numbers(data, t) for t in ("variables", "steps", "calls", "runs", "examples")}
+    for table in ("variables", "operations", "examples"):
+        again = _numbers(data, table) & _removed(data, table)
+        if again:
+            raise _bad(f"{table} has {min(again)}, which was removed")
+    known["ever"] = known["variables"] | _removed(data, "variables")
     for table, column, target in (
-        ("versions", "variable", "variables"),
+        ("versions", "variable", "ever"),
         ("versions", "step", "steps"),
         ("cells", "variable", "variables"),
         ("calls", "run", "runs"),
         ("attempts", "call", "calls"),
-        ("gradients", "variable", "variables"),
+        ("gradients", "variable", "ever"),
         ("gradients", "spent_by", "steps"),
-        ("proposals", "variable", "variables"),
+        ("proposals", "variable", "ever"),
         ("proposals", "step", "steps"),
-        ("evaluations", "loss", "variables"),
+        ("evaluations", "loss", "ever"),
     ):
         given = {row[column] for row in data[table]} - {None}
         _all_known(given, known[target], f"{table}.{column}")

@@ -12,7 +12,7 @@ from ...schemas.errors import BadInput
 from .database import Database
 from .examples import digest_of_fields
 from .rows import dumps, row, rows
-from .shape import FORMAT, FORMAT_VERSION, SESSION, TABLES, check_file, is_json, sources
+from .shape import FORMAT, FORMAT_VERSION, LATER, SESSION, TABLES, check_file, is_json, sources
 
 Document = dict[str, Any]
 
@@ -45,6 +45,8 @@ class TransferVerbs:
 
         Raises BadInput, and stores nothing, unless all of it is in order.
         """
+        if isinstance(document, dict):
+            document = {**{table: [] for table in LATER}, **document}
         check_file(document)
         assert isinstance(document, dict)
         data: Document = document
