@@ -9,7 +9,7 @@ from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import HERE, Session, Split, Variable
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import show
-from .complete import complete
+from .complete import complete, left_out, named
 from .core import Core
 from .define import check_text
 from .ledger import Work
@@ -50,7 +50,7 @@ class Evaluating(Core):
         loss, split = work.args["loss"], work.args["split"]
         variable = await self.one_variable(work.session, loss)
         places = await self.named_examples(work.session, split) if variable.per_example else [HERE]
-        full, left_out = await complete(self.store, work.session.pk, [loss], places)
+        full, lacking = await complete(self.store, work.session.pk, [loss], places)
         places = full or places  # with none, whatever reads the field says what is missing
         work.phase = f"evaluating on {split}"
         votes = work.args.get("votes", 1)
@@ -64,7 +64,7 @@ class Evaluating(Core):
         known = work.state.get("reads")
         if known is None:
             known = await self.store.note_evaluation(
-                work.session.pk, loss, split, versions, mean, error, len(places), work.fence
+                work.session.pk, loss, split, versions, mean, error, len(scored.scores), work.fence
             )
         result = EvaluateResult(
             loss=loss,
@@ -72,7 +72,7 @@ class Evaluating(Core):
             mean_score=round(mean, 4),
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
-            notes=[*left_out, *_unusable(scored)],
+            notes=[*lacking, *left_out(scored.left_out), *_unusable(scored)],
         )
         if split == "test":
             _hold_out(result, *known)
@@ -179,7 +179,8 @@ def _unusable(scored: Scored) -> list[str]:
     n = len(scored.unusable)
     if not n:
         return []
-    return [f"{n} example{'s' if n > 1 else ''} gave no usable reply, which counts as 0."]
+    which = "" if HERE in scored.unusable else f": {named(scored.unusable)}"
+    return [f"{n} example{'s' if n > 1 else ''} gave no usable reply, which counts as 0{which}."]
 
 
 def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..schemas.errors import BadInput, ReplyError
+from ..schemas.errors import BadInput, ExampleError, ReplyError
 from ..schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
+from . import metrics
 from .ledger import Work
 from .operations import Inputs
 from .schedule import raise_first, wavefront
@@ -24,7 +25,10 @@ def place_of(variable: Variable, place: int) -> int:
 
 @dataclass
 class Evaluation:
-    """A program's values: `known` before, `computed` now, `unusable` where a reply was refused."""
+    """A program's values: `known` before, `computed` now, `unusable` where a reply was refused.
+
+    `left_out` are the places of examples that cannot be used, whatever the texts are.
+    """
 
     program: Program
     examples: Mapping[int, Example]
@@ -33,6 +37,12 @@ class Evaluation:
     known: dict[Node, Value] = field(default_factory=dict)
     computed: dict[Node, Value] = field(default_factory=dict)
     unusable: dict[Node, ReplyError] = field(default_factory=dict)
+    left_out: dict[int, ExampleError] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why examples were left out, by their ids."""
+        return {f"e{p}": self.left_out[p].message for p in sorted(self.left_out)}
 
     def value(self, variable: str, place: int) -> Value:
         """The value of `variable` for the example at `place`. Raises KeyError if it has none."""
@@ -142,10 +152,15 @@ async def evaluate(
 ) -> None:
     """Compute what is missing of the program's outputs at `places`, all that is ready at once.
 
-    What was computed before an error stays in `evaluation.computed` (and in the ledger). With
-    `tolerant`, an unusable reply leaves its node, and those made from it, without a value.
-    Raises NotYet, or the first error.
+    What was computed before an error stays in `evaluation.computed` (and in the ledger). What an
+    ExampleError stops has no value, and its example is in `evaluation.left_out`. With `tolerant`,
+    the same is true of an unusable reply, and an example whose right answer cannot be read is left
+    out before anything is asked for it. Raises NotYet, or the first error; ExampleError when no
+    example is left.
     """
+    if tolerant:
+        evaluation.left_out |= _unreadable(evaluation, places)
+        places = _left(evaluation, places)
     operations = _nodes(evaluation, places)
     graph = {
         node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
@@ -165,7 +180,43 @@ async def evaluate(
         unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
         evaluation.unusable.update(unusable)
         failed = {n: e for n, e in failed.items() if n not in unusable}
-    raise_first(failed)
+    out = {place: e for (_, place), e in failed.items() if isinstance(e, ExampleError)}
+    evaluation.left_out |= out
+    raise_first({n: e for n, e in failed.items() if not isinstance(e, ExampleError)})
+    _left(evaluation, places)
+
+
+def _left(evaluation: Evaluation, places: Sequence[int]) -> list[int]:
+    """Those of `places` that are not left out. Raises ExampleError when there is none."""
+    if HERE in evaluation.left_out:
+        raise evaluation.left_out[HERE]
+    kept = [p for p in places if p not in evaluation.left_out]
+    if places and not kept:
+        why, reasons = evaluation.left_out[places[0]], evaluation.reasons
+        message = f"No example can be scored. {next(iter(reasons))}: {why.message}"
+        raise ExampleError(message, why.next, reasons)
+    return kept
+
+
+def _unreadable(evaluation: Evaluation, places: Sequence[int]) -> dict[int, ExampleError]:
+    """The places where a metric cannot read the right answer, which nobody has to compute."""
+    found: dict[int, ExampleError] = {}
+    variables = evaluation.program.variables
+    for operation in evaluation.program.operations.values():
+        if operation.kind is not Op.METRIC:
+            continue
+        metric, options = operation.spec["metric"], operation.spec.get("options", {})
+        _, answer = metrics.roles(metric, operation.inputs)
+        source = variables[operation.inputs[answer]] if answer else None
+        if source is None or not source.is_leaf:
+            continue
+        for place in places if variables[operation.output].per_example else (HERE,):
+            if (operation.output, place) not in evaluation.known:
+                try:
+                    metrics.check_answer(metric, evaluation.value(source.id, place).text, options)
+                except ExampleError as error:
+                    found.setdefault(place, error)
+    return found
 
 
 async def _keep(evaluation: Evaluation, node: Node, made: Awaitable[Value]) -> None:

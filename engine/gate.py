@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..schemas.graph import Fate
+from .complete import left_out
 from .ledger import Work
 from .scoring import Scored, Texts, compare
 from .stats import Gain, paired_gain, verdict
@@ -58,10 +59,12 @@ async def judge(
         )
     work.phase = f"scoring on {split}"
     present, scored = await _score_all(work, candidates, losses, places, standing, {})
-    result = Judged(None, "", split, len(places), present.mean, reasons=reasons)
+    both = list(present.scores)
+    result = Judged(None, "", split, len(both), present.mean, reasons=reasons)
+    result.notes += left_out(present.left_out)
     gains: dict[int, Gain] = {}
     for index, one in scored.items():
-        gains[index] = paired_gain(_in_order(present, places), _in_order(one, places))
+        gains[index] = paired_gain(_in_order(present, both), _in_order(one, both))
         result.scores[index] = one.mean
         result.by_place[index] = _in_order(one, places)
         if one.unusable:
@@ -119,7 +122,7 @@ async def _on_minibatch(
             reasons[index] = Reason(
                 Fate.MINIBATCH,
                 f"no gain on the minibatch: {present.mean:.2f} -> {one.mean:.2f} on "
-                f"{len(minibatch)} examples",
+                f"{len(present.scores)} examples",
             )
     return passed
 
@@ -139,7 +142,7 @@ async def _score_all(
 
 
 def _in_order(scored: Scored, places: Sequence[int]) -> list[float]:
-    return [scored.scores[p] for p in places]
+    return [scored.scores.get(p, 0.0) for p in places]
 
 
 def _best_refusal(gains: dict[int, Gain], reasons: dict[int, Reason], count: int) -> str:

@@ -10,7 +10,7 @@ from ..schemas.errors import Conflict
 from ..schemas.graph import HERE, Fate, Gradient, Kind, Proposal, Session, Variable
 from . import constraints, gate, leaks
 from .backward import Plan, backward, requires_grad
-from .complete import complete
+from .complete import complete, left_out
 from .core import Core
 from .demonstrations import demonstrations
 from .forward import Evaluation, evaluate, load
@@ -47,7 +47,8 @@ async def gradients_on(
 ) -> Learnt:
     """Compute the losses at `places`, with other `texts` for some parameters, and their gradients.
 
-    Raises Conflict when no parameter is upstream, ReplyError when no example gave a usable reply.
+    Raises Conflict when no parameter is upstream, ReplyError when no example gave a usable reply,
+    ExampleError when none can be scored.
     """
     work.phase = "computing losses"
     full, notes = await complete(work.store, work.session.pk, losses, places)
@@ -66,7 +67,7 @@ async def gradients_on(
     plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
     found = await backward(work, evaluation, list(losses), usable, plan)
     stored = await work.store.add_gradients(work.session.pk, found, work.fence, work.chain)
-    return Learnt(evaluation, stored, usable, notes)
+    return Learnt(evaluation, stored, usable, [*notes, *left_out(evaluation.reasons)])
 
 
 async def checks(store: Store, session: Session) -> Check:

@@ -18,7 +18,7 @@ class Loop:
     """Where an optimisation stands. Saved with each step.
 
     `before` are the scores it began with; `start` is what it took to have them (calls, tokens,
-    cost).
+    cost). `left_out` says why examples could not be scored, by their ids.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     """
 
@@ -32,6 +32,7 @@ class Loop:
     without_gain: int = 0
     paired: bool = False
     start: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def current(self) -> Parent:

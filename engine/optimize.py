@@ -10,11 +10,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..schemas.errors import BudgetExhausted, Conflict, ReplyError
+from ..schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
 from ..schemas.graph import HERE, Fate, Gradient, Kind, Variable, number
 from ..schemas.results import Result
 from . import afford, arguments, gate, outcome, show
-from .complete import complete
+from .complete import complete, left_out
 from .core import Core
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
@@ -104,6 +104,7 @@ class Optimizing(Core):
         loop = load(work.state)
         try:
             loop = loop or await self._begin(work, places)
+            places = [p for p in places if f"e{p}" not in loop.left_out]
             _tell_score(work, loop)
             while not (why := stopped(loop, args)):
                 await self._iterate(work, loop, places, split)
@@ -116,9 +117,10 @@ class Optimizing(Core):
     async def _begin(self, work: Work, places: Sequence[int]) -> Loop:
         work.phase = "scoring the start"
         start, _ = await compare(work, work.args["losses"], places, {}, [])
+        places = list(start.scores)
         first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
         paired = await in_pairs(work, work.args["losses"])
-        loop = Loop(Pool(members=[first]), first.scores, paired=paired)
+        loop = Loop(Pool(members=[first]), first.scores, paired=paired, left_out=start.left_out)
         loop.start = outcome.figures(await self._usage(work))
         await self._note_score(work, loop, places)
         await work.save_state(loop.dump())
@@ -146,7 +148,7 @@ class Optimizing(Core):
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
         batch = await self._minibatch(work, loop.iteration)
-        learnt = await self._learn(work, batch, parent) if batch else None
+        learnt = await self._learn(work, loop, batch, parent) if batch else None
         if learnt is None:
             await self._idle(work, loop)
             return
@@ -164,11 +166,13 @@ class Optimizing(Core):
             work, loop, learnt, candidates, [*parameters, *chosen], parent, batch, places, split
         )
 
-    async def _learn(self, work: Work, batch: Sequence[int], parent: Parent) -> Learnt | None:
+    async def _learn(
+        self, work: Work, loop: Loop, batch: Sequence[int], parent: Parent
+    ) -> Learnt | None:
         """The gradients on a minibatch; None where no usable feedback could be had on it."""
         strategy = work.args["strategy"]
         try:
-            return await gradients_on(
+            learnt = await gradients_on(
                 work,
                 work.args["losses"],
                 batch,
@@ -178,6 +182,11 @@ class Optimizing(Core):
             )
         except ReplyError:
             return None  # the ledger holds the replies; another minibatch may do better
+        except ExampleError as error:
+            loop.left_out |= error.reasons
+            return None
+        loop.left_out |= learnt.evaluation.reasons
+        return learnt
 
     async def _idle(self, work: Work, loop: Loop) -> None:
         """Go on to the next minibatch: there was nothing to learn from this one."""
@@ -299,10 +308,10 @@ class Optimizing(Core):
         if loop.accepted:
             await self._note_score(work, loop, places)
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
-        notes = []
+        notes = left_out(loop.left_out)
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
-            notes = [spent.message, spent.next, outcome.next_step(loop, usage, found)]
+            notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
         tested = "test" in await self.store.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
 

@@ -24,12 +24,18 @@ Texts = Mapping[str, str]
 class Scored:
     """Scores by place, in order; `evaluation` holds the values behind them.
 
-    An example whose program gave no usable reply counts as 0; it is in `unusable`.
+    An example whose program gave no usable reply counts as 0; it is in `unusable`. One that cannot
+    be scored, whatever the program, is not in `scores` but in `left_out`, by its id.
     """
 
     evaluation: Evaluation
     scores: dict[int, float]
     unusable: dict[int, ReplyError] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why examples have no score, by their ids."""
+        return self.evaluation.reasons
 
     @property
     def mean(self) -> float:
@@ -47,13 +53,15 @@ async def score(
 ) -> Scored:
     """The mean of the losses' scores at each place; another `sample` asks the model afresh.
 
-    Raises BadInput when a loss gives no score.
+    Raises BadInput when a loss gives no score, ExampleError when no example can be scored.
     """
     evaluation = await load(work, losses, places, overrides=texts, sample=sample)
     await evaluate(work, evaluation, places, tolerant=True)
     scores: dict[int, float] = {}
     unusable: dict[int, ReplyError] = {}
     for place in places:
+        if place in evaluation.left_out:
+            continue
         if all(evaluation.has(loss, place) for loss in losses):
             scores[place] = sum(_score(evaluation, x, place) for x in losses) / len(losses)
         else:
@@ -89,7 +97,7 @@ def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
 
 
 def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
-    if place in run.unusable or operation is None:
+    if place in run.unusable or place not in run.scores or operation is None:
         return None
     texts = run.evaluation.inputs(operation, place).texts
     metric = operation.spec.get("metric", "")
@@ -105,7 +113,8 @@ async def compare(
     present: Texts,
     others: Sequence[Texts],
 ) -> tuple[Scored, list[Scored]]:
-    """Scores with the `present` texts and with each of the others, all at once.
+    """Scores with the `present` texts and with each of the others, all at once, at those `places`
+    where the present texts have one.
 
     Where the losses are judges without a score, each result is judged against the present one in
     both orders: 1 if it is better both times, -1 if worse, else 0; the present one has 0.
@@ -113,10 +122,17 @@ async def compare(
     judges = await _ungraded_judges(work, losses)
     if judges is None:
         found = await gather([score(work, losses, places, t) for t in [present, *others]])
-        return found[0], found[1:]
+        return found[0], [_beside(found[0], other) for other in found[1:]]
     runs = await gather([_values(work, losses, places, t) for t in [present, *others]])
+    places = [p for p in places if p not in runs[0].left_out]
     won = await gather([_contests(work, judges, places, runs[0], run) for run in runs[1:]])
     return Scored(runs[0], dict.fromkeys(places, 0.0)), won
+
+
+def _beside(present: Scored, other: Scored) -> Scored:
+    """The `other` scores where there are present ones: 0 for what only these texts lost."""
+    scores = {p: other.scores.get(p, 0.0) for p in present.scores}
+    return Scored(other.evaluation, scores, other.unusable)
 
 
 async def _values(

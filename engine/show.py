@@ -72,6 +72,7 @@ def forward_result(
         _shown(evaluation, v, place)
         for v in shown
         for place in (places if variables[v].per_example else [HERE])
+        if evaluation.has(v, place)
     ]
     made = work.args.get("made", {})
     losses = [v for v in shown if _is_loss(evaluation, v)]

@@ -15,7 +15,7 @@ from ..schemas.results import (
     StepResult,
 )
 from . import gate, show
-from .complete import complete
+from .complete import complete, left_out, named
 from .evaluate import Evaluating
 from .forward import Evaluation, evaluate, load
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
@@ -76,15 +76,16 @@ class Training(Evaluating, Optimizing):
         if waiting:
             targets, places = [v for v in targets if v not in waiting], [HERE]
             program = await self.store.program(session.pk, targets, everything=False)
-        full, left_out = await complete(self.store, session.pk, targets, places, program)
+        full, lacking = await complete(self.store, session.pk, targets, places, program)
         places = full or places
         evaluation = await load(work, targets, places, program=program)
         try:
             await evaluate(work, evaluation, places)
         finally:
             await self._save(work, evaluation, places)
-        result = show.forward_result(work, evaluation, targets, places)
-        result.notes = [*left_out, *result.notes]
+        kept = [p for p in places if p not in evaluation.left_out]
+        result = show.forward_result(work, evaluation, targets, kept)
+        result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
         if waiting:
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
         return result
@@ -287,9 +288,11 @@ def _backward_result(
     work: Work, learnt: Learnt, spared: Sequence[str], *, gated: bool
 ) -> BackwardResult:
     notes = [*work.args.get("notes", []), *learnt.notes, *spared]
-    unusable = learnt.evaluation.unusable
+    unusable = {place for _, place in learnt.evaluation.unusable} - {HERE}
     if unusable:
-        notes.append(f"{len(unusable)} examples gave no usable reply and were left out.")
+        notes.append(
+            f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
+        )
     session, accept = work.session.id, "if_better" if gated else "always"
     gradients, left_out = show.gradients(learnt.gradients)
     return BackwardResult(

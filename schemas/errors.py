@@ -9,12 +9,15 @@ TextGradError               what went wrong, and what to do next; safe to show t
 ├── AnswererError           no completion could be had
 │   ├── EndpointDown        ... now; the same call later may succeed
 │   └── EndpointRefused     ... with this key, model or request; change something first
+├── ExampleError            one example cannot be used, whatever the texts: the others go on
 ├── ReplyError              a model replied, twice, with something that cannot be used
 └── StoreError              the database cannot be used; nothing was overwritten
     └── StoreBusy           ... now: another process holds it, and did not let go for long
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class TextGradError(Exception):
@@ -59,6 +62,22 @@ class EndpointDown(AnswererError):
 
 class EndpointRefused(AnswererError):
     """The endpoint will never answer this as it is: key, model, quota or request."""
+
+
+class ExampleError(TextGradError):
+    """One example cannot be used, whatever the texts are: it is left out, the others go on.
+
+    `reasons` are those of all examples, by id, where none is left.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        next: str = "",  # noqa: A002 - as above
+        reasons: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, next)
+        self.reasons = dict(reasons or {})
 
 
 class ReplyError(TextGradError):

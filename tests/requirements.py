@@ -58,6 +58,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "concurrency": "No more calls are in flight than set; a crowded endpoint gets fewer; "
         "no slot is lost.",
         "partial-failure": "One failed call keeps the others; a retry pays for it alone.",
+        "left-out": "An example that cannot be scored is left out before anything is asked for it, "
+        "named and counted; the others go on.",
         "no-bad-values": "An empty, cut-off, filtered, refused or malformed reply is repaired "
         "once and never becomes a value.",
         "errors-mapped": "Every exception of the libraries below is one of ours, with the next "

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from textgrad_mcp.engine.metrics import METRICS, check, score
-from textgrad_mcp.schemas.errors import BadInput
+from textgrad_mcp.schemas.errors import BadInput, ExampleError
 
 NEEDED: dict[str, dict[str, Any]] = {
     "regex": {"pattern": "x"},
@@ -37,7 +37,7 @@ def test_every_score_is_from_0_to_1_with_short_feedback(
 ) -> None:
     try:
         value = score(metric, {"output": output, "answer": answer}, {})
-    except BadInput:  # an answer without a number, a letter or anything at all
+    except ExampleError:  # an answer without a number, a letter or anything at all
         assume(False)
     assert value.score is not None
     assert 0 <= value.score <= 1
@@ -105,7 +105,7 @@ def test_contains_looks_for_the_answer_anywhere() -> None:
 
 
 def test_contains_refuses_an_empty_answer() -> None:
-    with pytest.raises(BadInput, match="right answer is empty"):
+    with pytest.raises(ExampleError, match="right answer is empty"):
         points("contains", "anything", " ")
 
 
@@ -197,7 +197,7 @@ def test_numeric_says_what_it_found() -> None:
 
 
 def test_numeric_needs_a_number_as_the_right_answer() -> None:
-    with pytest.raises(BadInput, match="'forty-two' holds no number"):
+    with pytest.raises(ExampleError, match="'forty-two' holds no number"):
         points("numeric", "42", "forty-two")
 
 
@@ -250,7 +250,7 @@ def test_multiple_choice_names_the_wrong_choice() -> None:
 
 def test_multiple_choice_can_have_other_letters() -> None:
     assert points("multiple_choice", "Answer: K", "K", choices="KLM") == 1
-    with pytest.raises(BadInput, match="names no choice"):
+    with pytest.raises(ExampleError, match="names no choice"):
         points("multiple_choice", "K", "A", choices="KLM")
 
 
@@ -340,5 +340,5 @@ def test_json_match_names_the_fields_that_are_wrong_and_refuses_an_answer_that_i
     said = feedback("json_match", '{"a": 1, "x": 0}', '{"a": 2, "b": [3]}')
     for words in ("\"a\" should be '2'", '"b" is missing', '"x" does not belong there'):
         assert words in said
-    with pytest.raises(BadInput, match="not JSON"):
+    with pytest.raises(ExampleError, match="not JSON"):
         score("json_match", {"output": "1", "answer": "one"}, {})

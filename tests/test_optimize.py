@@ -12,6 +12,7 @@ import pytest
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
+from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.results import EvaluateResult, OptimizeResult, Result, StepResult
 from textgrad_mcp.server.report import report
 
@@ -167,9 +168,8 @@ def test_a_split_without_any_complete_example_is_refused_with_what_is_missing() 
         async with an_engine(Scripted(sums)) as engine:
             s = await program(engine)
             await engine.add_examples(ME, session_id=s, split="test", examples=[{"q": "1+1?"}])
-            found = await engine.evaluate(ME, session_id=s, split="test")
-            assert found.status == "failed"
-            assert "has no field 'a'" in (found.error or "")
+            with pytest.raises(BadInput, match="has no field 'a'"):
+                await engine.evaluate(ME, session_id=s, split="test")
 
     asyncio.run(main())
 

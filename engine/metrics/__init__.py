@@ -18,7 +18,7 @@ from .patterns import REGEX
 from .structure import JSON_MATCH, JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 
-__all__ = ["METRICS", "SLOW", "Metric", "canonical", "check", "roles", "score"]
+__all__ = ["METRICS", "SLOW", "Metric", "canonical", "check", "check_answer", "roles", "score"]
 
 METRICS: Mapping[str, Metric[Any]] = {
     metric.name: metric
@@ -45,9 +45,9 @@ _ANSWERS = ("answer", "reference", "expected", "target")
 def score(metric: str, inputs: Mapping[str, str], options: Mapping[str, Any]) -> Value:
     """The score (0 to 1) of the texts in `inputs`, and feedback on the output.
 
-    Raises BadInput for what `check` refuses, for a right answer that the metric cannot read, and
-    for a regular expression that does not end in time. `regex` and `json_schema` patterns run in a
-    child process, some 15 ms each; the others take microseconds on ordinary texts.
+    Raises BadInput for what `check` refuses and for a regular expression that does not end in time,
+    ExampleError for a right answer that the metric cannot read. `regex` and `json_schema` patterns
+    run in a child process, some 15 ms each; the others take microseconds on ordinary texts.
     """
     found = _metric(metric)
     output, answer = roles(metric, inputs)
@@ -68,6 +68,12 @@ def check(metric: str, names: Iterable[str], options: Mapping[str, Any]) -> None
             f"The metric {metric} takes {takes}; it cannot use {', '.join(unused)}.",
             "Leave those out of inputs.",
         )
+
+
+def check_answer(metric: str, answer: str, options: Mapping[str, Any]) -> None:
+    """Raises ExampleError if `metric` cannot read this right answer."""
+    found = _metric(metric)
+    found.check_answer(answer, found.options.read(metric, options))
 
 
 def canonical(metric: str, output: str) -> str:

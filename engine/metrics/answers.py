@@ -7,9 +7,9 @@ from decimal import Context, Decimal
 
 from pydantic import Field
 
-from ...schemas.errors import BadInput
+from ...schemas.errors import ExampleError
 from ...schemas.graph import Value
-from .base import CORRECT, Metric, Options, quoted, wrong
+from .base import CORRECT, FIX, Metric, Options, quoted, wrong
 
 _SIGN = r"(?:(?<![\w)\]])[-+\u2212](?:\s?[$€£])?)?"  # a minus, not the dash of "3-4"
 _NUMBER = re.compile(
@@ -40,10 +40,15 @@ def _last_number(text: str) -> Decimal | None:
     return _WIDE.create_decimal(plain)
 
 
+def _right_number(answer: str, options: Tolerance) -> Decimal:
+    found = _last_number(answer)
+    if found is None:
+        raise ExampleError(f"The right answer {quoted(answer, 80)} holds no number.", FIX)
+    return found
+
+
 def _numeric(output: str, answer: str, options: Tolerance) -> Value:
-    expected = _last_number(answer)
-    if expected is None:
-        raise BadInput(f"The right answer {quoted(answer, 80)} holds no number.", _FIX)
+    expected = _right_number(answer, options)
     found = _last_number(output)
     if found is None:
         return wrong(f"Expected the number {expected} but the output, {quoted(output)}, has none.")
@@ -59,9 +64,6 @@ class Choices(Options):
     """Options of `multiple_choice`: the letters that may be answered."""
 
     choices: str = Field(default="ABCDEFGHIJ", pattern=r"^[A-Z]{2,26}$")
-
-
-_FIX = "Fix the example, or use another metric."
 
 
 def _choice(text: str, letters: str) -> str | None:
@@ -83,10 +85,15 @@ def _choice(text: str, letters: str) -> str | None:
     return alone.pop() if len(alone) == 1 else None
 
 
+def _right_choice(answer: str, options: Choices) -> str:
+    found = _choice(answer, options.choices)
+    if found is None:
+        raise ExampleError(f"The right answer {quoted(answer, 80)} names no choice.", FIX)
+    return found
+
+
 def _multiple_choice(output: str, answer: str, options: Choices) -> Value:
-    expected = _choice(answer, options.choices)
-    if expected is None:
-        raise BadInput(f"The right answer {quoted(answer, 80)} names no choice.", _FIX)
+    expected = _right_choice(answer, options)
     found = _choice(output, options.choices)
     if found is None:
         return wrong(
@@ -110,8 +117,10 @@ def choice_in(output: str) -> str | None:
 
 
 NUMERIC = Metric(
-    "numeric", "1 if the last number in the output is the right one", Tolerance, _numeric
-)
+    "numeric", "1 if the last number in the output is the right one", Tolerance, _numeric,
+    check_answer=_right_number,
+)  # fmt: skip
 MULTIPLE_CHOICE = Metric(
-    "multiple_choice", "1 if the output chooses the right letter", Choices, _multiple_choice
-)
+    "multiple_choice", "1 if the output chooses the right letter", Choices, _multiple_choice,
+    check_answer=_right_choice,
+)  # fmt: skip

@@ -13,6 +13,7 @@ from ...schemas.errors import BadInput
 from ...schemas.graph import Value
 
 CORRECT = Value(text="Correct.", score=1.0)
+FIX = "Give the example a right answer that can be read, or use another metric."
 SHOWN = 200
 """How many characters of a text feedback shows."""
 
@@ -56,7 +57,8 @@ O = TypeVar("O", bound=Options)  # noqa: E741 - an option set
 class Metric(Generic[O]):
     """One metric. `judge(output, answer, options)` scores; the answer is "" where none is needed.
 
-    `check` raises BadInput for options that are well-formed but cannot work.
+    `check` raises BadInput for options that are well-formed but cannot work, `check_answer`
+    ExampleError for a right answer that cannot be read; so does `judge`.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Metric(Generic[O]):
     judge: Callable[[str, str, O], Value]
     needs_answer: bool = True
     check: Callable[[O], None] = lambda options: None
+    check_answer: Callable[[str, O], object] = lambda answer, options: None
 
 
 def wrong(feedback: str, score: float = 0.0) -> Value:

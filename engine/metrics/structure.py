@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
-from ...schemas.errors import BadInput
+from ...schemas.errors import BadInput, ExampleError
 from ...schemas.graph import Value
 from ...schemas.text import no_constant
-from .base import CORRECT, Metric, Options, quoted, wrong
+from .base import CORRECT, FIX, Metric, Options, quoted, wrong
 from .patterns import matches
 
 _FENCED = re.compile(r"\s*```[a-zA-Z]*\n(.*?)\n?```\s*", re.DOTALL)
@@ -77,14 +77,15 @@ def _json_schema(output: str, answer: str, options: Schema) -> Value:
     return wrong(f"The JSON does not fit its schema. {' '.join(problems[:3])}{more}")
 
 
-def _json_match(output: str, answer: str, options: Fences) -> Value:
+def _right_json(answer: str, options: Fences) -> Any:
     try:
-        expected = _loaded(answer)
+        return _loaded(answer)
     except _NotJsonError as problem:
-        raise BadInput(
-            f"The right answer {quoted(answer, 80)} is not JSON.",
-            "Give answers as JSON, or compare texts with exact_match.",
-        ) from problem
+        raise ExampleError(f"The right answer {quoted(answer, 80)} is not JSON.", FIX) from problem
+
+
+def _json_match(output: str, answer: str, options: Fences) -> Value:
+    expected = _right_json(answer, options)
     try:
         value = _parsed(output, options)
     except _NotJsonError as problem:
@@ -203,4 +204,5 @@ JSON_MATCH = Metric(
     "1 if the output is JSON equal to the answer by value, else the share of fields that are",
     Fences,
     _json_match,
+    check_answer=_right_json,
 )

@@ -8,10 +8,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from ...schemas.errors import BadInput
+from ...schemas.errors import ExampleError
 from ...schemas.graph import Value
 from ..distance import levenshtein
-from .base import CORRECT, Metric, Options, difference, quoted, wrong
+from .base import CORRECT, FIX, Metric, Options, difference, quoted, wrong
 
 LONGEST = 20_000
 """How many units (characters, else words, else lines) edit_similarity compares at most."""
@@ -63,10 +63,14 @@ class Contains(Options):
     ignore_case: bool = False
 
 
+def _wanted(answer: str, options: Contains) -> str:
+    if wanted := answer.strip():
+        return wanted
+    raise ExampleError("The right answer is empty: every output contains it.", FIX)
+
+
 def _contains(output: str, answer: str, options: Contains) -> Value:
-    wanted = answer.strip()
-    if not wanted:
-        raise BadInput("The right answer is empty: every output contains it.", "Fix the example.")
+    wanted = _wanted(answer, options)
     if wanted in output:
         return CORRECT
     in_other_case = wanted.casefold() in output.casefold()
@@ -130,7 +134,10 @@ EXACT_MATCH = Metric(
     "exact_match", "1 if the output is the right answer, outer white space aside", Lenience,
     _exact_match,
 )  # fmt: skip
-CONTAINS = Metric("contains", "1 if the output contains the right answer", Contains, _contains)
+CONTAINS = Metric(
+    "contains", "1 if the output contains the right answer", Contains, _contains,
+    check_answer=_wanted,
+)  # fmt: skip
 F1 = Metric("f1", "overlap of words with the right answer, as in SQuAD", Options, _f1)
 EDIT_SIMILARITY = Metric(
     "edit_similarity", "1 minus the edit distance as a share of the longer text", Options,
