@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..schemas.completions import Completion, CompletionRequest, Purpose
+
 _NAME = r"(?:[a-z0-9]+[:_-])?(?:think|thinking|thoughts?|reasoning)"
 _OPEN = re.compile(
     r"\s*(?:<\|start_(?P<cohere>thinking)\|>|<\|begin_of_(?P<sky>thought)\|>"
@@ -62,12 +64,30 @@ _NOT = re.compile(
 )
 
 
+KEEP: frozenset[str] = frozenset()
+"""No tags."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """A reply taken apart. Where the thoughts have no end there is no `answer`."""
 
     thoughts: str
     answer: str
+
+
+def apart(completion: Completion, request: CompletionRequest) -> Completion:
+    """`completion` with the thoughts in its text moved to its `reasoning`.
+
+    What a program outside prints has none. Tags that a prompt of the user's program asks for stay.
+    """
+    parts = parted(completion.text)
+    if parts.answer != completion.text and request.purpose is Purpose.FORWARD:
+        parts = parted(completion.text, asked_for(m.content for m in request.messages))
+    if parts.answer == completion.text or request.purpose is Purpose.EXTERNAL:
+        return completion
+    thoughts = _joined([completion.reasoning, parts.thoughts])
+    return completion.model_copy(update={"text": parts.answer, "reasoning": thoughts})
 
 
 def asked_for(prompts: Iterable[str]) -> frozenset[str]:
@@ -83,7 +103,7 @@ def asked_for(prompts: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def parted(text: str, keep: frozenset[str] = frozenset()) -> Parts:
+def parted(text: str, keep: frozenset[str] = KEEP) -> Parts:
     """What stands at the start of `text` as thoughts, and the answer after it.
 
     A text without thoughts is the answer, to the last space. Tags in `keep` belong to the answer.

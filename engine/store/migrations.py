@@ -150,9 +150,12 @@ UPDATE proposals SET fate = CASE
 CREATE INDEX proposals_of_step ON proposals (session, step);
 """
 
+REASONING = "ALTER TABLE calls ADD COLUMN reasoning TEXT NOT NULL DEFAULT '';\n"
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
     ("what became of each proposal, and those of a step", FATES),
+    ("what a model thought before its answer", REASONING),
 ]

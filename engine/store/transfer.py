@@ -12,7 +12,7 @@ from ...schemas.errors import BadInput
 from .database import Database
 from .examples import digest_of_fields
 from .rows import dumps, row, rows
-from .shape import FORMAT, FORMAT_VERSION, SESSION, TABLES, check_file, is_json, sources
+from .shape import FORMAT, FORMAT_VERSION, LATER, SESSION, TABLES, check_file, is_json, sources
 
 Document = dict[str, Any]
 
@@ -77,7 +77,8 @@ def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Docum
     cursor = db.execute(_insert("sessions", head), head)
     session = cursor.lastrowid
     for table, columns in TABLES.items():
-        for one in data[table]:
+        for given in data[table]:
+            one = LATER.get(table, {}) | given
             values = _stored(one, columns) | {"session": session} | _made_here(table, one)
             db.execute(_insert(table, values), values)
     edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
