@@ -9,7 +9,7 @@ from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import HERE, Session, Split, Variable
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import show
-from .complete import complete, left_out, named
+from .complete import complete, left_out, unusable
 from .core import Core
 from .define import check_text
 from .ledger import Work
@@ -72,7 +72,7 @@ class Evaluating(Core):
             mean_score=round(mean, 4),
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
-            notes=[*lacking, *left_out(scored.left_out), *_unusable(scored)],
+            notes=[*lacking, *left_out(scored.left_out), *unusable(scored.why_unusable)],
         )
         if split == "test":
             _hold_out(result, *known)
@@ -173,14 +173,6 @@ def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:
         "The held-out figure of the present texts. Its failures are not shown, so that it stays "
         "held-out: evaluate validation to see what goes wrong, and improve on train."
     )
-
-
-def _unusable(scored: Scored) -> list[str]:
-    n = len(scored.unusable)
-    if not n:
-        return []
-    which = "" if HERE in scored.unusable else f": {named(scored.unusable)}"
-    return [f"{n} example{'s' if n > 1 else ''} gave no usable reply, which counts as 0{which}."]
 
 
 def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:

@@ -12,13 +12,19 @@ from .parents import Parent, Pool, load_pool
 from .step import Candidate
 from .store import StepRecord
 
+UNREAD = 3
+"""After so many minibatches without usable feedback there is no hope for the next."""
+NO_FEEDBACK = "no usable feedback on the training examples"
+
 
 @dataclass
 class Loop:
     """Where an optimisation stands. Saved with each step.
 
     `before` are the scores it began with; `start` is what it took to have them (calls, tokens,
-    cost). `left_out` says why examples could not be scored, by their ids.
+    cost). `left_out` says why examples could not be scored, by their ids, and `unusable` why they
+    gave no usable reply at the start. `unread` counts the minibatches since the last step
+    on which there was no usable feedback, and `problem` says what was wrong with the last.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     """
 
@@ -33,6 +39,9 @@ class Loop:
     paired: bool = False
     start: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
+    unread: int = 0
+    problem: str = ""
 
     @property
     def current(self) -> Parent:
@@ -55,6 +64,7 @@ class Loop:
     ) -> None:
         """Take in the outcome of `step`: what was scored may be a parent from now on."""
         self.steps += 1
+        self.unread = 0
         self.accepted += record.accepted
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
         self.without_gain = 0 if record.accepted else self.without_gain + 1
@@ -86,9 +96,10 @@ def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
         return "steps"
     if loop.without_gain >= args["patience"]:
         return "patience"
-    if loop.idle >= args["patience"]:
-        return "nothing left to improve on the training examples"
-    return ""
+    idle = loop.idle >= args["patience"]
+    if loop.unread >= UNREAD or (idle and loop.unread):
+        return NO_FEEDBACK
+    return "nothing left to improve on the training examples" if idle else ""
 
 
 def _led(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:

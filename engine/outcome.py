@@ -9,7 +9,7 @@ from ..schemas.results import OptimizeResult
 from . import show
 from .afford import Need
 from .ledger import Work
-from .loop import Loop
+from .loop import NO_FEEDBACK, Loop
 from .stats import mean_and_error
 
 Usage = Mapping[str, Mapping[str, float]]
@@ -17,6 +17,11 @@ Usage = Mapping[str, Mapping[str, float]]
 PAIRED = (
     "The judges give no scores: each accepted text was preferred, in both orders, to the one "
     "before it; there is no mean to report."
+)
+
+MEND = (
+    "Mend what the notes say: usually a stronger model for the backward role, or longer replies "
+    "(max_tokens). Then call optimize again: what could not be used is asked afresh."
 )
 
 
@@ -47,7 +52,7 @@ def result(
         tokens=int(spent["tokens"]),
         cost=spent["cost"] or None,
         notes=[*notes, *([PAIRED] if loop.paired else [])],
-        next=_next(work.session.id, tested),
+        next=MEND if stopped == NO_FEEDBACK else _next(work.session.id, tested),
     )
 
 
