@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..schemas.graph import Proposal
+from ..schemas.graph import Fate, Proposal
 from . import gate
 from .parents import Parent, Pool, load_pool
 from .step import Candidate
 from .store import StepRecord
 
-UNREAD = 3
-"""After so many minibatches without usable feedback there is no hope for the next."""
+HOPELESS = 3
+"""So many times without usable feedback, or without a usable rewrite, leave no hope."""
 NO_FEEDBACK = "no usable feedback on the training examples"
+NO_REWRITE = "no usable rewrite"
 
 
 @dataclass
@@ -23,8 +24,9 @@ class Loop:
 
     `before` are the scores it began with; `start` is what it took to have them (calls, tokens,
     cost). `left_out` says why examples could not be scored, by their ids, and `unusable` why they
-    gave no usable reply at the start. `unread` counts the minibatches since the last step
-    on which there was no usable feedback, and `problem` says what was wrong with the last.
+    gave no usable reply with the installed texts. `unread` counts the minibatches since the last
+    step on which there was no usable feedback, `unwritten` the steps in a row that brought no
+    usable text, and `problem` says what was wrong with the last.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     """
 
@@ -41,6 +43,7 @@ class Loop:
     left_out: dict[str, str] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
     unread: int = 0
+    unwritten: int = 0
     problem: str = ""
 
     @property
@@ -65,6 +68,9 @@ class Loop:
         """Take in the outcome of `step`: what was scored may be a parent from now on."""
         self.steps += 1
         self.unread = 0
+        self._note_unusable(judged)
+        if judged.winner is not None:
+            self.unusable = judged.unusable.get(judged.winner, {})
         self.accepted += record.accepted
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
         self.without_gain = 0 if record.accepted else self.without_gain + 1
@@ -80,6 +86,15 @@ class Loop:
             self.pool.add(member, installed=installed)
         if self.paired and record.accepted:
             self.pool.restart()  # preferences over another text say nothing about these
+
+    def _note_unusable(self, judged: gate.Judged) -> None:
+        """Count a step none of whose candidates could be read at all."""
+        reasons = list(judged.reasons.values())
+        if reasons and all(reason.fate is Fate.UNUSABLE for reason in reasons):
+            self.unwritten += 1
+            self.problem = reasons[-1].words
+        else:
+            self.unwritten = 0
 
 
 def load(state: Mapping[str, Any]) -> Loop | None:
@@ -97,8 +112,10 @@ def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
     if loop.without_gain >= args["patience"]:
         return "patience"
     idle = loop.idle >= args["patience"]
-    if loop.unread >= UNREAD or (idle and loop.unread):
+    if loop.unread >= HOPELESS or (idle and loop.unread):
         return NO_FEEDBACK
+    if loop.unwritten >= HOPELESS:
+        return NO_REWRITE
     return "nothing left to improve on the training examples" if idle else ""
 
 

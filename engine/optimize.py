@@ -18,7 +18,7 @@ from .complete import complete, left_out, unusable
 from .core import Core
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
-from .loop import NO_FEEDBACK, Loop, load, stopped
+from .loop import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
 from .parents import Parent, Pool
 from .runs import Caller, digest_of
 from .scoring import compare, in_pairs
@@ -312,8 +312,8 @@ class Optimizing(Core):
             await self._note_score(work, loop, places)
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
-        if why == NO_FEEDBACK:
-            notes.append(f"{loop.unread} minibatches gave nothing to learn from: {loop.problem}")
+        if why in (NO_FEEDBACK, NO_REWRITE):
+            notes.append(outcome.hopeless(loop, why))
             await self.store.retire_unusable(work.session.pk)
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)

@@ -265,6 +265,19 @@ def test_feedback_that_can_never_be_read_is_the_reason_that_is_given(patience: i
     asyncio.run(main())
 
 
+def test_rewrites_that_can_never_be_read_are_the_reason_that_is_given() -> None:
+    def mute(request: CompletionRequest) -> str:
+        return "I'd rather not." if request.purpose is Purpose.UPDATE else sums(request)
+
+    async def main() -> None:
+        async with an_engine(Scripted(mute)) as engine:
+            result = await optimize(engine, await program(engine), steps=9, candidates=2)
+            assert (result.steps, result.stopped) == (3, "no usable rewrite")
+            assert "No JSON object was found" in result.notes[0]
+
+    asyncio.run(main())
+
+
 def test_feedback_that_cannot_be_read_now_and_then_stops_nothing() -> None:
     def shy(request: CompletionRequest) -> str:
         if request.purpose is Purpose.GRADIENT:

@@ -108,6 +108,8 @@ def test_a_candidate_that_makes_a_prompt_too_long_loses_there(tmp_path: Path, sp
         [proposal] = found.proposals
         assert proposal.score == (0.75 if spoilt == "2?" else 0.0)
         assert (proposal.verdict == "accepted") == (spoilt == "2?")
+        named = [note for note in found.notes if "counts as 0: e7." in note]
+        assert bool(named) == (spoilt == "2?")
 
     faults = refusing(lambda said: RIGHT in said and spoilt in said, TOO_LONG)
     with StandIn(reply=model, faults=faults) as server:

@@ -13,25 +13,11 @@ _DEEPEST = 6
 _MOST = 3
 """Entries of a list of errors that are told."""
 _MESSAGES = (
-    *(
-        "message",
-        "msg",
-        "detail",
-        "error_message",
-        "error_msg",
-        "errormessage",
-        "error_description",
-    ),
-    *("faultstring", "description", "reason", "title", "raw"),
+    *("message", "msg", "detail", "error_message", "error_msg", "errormessage", "faultstring"),
+    *("error_description", "description", "reason", "title", "raw"),
 )
 _INNER = (
-    "error",
-    "errors",
-    "fault",
-    "metadata",
-    "innererror",
-    "inner_error",
-    "exception",
+    *("error", "errors", "fault", "metadata", "innererror", "inner_error", "exception"),
     "details",
 )
 _CODES = ("code", "type", "status", "reason", "error_code", "errorcode")

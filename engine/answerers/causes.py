@@ -116,10 +116,7 @@ def status_within(said: Said) -> int:
 _MEANT = (
     (_ADDRESS, 404),
     (re.compile(r"rate.?limit|too many requests|resource_exhausted|quota"), 429),
-    (
-        re.compile(r"unauthenticated|authentication|(?:invalid|incorrect|missing).{0,10}api.?key"),
-        401,
-    ),
+    (re.compile(r"authenticat|(?:invalid|incorrect|missing).{0,10}api.?key"), 401),
     (re.compile(r"permission.?denied|forbidden"), 403),
     (re.compile(r"overloaded|unavailable|busy|server_error|internal"), 503),
     (re.compile(r"model.{0,40}(?:not found|does not exist|unknown)|model_not_found"), 404),

@@ -173,10 +173,11 @@ class OpenAIAnswerer:
 
     def _end(self, fault: Fault, failures: int) -> AnswererError | None:
         """What the call ends in, unless another try makes sense."""
+        sentence = fault.what if fault.what.endswith((".", "!", "?")) else f"{fault.what}."
         if fault.cause in PROMPT:
-            return PromptRefused(f"{fault.what}.", fault.next)
+            return PromptRefused(sentence, fault.next)
         if not fault.again:
-            return EndpointRefused(f"{fault.what}.", fault.next or KEEP)
+            return EndpointRefused(sentence, fault.next or KEEP)
         if self._too_long(fault):
             return EndpointDown(*_later(fault))
         if failures > self._settings.retries:
