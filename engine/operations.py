@@ -113,9 +113,12 @@ CRITIQUE_REPLY = object_schema({"feedback": {"type": "string"}})
 GRADED_REPLY = object_schema({"feedback": {"type": "string"}, "score": {"type": "number"}})
 
 
-def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
-    """Feedback and score out of a reply. Raises Malformed, also for a score outside 0 to 1."""
-    reply = parse_object(completion.text, schema)
+def read_critique(completion: Completion, schema: dict[str, Any], material: str) -> Value:
+    """Feedback and score out of a reply to a prompt that shows `material`.
+
+    Raises Malformed, also for a score outside 0 to 1.
+    """
+    reply = parse_object(completion.text, schema, material=material)
     score = reply.get("score")
     if score is not None and not 0 <= score <= 1:
         raise Malformed(f"The score must be between 0 and 1, not {score}.")
@@ -125,7 +128,7 @@ def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
 async def _feedback(work: Work, operation: Operation, inputs: Inputs) -> Value:
     found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
     request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
-    return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY))
+    return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
 
 async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
@@ -147,7 +150,7 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
         reply=schema,
         about=inputs.about,
     )
-    return await work.ask(request, lambda c: read_critique(c, schema))
+    return await work.ask(request, lambda c: read_critique(c, schema, user))
 
 
 def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitable[Value]:
@@ -177,6 +180,10 @@ RULES: dict[Op, Rule] = {
     Op.METRIC: _metric,
     Op.SUM: _sum,
 }
+
+
+CONTROLS = "\b\f\r"
+"""What a program may print, and means as it stands: no model forgot a backslash there."""
 
 
 class _Program:
@@ -217,6 +224,6 @@ def evaluator_rule(evaluators: Evaluators) -> Rule:
         )
         program = _Program(evaluators, name, inputs.texts)
         completion = await work.ledger.need(work, request, program)
-        return read_critique(completion, FEEDBACK_REPLY)
+        return read_critique(completion, FEEDBACK_REPLY, CONTROLS)
 
     return rule

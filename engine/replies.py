@@ -95,7 +95,9 @@ def _empty(completion: Completion) -> Malformed:
     return Malformed("The reply was empty. Write the text that was asked for.")
 
 
-def parse_object(text: str, schema: Schema, like: str | None = None) -> dict[str, Any]:
+def parse_object(
+    text: str, schema: Schema, like: str | None = None, *, material: str = ""
+) -> dict[str, Any]:
     """The last top-level JSON object in `text` that fits `schema`, with its keys alone.
 
     Prose and code fences around it, keys that nobody asked for, and slips that leave no doubt are
@@ -103,11 +105,11 @@ def parse_object(text: str, schema: Schema, like: str | None = None) -> dict[str
     one that is not closed, spoils the reply even if another one fits: the other may be a
     quotation inside it.
     `like` is the text that a new one is asked for: what it holds of control characters the new one
-    may hold, and no others. Raises Malformed.
+    may hold, and no others. `material` is what else was shown, and may be quoted. Raises Malformed.
     """
     problem = ""
     fitting: dict[str, Any] | None = None
-    for found in _objects(text, schema, like or ""):
+    for found in _objects(text, schema, like or material):
         try:
             fitting = _fitted(found, schema, like)
         except Malformed as error:
@@ -115,7 +117,7 @@ def parse_object(text: str, schema: Schema, like: str | None = None) -> dict[str
     if fitting is not None:
         return fitting
     if not problem and (inner := _unquoted(text)):
-        return parse_object(inner, schema, like)
+        return parse_object(inner, schema, like, material=material)
     raise Malformed(problem or f"No JSON object was found. {_wanted(schema)}")
 
 

@@ -99,8 +99,6 @@ def _text(value: Any, prose: bool) -> Any:
     """A text; a list of texts has one on each line, and so has an object of them, with its keys."""
     if value is None:
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
     if isinstance(value, list):
         return _lines([_text(item, prose) for item in value], value)
     if prose and isinstance(value, dict):

@@ -81,6 +81,7 @@ def test_quotes_that_nobody_escaped_are_read_in_pairs(reply: str, value: str) ->
         '{"value": "x", "value": "y"}',
         '{"value": {"x": "y"}}',
         '{"value": true}',
+        '{"value": 3}',
         '{"value": x}',
         '{"value": "x", "score"}',
         '{"text": "x"}',
@@ -201,3 +202,11 @@ def test_a_control_character_gets_into_no_rewrite_unless_the_text_had_it(reply: 
 @pytest.mark.requirement("texts-unchanged")
 def test_a_page_break_that_the_text_has_already_may_be_written_as_one() -> None:
     assert parse_object(r'{"value": "page\fnext"}', VALUE, "one\x0ctwo")["value"] == "page\x0cnext"
+
+
+@pytest.mark.requirement("texts-unchanged")
+def test_what_was_shown_may_be_quoted_with_the_control_characters_it_has() -> None:
+    reply = json.dumps({"value": "it says page\x0cnext and a\rb"})
+    quoted = parse_object(reply, VALUE, material="page\x0cnext, a\rb")
+    assert quoted == json.loads(reply)
+    assert parse_object(reply, VALUE)["value"] == r"it says page\fnext and a\rb"
