@@ -297,7 +297,8 @@ async def _reply(
     )
 
     def read(completion: Completion) -> dict[str, str]:
-        return {k: str(v).strip() for k, v in parse_object(completion.text, needed).items()}
+        said = parse_object(completion.text, needed, material=prompt)
+        return {k: str(v).strip() for k, v in said.items()}
 
     return await work.ask(request, read)
 

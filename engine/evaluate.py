@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import get_args
 
 from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import HERE, Session, Split, Variable
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import show
-from .complete import complete, left_out, named
+from .complete import complete, left_out, named, unusable
 from .core import Core
 from .define import check_text
 from .ledger import Work
@@ -72,7 +73,12 @@ class Evaluating(Core):
             mean_score=round(mean, 4),
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
-            notes=[*lacking, *left_out(scored.left_out), *_zeros(scored)],
+            notes=[
+                *lacking,
+                *left_out(scored.left_out),
+                *unusable(scored.why_unusable),
+                *_failed(scored.failed),
+            ],
         )
         if split == "test":
             _hold_out(result, *known)
@@ -175,18 +181,13 @@ def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:
     )
 
 
-def _zeros(scored: Scored) -> list[str]:
-    """Which examples count as 0 because there was nothing to score."""
-    kinds = {
-        "gave no usable reply": list(scored.unusable),
-        "made the evaluator fail": list(scored.failed),
-    }
-    return [
-        f"{len(places)} example{'s' if len(places) > 1 else ''} {what}, which counts as 0"
-        + ("." if HERE in places else f": {named(places)}.")
-        for what, places in kinds.items()
-        if places
-    ]
+def _failed(places: Collection[int]) -> list[str]:
+    """Which examples count as 0 because the evaluator failed on what was made for them."""
+    if not places:
+        return []
+    which = "" if HERE in places else f": {named(places)}"
+    many = f"{len(places)} example{'s' if len(places) > 1 else ''}"
+    return [f"{many} made the evaluator fail, which counts as 0{which}."]
 
 
 def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:

@@ -183,7 +183,8 @@ def _placed(work: Work, node: Node, error: BaseException) -> BaseException:
     variable, place = node
     out = f"Or take it out: revert(session_id='{work.session.id}', remove=['{variable}'])."
     if isinstance(error, ReplyError):
-        return ReplyError(error.message, f"{error.next} {out}")
+        error.next = f"{error.next} {out}"
+        return error
     if not isinstance(error, BadInput):
         return error
     where = f"{variable} for e{place}" if place != HERE else variable

@@ -22,7 +22,10 @@ Z = 1.0
 
 @dataclass
 class Judged:
-    """What the gate found. `winner` is an index into the candidates, or None."""
+    """What the gate found. `winner` is an index into the candidates, or None.
+
+    `unusable` says of each why examples gave no usable reply, by their ids.
+    """
 
     winner: int | None
     summary: str
@@ -33,6 +36,7 @@ class Judged:
     by_place: dict[int, list[float]] = field(default_factory=dict)
     reasons: dict[int, Reason] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unusable: dict[int, dict[str, str]] = field(default_factory=dict)
 
 
 async def judge(
@@ -67,6 +71,7 @@ async def judge(
         gains[index] = paired_gain(_in_order(present, both), _in_order(one, both))
         result.scores[index] = one.mean
         result.by_place[index] = _in_order(one, places)
+        result.unusable[index] = one.why_unusable
         if one.unusable:
             result.notes.append(
                 f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples; "

@@ -243,6 +243,7 @@ class Inspecting(Listings):
             "model",
             "request",
             "text",
+            "reasoning",
             "finish",
             "refusal",
             "prompt_tokens",
@@ -252,7 +253,9 @@ class Inspecting(Listings):
             "attempts",
         )
         view = {key: found[key] for key in kept if found[key] is not None}
-        for key in ("request", "text"):
+        if not view["reasoning"]:
+            del view["reasoning"]
+        for key in ("request", "text", "reasoning"):
             if key in view:
                 view[key] = cut(str(view[key])[offset:], TEXT_PAGE)[0]
         return view

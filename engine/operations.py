@@ -122,9 +122,12 @@ CRITIQUE_REPLY = object_schema({"feedback": {"type": "string"}})
 GRADED_REPLY = object_schema({"feedback": {"type": "string"}, "score": {"type": "number"}})
 
 
-def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
-    """Feedback and score out of a reply. Raises Malformed, also for a score outside 0 to 1."""
-    reply = parse_object(completion.text, schema)
+def read_critique(completion: Completion, schema: dict[str, Any], material: str) -> Value:
+    """Feedback and score out of a reply to a prompt that shows `material`.
+
+    Raises Malformed, also for a score outside 0 to 1.
+    """
+    reply = parse_object(completion.text, schema, material=material)
     score = reply.get("score")
     if score is not None and not 0 <= score <= 1:
         raise Malformed(f"The score must be between 0 and 1, not {score}.")
@@ -134,7 +137,7 @@ def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
 async def _feedback(work: Work, operation: Operation, inputs: Inputs) -> Value:
     found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
     request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
-    return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY))
+    return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
 
 async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
@@ -156,7 +159,7 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
         reply=schema,
         about=inputs.about,
     )
-    return await work.ask(request, lambda c: read_critique(c, schema))
+    return await work.ask(request, lambda c: read_critique(c, schema, user))
 
 
 def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitable[Value]:
@@ -192,6 +195,8 @@ RULES: dict[Op, Rule] = {
 
 FEW = 8
 """An evaluator that has scored nothing in its session may fail on so many texts, then no more."""
+CONTROLS = "\b\f\r"
+"""What a program may print, and means as it stands: no model forgot a backslash there."""
 
 
 class _Program:
@@ -281,6 +286,6 @@ def evaluator_rule(evaluators: Evaluators) -> Rule:
         if completion.refusal is not None:  # it failed on these texts, which is what they get
             await work.store.set_unusable(work.session.pk, request.key)  # may be tried again
             return Value(text=completion.refusal, score=0.0)
-        return read_critique(completion, FEEDBACK_REPLY)
+        return read_critique(completion, FEEDBACK_REPLY, CONTROLS)
 
     return rule

@@ -14,11 +14,11 @@ from ..schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
 from ..schemas.graph import HERE, Fate, Gradient, Kind, Variable, number
 from ..schemas.results import Result
 from . import afford, arguments, gate, outcome, show
-from .complete import complete, left_out
+from .complete import complete, left_out, unusable
 from .core import Core
 from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
 from .ledger import Work
-from .loop import Loop, load, stopped
+from .loop import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
 from .parents import Parent, Pool
 from .runs import Caller, digest_of
 from .scoring import compare, in_pairs
@@ -121,6 +121,7 @@ class Optimizing(Core):
         first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
         paired = await in_pairs(work, work.args["losses"])
         loop = Loop(Pool(members=[first]), first.scores, paired=paired, left_out=start.left_out)
+        loop.unusable = start.why_unusable
         loop.start = outcome.figures(await self._usage(work))
         await self._note_score(work, loop, places)
         await work.save_state(loop.dump())
@@ -180,8 +181,10 @@ class Optimizing(Core):
                 direct=strategy == "rewrite",
                 texts=parent.texts,
             )
-        except ReplyError:
-            return None  # the ledger holds the replies; another minibatch may do better
+        except ReplyError as error:  # the ledger holds the replies; another may do better
+            loop.unread += 1
+            loop.problem = error.why
+            return None
         except ExampleError as error:
             loop.left_out |= error.reasons
             return None
@@ -308,7 +311,10 @@ class Optimizing(Core):
         if loop.accepted:
             await self._note_score(work, loop, places)
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
-        notes = left_out(loop.left_out)
+        notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
+        if why in (NO_FEEDBACK, NO_REWRITE):
+            notes.append(outcome.hopeless(loop, why))
+            await self.store.retire_unusable(work.session.pk)
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]

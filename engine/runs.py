@@ -250,20 +250,25 @@ class Runs:
         except NotYet:
             run = await work.ensure_run()
             await self._end(work, run, "needs_completions")
-            return await self._pending(work.session, run)
+            result = await self._pending(work.session, run)
+            result.notes += work.notes
+            return result
         except TextGradError as error:
             # Refused before anything was kept: an error. Else there is something to resume.
             if work.run is None and "made" not in work.args and not isinstance(error, ReplyError):
                 raise
             run = await work.ensure_run()
             await self._end(work, run, "failed", error=str(error))
-            return self._failed(work.session, run, str(error))
+            result = self._failed(work.session, run, str(error))
+            result.notes += work.notes
+            return result
         except Exception:
             log.exception("run of %s crashed", work.tool)
             if work.run is not None:
                 await self._end(work, work.run, "failed", error="Internal error; see the log.")
             raise
         result.session_id = work.session.id
+        result.notes += work.notes
         if work.run is not None:
             result.run = work.run.id
             dumped = result.model_dump(mode="json")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ..schemas.errors import BadInput, ReplyError
+from ..schemas.errors import BadInput, ExampleRefused, ReplyError
 from ..schemas.graph import HERE, Op, Operation
 from . import metrics
 from .evaluator_reply import is_failure
@@ -39,6 +39,11 @@ class Scored:
         return self.evaluation.reasons
 
     @property
+    def why_unusable(self) -> dict[str, str]:
+        """Why examples gave no usable reply, by their ids."""
+        return {f"e{p}" if p != HERE else "": e.why for p, e in self.unusable.items()}
+
+    @property
     def mean(self) -> float:
         """The mean score."""
         return sum(self.scores.values()) / len(self.scores)
@@ -66,7 +71,8 @@ async def score(
 ) -> Scored:
     """The mean of the losses' scores at each place; another `sample` asks the model afresh.
 
-    Raises BadInput when a loss gives no score, ExampleError when no example can be scored.
+    Raises BadInput when a loss gives no score, ExampleError when no example can be scored; that of
+    texts other than the installed ones is 0 then.
     """
     evaluation = await load(work, losses, places, overrides=texts, sample=sample)
     await evaluate(work, evaluation, places, tolerant=True)
@@ -80,7 +86,17 @@ async def score(
         else:
             scores[place] = 0.0
             unusable[place] = _reason(evaluation, place)
+    if not texts:
+        _check_any(places, unusable)
     return Scored(evaluation, scores, unusable)
+
+
+def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> None:
+    """Raise what an endpoint says where it refuses every example: then no example is to blame."""
+    refused = [e for e in unusable.values() if isinstance(e, ExampleRefused)]
+    if len(refused) == len(places) > 0:
+        first = refused[0]
+        raise ExampleRefused(f"Every example was refused. {first.message}", first.next)
 
 
 async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scored:
@@ -210,7 +226,10 @@ async def _contest(
         for judge in judges
         for pair in ((other, present), (present, other))
     ]
-    said = await gather(asked)
+    try:
+        said = await gather(asked)
+    except ExampleRefused:
+        return 0.0  # the endpoint will not compare the two
     total = 0.0
     for forth, back in zip(said[::2], said[1::2], strict=True):
         total += {("first", "second"): 1.0, ("second", "first"): -1.0}.get((forth, back), 0.0)

@@ -143,7 +143,7 @@ async def _propose_one(
     rules = constraints.parse(parameter.constraints)
 
     def read(completion: Completion) -> str:
-        new = fence.unwrap(str(parse_object(completion.text, VALUE_REPLY)["value"]))
+        new = fence.unwrap(str(parse_object(completion.text, VALUE_REPLY, old)["value"]))
         new = _ended_like(old, new)
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')

@@ -9,7 +9,9 @@ TextGradError               what went wrong, and what to do next; safe to show t
 ├── AnswererError           no completion could be had
 │   ├── EndpointDown        ... now; the same call later may succeed
 │   └── EndpointRefused     ... with this key, model or request; change something first
+│       └── PromptRefused   ... for this prompt alone: too long, or filtered for what it says
 ├── ExampleError            one example cannot be used, whatever the texts: the others go on
+│   └── ExampleRefused      ... by an endpoint, which refuses what the program makes of it
 ├── ReplyError              a model replied, twice, with something that cannot be used
 ├── ProgramFailed           an evaluator's program failed on what it was given
 └── StoreError              the database cannot be used; nothing was overwritten
@@ -65,6 +67,10 @@ class EndpointRefused(AnswererError):
     """The endpoint will never answer this as it is: key, model, quota or request."""
 
 
+class PromptRefused(EndpointRefused):
+    """The endpoint will not answer this prompt: it is too long, or filtered for what it says."""
+
+
 class ExampleError(TextGradError):
     """One example cannot be used, whatever the texts are: it is left out, the others go on.
 
@@ -83,6 +89,21 @@ class ExampleError(TextGradError):
 
 class ReplyError(TextGradError):
     """A model's reply was empty, cut off, refused or not in the form asked for, twice."""
+
+    @property
+    def why(self) -> str:
+        """What was wrong, and what cures the cause where that is known."""
+        cause = self.__cause__
+        cure = cause.next if isinstance(cause, TextGradError) else ""
+        return f"{self.message} {cure}".strip()
+
+
+class ExampleRefused(ExampleError, ReplyError):
+    """An endpoint refuses what the program makes of one example: too long, or filtered.
+
+    Where texts are measured it is a reply that cannot be used, and counts as 0: another text may
+    be answered. Else the example is left out.
+    """
 
 
 class ProgramFailed(TextGradError):

@@ -24,8 +24,11 @@ class RoleSettings(Strict):
     `update_params` over them where texts are rewritten (several candidates want a higher
     temperature than feedback does). `reply_format`
     says how a reply of a given shape is asked for: a JSON schema, a JSON object, or only words.
-    Prices are in dollars per million tokens.
+    `headers` go with every call, for gateways that want some of their own; their values are kept
+    out of everything that is shown. Prices are in dollars per million tokens.
     """
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     answerer: AnswererName = "auto"
     base_url: str | None = None
@@ -33,6 +36,7 @@ class RoleSettings(Strict):
     model: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     update_params: dict[str, Any] = Field(default_factory=dict)
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
     reply_format: ReplyFormat = "schema"
     concurrency: int = Field(default=16, ge=1, le=1024)
     timeout: float = Field(default=120.0, gt=0, le=3600)

@@ -67,8 +67,16 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "partial-failure": "One failed call keeps the others; a retry pays for it alone.",
         "left-out": "An example that cannot be scored is left out before anything is asked for it, "
         "named and counted; the others go on.",
+        "refused-examples": "What an endpoint refuses of one example stops no other: it is named, "
+        "and counts as 0 where texts are measured.",
         "no-bad-values": "An empty, cut-off, filtered, refused or malformed reply is repaired "
         "once and never becomes a value.",
+        "reasoning-apart": "What a model thought before its answer is kept apart, and no part of a "
+        "value; tags that the program is about stay.",
+        "plainer": "A reply format or a system role that an endpoint refuses, in whatever words, "
+        "is left out, and so it stays for that model.",
+        "cut-prompts": "A prompt that an endpoint cut is noted with what cures it; one that was "
+        "read whole is not.",
         "errors-mapped": "Every exception of the libraries below is one of ours, with the next "
         "step.",
         "budgets": "A budget holds over calls under way, runs and restarts.",

@@ -130,6 +130,27 @@ class LedgerVerbs:
 
         return await self.db.write(job, after=chain)
 
+    async def refuse(self, session: int, call: int, why: str) -> None:
+        """Close a pending call that the endpoint will not answer, for its prompt's sake.
+
+        The same request may be asked afresh: of an endpoint that was set up anew.
+        """
+        refused = Completion(text="", finish="refused", refusal=why)
+
+        def job(db: sqlite3.Connection) -> None:
+            if _answer(db, session, call, refused):
+                db.execute(
+                    "UPDATE calls SET status = 'unusable', key = key || '-' || n "
+                    "WHERE session = ? AND n = ?",
+                    (session, call),
+                )
+                db.execute(
+                    "UPDATE sessions SET used_calls = used_calls + 1, updated = ? WHERE pk = ?",
+                    (now(), session),
+                )
+
+        await self.db.write(job)
+
     async def note_attempt(self, session: int, call: int, attempt: Attempt) -> None:
         """Record one try at a call."""
 
@@ -262,13 +283,14 @@ def _note(db: sqlite3.Connection, session: int, call: int, attempt: Attempt) -> 
 def _answer(db: sqlite3.Connection, session: int, n: int, completion: Completion) -> bool:
     usage: Usage = completion.usage
     cursor = db.execute(
-        "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, model = ?, "
-        "prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, latency = ?, "
-        "answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
+        "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, reasoning = ?, "
+        "model = ?, prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, "
+        "latency = ?, answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
         (
             completion.text,
             completion.finish,
             completion.refusal,
+            completion.reasoning,
             completion.model,
             usage.prompt_tokens,
             usage.completion_tokens,

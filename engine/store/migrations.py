@@ -158,10 +158,13 @@ CREATE TABLE removed (
 CREATE INDEX calls_unusable ON calls (session) WHERE status = 'unusable';
 """
 
+REASONING = "ALTER TABLE calls ADD COLUMN reasoning TEXT NOT NULL DEFAULT '';\n"
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
     ("what became of each proposal, and those of a step", FATES),
     ("what was taken out of a session", REMOVED),
+    ("what a model thought before its answer", REASONING),
 ]

@@ -205,6 +205,7 @@ def to_completion(r: sqlite3.Row) -> Completion:
         text=r["text"],
         finish=r["finish"],
         refusal=r["refusal"],
+        reasoning=r["reasoning"],
         model=r["model"],
         latency=r["latency"],
         usage=usage,

@@ -42,6 +42,7 @@ TABLES: dict[str, dict[str, str]] = {
     "calls": {
         **{"n": "i", "key": "s", "purpose": "s", "about": "s", "run": "i?", "request": "o"},
         **{"answerer": "s", "status": "s", "text": "s?", "finish": "s?", "refusal": "s?"},
+        **{"reasoning": "s"},
         **{"model": "s", "prompt_tokens": "i", "completion_tokens": "i", "cached_tokens": "i"},
         **{"cost": "f?", "latency": "f", "reserved_tokens": "i", "reserved_cost": "f"},
         **{"created": "s", "answered": "s?"},
@@ -78,7 +79,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "removed": {"kind": "s", "n": "i", "was": "o", "created": "s"},
 }
-LATER = ("removed",)
+LATER_TABLES = ("removed",)
 """Tables that files of earlier versions do not have."""
 SESSION = {
     **{"title": "s", "created": "s", "updated": "s", "batch": "a", "budget": "o"},
@@ -91,6 +92,8 @@ LEFT_OUT = {
     "sessions": {"pk", "id", "owner"},
 }
 """Columns that stay behind, besides `session`."""
+LATER: dict[str, dict[str, Any]] = {"calls": {"reasoning": ""}}
+"""Columns that files of earlier versions lack, with what that means."""
 DERIVED = {"edges", "spent", "owner_calls"}
 """Tables that are made anew from the others, or that belong to an owner and no session."""
 
@@ -140,7 +143,8 @@ def file_schema() -> dict[str, Any]:
 
 
 def _row(table: str, columns: Mapping[str, str]) -> dict[str, Any]:
-    return _closed({name: _column(table, name, kind) for name, kind in columns.items()})
+    properties = {name: _column(table, name, kind) for name, kind in columns.items()}
+    return _closed(properties, LATER.get(table, {}))
 
 
 def _column(table: str, name: str, kind: str) -> dict[str, Any]:
@@ -150,11 +154,11 @@ def _column(table: str, name: str, kind: str) -> dict[str, Any]:
     return {"anyOf": [one, {"type": "null"}]} if kind.endswith("?") else one
 
 
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+def _closed(properties: dict[str, Any], optional: Iterable[str] = ()) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [name for name in properties if name not in optional],
         "additionalProperties": False,
     }
 

@@ -12,7 +12,17 @@ from ...schemas.errors import BadInput
 from .database import Database
 from .examples import digest_of_fields
 from .rows import dumps, row, rows
-from .shape import FORMAT, FORMAT_VERSION, LATER, SESSION, TABLES, check_file, is_json, sources
+from .shape import (
+    FORMAT,
+    FORMAT_VERSION,
+    LATER,
+    LATER_TABLES,
+    SESSION,
+    TABLES,
+    check_file,
+    is_json,
+    sources,
+)
 
 Document = dict[str, Any]
 
@@ -46,7 +56,7 @@ class TransferVerbs:
         Raises BadInput, and stores nothing, unless all of it is in order.
         """
         if isinstance(document, dict):
-            document = {**{table: [] for table in LATER}, **document}
+            document = {**{table: [] for table in LATER_TABLES}, **document}
         check_file(document)
         assert isinstance(document, dict)
         data: Document = document
@@ -79,7 +89,8 @@ def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Docum
     cursor = db.execute(_insert("sessions", head), head)
     session = cursor.lastrowid
     for table, columns in TABLES.items():
-        for one in data[table]:
+        for given in data[table]:
+            one = LATER.get(table, {}) | given
             values = _stored(one, columns) | {"session": session} | _made_here(table, one)
             db.execute(_insert(table, values), values)
     edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
