@@ -21,12 +21,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ..schemas.errors import BadInput, EndpointDown, EndpointRefused
 from ..schemas.graph import Value
+from ..schemas.near import nearest
 from ..schemas.settings import EvaluatorSettings
 from .processes import Finished, TimedOut, TooMuchOutput, run
 
@@ -183,6 +183,6 @@ def _failed(name: str, how: str, stderr: str) -> str:
 def _unknown(name: str, known: list[str]) -> tuple[str, str]:
     if not known:
         return f"There is no evaluator {name!r}: none is registered.", "Use a metric or a judge."
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    near = nearest(name, known)
+    hint = f" Did you mean {near}?" if near else ""
     return f"There is no evaluator {name!r}.{hint}", f"Evaluators: {', '.join(known)}."

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..schemas.errors import BadInput, ReplyError
+from ..schemas.errors import BadInput, ReplyError, TooLong
 from ..schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
 from .ledger import Work
-from .operations import Inputs
-from .schedule import raise_first, wavefront
+from .operations import Inputs, check_room
+from .schedule import WIDE, in_turns, raise_first, wavefront
 from .store import Program
 
+EVERYTHING = 100
+"""What is put together in one computation: at most so many times the longest value."""
 IMAGE_URL = "data:image/"
 Node = tuple[str, int]
 """A variable's id and a place."""
@@ -146,21 +148,30 @@ async def evaluate(
     `tolerant`, an unusable reply leaves its node, and those made from it, without a value.
     Raises NotYet, or the first error.
     """
-    operations = _nodes(evaluation, places)
+    operations = await _nodes(evaluation, places)
     graph = {
         node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
-        for node, op in operations.items()
+        async for node, op in in_turns(operations.items())
     }
+    room = EVERYTHING * work.settings.max_value_chars
 
     def compute(node: Node) -> Awaitable[None] | None:
+        nonlocal room
         op = operations[node]
-        made = work.rules[op.kind](work, op, evaluation.inputs(op, node[1]))
-        if isinstance(made, Value):
-            evaluation.computed[node] = made
-            return None
-        return _keep(evaluation, node, made)
+        inputs = evaluation.inputs(op, node[1])
+        check_room(work, inputs)
+        made = work.rules[op.kind](work, op, inputs)
+        if not isinstance(made, Value):
+            return _keep(evaluation, node, made)
+        room -= len(made.text)
+        if room < 0:
+            raise _no_room(work)
+        evaluation.computed[node] = made
+        return None
 
-    failed = await wavefront(graph, compute)
+    roles = work.settings.forward, work.settings.backward
+    wide = max(WIDE, *(4 * role.concurrency for role in roles))
+    failed = await wavefront(graph, compute, wide)
     if tolerant:
         unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
         evaluation.unusable.update(unusable)
@@ -168,20 +179,26 @@ async def evaluate(
     raise_first(failed)
 
 
+def _no_room(work: Work) -> TooLong:
+    most = EVERYTHING * work.settings.max_value_chars
+    return TooLong(
+        f"The texts that are put together here have more than {most:,} characters in all.",
+        "Use fewer examples at once, or shorter texts.",
+    )
+
+
 async def _keep(evaluation: Evaluation, node: Node, made: Awaitable[Value]) -> None:
     evaluation.computed[node] = await made
 
 
-def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
+async def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
     program = evaluation.program
-    nodes: dict[Node, Operation] = {}
-    for operation in program.operations.values():
-        output = program.variables[operation.output]
-        for place in places if output.per_example else (HERE,):
-            node = (operation.output, place)
-            if node not in evaluation.known:
-                nodes[node] = operation
-    return nodes
+    found = (
+        ((operation.output, place), operation)
+        for operation in program.operations.values()
+        for place in (places if program.variables[operation.output].per_example else (HERE,))
+    )
+    return {node: op async for node, op in in_turns(found) if node not in evaluation.known}
 
 
 def _needs(evaluation: Evaluation, operation: Operation, place: int) -> Iterable[Node]:

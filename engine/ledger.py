@@ -27,11 +27,12 @@ from ..schemas.errors import (
 from ..schemas.graph import Op, Run, Session, number
 from ..schemas.settings import Settings
 from .answerers import Answerer, Assistant, Attempt
-from .replies import Malformed, check_completion
+from .replies import Malformed, understood
 from .schedule import NotYet
 from .store import Chain, Fence, Store
 from .store.budgets import Budgets, Price
 from .texts import text
+from .workers import Workers
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Work:
     ledger: Ledger
     rules: Mapping[Op, Any]
     settings: Settings
+    workers: Workers
     run: Run | None = None
     asked: int = 0
     answered: int = 0
@@ -126,17 +128,22 @@ class Work:
         call = await self.store.open_call(pk, request, None, "caller")
         await self.store.answer(pk, {call: Completion(text=text, model="caller")})
 
-    async def ask(self, request: CompletionRequest, read: Callable[[Completion], T]) -> T:
+    async def ask(
+        self,
+        request: CompletionRequest,
+        read: Callable[[Completion], T],
+        look: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
         """The completion of `request`, as `read` makes of it; one repair when it is malformed.
 
-        `read` raises Malformed with words that tell a model what to mend. Raises NotYet while
-        nobody has answered, ReplyError when the repaired reply is malformed too. What the program
-        itself says where it is measured is not repaired, and stays recorded.
+        `read` and `look`, which may take its time, raise Malformed with words that tell a model
+        what to mend. Raises NotYet while nobody has answered, ReplyError when the repaired reply
+        is malformed too. What the program says where it is measured is not repaired, and stays.
         """
         request = self.ledger.addressed(request)
         completion = await self.ledger.need(self, request)
         try:
-            return _read(request, completion, read)
+            return await understood(request, completion, read, look)
         except Malformed as problem:
             if self.measures and request.purpose is Purpose.FORWARD:
                 about = f"{request.about or request.purpose}: the reply cannot be used: {problem}"
@@ -146,7 +153,7 @@ class Work:
             )
         repaired = await self.ledger.need(self, repair)
         try:
-            return _read(request, repaired, read)
+            return await understood(request, repaired, read, look)
         except Malformed as problem:
             for used in (request, repair):
                 await self.store.set_unusable(self.session.pk, used.key)
@@ -156,11 +163,6 @@ class Work:
                 "Call resume to ask afresh; if it fails again, use a stronger model, or allow "
                 "longer replies (max_tokens).",
             ) from problem
-
-
-def _read(request: CompletionRequest, completion: Completion, read: Callable[[Completion], T]) -> T:
-    check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
-    return read(completion)
 
 
 def _repair_messages(

@@ -7,17 +7,21 @@ value.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
-from ..schemas.completions import Completion
+from ..schemas.completions import Completion, CompletionRequest, Purpose
 from ..schemas.errors import ReplyError
 from ..schemas.text import no_constant, unstorable
 
+T = TypeVar("T")
 Schema = dict[str, Any]
+LONG = 50_000
+"""Characters of a reply that is read off the event loop."""
 _WORK_PER_CHAR = 20  # failed attempts at reading an object may cost so many passes over the reply
 _START = re.compile(r'\{\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|\})', re.DOTALL)
 _NUMBER = re.compile(r"\s*-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?\s*", re.ASCII)
@@ -57,6 +61,24 @@ def check_completion(completion: Completion, *, needs_text: bool = True) -> None
         raise Malformed("The reply was empty. Write the text that was asked for.")
     if unstorable(completion.text):
         raise Malformed("The reply holds a NUL or half of a character. Leave such characters out.")
+
+
+async def understood(
+    request: CompletionRequest,
+    completion: Completion,
+    read: Callable[[Completion], T],
+    look: Callable[[T], Awaitable[None]] | None,
+) -> T:
+    """What `read` makes of the completion of `request`, if it is whole, and `look` lets pass.
+
+    A long one is read off the event loop. Raises Malformed.
+    """
+    check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
+    long = len(completion.text) > LONG
+    found = await asyncio.to_thread(read, completion) if long else read(completion)
+    if look is not None:
+        await look(found)
+    return found
 
 
 def parse_object(text: str, schema: Schema) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from .ledger import Work
 from .replies import object_schema, parse_object
 from .schedule import gather
 from .texts import text
+from .workers import Job
 
 Texts = Mapping[str, str]
 """Other texts for some parameters; empty for those that are installed."""
@@ -69,15 +70,15 @@ async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scor
     by their text; of outputs that are as frequent, the one that came first.
     """
     runs = await gather([score(work, [loss], places, sample=i) for i in range(votes)])
-    return _majority(loss, runs)
+    return await _majority(work, loss, runs)
 
 
-def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
+async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
     first = runs[0]
     operation = first.evaluation.program.operation_of(loss)
     result = Scored(first.evaluation, {})
     for place in first.scores:
-        ballots = [_ballot(run, operation, place) for run in runs]
+        ballots = [await _ballot(work, run, operation, place) for run in runs]
         cast = [b for b in ballots if b is not None]
         if not cast:
             result.scores[place] = 0.0
@@ -88,14 +89,19 @@ def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
     return result
 
 
-def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
+async def _ballot(work: Work, run: Scored, operation: Operation | None, place: int) -> str | None:
     if place in run.unusable or operation is None:
         return None
     texts = run.evaluation.inputs(operation, place).texts
     metric = operation.spec.get("metric", "")
     if operation.kind is not Op.METRIC:
         return "\n".join(texts.values()).strip()
-    return metrics.canonical(metric, texts[metrics.roles(metric, texts)[0]])
+    output = texts[metrics.roles(metric, texts)[0]]
+    if metrics.is_quick(metric, [output]):
+        return metrics.canonical(metric, output)
+    what = f"Reading an output of {len(output):,} characters"
+    job = Job(work.session.owner, what, metrics.advice(metric))
+    return await work.workers.run(job, metrics.canonical, metric, output)
 
 
 async def compare(
