@@ -276,7 +276,7 @@ class Building(Core):
             total=added.total,
             first=f"e{added.first}" if added.first else None,
             last=f"e{added.last}" if added.last else None,
-            notes=example_notes(data, fields, len(data) - added.added, added.elsewhere, split),
+            notes=example_notes(data, fields, added, split),
             next=f"{split} now has {added.total} examples with the fields {', '.join(fields)}. "
             "Variables made with example_field are fed from them; call forward to compute.",
         )

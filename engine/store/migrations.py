@@ -150,9 +150,15 @@ UPDATE proposals SET fate = CASE
 CREATE INDEX proposals_of_step ON proposals (session, step);
 """
 
+ALIKE = """
+ALTER TABLE examples ADD COLUMN likeness TEXT NOT NULL DEFAULT '';
+CREATE INDEX examples_alike ON examples (session, likeness);
+"""
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
     ("what became of each proposal, and those of a step", FATES),
+    ("examples that are alike", ALIKE),
 ]
