@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..schemas.errors import BadInput, ReplyError, TooLong
 from ..schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
 from .ledger import Work
-from .operations import Inputs, check_room
+from .operations import Inputs, check_room, failure_in
 from .schedule import WIDE, in_turns, raise_first, wavefront
 from .store import Program
 
@@ -165,7 +165,7 @@ async def evaluate(
             return _keep(evaluation, node, made)
         room -= len(made.text)
         if room < 0:
-            raise _no_room(work)
+            raise failure_in(work, _no_room(work))
         evaluation.computed[node] = made
         return None
 

@@ -43,7 +43,7 @@ def check_room(work: Work, inputs: Inputs) -> None:
     size, most = sum(map(len, inputs.texts.values())), READ * work.settings.max_value_chars
     if size > most:
         words = f"{inputs.about} reads {size:,} characters; at most {most:,} are taken."
-        raise _unusable(work, TooLong(words, "Use shorter inputs, or fewer."))
+        raise failure_in(work, TooLong(words, "Use shorter inputs, or fewer."))
 
 
 def prompt_of(operation: Operation, inputs: Inputs, most: int | None = None) -> str:
@@ -63,7 +63,7 @@ def _prompt(work: Work, operation: Operation, inputs: Inputs) -> str:
         return prompt_of(operation, inputs, work.settings.max_value_chars)
     except TooLong as error:
         about = TooLong(f"{inputs.about}: {error.message}", error.next)
-        raise _unusable(work, about) from error
+        raise failure_in(work, about) from error
 
 
 def _format(work: Work, operation: Operation, inputs: Inputs) -> Value:
@@ -179,7 +179,7 @@ def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitab
     try:
         return metrics.score(metric, inputs.texts, options)
     except TooLong as error:
-        raise _unusable(work, error) from error
+        raise failure_in(work, error) from error
 
 
 async def _scored(work: Work, metric: str, inputs: Inputs, options: dict[str, Any]) -> Value:
@@ -189,11 +189,11 @@ async def _scored(work: Work, metric: str, inputs: Inputs, options: dict[str, An
     try:
         said, score = await work.workers.run(job, metrics.scored, metric, inputs.texts, options)
     except TooLong as error:
-        raise _unusable(work, error) from error
+        raise failure_in(work, error) from error
     return Value(text=said, score=score)
 
 
-def _unusable(work: Work, error: TooLong) -> TextGradError:
+def failure_in(work: Work, error: TooLong) -> TextGradError:
     """What `error` is to `work`: where outputs are measured, one that counts as 0; else the end."""
     if work.measures:
         return ReplyError(error.message, error.next)

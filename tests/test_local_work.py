@@ -358,6 +358,29 @@ def test_many_examples_cannot_multiply_a_text_beyond_all_room() -> None:
 
 
 @pytest.mark.requirement("limits")
+def test_a_candidate_that_makes_too_long_a_text_loses_and_the_run_goes_on() -> None:
+    """Its outputs count as 0, like any that cannot be used."""
+
+    async def main(call: Tools) -> None:
+        s = await a_text(call, "x")
+        await call("create_variable", session_id=s, role="q", example_field="q")
+        asked = {"session_id": s, "operation": "format", "template": "{a}{a}{q}"}
+        for split in ("train", "validation"):
+            await call("add_examples", session_id=s, split=split, examples=[{"q": f"{split} y"}])
+        await call("forward", **asked, inputs={"a": "v1", "q": "v2"})
+        await call("compute_loss", **metric("regex", s, "v3", pattern="z"))
+        await call("backward", session_id=s)
+        begun = await call("step", session_id=s, accept="if_better")
+        [pending] = begun["pending"]
+        given = {pending["id"]: {"value": "z" * 600}}
+        done = await call("resume", session_id=s, completions=given)
+        assert not done["accepted"]
+        assert "no gain on the minibatch: 0.00 -> 0.00" in done["proposals"][0]["reason"]
+
+    drive(main, assisted(max_value_chars=1000))
+
+
+@pytest.mark.requirement("limits")
 def test_an_operation_reads_no_more_than_fits_into_a_request() -> None:
     async def main(call: Tools) -> None:
         s = await a_text(call, "x" * 1000)
