@@ -58,8 +58,7 @@ class Guard:
         before = f"{parameter.value or ''}\n{parameter.role}"
         said = []
         if rule == constraints.NO_COPY:
-            touched = await self._found("train", quotes.touched, new, before)
-            said += _forbidden(sorted(touched))
+            said += _forbidden(_rows(await self._found("train", quotes.touched, new, before)))
         if rule != constraints.ANY_COPY:
             for split in HELD_OUT:
                 said += _held_out(split, await self._taken(split, new, before))
@@ -67,7 +66,7 @@ class Guard:
 
     async def quoted(self, texts: Iterable[str]) -> list[int]:
         """The training rows that `texts` quote. Raises TooLong."""
-        return sorted(await self._found("train", quotes.quoted, self.answers, list(texts)))
+        return _rows(await self._found("train", quotes.quoted, self.answers, list(texts)))
 
     async def note(self, candidates: Sequence[Candidate]) -> None:
         """Note with each candidate which training rows it quotes. Raises TooLong."""
@@ -80,9 +79,10 @@ class Guard:
         found = await self._found(split, quotes.quoted, self.answers, [new])
         if not found:
             return 0
-        had = await self._found(split, quotes.quoted, self.answers, [before])
-        trained = await self._found("train", quotes.known, list(found.values()), shared=True)
-        return sum(n not in had and p not in trained.values() for n, p in found.items())
+        had = _rows(await self._found(split, quotes.quoted, self.answers, [before]))
+        pieces = [piece for _, piece in found]
+        trained = {p for _, p in await self._found("train", quotes.known, pieces, shared=True)}
+        return len({n for n, piece in found if piece not in trained}.difference(had))
 
     async def _found(
         self,
@@ -90,18 +90,18 @@ class Guard:
         search: Callable[..., quotes.Hits],
         *args: str | list[str],
         shared: bool = False,
-    ) -> dict[int, str]:
-        """What `search` finds in all rows of a split, a page at a time: numbers, with a piece.
+    ) -> quotes.Hits:
+        """What `search` finds in all rows of a split, a page at a time.
 
         Pieces that many rows share do not count, unless they may be `shared`.
         """
-        hits: list[tuple[int, str]] = []
+        hits: quotes.Hits = []
         after, store, pk = 0, self.work.store, self.work.session.pk
         while self.inputs and (page := await store.rows_after(pk, split, after, *PAGE)):
             hits += await self._searched(search, page, *args)
             after = page[-1][0]
         times = Counter(piece for _, piece in dict.fromkeys(hits))
-        return {n: piece for n, piece in hits if shared or times[piece] < SHARED}
+        return [(n, piece) for n, piece in hits if shared or times[piece] < SHARED]
 
     async def _searched(
         self, search: Callable[..., quotes.Hits], page: quotes.Page, *args: str | list[str]
@@ -112,6 +112,10 @@ class Guard:
         what = f"Comparing a text with {len(page):,} examples"
         job = Job(self.work.session.owner, what, "Shorten the text.")
         return await self.work.workers.run(job, search, page, self.inputs, *args)
+
+
+def _rows(hits: quotes.Hits) -> list[int]:
+    return sorted({n for n, _ in hits})
 
 
 def _forbidden(rows: Sequence[int]) -> list[str]:

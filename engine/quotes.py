@@ -37,15 +37,19 @@ class _Text:
 
 
 def quoted(page: Page, inputs: Sequence[str], answers: Sequence[str], texts: Sequence[str]) -> Hits:
-    """The rows that stand whole in one of `texts`, each with its input.
+    """The rows that stand whole in one of `texts`, with each input of theirs that does.
 
     `inputs` and `answers` name the fields that a program reads as such. Where a row has no answer,
     an input of some length is the whole row.
     """
     searched = [_Text(text) for text in texts]
-    return [
-        (n, piece) for n, row in _rows(page) if (piece := _whole(row, inputs, answers, searched))
-    ]
+    found: Hits = []
+    for n, row in _rows(page):
+        wanted = [said for name in answers if name in row and (said := words(row[name]))]
+        for piece in _pieces(row, inputs):
+            if any(_whole(piece, wanted, text) for text in searched):
+                found.append((n, " ".join(piece)))
+    return found
 
 
 def touched(page: Page, inputs: Sequence[str], new: str, old: str) -> Hits:
@@ -82,18 +86,9 @@ def _pieces(row: Mapping[str, str], names: Sequence[str]) -> list[list[str]]:
     return [piece for piece in found if says_much(piece)]
 
 
-def _whole(
-    row: Mapping[str, str], inputs: Sequence[str], answers: Sequence[str], texts: Sequence[_Text]
-) -> str:
-    """The input of a row that stands whole in a text; empty if none does."""
-    wanted = [found for name in answers if name in row and (found := words(row[name]))]
-    for piece in _pieces(row, inputs):
-        for text in texts:
-            if text.has(piece) and (
-                any(map(text.has, wanted)) if wanted else weight(piece) >= ALONE
-            ):
-                return " ".join(piece)
-    return ""
+def _whole(piece: Sequence[str], answers: Sequence[Sequence[str]], text: _Text) -> bool:
+    enough = any(map(text.has, answers)) if answers else weight(piece) >= ALONE
+    return enough and text.has(piece)
 
 
 def _spaced(found: Sequence[str]) -> str:

@@ -81,6 +81,13 @@ def test_a_row_is_quoted_exactly_when_its_input_and_its_answer_stand_there(
     assert rows_in(around.format("purple"), row) == []
 
 
+def test_every_input_that_is_quoted_is_told() -> None:
+    rows = page({"q": "who wrote it then", "doc": "a long shared document", "a": "Ann"})
+    text = "Given a long shared document: who wrote it then? Ann."
+    found = quoted(rows, ["doc", "q"], ["a"], [text])
+    assert found == [(1, "a long shared document"), (1, "who wrote it then")]
+
+
 def test_where_nothing_may_be_quoted_an_input_or_a_run_of_it_is_enough() -> None:
     rows = page(TICKET, {"q": "another ticket of mine", "a": "my card was charged twice for"})
     alone = "My card was charged twice for the March invoice."
