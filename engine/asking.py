@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.errors import ExampleRefused, PromptRefused, ReplyError
 from .reasoning import apart
-from .replies import Malformed, check_completion
+from .replies import Malformed, understood
 from .texts import text
 
 if TYPE_CHECKING:
@@ -19,17 +19,23 @@ _OURS = (Purpose.GRADIENT, Purpose.REDUCE, Purpose.UPDATE)
 """What is asked about several examples, or about none."""
 
 
-async def ask(work: Work, request: CompletionRequest, read: Callable[[Completion], T]) -> T:
+async def ask(
+    work: Work,
+    request: CompletionRequest,
+    read: Callable[[Completion], T],
+    look: Callable[[T], Awaitable[None]] | None = None,
+) -> T:
     """The completion of an addressed `request`, as `read` makes of it; one repair when malformed.
 
-    `read` raises Malformed with words that tell a model what to mend. Raises NotYet while nobody
-    has answered, ReplyError when the repaired reply is malformed too, or the endpoint refuses the
-    prompt for what it says (ExampleRefused where that is of one example). What the program itself
-    says where it is measured is not repaired, and stays recorded.
+    `read` and `look`, which may take its time, raise Malformed with words that tell a model what
+    to mend. Raises NotYet while nobody has answered, ReplyError when the repaired reply is
+    malformed too, or the endpoint refuses the prompt for what it says (ExampleRefused where that
+    is of one example). What the program itself says where it is measured is not repaired, and
+    stays recorded.
     """
     completion = await _said(work, request)
     try:
-        return _read(request, completion, read)
+        return await understood(request, completion, read, look)
     except Malformed as problem:
         if work.measures and request.purpose is Purpose.FORWARD:
             raise ReplyError(
@@ -40,7 +46,7 @@ async def ask(work: Work, request: CompletionRequest, read: Callable[[Completion
         repair = request.model_copy(update={"messages": messages})
     repaired = await _said(work, repair)
     try:
-        return _read(request, repaired, read)
+        return await understood(request, repaired, read, look)
     except Malformed as problem:
         for used in (request, repair):
             await work.store.set_unusable(work.session.pk, used.key)
@@ -64,11 +70,6 @@ async def _said(work: Work, request: CompletionRequest) -> Completion:
 
 def _about(request: CompletionRequest) -> str:
     return request.about or str(request.purpose)
-
-
-def _read(request: CompletionRequest, completion: Completion, read: Callable[[Completion], T]) -> T:
-    check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
-    return read(completion)
 
 
 def _repair_messages(

@@ -19,6 +19,10 @@ from ..schemas.results import ExamplesResult, ForwardResult, Result, VariableRes
 from . import constraints as rules
 from .core import Core
 from .define import (
+    MOST_INPUTS,
+    NAME_A_SPLIT,
+    TOGETHER,
+    check_count,
     check_loss,
     check_operation,
     check_text,
@@ -37,6 +41,7 @@ from .store import Chain
 
 MAX_ROLE = 2000
 MAX_NAME = 200
+MAX_CONSTRAINTS = 100
 
 
 class Building(Core):
@@ -124,6 +129,11 @@ class Building(Core):
                 "Only a parameter (requires_grad=true, with a value) can have constraints.",
                 "Leave constraints out, or make it a parameter.",
             )
+        if len(constraints) > MAX_CONSTRAINTS:
+            raise BadInput(
+                f"There are {len(constraints):,} constraints; at most {MAX_CONSTRAINTS} are taken.",
+                "Put some of them together.",
+            )
         for constraint in constraints:
             check_text("a constraint", constraint, MAX_ROLE)
         if constraints:
@@ -161,6 +171,8 @@ class Building(Core):
 
         Raises BadInput, NotFound, Conflict.
         """
+        check_count("inputs", inputs or {}, TOGETHER, MOST_INPUTS)
+        check_count("examples", examples or (), NAME_A_SPLIT)
         session = await self.store.session(session_id, caller.owner)
         args = {
             "operation": operation,
@@ -214,6 +226,9 @@ class Building(Core):
         examples: Sequence[str] | str | None = None,
     ) -> Result:
         """Add a loss and compute it. Raises BadInput, NotFound, Conflict."""
+        check_count("inputs", inputs, TOGETHER, MOST_INPUTS)
+        check_count("examples", examples or (), NAME_A_SPLIT)
+        check_count("options", options or {}, "No metric has so many.", MOST_INPUTS)
         session = await self.store.session(session_id, caller.owner)
         spec = {
             "instruction": instruction,
@@ -238,7 +253,7 @@ class Building(Core):
             inputs=dict(inputs),
             spec={k: v for k, v in spec.items() if v is not None},
         )
-        check_loss(op, self.evaluators)
+        await check_loss(op, self.evaluators, self.workers, caller.owner)
         return await self._add(caller, session, op, "loss", name, digest, [])
 
     async def add_examples(
@@ -263,7 +278,7 @@ class Building(Core):
             total=added.total,
             first=f"e{added.first}" if added.first else None,
             last=f"e{added.last}" if added.last else None,
-            notes=example_notes(data, fields, len(data) - added.added, added.elsewhere, split),
+            notes=example_notes(data, fields, added, split),
             next=f"{split} now has {added.total} examples with the fields {', '.join(fields)}. "
             "Variables made with example_field are fed from them; call forward to compute.",
         )

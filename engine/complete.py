@@ -37,7 +37,7 @@ async def complete(
 def named(places: Iterable[int]) -> str:
     """The ids of the first few examples."""
     found = sorted(places)
-    more = ", ..." if len(found) > NAMED else ""
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     return ", ".join(f"e{p}" for p in found[:NAMED]) + more
 
 

@@ -12,7 +12,7 @@ from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
 from .build import Building
-from .define import check_text
+from .define import check_count, check_text
 from .inspect import Inspecting
 from .remove import Removing
 from .runs import Caller
@@ -79,6 +79,7 @@ class Engine(Building, Training, Inspecting, Removing):
         """Record completions; notes on those that were answered before."""
         if not completions:
             return []
+        check_count("completions", completions, "Hand in some first, then the others.")
         texts: dict[int, Completion] = {}
         for call, given in completions.items():
             n = number(call, "c")

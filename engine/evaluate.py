@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from statistics import fmean
 from typing import get_args
 
 from ..schemas.errors import BadInput, NotFound
@@ -13,6 +14,7 @@ from . import show
 from .complete import complete, left_out, named, unusable
 from .core import Core
 from .define import check_text
+from .guard import Guard
 from .ledger import Work
 from .runs import Caller
 from .scoring import Scored, score, vote
@@ -80,11 +82,25 @@ class Evaluating(Core):
                 *_failed(scored.failed),
             ],
         )
+        if split == "train":
+            result.notes += await self._flattered(work, scored)
         if split == "test":
             _hold_out(result, *known)
         else:
             result.failures, result.next = _improve(work.session.id, scored, loss)
         return result
+
+    async def _flattered(self, work: Work, scored: Scored) -> list[str]:
+        """A note where the texts quote examples that they are measured on."""
+        program = scored.evaluation.program
+        texts = [v.value for v in program.variables.values() if v.is_leaf and v.value]
+        quoted = await Guard.for_program(work, program).quoted(texts)
+        found = [p for p in scored.scores if p in quoted]
+        others = [s for p, s in scored.scores.items() if p not in quoted]
+        if not found:
+            return []
+        rest = f": without them it is {fmean(others):.2f}" if others else ""
+        return [f"The texts quote {named(found)}, which flatters the score{rest}."]
 
     async def revert(
         self,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..schemas.errors import BadInput, NotFound
+from ..schemas.errors import BadInput, NotFound, TooLong
 from ..schemas.graph import HERE, Operation, Session, Variable, Version, number
+from ..schemas.near import did_you_mean
 from ..schemas.results import InspectResult
+from .distance import diff
 from .listings import TEXT_PAGE, Listings, text_page
 from .report import report
 from .runs import Caller
 from .show import VALUE, cut
+from .worker import SMALL
+from .workers import Job
 
 PAGE = 20
 DIFF = 1500
@@ -45,8 +48,7 @@ class Inspecting(Listings):
         views = self._views()
         what = what or ("session" if id is None else _what_of(id))
         if what not in views:
-            close = difflib.get_close_matches(what, views, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(what, views, 0.6)
             raise BadInput(f"There is no view {what!r}.{hint}", f"Use one of {', '.join(views)}.")
         view = await views[what](session, id, offset)
         following = str(view.pop("next", ""))
@@ -200,8 +202,11 @@ class Inspecting(Listings):
         }
         view |= text_page(found.text, offset)
         if before is not None:
-            names = f"{v.id}@{before.version}", f"{v.id}@{found.version}"
-            view["diff"] = cut(diff(before.text, found.text, *names), DIFF)[0]
+            try:
+                shown = await self.difference(session, before, found)
+            except TooLong as error:
+                shown = str(error)
+            view["diff"] = cut(shown, DIFF)[0]
         view["next"] = (
             f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
             "the first."
@@ -209,6 +214,16 @@ class Inspecting(Listings):
             else f"revert(session_id='{session.id}', variable='{v.id}', version={found.version})"
         )
         return view
+
+    async def difference(self, session: Session, old: Version, new: Version) -> str:
+        """What changed between two versions, as a unified diff. Raises TooLong."""
+        texts = old.text, new.text, f"{old.variable}@{old.version}", f"{new.variable}@{new.version}"
+        size = len(old.text) + len(new.text)
+        if size <= SMALL:
+            return diff(*texts)
+        what = f"Comparing two versions with {size:,} characters"
+        job = Job(session.owner, what, "Read one after the other.")
+        return await self.workers.run(job, diff, *texts)
 
     async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
         found = await self.store.version(session.pk, v.id, _number(version))
@@ -278,12 +293,6 @@ def _call_line(call: dict[str, object]) -> dict[str, object]:
         for key, value in call.items()
         if value not in (None, 0, "", "stop") and key != "created"
     }
-
-
-def diff(old: str, new: str, was: str = "before", now: str = "after") -> str:
-    """A unified diff of two texts, by lines, under the names `was` and `now`."""
-    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), was, now, lineterm="", n=2)
-    return "\n".join(lines)
 
 
 def _what_of(id: str) -> str:  # noqa: A002

@@ -31,6 +31,7 @@ from .answerers import Answerer, Assistant, Attempt
 from .schedule import NotYet
 from .store import Chain, Fence, Store
 from .store.budgets import Budgets, Price
+from .workers import Workers
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Work:
     ledger: Ledger
     rules: Mapping[Op, Any]
     settings: Settings
+    workers: Workers
     run: Run | None = None
     asked: int = 0
     answered: int = 0
@@ -128,9 +130,14 @@ class Work:
         call = await self.store.open_call(pk, request, None, "caller")
         await self.store.answer(pk, {call: Completion(text=text, model="caller")})
 
-    async def ask(self, request: CompletionRequest, read: Callable[[Completion], T]) -> T:
+    async def ask(
+        self,
+        request: CompletionRequest,
+        read: Callable[[Completion], T],
+        look: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
         """The completion of `request`, as `read` makes of it (see `asking.ask`)."""
-        return await asking.ask(self, self.ledger.addressed(request), read)
+        return await asking.ask(self, self.ledger.addressed(request), read, look)
 
 
 @dataclass

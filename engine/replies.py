@@ -7,20 +7,24 @@ back to the model in one repair call; it never becomes a value.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
-from ..schemas.completions import Completion
+from ..schemas.completions import Completion, CompletionRequest, Purpose
 from ..schemas.errors import ReplyError
 from ..schemas.text import unstorable
 from . import slips
 from .endings import Ending, ending
 from .lenient import ObjectReader, Unreadable
 
+T = TypeVar("T")
 Schema = dict[str, Any]
+LONG = 50_000
+"""Characters of a reply that is read off the event loop."""
 _WORK_PER_CHAR = 20  # failed attempts at reading an object may cost so many passes over the reply
 _WRAPPERS = frozenset(
     [
@@ -85,6 +89,24 @@ MISPLACED = (
     'switch thinking off in params ({"chat_template_kwargs": {"enable_thinking": false}}), and '
     "such a text is taken as the reply. Else allow longer replies (max_tokens)."
 )
+
+
+async def understood(
+    request: CompletionRequest,
+    completion: Completion,
+    read: Callable[[Completion], T],
+    look: Callable[[T], Awaitable[None]] | None,
+) -> T:
+    """What `read` makes of the completion of `request`, if it is whole, and `look` lets pass.
+
+    A long one is read off the event loop. Raises Malformed.
+    """
+    check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
+    long = len(completion.text) > LONG
+    found = await asyncio.to_thread(read, completion) if long else read(completion)
+    if look is not None:
+        await look(found)
+    return found
 
 
 def _empty(completion: Completion) -> Malformed:

@@ -26,6 +26,7 @@ from .ledger import Ledger, Work
 from .schedule import NotYet
 from .store import Chain, Store, busy
 from .store.runs import LEASE_SECONDS
+from .workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +64,18 @@ class Runs:
     """Starts, continues, waits for and cancels runs. One is active in a session at a time."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, settings: Settings, rules: Mapping[Op, Any]
+        self,
+        store: Store,
+        ledger: Ledger,
+        settings: Settings,
+        rules: Mapping[Op, Any],
+        workers: Workers,
     ) -> None:
         self.store = store
         self.ledger = ledger
         self.settings = settings
         self.rules = rules
+        self.workers = workers
         self.bodies: dict[str, tuple[type[Result], Body]] = {}
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._active: dict[int, Active] = {}
@@ -169,6 +176,7 @@ class Runs:
             ledger=self.ledger,
             rules=self.rules,
             settings=self.settings,
+            workers=self.workers,
             run=run,
             on_progress=caller.on_progress,
             chain=chain or Chain(),

@@ -16,6 +16,7 @@ from .ledger import Work
 from .replies import object_schema, parse_object
 from .schedule import gather
 from .texts import text
+from .workers import Job
 
 Texts = Mapping[str, str]
 """Other texts for some parameters; empty for those that are installed."""
@@ -106,15 +107,15 @@ async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scor
     by their text; of outputs that are as frequent, the one that came first.
     """
     runs = await gather([score(work, [loss], places, sample=i) for i in range(votes)])
-    return _majority(loss, runs)
+    return await _majority(work, loss, runs)
 
 
-def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
+async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
     first = runs[0]
     operation = first.evaluation.program.operation_of(loss)
     result = Scored(first.evaluation, {})
     for place in first.scores:
-        ballots = [_ballot(run, operation, place) for run in runs]
+        ballots = [await _ballot(work, run, operation, place) for run in runs]
         cast = [b for b in ballots if b is not None]
         if not cast:
             result.scores[place] = 0.0
@@ -125,7 +126,7 @@ def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
     return result
 
 
-def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
+async def _ballot(work: Work, run: Scored, operation: Operation | None, place: int) -> str | None:
     if place in run.unusable or place not in run.scores or operation is None:
         return None
     texts = run.evaluation.inputs(operation, place).texts
@@ -133,7 +134,12 @@ def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
     if operation.kind is not Op.METRIC:
         return "\n".join(texts.values()).strip()
     output = texts[metrics.roles(metric, texts)[0]]
-    return metrics.canonical(metric, output, operation.spec.get("options", {}))
+    options = operation.spec.get("options", {})
+    if metrics.is_quick(metric, [output]):
+        return metrics.canonical(metric, output, options)
+    what = f"Reading an output of {len(output):,} characters"
+    job = Job(work.session.owner, what, metrics.advice(metric))
+    return await work.workers.run(job, metrics.canonical, metric, output, options)
 
 
 async def compare(

@@ -18,7 +18,8 @@ from . import gate, show
 from .complete import complete, left_out, named
 from .evaluate import Evaluating
 from .forward import Evaluation, evaluate, load
-from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
+from .guard import Guard
+from .learn import Learnt, choose, gate_places, gradients_on, record_of
 from .ledger import Work
 from .optimize import Optimizing
 from .runs import Body, Caller, digest_of
@@ -233,11 +234,12 @@ class Training(Evaluating, Optimizing):
         count = work.args["candidates"]
         candidates = []
         if written:
-            check = await checks(self.store, work.session)
+            guard = await Guard.of(work, losses)
             memory = work.args.get("memory", 0)
             candidates = await propose(
-                work, written, gradients, count=count, check=check, memory=memory
+                work, written, gradients, count=count, check=guard.objections, memory=memory
             )
+            await guard.note(candidates)
         candidates += await choose(work, chosen, losses, batch if used else [], count)
         if not candidates:
             raise Conflict(

@@ -2,6 +2,7 @@
 
 TextGradError               what went wrong, and what to do next; safe to show to anyone
 ├── BadInput                an argument cannot be used as it is
+│   └── TooLong             ... because the work on it took too much time, memory or room
 ├── NotFound                no such session, variable, run, ... (or not the caller's)
 ├── Conflict                the state does not allow it now: another run, stale, spent
 │   └── QuotaExceeded       ... because the operator lets one owner have no more
@@ -37,6 +38,10 @@ class TextGradError(Exception):
 
 class BadInput(TextGradError):
     """An argument cannot be used as it is."""
+
+
+class TooLong(BadInput):
+    """Work on it took, or would take, more time, memory or room than there is."""
 
 
 class NotFound(TextGradError):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ..schemas.errors import BadInput
+from ..schemas.near import did_you_mean
 from ..schemas.settings import EvaluatorSettings, RoleSettings, Settings
 
 ROLES = ("forward", "backward")
@@ -33,8 +33,7 @@ Layer = dict[str, tuple[Any, str]]
 def near(name: str, known: Iterable[str]) -> str:
     """A hint at the nearest right name, or all of them."""
     names = list(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+    return did_you_mean(name, names).lstrip() or f"Known: {', '.join(names)}."
 
 
 def from_file(path: Path, environ: Mapping[str, str]) -> Layer:

@@ -53,7 +53,7 @@ async def create_variable(
         Field(
             description="Rules for new versions: free words, or checked by code: max_chars=N, "
             "max_words=N, max_tokens=N, contains=TEXT, keep=TEXT, max_change=0.3, "
-            "parses=json|python, placeholders=keep."
+            "parses=json|python, placeholders=keep, examples=no_copy."
         ),
     ] = None,
     example_field: Annotated[

@@ -88,12 +88,15 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "replies that arrive are kept.",
         "clean-exit": "After a clean exit no thread, file or transaction is left open.",
         "free-loop": "A big computation leaves other calls their turn.",
+        "bounded-work": "Local work that input can make long has a limit, and ends with the call "
+        "and the process that wanted it.",
         "clean-stdout": "Nothing but messages is written to stdout.",
     },
     "Hostile input": {
         "texts-unchanged": "Any text that can be stored goes in, through and out unchanged.",
         "fences": "No text inside a value can pass for an instruction or for the end of its fence.",
-        "limits": "What is too long or cannot be stored is refused where it comes in.",
+        "limits": "What is too long or cannot be stored is refused where it comes in, or before "
+        "it is put together.",
         "no-cycles": "Graphs have no cycles, however deep they are; an input read twice "
         "counts once.",
         "any-arguments": "No argument crashes a tool, hangs it or leaves a half-made change.",
@@ -128,7 +131,9 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "beyond noise; ties never move.",
         "held-out": "The loop never reads the test split, and each reading of it is counted, once.",
         "references-hidden": "The right answers stand in no forward prompt.",
-        "no-leaks": "A rewrite that copies training examples or the optimiser's words is refused.",
+        "no-leaks": "A rewrite that quotes rows which measure it, or the request it came from, is "
+        "refused unless a constraint allows it; what right answers share is no quotation.",
+        "quoted-rows": "Training rows that a text quotes are noted, and do not count for it.",
         "refusals-remembered": "What was refused is remembered and shown to the next rewrite.",
         "repeatable": "The same session and seed ask the same questions in the same order.",
         "exact-gradients": "The feedback on each parameter comes from exactly the paths that lead "

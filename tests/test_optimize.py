@@ -71,7 +71,7 @@ def test_the_score_rises_and_the_report_says_by_which_rule() -> None:
             assert (result.score_after or 0) > (result.score_before or 0)
             assert result.accepted >= 1
             accepted = [p for p in result.proposals if p.verdict == "accepted"]
-            assert all(" x " in p.reason and "p = " in p.reason for p in accepted)
+            assert all("standard error" in p.reason and "p = " in p.reason for p in accepted)
             view = (await engine.inspect(ME, session_id=s, what="report")).view
             assert view["proposals"]["accepted"] == result.accepted
             assert view["gated"]["after"] == pytest.approx(result.score_after, abs=1e-3)

@@ -160,6 +160,11 @@ CREATE INDEX calls_unusable ON calls (session) WHERE status = 'unusable';
 
 REASONING = "ALTER TABLE calls ADD COLUMN reasoning TEXT NOT NULL DEFAULT '';\n"
 
+ALIKE = """
+ALTER TABLE examples ADD COLUMN likeness TEXT NOT NULL DEFAULT '';
+CREATE INDEX examples_alike ON examples (session, likeness);
+"""
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
@@ -167,4 +172,5 @@ MIGRATIONS: list[tuple[str, str]] = [
     ("what became of each proposal, and those of a step", FATES),
     ("what was taken out of a session", REMOVED),
     ("what a model thought before its answer", REASONING),
+    ("examples that are alike", ALIKE),
 ]

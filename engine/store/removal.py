@@ -11,7 +11,7 @@ from typing import Any
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import number
 from .database import Database
-from .examples import digest_of_fields, set_batch
+from .examples import digest_of_fields, likeness_of, set_batch
 from .graph import DOWNSTREAM
 from .rows import dumps, now, row, rows, to_run
 from .runs import ACTIVE, busy
@@ -156,8 +156,8 @@ def _mend(
             f"e{n} would be the same as e{twin['n']}. Nothing was changed.",
             f"Take one of them out: revert(session_id, remove=['e{n}']).",
         )
-    sql = "UPDATE examples SET fields = ?, digest = ? WHERE session = ? AND n = ?"
-    db.execute(sql, (dumps(mended), digest, session, n))
+    sql = "UPDATE examples SET fields = ?, digest = ?, likeness = ? WHERE session = ? AND n = ?"
+    db.execute(sql, (dumps(mended), digest, likeness_of(mended), session, n))
 
 
 def _forget(db: sqlite3.Connection, session: int, places: Sequence[int]) -> None:

@@ -87,7 +87,7 @@ SESSION = {
 }
 LEFT_OUT = {
     "variables": {"file"},
-    "examples": {"digest"},
+    "examples": {"digest", "likeness"},
     "runs": {"owner", "lease"},
     "sessions": {"pk", "id", "owner"},
 }

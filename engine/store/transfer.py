@@ -10,7 +10,7 @@ from typing import Any
 
 from ...schemas.errors import BadInput
 from .database import Database
-from .examples import digest_of_fields
+from .examples import digest_of_fields, likeness_of
 from .rows import dumps, row, rows
 from .shape import (
     FORMAT,
@@ -114,7 +114,8 @@ def _made_here(table: str, one: Mapping[str, Any]) -> Document:
     """What stayed behind: nobody runs an imported run until somebody resumes it."""
     match table:
         case "examples":
-            return {"digest": digest_of_fields(one["fields"])}
+            fields = one["fields"]
+            return {"digest": digest_of_fields(fields), "likeness": likeness_of(fields)}
         case "runs":
             return {"owner": "", "lease": 0.0}
     return {}
