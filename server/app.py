@@ -40,9 +40,9 @@ from .prompts import prompts
 from .sampling import Sampler, Sampling
 from .signals import leave_on_signals
 from .state_key import security
-from .subscriptions import Watchers
 from .tools import TOOLS
 from .version import VERSION
+from .watchers import Watchers
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.answerers import Answerer

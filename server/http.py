@@ -27,6 +27,7 @@ from .app import TextGradServer, build
 from .auth import FileTokens
 from .jwt import LEEWAY_SECONDS, JwtTokens
 from .limits import AT_ONCE, PER_ADDRESS, Buckets, Guard
+from .older_sessions import OlderSessions
 from .revocation import Recheck, Verifier
 
 if TYPE_CHECKING:
@@ -139,17 +140,19 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         open_paths=known_paths,
         at_once=at_once,
     )
-    app.user_middleware[:0] = [guard] if check is None else _known_callers(check, guard)
+    sessions = Middleware(OlderSessions)
+    app.user_middleware[:0] = (
+        [guard, sessions]
+        if check is None
+        else [
+            Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(check)),
+            Middleware(AuthContextMiddleware),
+            guard,
+            Middleware(Recheck, check=check),
+            sessions,
+        ]
+    )
     return app
-
-
-def _known_callers(check: Verifier, guard: Middleware) -> list[Middleware]:
-    return [
-        Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(check)),
-        Middleware(AuthContextMiddleware),
-        guard,
-        Middleware(Recheck, check=check),
-    ]
 
 
 def _metadata(options: HttpOptions) -> list[Route]:

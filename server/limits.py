@@ -77,21 +77,19 @@ class Guard:
         if scope["type"] != "http" or scope["path"] in self._open:
             await self._app(scope, receive, send)
             return
-        user = scope.get("user")
-        known = user if isinstance(user, AuthenticatedUser) else None
-        caller = f"owner {known.username}" if known else f"from {_address(scope)}"
+        caller = caller_in(scope)
         wait = self._buckets.take(caller)
         if wait:
             later = max(1, math.ceil(wait))
-            await _busy(send, f"Too many requests; come back in {later} seconds.", later)
-        elif self._needs_token and known is None:
+            await busy(send, f"Too many requests; come back in {later} seconds.", later)
+        elif self._needs_token and not isinstance(scope.get("user"), AuthenticatedUser):
             await refuse_token(send)
         elif not _names_are_sound(scope):
             refused = {"error": "misdirected", "error_description": "No such host is served here."}
             await _refuse(send, 421, refused)
         elif self._under_way[caller] >= self._at_once:
             words = f"{self._at_once} requests of yours are under way; wait for one to end."
-            await _busy(send, words, 1)
+            await busy(send, words, 1)
         else:
             await self._counted(caller, scope, receive, send)
 
@@ -105,9 +103,12 @@ class Guard:
                 del self._under_way[caller]
 
 
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return caller_of(client[0] if client else None)
+def caller_in(scope: Scope) -> str:
+    """Who counts for a request: its owner, or without credentials the address it comes from."""
+    user, client = scope.get("user"), scope.get("client")
+    if isinstance(user, AuthenticatedUser):
+        return f"owner {user.username}"
+    return f"from {caller_of(client[0] if client else None)}"
 
 
 def _names_are_sound(scope: Scope) -> bool:
@@ -129,7 +130,8 @@ async def refuse_token(send: Send) -> None:
     await _refuse(send, 401, refused, ("www-authenticate", "Bearer"))
 
 
-async def _busy(send: Send, words: str, seconds: int) -> None:
+async def busy(send: Send, words: str, seconds: int) -> None:
+    """Answer 429: the caller shall come back in so many seconds."""
     error = {"code": BUSY, "message": words}  # as JSON-RPC, or clients would not show it
     refused = {"jsonrpc": "2.0", "id": None, "error": error}
     await _refuse(send, 429, refused, ("retry-after", str(seconds)))
