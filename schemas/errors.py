@@ -10,8 +10,9 @@ TextGradError               what went wrong, and what to do next; safe to show t
 │   ├── EndpointDown        ... now; the same call later may succeed
 │   └── EndpointRefused     ... with this key, model or request; change something first
 ├── ReplyError              a model replied, twice, with something that cannot be used
-└── StoreError              the database cannot be used; nothing was overwritten
-    └── StoreBusy           ... now: another process holds it, and did not let go for long
+├── StoreError              the database cannot be used; nothing was overwritten
+│   └── StoreBusy           ... now: another process holds it, and did not let go for long
+└── InternalError           a fault of this program, which its log has under an id
 """
 
 from __future__ import annotations
@@ -71,3 +72,7 @@ class StoreError(TextGradError):
 
 class StoreBusy(StoreError):
     """Another process holds the database; the same call later may succeed."""
+
+
+class InternalError(TextGradError):
+    """A fault of this program. Its log says more, under the id in the message."""

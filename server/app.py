@@ -30,12 +30,13 @@ from ..schemas.completions import Role
 from ..schemas.errors import BadInput
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
-from ..schemas.text import unstorable
-from . import completions, resources, subscriptions, telemetry
+from ..schemas.text import unusable
+from . import completions, resources, stdio, subscriptions, telemetry
 from .auth import principal
 from .calls import refusal
 from .config import default_database, resolve
 from .definitions import compact, outline
+from .failures import explained, in_words, misfits
 from .prompts import prompts
 from .sampling import Sampler, Sampling
 from .signals import leave_on_signals
@@ -142,6 +143,10 @@ CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
 }
 
 
+LONGEST_SLIP = 100
+"""Characters of a name that may be a right one misspelt; finding the nearest takes long."""
+
+
 class TextGradServer(MCPServer[Host]):
     """MCPServer with strict argument names and schemas without padding, sampling around the
     tools, and our resources beside those of extensions."""
@@ -154,7 +159,17 @@ class TextGradServer(MCPServer[Host]):
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; let the client's model write what is pending, where that is configured;
-        tell whoever watches the session."""
+        tell whoever watches the session. What fails is told, never raised."""
+        try:
+            return await self._served(name, arguments, context)
+        except MCPError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last place that can put it into words
+            return refusal(explained(error, name))
+
+    async def _served(
+        self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
         if context is None:
             return await self._called(name, arguments, None)
         if self.sampler.is_return(context):
@@ -194,7 +209,7 @@ class TextGradServer(MCPServer[Host]):
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        """One of ours, or an extension's. Raises ResourceNotFoundError, ResourceError."""
+        """One of ours, or an extension's. Raises NotFound, ResourceError."""
         found = await resources.read(str(uri), context) if context is not None else None
         return [found] if found is not None else await super().read_resource(uri, context)
 
@@ -236,30 +251,23 @@ class TextGradServer(MCPServer[Host]):
                 f"{key!r} is no argument of {name}.{near(key, known)}" for key in unknown
             )
             return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
-        spoilt = [key for key, value in arguments.items() if unstorable(value)]
-        if spoilt:
-            what = f"{spoilt[0]} holds a NUL or half of a surrogate pair, which cannot be stored."
-            return refusal(BadInput(what, "Remove it."))
+        for key, value in arguments.items():
+            if why := unusable(value):
+                return refusal(BadInput(f"{key} {why}.", "Remove it."))
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
-                return refusal(BadInput(_misfits(name, error.__cause__), "Call it again so."))
+                return refusal(BadInput(misfits(name, error.__cause__), "Call it again so."))
             raise
 
 
 def near(name: str, names: list[str]) -> str:
-    """A hint at the nearest right name."""
+    """A hint at the nearest right name; none for what is too long to be a slip."""
+    if len(name) > LONGEST_SLIP:
+        return ""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _misfits(tool: str, error: ValidationError) -> str:
-    problems = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(str(part) for part in one["loc"])
-        problems.append(f"{where}: {one['msg'][0].lower()}{one['msg'][1:]}")
-    return f"{tool}: " + "; ".join(dict.fromkeys(problems)) + "."
 
 
 class TextKept(FuncMetadata):
@@ -307,6 +315,7 @@ def build(settings: Settings) -> TextGradServer:
         log_level="WARNING",
         cache_hints=CACHE_HINTS,
         request_state_security=security(settings),
+        middleware=[in_words],
     )
     server.sampler = Sampler()
     server.watchers = Watchers()
@@ -343,6 +352,6 @@ def serve_stdio(settings: Settings) -> None:
 
     async def serve() -> None:
         leave_on_signals(close)
-        await server.run_stdio_async()
+        await stdio.serve(server)
 
     asyncio.run(serve())
