@@ -17,6 +17,8 @@ TextGradError               what went wrong, and what to do next; safe to show t
 
 from __future__ import annotations
 
+import secrets
+
 
 class TextGradError(Exception):
     """Anything we can explain. `next` is one sentence on what to do about it."""
@@ -76,3 +78,12 @@ class StoreBusy(StoreError):
 
 class InternalError(TextGradError):
     """A fault of this program. Its log says more, under the id in the message."""
+
+
+def fault(doing: str) -> InternalError:
+    """What is told of a fault while `doing` something; whoever makes it logs what it was."""
+    name = secrets.token_hex(4)
+    return InternalError(
+        f"{doing} failed by a fault of the server (error {name}).",
+        f"Call it again with simpler arguments, if these are unusual; the log has it under {name}.",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from ..schemas.errors import BadInput, InternalError, NotFound, TextGradError
+from ..schemas.errors import BadInput, NotFound, TextGradError, fault
 from ..schemas.text import unusable
 
 log = logging.getLogger(__name__)
@@ -60,13 +59,9 @@ def explained(error: Exception, doing: str) -> TextGradError:
     cause = _cause(error)
     if isinstance(cause, TextGradError):
         return cause
-    name = secrets.token_hex(4)
-    log.error("%s failed, error %s", doing, name, exc_info=cause)
-    return InternalError(
-        f"{doing} failed by a fault of the server (error {name}).",
-        "Call it again with simpler arguments, if these are unusual; the server's log says more "
-        f"under {name}.",
-    )
+    told = fault(doing)
+    log.error("%s", told.message, exc_info=cause)
+    return told
 
 
 def _cause(error: BaseException) -> BaseException:
