@@ -23,6 +23,7 @@ from mcp_types import (
 from ..schemas.errors import NotFound
 from ..schemas.graph import Session
 from . import views
+from .paint import one_line
 from .report import report
 from .views import GRAPH_SCHEMA, ROOT
 
@@ -159,7 +160,7 @@ def _schema() -> Resource:
 
 
 def _of_session(one: Session) -> list[Resource]:
-    words = one.title or one.id[:8]
+    words = one_line(one.title) or one.id[:8]
     changed = Annotations(last_modified=one.updated or None)
     return [
         Resource(

@@ -117,7 +117,7 @@ def _table(sessions: list[Session]) -> str:
         [
             (one.id, "bold"),
             (one.updated[:16], "dim"),
-            one.owner,
+            one_line(one.owner),
             f"{one.used_calls} calls",
             one_line(one.title),
         ]
@@ -146,10 +146,12 @@ async def _shown(store: Store, session_id: str | None) -> Session:
 
 
 async def _export(store: Store, args: argparse.Namespace) -> int:
+    from .paint import escaped
+
     session = await _found(store, args.session_id)
     text = json.dumps(await store.export_session(session.pk), ensure_ascii=False, indent=1) + "\n"
     if args.file is None:
-        sys.stdout.write(text)
+        sys.stdout.write(escaped(text))
         return 0
     await asyncio.to_thread(_write_new, args.file, text)
     facts = {"session_id": session.id, "file": str(args.file)}
