@@ -17,15 +17,13 @@ from .replies import Malformed, object_schema, parse_object
 from .schedule import gather
 from .texts import text
 
+INSTRUCTIONS = ("update_tried", "update_earlier", "update", "update_ask", "update_again")
 HISTORY = 6
 """So many different texts that were tried before are shown."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
 TEXT = "The text to improve:"
 RULES = "The improved text must satisfy:"
-TRIED = "Tried before, with what came of it. Do not propose the refused ones again:"
-EARLIER = "Feedback on earlier versions. Do not undo what the text has taken up of it:"
 FEEDBACK = "Feedback on the text:"
-HEADINGS = (TEXT, RULES, TRIED, EARLIER, FEEDBACK)
 Problem = tuple[Fate, str]
 """What is wrong with a proposed text, and the sentence on it for the model that wrote it."""
 Check = Callable[[Variable, str], list[Problem]]
@@ -147,7 +145,7 @@ async def _propose_one(
         new = _ended_like(old, new)
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')
-        ours = (*HEADINGS, text("update"), text("update_ask"), text("update_again"))
+        ours = (TEXT, RULES, FEEDBACK, *map(text, INSTRUCTIONS))
         wrong = [
             *problems(Fate.BROKEN, constraints.violations(rules, old, new)),
             *check(parameter, new),
@@ -210,15 +208,15 @@ async def _update_prompt(
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
     if tried:
-        parts.append(TRIED)
+        parts.append(text("update_tried"))
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
     if earlier:
-        parts.append(EARLIER)
+        parts.append(text("update_earlier"))
         parts += [fence.wrap("earlier-feedback", t, result=fate) for fate, t in earlier]
     parts.append(FEEDBACK)
     parts += [fence.wrap("feedback", t) for t in feedback]
     parts.append(text("update_ask"))
-    parts.append('Reply as JSON: {"value": "<the whole improved text>"}')
+    parts.append(text("reply", form='{"value": "<the whole improved text>"}'))
     user = Message(role="user", content="\n\n".join(parts))
     return fence, (Message(role="system", content=text("update")), user)
 
