@@ -27,6 +27,11 @@ def unstorable(value: Any) -> bool:
     return False
 
 
+def storable(text: str) -> str:
+    """`text` with what cannot be stored replaced by a mark that can."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def unusable(value: Any) -> str:
     """Why a JSON value cannot be taken in, as the rest of a sentence about it; "" if it can."""
     level = [value]
