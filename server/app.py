@@ -222,11 +222,11 @@ class TextGradServer(MCPServer[Host]):
         """A prompt, filled in. Raises MCPError with the nearest right name for a wrong one."""
         known = {p.name: [a.name for a in p.arguments or []] for p in await self.list_prompts()}
         if name not in known:
-            words = f"There is no prompt {name!r}.{near(name, list(known))}"
+            words = f"There is no prompt {quoted(name)}.{near(name, list(known))}"
             raise MCPError(INVALID_PARAMS, words)
         for key in arguments or {}:
             if key not in known[name]:
-                words = f"{key!r} is no argument of {name}.{near(key, known[name])}"
+                words = f"{quoted(key)} is no argument of {name}.{near(key, known[name])}"
                 raise MCPError(INVALID_PARAMS, words)
         return await super().get_prompt(name, arguments, context)
 
@@ -240,7 +240,7 @@ class TextGradServer(MCPServer[Host]):
             names = [t.name for t in self._tool_manager.list_tools()]
             return refusal(
                 BadInput(
-                    f"There is no tool {name!r}.{near(name, names)}",
+                    f"There is no tool {quoted(name)}.{near(name, names)}",
                     f"Use one of {', '.join(names)}.",
                 )
             )
@@ -248,7 +248,7 @@ class TextGradServer(MCPServer[Host]):
         unknown = [key for key in arguments if key not in known]
         if unknown:
             hints = " ".join(
-                f"{key!r} is no argument of {name}.{near(key, known)}" for key in unknown
+                f"{quoted(key)} is no argument of {name}.{near(key, known)}" for key in unknown
             )
             return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
         for key, value in arguments.items():
@@ -261,6 +261,11 @@ class TextGradServer(MCPServer[Host]):
             if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
                 return refusal(BadInput(misfits(name, cause), "Call it again so."))
             raise
+
+
+def quoted(name: str) -> str:
+    """A name as it was given, or the beginning of a long one."""
+    return repr(name if len(name) <= LONGEST_SLIP else f"{name[:LONGEST_SLIP]}…")
 
 
 def near(name: str, names: list[str]) -> str:

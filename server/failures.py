@@ -17,6 +17,7 @@ from ..schemas.errors import BadInput, NotFound, TextGradError, fault
 from ..schemas.text import unusable
 
 log = logging.getLogger(__name__)
+TAKEN_IN = ("arguments", "inputResponses")
 
 
 async def in_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -45,9 +46,10 @@ async def in_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> 
 
 
 def _check(method: str, params: Mapping[str, Any]) -> None:
-    """Raises BadInput for what could not even be quoted in an answer."""
+    """Raises BadInput for what could not even be quoted in an answer. What a tool takes in is its
+    own to look at."""
     for key, value in params.items():
-        if (method, key) != ("tools/call", "arguments") and (why := unusable(value)):
+        if not (method == "tools/call" and key in TAKEN_IN) and (why := unusable(value)):
             raise BadInput(f"{method}: {key} {why}.", "Leave it out, or change it.")
 
 
