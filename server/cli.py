@@ -102,7 +102,7 @@ def _add_http(serve: argparse.ArgumentParser) -> None:
     group.add_argument("--per-minute", type=many, default=600.0, help="requests of one caller")
     group.add_argument("--burst", type=few, default=100.0, help="... at once")
     most = number(int, 1, 100_000)
-    group.add_argument("--connections", type=most, default=256, help="open from one address")
+    group.add_argument("--connections", type=most, default=512, help="open from one address")
     group.add_argument(
         "--proxy",
         action="append",

@@ -204,8 +204,9 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
     proxies = networks(options.proxies)
     gate = Gate(room(), options.connections, proxies)
     server, underway = build(settings), Underway()
-    # One caller alone shall not hold every connection that others behind the same address need.
-    app = _app(server, options, max(1, gate.per_address // 2))
+    # One owner alone shall not hold every connection that others behind the same address need.
+    shared = bool(options.tokens or options.jwks)
+    app = _app(server, options, max(1, gate.per_address // (2 if shared else 1)))
 
     async def leave() -> None:
         server.watchers.hang_up()

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .addresses import caller_of
 
 REMEMBERED = 10_000
-PER_ADDRESS = 256
+PER_ADDRESS = 512
 """Connections from one address, where the operator says nothing else."""
 AT_ONCE = PER_ADDRESS // 2
 """Requests and streams of one caller that may be under way."""
