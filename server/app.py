@@ -37,6 +37,7 @@ from .calls import refusal
 from .config import default_database, resolve
 from .definitions import compact, outline
 from .failures import explained, in_words, misfits
+from .logs import guard_log
 from .prompts import prompts
 from .sampling import Sampler, Sampling
 from .signals import leave_on_signals
@@ -350,6 +351,7 @@ def _tighten(tool: Tool, result: type[Result]) -> None:
 def serve_stdio(settings: Settings) -> None:
     """Serve one client on stdin and stdout until it hangs up, or a signal comes."""
     server = build(settings)
+    guard_log()
 
     async def close() -> None:
         if server.host is not None:
