@@ -32,10 +32,10 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def unusable(value: Any) -> str:
+def unusable(value: Any, deepest: int = DEEPEST) -> str:
     """Why a JSON value cannot be taken in, as the rest of a sentence about it; "" if it can."""
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(deepest):
         inner: list[Any] = []
         for item in level:
             if isinstance(item, dict):
@@ -47,7 +47,7 @@ def unusable(value: Any) -> str:
         if not inner:
             return ""
         level = inner
-    return f"is nested more than {DEEPEST} levels deep"
+    return f"is nested more than {deepest} levels deep"
 
 
 def _unusable(item: Any) -> str:

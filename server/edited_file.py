@@ -30,7 +30,10 @@ def alone_with(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _cannot(path, error) from None
     try:
-        _wait_for(handle, path)
+        try:
+            _wait_for(handle, path)
+        except OSError as error:  # a file system without locks
+            raise _cannot(path, error) from None
         yield target
     finally:
         os.close(handle)

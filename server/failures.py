@@ -40,7 +40,8 @@ async def in_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> 
         told = explained(error, ctx.method)
         code = INVALID_PARAMS if isinstance(told, BadInput | NotFound) else INTERNAL_ERROR
         data = {"error": told.message, "next": told.next}
-        if isinstance(uri := (ctx.params or {}).get("uri"), str):
+        uri = (ctx.params or {}).get("uri")
+        if isinstance(uri, str) and not unusable(uri):
             data["uri"] = uri
         raise MCPError(code, str(told), data) from None
 

@@ -25,7 +25,7 @@ FRESH_SECONDS = 600.0
 STALE_SECONDS = 3600.0
 """Keys as old as this may have been withdrawn long ago: nobody comes in by them unasked."""
 RETRY_SECONDS = 30.0
-LEEWAY_SECONDS, MOST_LEEWAY = 30.0, 600.0
+LEEWAY_SECONDS = 30.0
 FETCH_SECONDS = 5.0
 MOST_BYTES = 1_000_000
 SUBJECT_CHARS = 255

@@ -23,7 +23,7 @@ from ...schemas.results import (
     Result,
     StepResult,
 )
-from ...schemas.text import unusable
+from ...schemas.text import DEEPEST, unusable
 
 FORMAT = "textgrad-mcp session"
 FORMAT_VERSION = 1
@@ -174,7 +174,7 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
 
 def check_file(data: Any) -> None:
     """Raises BadInput, saying where, unless `data` is a session that hangs together."""
-    if why := unusable(data):
+    if why := unusable(data, 2 * DEEPEST):  # what was taken in stands some levels down
         raise _bad(f"it {why}")
     problem = next(iter(Draft202012Validator(file_schema()).iter_errors(data)), None)
     if problem is not None:
