@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schemas.completions import Pending
-from ..schemas.errors import Conflict, NotFound, ReplyError, TextGradError
+from ..schemas.errors import Conflict, NotFound, ReplyError, TextGradError, fault
 from ..schemas.graph import Op, Run, Session, number
 from ..schemas.results import Result
 from ..schemas.settings import Settings
@@ -267,14 +267,15 @@ class Runs:
                 raise
             run = await work.ensure_run()
             await self._end(work, run, "failed", error=str(error))
-            result = self._failed(work.session, run, str(error))
+            result = self._failed(work.session, run, error.message, error.next)
             result.notes += work.notes
             return result
-        except Exception:
-            log.exception("run of %s crashed", work.tool)
+        except Exception as error:
+            told = fault(f"The run of {work.tool}")
+            log.exception("%s", told.message)
             if work.run is not None:
-                await self._end(work, work.run, "failed", error="Internal error; see the log.")
-            raise
+                await self._end(work, work.run, "failed", error=str(told))
+            raise told from error
         result.session_id = work.session.id
         result.notes += work.notes
         if work.run is not None:
@@ -342,14 +343,14 @@ class Runs:
             f"resume(session_id='{session.id}') to wait for it, or with cancel=true to stop it.",
         )
 
-    def _failed(self, session: Session, run: Run, error: str) -> Result:
+    def _failed(self, session: Session, run: Run, error: str, advice: str = "") -> Result:
         return self._result(
             session,
             run,
             status="failed",
             error=error,
-            next=f"Everything answered so far is kept. Mend the cause, then call "
-            f"resume(session_id='{session.id}') to go on.",
+            next=f"{advice or 'Mend the cause.'} Everything answered so far is kept: "
+            f"resume(session_id='{session.id}') goes on.",
         )
 
     def _is_dead(self, owner: str) -> bool:
