@@ -103,6 +103,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     },
     "Protocol": {
         "both-eras": "Every tool works in both protocol eras and over every transport.",
+        "host-shapes": "An argument in a shape that hosts are known to send means what it means in "
+        "its own.",
         "conformance": "The official conformance scenarios pass.",
         "no-fact-left-out": "A result says the same in words as in its structured content.",
     },
