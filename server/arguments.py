@@ -63,6 +63,12 @@ class Arguments:
 
     def read(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """Clean arguments, and notes on what was not used. Raises BadInput."""
+        try:
+            return self._read(given)
+        except RecursionError as error:
+            raise BadInput("An argument is nested too deeply.", "Give it flatter.") from error
+
+    def _read(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         given = self._unwrapped(given)
         aside = self._aside(given)
         notes = (

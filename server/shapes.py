@@ -35,11 +35,13 @@ _VALUES = ("value", "variable", "id", "text")
 
 def is_nothing(value: Any) -> bool:
     """Whether a value stands for one that was left out."""
-    if isinstance(value, str):
-        return value.strip(_SPACE).casefold() in NOTHING
-    if isinstance(value, list):
-        return all(map(is_nothing, value))
-    return value is None or value == {}
+    items = value if isinstance(value, list) else [value]
+    return all(
+        item.strip(_SPACE).casefold() in NOTHING
+        if isinstance(item, str)
+        else item is None or item == {}
+        for item in items
+    )
 
 
 def decoded(value: Any) -> Any:
@@ -120,8 +122,8 @@ def as_lines(value: Any) -> Any:
 def as_examples(value: Any) -> Any:
     """Ids of examples, or a split's name."""
     found = as_ids(value)
-    alone = isinstance(found, list) and len(found) == 1 and found[0] in SPLITS
-    return found[0] if alone else found
+    alone = isinstance(found, list) and len(found) == 1 and isinstance(found[0], str)
+    return found[0] if alone and found[0] in SPLITS else found
 
 
 def as_rows(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -438,6 +439,26 @@ def test_thousands_of_strange_names_or_entries_are_refused_at_once() -> None:
     takes = Arguments("backward", SCHEMAS["backward"])
     with pytest.raises(BadInput, match=f"losses has {MOST + 1:,} entries"):
         takes.read({"session_id": "tg_x", "losses": ["v1"] * (MOST + 1)})
+
+
+JUNK = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), around),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(ids, st.text(max_size=5)), inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.requirement("any-arguments")
+@pytest.mark.parametrize("tool", SCHEMAS)
+@given(st.data())
+def test_any_value_of_any_argument_is_read_or_refused(tool: str, data: st.DataObject) -> None:
+    names = st.sampled_from([*SCHEMAS[tool]["properties"], "toolCallId", "kwargs", "_x", "arg"])
+    values = st.one_of(JUNK, JUNK.map(lambda junk: json.dumps(junk)))
+    with suppress(BadInput):  # and nothing else
+        Arguments(tool, SCHEMAS[tool]).read(data.draw(st.dictionaries(names, values)))
 
 
 def test_it_is_known_of_every_text_argument_how_it_is_read() -> None:

@@ -46,6 +46,8 @@ def _marked(reading: Reading, head: bytes) -> str | None:
     """The encoding that a byte order mark, or the zeros of wide characters, give away."""
     for mark, encoding in _MARKS:
         if head.startswith(mark):
+            if encoding != "utf-8-sig":
+                reading.say(f"{reading.name} was read as {encoding.upper()}.")
             return encoding
     if b"\x00" not in head:
         return None
@@ -58,7 +60,7 @@ def _marked(reading: Reading, head: bytes) -> str | None:
             f"{reading.name} is a binary file.",
             "Give a text file (CSV, JSON Lines, JSON), an .xlsx workbook or a Parquet file.",
         )
-    reading.say(f"{reading.name} was read as {encoding.upper()}, which it does not say it is.")
+    reading.say(f"{reading.name} was read as {encoding.upper()}.")
     return encoding
 
 
