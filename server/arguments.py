@@ -80,6 +80,7 @@ class Arguments:
         for name, others in _INSTEAD.items():
             if shapes.is_nothing(kept.get(name)) and any(other in kept for other in others):
                 kept.pop(name, None)
+        self._limit(kept)
         clean = {name: self._clean(name, value, notes) for name, value in kept.items()}
         if clean.get("operation") != "external" and shapes.is_nothing(kept.get("output")):
             clean.pop("output", None)
@@ -169,15 +170,21 @@ class Arguments:
             return shapes.bare(value) if name in NAMES else shapes.bare_id(value)
         return _as_id(value) if name in IDS | NAMES and name != "version" else value
 
-    def _check(self, clean: Mapping[str, Any]) -> None:
-        for name, value in clean.items():
-            if self._is_table(name):  # its rows are checked one by one, off the event loop
-                continue
-            if isinstance(value, list | dict) and len(value) > MOST:
+    def _limit(self, given: Mapping[str, Any]) -> None:
+        """Raises BadInput for more entries than are worth a look; a table has limits of its own."""
+        for name, value in given.items():
+            many = isinstance(value, list | dict) and len(value) > MOST
+            if many and not self._is_table(name):
                 raise BadInput(
                     f"{name} has {len(value):,} entries; at most {MOST:,} are taken.", "Give fewer."
                 )
-            if unstorable(value):
+
+    def _check(self, clean: Mapping[str, Any]) -> None:
+        """Raises BadInput for what cannot be stored; the rows of a table are checked one by one,
+        off the event loop."""
+        self._limit(clean)
+        for name, value in clean.items():
+            if not self._is_table(name) and unstorable(value):
                 raise BadInput(
                     f"{name} holds a NUL or half of a surrogate pair, which cannot be stored.",
                     "Remove it.",

@@ -81,6 +81,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "counts once.",
         "any-arguments": "No argument crashes a tool, hangs it or leaves a half-made change.",
         "strict-names": "A misspelt argument, tool or id is refused with what was meant.",
+        "tables": "What is guessed in reading a table is said; what cannot be told is refused "
+        "with its line, and nothing of it is stored.",
         "addresses": "A resource address that names nothing of the caller's is refused, "
         "however it is written.",
     },

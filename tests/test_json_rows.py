@@ -44,6 +44,7 @@ def test_the_same_rows_come_out_of_every_form(text: str) -> None:
 
 @given(st.lists(st.fixed_dictionaries({"q": texts, "a": texts.filter(str.strip)}), min_size=1))
 def test_any_texts_survive(rows: list[dict[str, str]]) -> None:
+    rows = [row | {"n": str(n)} for n, row in enumerate(rows)]
     for form in (
         "\n".join(json.dumps(row, ensure_ascii=False) for row in rows),
         json.dumps(rows, indent=1),
@@ -81,6 +82,7 @@ def test_values_are_texts_as_a_person_would_write_them(value: object, text: str)
     assert rows_of(json.dumps(row)) == [{"q": "x", "v": text}]
 
 
+@pytest.mark.requirement("tables")
 def test_null_and_nan_are_missing_fields_and_never_texts() -> None:
     text = '{"q": "x", "v": null}\n{"q": "y", "v": NaN}\n{"q": "z", "v": 1}\n{"q": null}\n'
     rows, loaded = read(text)
@@ -89,6 +91,11 @@ def test_null_and_nan_are_missing_fields_and_never_texts() -> None:
     assert "null (their fields are missing in those rows): 3 left out." in said
     assert "Blank rows: 1 left out." in said
     assert loaded.uneven == 2
+
+
+def test_a_row_that_is_there_twice_counts_twice_and_is_handed_on_once() -> None:
+    rows, loaded = read('{"q": "x"}\n{"q": "y"}\n{"q": "x"}\n')
+    assert (rows, loaded.rows) == ([{"q": "x"}, {"q": "y"}], 3)
 
 
 def test_nested_values_are_said() -> None:
@@ -110,6 +117,7 @@ def test_whole_numbers_of_any_length_stay_as_they_are() -> None:
     assert rows_of('{"q": ' + "9" * 6000 + "}") == [{"q": "9" * 6000}]
 
 
+@pytest.mark.requirement("tables")
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -154,7 +162,7 @@ def test_a_list_that_is_longer_than_one_row_may_be_is_read_piece_by_piece() -> N
 
 def test_a_row_that_is_too_long_is_refused_by_its_line() -> None:
     text = '{"q": 1}\n{"q": "' + "x" * (MAX_ROW + 1)
-    with pytest.raises(BadInput, match="row on line 2 of examples has more than 4,000,000"):
+    with pytest.raises(BadInput, match="row on line 2 of examples has more than 2,000,000"):
         read(text)
 
 

@@ -68,6 +68,7 @@ def test_unicode_is_read_however_it_is_encoded(tmp_path: Path, codec: str) -> No
     assert told == (not codec.startswith("utf-8"))
 
 
+@pytest.mark.requirement("tables")
 @pytest.mark.parametrize(
     ("text", "codec"),
     [
@@ -92,6 +93,7 @@ def test_other_encodings_are_guessed_and_said_with_a_word_to_check(
     assert any(not word.isascii() and word in told for word in text.split()), told
 
 
+@pytest.mark.requirement("tables")
 @pytest.mark.parametrize(
     ("content", "says"),
     [

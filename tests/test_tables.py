@@ -113,7 +113,7 @@ def test_others_have_their_turn_while_many_rows_are_read_and_stored(
     asyncio.run(main())
 
 
-@pytest.mark.requirement("any-arguments")
+@pytest.mark.requirement("tables", "any-arguments")
 def test_a_refused_row_at_the_end_leaves_nothing_of_those_before() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="t", value="x"))["session_id"]
@@ -144,6 +144,7 @@ def test_a_cancelled_loading_stores_nothing_and_can_be_made_again(tmp_path: Path
     asyncio.run(main())
 
 
+@pytest.mark.requirement("tables")
 def test_what_was_guessed_is_in_the_notes_of_the_result(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("Frage;Größe\r\nWie?;1,5\r\n;\r\n".encode("cp1252"))
 

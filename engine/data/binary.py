@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import zipfile
 from collections.abc import Iterator
 from importlib import import_module
@@ -86,7 +87,9 @@ def _check_archive(reading: Reading, file: BinaryIO) -> None:
 
 def _library(reading: Reading, name: str, what: str) -> Any:
     try:
-        return import_module(name)
+        library = import_module(name)
+        gc.freeze()  # else each collection goes through all imports again, and everybody waits
+        return library
     except ImportError as error:
         raise BadInput(
             f"{reading.name} is {what}; reading one needs {name.partition('.')[0]}, which is not "

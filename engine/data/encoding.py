@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
 from ...schemas.errors import BadInput
-from .reading import MAX_ROW, Reading, shown
+from .reading import Reading, shown
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -145,26 +145,3 @@ def _guess(reading: Reading, encoding: str, sample: bytes) -> str:
         f"{reading.name} is not UTF-8 and was read as {spoken} (it holds {shown(word)}). If "
         "letters are wrong, save it as UTF-8 and load that."
     )
-
-
-class Lines:
-    """The lines of a text with their ends, counted; none is longer than a row may be."""
-
-    def __init__(self, reading: Reading, text: TextIO) -> None:
-        self._reading, self._text = reading, text
-        self.number = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._text.readline(MAX_ROW + 1)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        if len(line) > MAX_ROW:
-            raise BadInput(
-                f"Line {self.number} of {self._reading.name} has more than {MAX_ROW:,} characters.",
-                "Is it a table? Give one row a line.",
-            )
-        return line

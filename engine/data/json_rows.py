@@ -10,10 +10,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 from ...schemas.errors import BadInput
-from .reading import MAX_ROW, Reading, Row, listed, shown
+from .lines import Text
+from .reading import Reading, Row, listed, shown
 from .separated import table
 from .transcripts import turns_of
 from .values import text_of
@@ -35,7 +36,7 @@ _LONGEST = 4000
 _ROWS = 'Give rows such as {"question": "...", "answer": "..."}.'
 
 
-def json_rows(reading: Reading, text: TextIO) -> Iterator[Row]:
+def json_rows(reading: Reading, text: Text) -> Iterator[Row]:
     """The rows of a text that begins as JSON does. Raises BadInput with the line."""
     reading.noun = "line"
     values = _Values(reading, text)
@@ -63,7 +64,7 @@ class _TooLong(Exception):
 class _Values:
     """The values of a text, and the signs between them."""
 
-    def __init__(self, reading: Reading, text: TextIO) -> None:
+    def __init__(self, reading: Reading, text: Text) -> None:
         self._reading, self._text = reading, text
         self._read, self._at = "", 0
         self._line, self._counted = 1, 0
@@ -117,7 +118,7 @@ class _Values:
             return value
 
     def _longer(self) -> bool:
-        if len(self._read) - self._at > MAX_ROW:
+        if len(self._read) - self._at > self._reading.most_in_row:
             raise _TooLong
         return self._more()
 
@@ -172,7 +173,8 @@ def _object(reading: Reading, values: _Values) -> Any:
         return values.value()
     except _TooLong:
         raise BadInput(
-            f"The row on line {line} of {reading.name} has more than {MAX_ROW:,} characters.",
+            f"The row on line {line} of {reading.name} has more than {reading.most_in_row:,} "
+            "characters.",
             "Shorten it.",
         ) from None
 

@@ -15,8 +15,9 @@ MAX_ROWS = 500_000
 MAX_FIELDS = 1000
 MAX_NAME = 200
 """Characters of a field's name."""
-MAX_ROW = 4_000_000
-"""Characters of one row in a text."""
+MAX_ROW = 2_000_000
+"""Characters of one row in a text, or twice those of a value where the operator allows long ones.
+What is taken at a time keeps others waiting."""
 SHOWN = 40
 """Characters of a value that a note or a refusal quotes."""
 
@@ -37,6 +38,11 @@ class Reading:
     dropped: Counter[str] = field(default_factory=Counter)
     nested: set[str] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def most_in_row(self) -> int:
+        """Characters that a row may have in a text."""
+        return max(MAX_ROW, 2 * self.most)
 
     def say(self, note: str) -> None:
         """Note something, once."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from ...schemas.errors import BadInput
-from .encoding import Lines
+from .lines import Lines
 from .reading import MAX_NAME, Reading, Row, free_name, listed, shown
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import json
 import tempfile
 import threading
@@ -12,12 +11,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ...schemas.errors import BadInput, StoreError
 from .binary import binary_rows
-from .encoding import Lines, decoded
+from .encoding import decoded
 from .json_rows import json_rows
+from .lines import Lines, Text, TextInMemory
 from .reading import Reading, Row, counted
 from .separated import separated
 from .source import opened
@@ -160,7 +160,7 @@ class Tables:
 def given_rows(reading: Reading, given: Given) -> Iterator[Row]:
     """The rows of a call: rows as such, or a text of them. Raises BadInput."""
     if isinstance(given, str):
-        yield from text_rows(reading, io.StringIO(given, newline=""))
+        yield from text_rows(reading, TextInMemory(given))
         return
     for number, row in enumerate(given, 1):
         if not isinstance(row, dict):
@@ -171,7 +171,7 @@ def given_rows(reading: Reading, given: Given) -> Iterator[Row]:
         yield number, row
 
 
-def text_rows(reading: Reading, text: TextIO) -> Iterator[Row]:
+def text_rows(reading: Reading, text: Text) -> Iterator[Row]:
     """The rows of a text: JSON, JSON Lines, or a table with a header line. Raises BadInput."""
     while (sign := text.read(1)) and sign in _SPACE:
         pass
