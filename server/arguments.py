@@ -143,9 +143,8 @@ class Arguments:
         if name == "examples":
             return shapes.as_examples(value)
         if name == "completions":
-            answers, unwrapped = shapes.as_completions(value)
-            if unwrapped:
-                notes.append(f"Taken out of an object: the text of {', '.join(unwrapped[:20])}.")
+            answers, said = shapes.as_completions(value)
+            notes += said
             return answers
         if name in LISTS:
             return LISTS[name](value)

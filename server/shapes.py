@@ -19,10 +19,13 @@ _BRACKETS = {("<", ">"), ("(", ")"), ("[", "]"), ("{", "}")}
 _ENDS = ".,;:!?"
 _SHORT = r"(?:op|[vecgspr])\d+"
 _ID = re.compile(rf"{_SHORT}(?:@\d+(?:\.\.\d+)?)?", re.IGNORECASE | re.ASCII)
+_CALL = re.compile(r"c\d+", re.ASCII)
 _EXAMPLE = re.compile(r"e\d+", re.ASCII)
 _LABEL = re.compile(rf"({_SHORT})\s+\(.*\)", re.IGNORECASE | re.ASCII | re.DOTALL)
 _TIMES = 3
 """How often a value may have been encoded."""
+_SAID = 20
+"""Names that a note holds at most."""
 _IDS = ("id", "call", "call_id", "pending_id", "key", "name")
 _ANSWERS = ("text", "completion", "content", "answer", "output", "response", "reply", "result")
 _PLAIN = _ANSWERS[:3]
@@ -175,21 +178,27 @@ def as_inputs(value: Any) -> Any:
 
 
 def as_completions(value: Any) -> tuple[dict[str, Any], list[str]]:
-    """Answers by id, and the ids of those that were taken out of an object. Raises BadInput."""
+    """Answers by id, and notes on what was made of them. Raises BadInput."""
     found = decoded(value)
     if isinstance(found, dict) and set(found) == {"completions"}:
         found = decoded(found["completions"])
-    pairs = _answers(found)
     taken: dict[str, Any] = {}
     unwrapped = []
-    for call, given in pairs:
+    for call, given in _answers(found):
         key = bare_id(call)
         answer = _answer(given, _PLAIN)
         if key in taken and taken[key] != answer:
             raise BadInput(f"There are two answers for {key}.", "Give one for each pending id.")
         taken[key] = answer
         unwrapped += [key] if answer is not given else []
-    return {key: answer for key, answer in taken.items() if answer is not None}, unwrapped
+    answers = {key: answer for key, answer in taken.items() if answer is not None}
+    aside = [key for key in answers if not _CALL.fullmatch(key)]
+    notes = [f"Taken out of an object: the text of {', '.join(unwrapped[:_SAID])}."]
+    if len(aside) == len(answers):  # nothing is an id: the engine says what one looks like
+        return answers, notes if unwrapped else []
+    said = [f"No pending id, and not used: {', '.join(map(repr, aside[:_SAID]))}."]
+    kept = {key: answer for key, answer in answers.items() if key not in aside}
+    return kept, (notes if unwrapped else []) + (said if aside else [])
 
 
 def _answers(found: Any) -> list[tuple[str, Any]]:

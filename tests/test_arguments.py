@@ -283,6 +283,7 @@ COMPLETIONS: list[Any] = [
     [{"id": "C1.", "content": "42"}],
     [{"c1": "42"}],
     {"c1": "42", "c2": None},
+    {"c1": "42", "explanation": "because"},
 ]
 
 
@@ -299,6 +300,16 @@ def test_answers_are_taken_in_every_shape_that_says_which_is_which(times: int) -
             assert [v["text"] for v in done["values"]] == ["42"], answers
 
     drive(main, assisted())
+
+
+def test_what_was_made_of_answers_is_said() -> None:
+    answers = {"C1": {"text": "a"}, "c2": "b", "remark": "c"}
+    taken, notes = shapes.as_completions(answers)
+    assert taken == {"c1": "a", "c2": "b"}
+    assert notes == [
+        "Taken out of an object: the text of c1.",
+        "No pending id, and not used: 'remark'.",
+    ]
 
 
 @pytest.mark.parametrize(

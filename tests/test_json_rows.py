@@ -36,6 +36,9 @@ values = st.one_of(texts.filter(str.strip), st.integers(), st.booleans(), st.lis
         json.dumps([["q", "a"], *([row["q"], row["a"]] for row in ROWS)]),
         json.dumps({k: [row[k] for row in ROWS] for k in ("q", "a")}),
         json.dumps({k: {str(n): row[k] for n, row in enumerate(ROWS)} for k in ("q", "a")}),
+        json.dumps({str(n): row for n, row in enumerate(ROWS)}),
+        json.dumps({"columns": ["q", "a"], "index": [0, 1], "data": [[*r.values()] for r in ROWS]}),
+        json.dumps({"status": "ok", "data": {"items": ROWS, "total": 2}}),
     ],
 )
 def test_the_same_rows_come_out_of_every_form(text: str) -> None:

@@ -24,6 +24,12 @@ def test_rows_and_a_path_together_or_neither_are_refused(tmp_path: Path) -> None
             read(given, path, tmp_path)
 
 
+def test_a_files_name_where_rows_are_wanted_is_answered_with_the_right_argument() -> None:
+    with pytest.raises(BadInput) as caught:
+        read("data/train.csv")
+    assert "path='data/train.csv'" in caught.value.next
+
+
 @pytest.mark.requirement("confined-files")
 def test_without_a_data_directory_no_file_is_read_and_the_way_out_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(CSV)

@@ -14,26 +14,17 @@ from typing import Any
 
 from ...schemas.errors import BadInput
 from .lines import Text
-from .reading import Reading, Row, listed, shown
+from .reading import Reading, Row, shown
 from .separated import table
-from .transcripts import turns_of
 from .values import text_of
+from .wrapped import ROWS, row_in, say_wrapped, unwrapped
 
 _CHUNK = 1 << 16
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
 _NEAR_END = 16
 """Characters before the end of what was read, within which an error may be for want of more."""
-_WRAPPERS = frozenset(
-    (
-        *("data", "examples", "rows", "items", "records", "results", "instances", "samples"),
-        *("questions", "dataset", "values", "entries", "conversations"),
-        *("train", "validation", "valid", "dev", "test"),
-    )
-)
-"""What lists of rows are called in an object that holds other things, too."""
 _LONGEST = 4000
 """Digits of a whole number that Python is asked to read."""
-_ROWS = 'Give rows such as {"question": "...", "answer": "..."}.'
 
 
 def json_rows(reading: Reading, text: Text) -> Iterator[Row]:
@@ -52,7 +43,7 @@ def json_rows(reading: Reading, text: Text) -> Iterator[Row]:
             values.skip()
         else:
             raise BadInput(
-                f"Line {values.line} of {reading.name} does not begin with a JSON object.", _ROWS
+                f"Line {values.line} of {reading.name} does not begin with a JSON object.", ROWS
             )
         first = False
 
@@ -164,7 +155,7 @@ def _first(reading: Reading, values: _Values) -> Iterator[Row]:
     if values.peek():
         yield line, found
     else:
-        yield from _unwrapped(reading, line, found)
+        yield from unwrapped(reading, line, found)
 
 
 def _object(reading: Reading, values: _Values) -> Any:
@@ -186,7 +177,7 @@ def _listed(reading: Reading, values: _Values) -> Iterator[Row]:
         yield from table(reading, _cells(reading, values))
     else:
         for number, (line, row) in enumerate(_items(reading, values), 1):
-            yield line, _row(reading, number, row)
+            yield line, row_in(reading, number, row)
 
 
 def _items(reading: Reading, values: _Values) -> Iterator[tuple[int, Any]]:
@@ -204,63 +195,8 @@ def _items(reading: Reading, values: _Values) -> Iterator[tuple[int, Any]]:
 def _cells(reading: Reading, values: _Values) -> Iterator[tuple[int, list[str]]]:
     for line, cells in _items(reading, values):
         if not isinstance(cells, list):
-            raise BadInput(f"The row on line {line} of {reading.name} is not a list.", _ROWS)
+            raise BadInput(f"The row on line {line} of {reading.name} is not a list.", ROWS)
         yield line, [text_of(cell) or "" for cell in cells]
-
-
-def _row(reading: Reading, number: int, row: Any) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise BadInput(f"Row {number} of {reading.name} is not an object.", _ROWS)
-    inner = row.get("row")
-    return inner if isinstance(inner, dict) and "row_idx" in row else row
-
-
-def _unwrapped(reading: Reading, line: int, found: dict[str, Any]) -> Iterator[Row]:
-    """The rows in the only object of a text, or itself as the only row."""
-    known = {k for k in found if k.lower() in _WRAPPERS or len(found) == 1}
-    lists = [k for k in found if k in known and _is_list_of_rows(found[k])]
-    if len(lists) > 1:
-        raise BadInput(
-            f"{reading.name} holds several lists of rows: {listed(lists)}.",
-            "Give one of them as a file of its own, or in the call.",
-        )
-    if lists:
-        _say_wrapped(reading, lists[0], [k for k in found if k != lists[0]])
-        for number, row in enumerate(found[lists[0]], 1):
-            yield line, _row(reading, number, row)
-    elif columns := _columns(found):
-        reading.say(f"The rows were put together from columns: {listed(list(columns))}.")
-        for cells in zip(*columns.values(), strict=True):
-            yield line, dict(zip(columns, cells, strict=True))
-    else:
-        yield line, found
-
-
-def _is_list_of_rows(value: Any) -> bool:
-    rows = isinstance(value, list) and all(isinstance(v, dict) for v in value)
-    return rows and turns_of(value) is None
-
-
-def _columns(found: dict[str, Any]) -> dict[str, list[Any]] | None:
-    """The columns of a table that was written by columns, as data frames are: lists of one
-    length, or objects with the same numbers as names."""
-    columns: dict[str, list[Any]] = {}
-    shapes = set[object]()
-    for name, column in found.items():
-        if isinstance(column, dict) and all(map(str.isdigit, column)):
-            shapes.add(tuple(column))
-            columns[name] = list(column.values())
-        elif isinstance(column, list):
-            shapes.add(len(column))
-            columns[name] = column
-    cells = [cell for column in columns.values() for cell in column]
-    fits = len(columns) == len(found) and len(shapes) == 1 and bool(cells)
-    return columns if fits and not any(isinstance(c, dict | list) for c in cells) else None
-
-
-def _say_wrapped(reading: Reading, key: str, others: list[str]) -> None:
-    aside = f" ({listed(others)} beside it was not read)" if others else ""
-    reading.say(f"The rows are those of {shown(key)}{aside}.")
 
 
 def _long_wrapper(reading: Reading, values: _Values) -> Iterator[Row]:
@@ -280,4 +216,4 @@ def _long_wrapper(reading: Reading, values: _Values) -> Iterator[Row]:
             _object(reading, values)
         if values.expect(",}") == "}":
             break
-    _say_wrapped(reading, found, others)
+    say_wrapped(reading, found, others)

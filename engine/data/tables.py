@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import tempfile
 import threading
 from collections import Counter
@@ -31,6 +32,7 @@ _IN_MEMORY = 8 << 20
 """Bytes of rows that wait in memory; more wait in a temporary file."""
 _PIECE, _PIECE_CHARS = 10_000, 8 << 20
 """Rows, and characters of rows, that are handed on at a time."""
+_FILE = re.compile(r"[^\s,;]{1,200}\.(?:csv|tsv|txt|jsonl?|ndjson|xlsx|parquet)(?:\.gz)?")
 _SPACE = "\ufeff \t\r\n"
 
 
@@ -145,9 +147,7 @@ class Tables:
                     f"{reading.name} cannot be read: {error.strerror}.", "Check the file."
                 ) from error
         if not loaded.rows and not stopped.is_set():
-            raise BadInput(
-                f"There are no rows in {reading.name}.", "Give a header line and rows, or JSON."
-            )
+            raise BadInput(f"There are no rows in {reading.name}.", _instead(given))
 
     def _file_rows(self, reading: Reading, path: str, stack: ExitStack) -> Iterator[Row]:
         file = stack.enter_context(opened(reading, path, self._beneath))
@@ -155,6 +155,12 @@ class Tables:
         if found is not None:
             return found
         return text_rows(reading, stack.enter_context(decoded(reading, file)))
+
+
+def _instead(given: Given | None) -> str:
+    if isinstance(given, str) and _FILE.fullmatch(given.strip()):
+        return f"If it is a file, give path={given.strip()!r}."
+    return "Give a header line and rows, or JSON."
 
 
 def given_rows(reading: Reading, given: Given) -> Iterator[Row]:
