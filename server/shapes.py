@@ -13,6 +13,8 @@ from ..schemas.errors import BadInput
 NOTHING = frozenset({"", "null", "none", "undefined", "nil", "(none)", "(null)"})
 """Texts that stand for an argument that was left out."""
 SPLITS = frozenset({"train", "validation", "test"})
+_SHORTEST, _LONGEST = 20, 1000
+"""Characters: what stands for nothing has fewer, no name has more."""
 _SPACE = " \t\r\n\f\v\xa0\u200b\u200c\u200d\u2060\ufeff"
 _QUOTES = "'\"`\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _BRACKETS = {("<", ">"), ("(", ")"), ("[", "]"), ("{", "}")}
@@ -39,12 +41,14 @@ _VALUES = ("value", "variable", "id", "text")
 def is_nothing(value: Any) -> bool:
     """Whether a value stands for one that was left out."""
     items = value if isinstance(value, list) else [value]
-    return all(
-        item.strip(_SPACE).casefold() in NOTHING
-        if isinstance(item, str)
-        else item is None or item == {}
-        for item in items
-    )
+    return all(_is_nothing(item) for item in items)
+
+
+def _is_nothing(item: Any) -> bool:
+    if isinstance(item, str):
+        text = item.strip(_SPACE)
+        return len(text) < _SHORTEST and text.casefold() in NOTHING
+    return item is None or item == {}
 
 
 def decoded(value: Any) -> Any:
@@ -60,7 +64,9 @@ def decoded(value: Any) -> Any:
 
 
 def bare(text: str) -> str:
-    """A name without spaces and quotation marks around it."""
+    """A name without spaces and quotation marks around it; what is too long for one as it is."""
+    if len(text) > _LONGEST:
+        return text
     while True:
         before, text = text, text.strip(_SPACE)
         if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
@@ -73,7 +79,7 @@ def bare_id(text: str) -> str:
     """An id without quotes, brackets and punctuation around it, in small letters; of a label such
     as `v1 (the prompt)` the id. A text that holds no more than these stays as it is."""
     found = text
-    while True:
+    while len(text) <= _LONGEST:
         before, found = found, bare(found).rstrip(_ENDS)
         if len(found) > 1 and (found[0], found[-1]) in _BRACKETS:
             found = found[1:-1]

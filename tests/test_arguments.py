@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.server import shapes
@@ -203,6 +203,7 @@ around = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(ids, st.lists(around, max_size=3))
 def test_an_id_is_found_in_whatever_stands_around_it(plain: str, marks: list[str]) -> None:
     written = plain
@@ -211,6 +212,7 @@ def test_an_id_is_found_in_whatever_stands_around_it(plain: str, marks: list[str
     assert shapes.bare_id(written) == plain
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_what_is_no_id_does_not_become_nothing(text: str) -> None:
     assert bool(shapes.bare_id(text)) == bool(text)
@@ -443,6 +445,11 @@ def test_arguments_that_a_host_put_into_one_object_are_taken_out() -> None:
         assert takes.read(wrapped) == (plain, [])
 
 
+def test_endless_marks_around_an_id_take_no_time() -> None:
+    for text in ('"' * 1_000_000, "[" * 500_000 + "]" * 500_000, "." * 1_000_000):
+        assert shapes.bare_id(text) == text
+
+
 def test_thousands_of_strange_names_or_entries_are_refused_at_once() -> None:
     takes = Arguments("evaluate", SCHEMAS["evaluate"])
     with pytest.raises(BadInput, match="So are 39995 others"):
@@ -464,6 +471,7 @@ JUNK = st.recursive(
 
 @pytest.mark.requirement("any-arguments")
 @pytest.mark.parametrize("tool", SCHEMAS)
+@settings(deadline=None)
 @given(st.data())
 def test_any_value_of_any_argument_is_read_or_refused(tool: str, data: st.DataObject) -> None:
     names = st.sampled_from([*SCHEMAS[tool]["properties"], "toolCallId", "kwargs", "_x", "arg"])

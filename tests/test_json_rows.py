@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.data.reading import MAX_ROW
 from textgrad_mcp.schemas.errors import BadInput
@@ -45,6 +45,7 @@ def test_the_same_rows_come_out_of_every_form(text: str) -> None:
     assert rows_of(text) == ROWS
 
 
+@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries({"q": texts, "a": texts.filter(str.strip)}), min_size=1))
 def test_any_texts_survive(rows: list[dict[str, str]]) -> None:
     rows = [row | {"n": str(n)} for n, row in enumerate(rows)]
@@ -55,6 +56,7 @@ def test_any_texts_survive(rows: list[dict[str, str]]) -> None:
         assert rows_of(form) == rows
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), values, min_size=1), min_size=1))
 def test_a_call_and_a_text_are_read_alike(rows: list[dict[str, object]]) -> None:
     assert rows_of(json.dumps(rows)) == rows_of(rows)
@@ -167,6 +169,12 @@ def test_a_row_that_is_too_long_is_refused_by_its_line() -> None:
     text = '{"q": 1}\n{"q": "' + "x" * (MAX_ROW + 1)
     with pytest.raises(BadInput, match="row on line 2 of examples has more than 2,000,000"):
         read(text)
+
+
+def test_a_first_row_that_is_too_long_is_refused_and_not_lost() -> None:
+    row = {f"f{n}": "x" * 900_000 for n in range(4)}
+    with pytest.raises(BadInput, match="row on line 1 of examples has more than 2,000,000"):
+        read(f'{json.dumps(row)}\n{{"f1": "y"}}\n')
 
 
 def test_too_many_rows_or_fields_are_refused() -> None:

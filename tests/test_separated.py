@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.schemas.errors import BadInput
 
@@ -51,6 +51,7 @@ def test_signs_inside_texts_are_no_separators(text: str, row: dict[str, str]) ->
     assert rows_of(text)[0] == row
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.fixed_dictionaries({"q": texts, "a": texts}), min_size=1), st.sampled_from(",;\t|")
 )
@@ -94,6 +95,10 @@ def test_a_column_without_a_name_that_holds_something_is_named_by_its_place() ->
     text = "question,,answer\nq1,x,a1\nq2,,a2\n"
     assert rows_of(text)[0] == {"question": "q1", "column 2": "x", "answer": "a1"}
     assert "named by their place: column 2" in notes_of(text)
+
+
+def test_dashes_are_cells_as_well() -> None:
+    assert rows_of("q, a\n-, -\n--, x\n") == [{"q": "-", "a": "-"}, {"q": "--", "a": "x"}]
 
 
 def test_a_header_that_is_repeated_is_no_row() -> None:

@@ -191,11 +191,19 @@ def test_a_parquet_file_is_read_with_its_numbers_and_nested_values(tmp_path: Pat
         "n": [1.0, 2.5],
         "chat": [[{"role": "user", "words": "hi"}], []],
         "day": [datetime.date(2026, 1, 2)] * 2,
+        "bytes": [b"text", b"\xff\xfe"],
     }
     parquet.write_table(pyarrow.table(table), tmp_path / "t.parquet")
-    rows, _ = read(path="t.parquet", beneath=tmp_path)
+    rows, loaded = read(path="t.parquet", beneath=tmp_path)
+    assert any(note.startswith("Values that are binary") for note in loaded.notes)
     assert rows == [
-        {"q": "x", "n": "1", "chat": '[{"role": "user", "words": "hi"}]', "day": "2026-01-02"},
+        {
+            "q": "x",
+            "n": "1",
+            "chat": '[{"role": "user", "words": "hi"}]',
+            "day": "2026-01-02",
+            "bytes": "text",
+        },
         {"n": "2.5", "chat": "[]", "day": "2026-01-02"},
     ]
 

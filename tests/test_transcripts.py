@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from textgrad_mcp.schemas.errors import BadInput
 
 from .reading import notes_of, rows_of
 
@@ -97,6 +99,32 @@ def test_rows_that_only_look_like_it_stay_as_they_are() -> None:
         assert set(found) == set(row)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"messages": [HI], "output": [1, 2]},
+        {"messages": [HI], "response": {"choices": [[[[]]]]}},
+        {"messages": [HI], "response": {"output": {"text": {"content": {"text": {"text": {}}}}}}},
+        {"messages": [HI, HELLO], "system": {"parts": ["Be brief."]}},
+        {"messages": [{"role": "user", "content": 7}, HELLO]},
+        {"messages": [{"role": "assistant", "content": "hello"}]},
+        {"messages": [{"role": ["user"], "content": "x"}], "type": ["user"]},
+        {"type": "user", "message": {"role": "king"}},
+        {"type": "response_item", "payload": {"type": "message", "role": None}},
+    ],
+)
+def test_odd_conversations_are_rows_or_no_rows_and_never_a_crash(odd: dict[str, Any]) -> None:
+    for record in (odd, {"q": "x"} | odd):
+        with suppress(BadInput):
+            assert rows_of([record, {"q": "y"}])
+
+
+def test_marks_that_are_never_closed_take_no_time() -> None:
+    reminder = "<system-reminder>" * 50_000
+    text = lines(claude("user", "fix it" + reminder), claude("assistant", "Fixed."))
+    assert rows_of(text) == [{"input": "fix it", "output": "Fixed."}]
+
+
 def test_the_prompt_that_most_were_held_under_is_named() -> None:
     other = {"role": "system", "content": "Be long."}
     said = notes_of([{"messages": [s, HI, HELLO]} for s in (SYSTEM, SYSTEM, other)])
@@ -135,6 +163,14 @@ def test_a_session_of_claude_code_is_a_row_for_each_turn_that_was_answered() -> 
         {"input": "thanks\n\nand now?", "output": "Done."},
     ]
     assert "a session of Claude Code" in notes_of(text)
+
+
+def test_a_sub_agents_own_session_is_read_as_well() -> None:
+    text = lines(
+        claude("user", "look it up", isSidechain=True),
+        claude("assistant", [{"type": "text", "text": "It is so."}], isSidechain=True),
+    )
+    assert rows_of(text) == [{"input": "look it up", "output": "It is so."}]
 
 
 def codex(kind: str, role: str, text: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import zipfile
 from collections.abc import Iterator
 from importlib import import_module
@@ -87,8 +88,10 @@ def _check_archive(reading: Reading, file: BinaryIO) -> None:
 
 def _library(reading: Reading, name: str, what: str) -> Any:
     try:
+        known = name in sys.modules
         library = import_module(name)
-        gc.freeze()  # else each collection goes through all imports again, and everybody waits
+        if not known:  # else each collection goes through all imports again, and everybody waits
+            gc.freeze()
         return library
     except ImportError as error:
         raise BadInput(

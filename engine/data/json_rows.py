@@ -163,11 +163,7 @@ def _object(reading: Reading, values: _Values) -> Any:
     try:
         return values.value()
     except _TooLong:
-        raise BadInput(
-            f"The row on line {line} of {reading.name} has more than {reading.most_in_row:,} "
-            "characters.",
-            "Shorten it.",
-        ) from None
+        raise _too_long(reading, line) from None
 
 
 def _listed(reading: Reading, values: _Values) -> Iterator[Row]:
@@ -201,6 +197,7 @@ def _cells(reading: Reading, values: _Values) -> Iterator[tuple[int, list[str]]]
 
 def _long_wrapper(reading: Reading, values: _Values) -> Iterator[Row]:
     """The rows of a list in an object that is too long for one row itself."""
+    line = values.line
     values.expect("{")
     others: list[str] = []
     found = ""
@@ -216,4 +213,14 @@ def _long_wrapper(reading: Reading, values: _Values) -> Iterator[Row]:
             _object(reading, values)
         if values.expect(",}") == "}":
             break
+    if not found:
+        raise _too_long(reading, line)
     say_wrapped(reading, found, others)
+
+
+def _too_long(reading: Reading, line: int) -> BadInput:
+    return BadInput(
+        f"The row on line {line} of {reading.name} has more than {reading.most_in_row:,} "
+        "characters.",
+        "Shorten it.",
+    )

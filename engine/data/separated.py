@@ -45,13 +45,14 @@ def separated(reading: Reading, lines: Lines) -> Iterator[Row]:
     style, sample = _style(reading, lines)
     first = lines.number - len(sample)
     records = _records(reading, style, chain(sample, lines), first)
-    return table(reading, records, padded=style.padded)
+    return table(reading, records, style)
 
 
 def table(
-    reading: Reading, records: Iterator[tuple[int, list[str]]], *, padded: bool = False
+    reading: Reading, records: Iterator[tuple[int, list[str]]], style: _Style | None = None
 ) -> Iterator[Row]:
     """Rows of cells under the names in the first that is not blank."""
+    padded, ruled = (style.padded, style.delimiter == "|") if style else (False, False)
     place, header = next(((n, c) for n, c in records if any(map(str.strip, c))), (0, []))
     body = list(islice(records, _BODY))
     names = _names(reading, header)
@@ -65,9 +66,8 @@ def table(
         row = _row(reading, names, number, cells, unnamed)
         if cells == header or [cell.strip() for cell in cells] == names:
             reading.drop("Repeated header lines")
-        elif padded and all(_RULE.fullmatch(cell) for cell in cells if cell):
-            continue  # the rule under the header of a table in Markdown
-        else:
+        elif not (ruled and row and all(_RULE.fullmatch(cell.strip()) for cell in row.values())):
+            # and not the rule under the header of a table in Markdown
             yield number, row
     _say_unnamed(reading, names, unnamed)
 

@@ -26,12 +26,14 @@ _REQUESTS = ("request", "body", "input", "params", "kwargs")
 _ANSWERS = ("response", "completion", "output", "choices", "body", "message", "content", "text")
 _HEAD = 50
 """Rows that are looked at to see what a file holds."""
+_DEEPEST = 8
+"""Levels of a logged answer that its words are looked for in."""
 _PROMPTS = 1000
 """Different system prompts that are counted."""
 _MACHINE = re.compile(
     r"<([\w -]+)>.*</\1>|# AGENTS\.md instructions.*|\[Request interrupted.*", re.S
 )
-_REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.S)
+_REMINDER = ("<system-reminder>", "</system-reminder>")
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ def _read(
     reading: Reading, head: list[Row], rows: Iterator[Row], prompts: Counter[str]
 ) -> Iterator[Row]:
     first = [row for _, row in head]
-    if any(isinstance(row.get("message"), dict) and _is_side(row.get("type")) for row in first):
-        return _exchanges(reading, "a session of Claude Code", _claude(rows), prompts)
+    if said := [r for r in first if isinstance(r.get("message"), dict) and _is_side(r.get("type"))]:
+        agent = all(row.get("isSidechain") for row in said)
+        return _exchanges(reading, "a session of Claude Code", _claude(rows, agent), prompts)
     if any(_is_codex(row) for row in first):
         return _exchanges(reading, "a session of Codex", _codex(rows), prompts)
     if len(first) > 1 and all(_turn(row) and "id" not in row for row in first):
@@ -159,17 +162,16 @@ def _answered(turns: list[Turn], rest: dict[str, Any]) -> tuple[list[Turn], dict
     return turns, rest
 
 
-def _answer(found: Any) -> str:
-    """The words of an answer as endpoints give it."""
+def _answer(found: Any, depth: int = _DEEPEST) -> str:
+    """The words of an answer as endpoints give it, which may be `depth` levels down."""
     if isinstance(found, str):
         return found
     if isinstance(found, list):
-        turns = turns_of(found)
-        if turns:
+        if turns := turns_of(found):
             return turns[-1].text
-        return _answer(found[0]) if found and "text" not in found[0] else _text(found)
-    if isinstance(found, dict):
-        answers = (_answer(found[key]) for key in _ANSWERS if found.get(key))
+        return _text(found) or (_answer(found[0], depth - 1) if found and depth else "")
+    if isinstance(found, dict) and depth:
+        answers = (_answer(found[key], depth - 1) for key in _ANSWERS if found.get(key))
         return next((answer for answer in answers if answer), "")
     return ""
 
@@ -218,13 +220,16 @@ def _exchange(system: str, asked: str, answer: str) -> dict[str, Any]:
     return {**({"system": system} if system else {}), "input": asked, "output": answer}
 
 
-def _claude(rows: Iterator[Row]) -> Iterator[tuple[int, Turn]]:
-    """What people and the assistant said; not what sub-agents, tools and the program did."""
+def _claude(rows: Iterator[Row], agent: bool) -> Iterator[tuple[int, Turn]]:
+    """What people and the assistant said; not what tools, the program and (unless the session is
+    an `agent`'s own) sub-agents did."""
     for place, row in rows:
         message = row.get("message")
         if not _is_side(row.get("type")) or not isinstance(message, dict):
             continue
-        if row.get("isMeta") or row.get("isSidechain") or row.get("isCompactSummary"):
+        if row.get("isMeta") or row.get("isCompactSummary"):
+            continue
+        if row.get("isSidechain") and not agent:
             continue
         turn = _turn(message)
         if turn is not None:
@@ -252,15 +257,16 @@ def _bare(rows: Iterator[Row]) -> Iterator[tuple[int, Turn]]:
 
 def _said(turn: Turn) -> Turn:
     """A turn without what the program put into it; empty if that is all."""
-    text = _REMINDER.sub("", turn.text) if turn.role == "user" else turn.text
-    machine = turn.role == "user" and _MACHINE.fullmatch(text.strip())
-    return Turn(turn.role, "" if machine else text)
+    if turn.role != "user":
+        return turn
+    first, *rest = turn.text.split(_REMINDER[0])
+    text = first + "".join(part.partition(_REMINDER[1])[2] for part in rest)
+    return Turn(turn.role, "" if _MACHINE.fullmatch(text.strip()) else text)
 
 
 def _count(prompts: Counter[str], prompt: Any) -> None:
-    known = prompt in prompts or len(prompts) < _PROMPTS
-    if isinstance(prompt, str) and prompt.strip() and known:
-        prompts[prompt] += 1
+    if isinstance(prompt, str) and prompt.strip():
+        prompts[prompt] += prompt in prompts or len(prompts) < _PROMPTS
 
 
 def _say_prompt(reading: Reading, prompts: Counter[str]) -> None:

@@ -46,7 +46,8 @@ def row_of(reading: Reading, place: int, row: Mapping[str, Any]) -> dict[str, st
                 "Give it as text.",
             ) from None
         if text is None:
-            reading.drop("Values that are null (their fields are missing in those rows)")
+            what = "binary" if isinstance(value, bytes) else "null"
+            reading.drop(f"Values that are {what} (their fields are missing in those rows)")
             continue
         if isinstance(value, list | tuple | dict):
             reading.nested.add(name)
@@ -58,7 +59,7 @@ def row_of(reading: Reading, place: int, row: Mapping[str, Any]) -> dict[str, st
 
 def text_of(value: Any) -> str | None:
     """A value as text: numbers as short as can be, dates in ISO form, nested values as JSON; None
-    where there is none (null, NaN)."""
+    where there is none (null, NaN, bytes that are no text)."""
     if isinstance(value, str):
         return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -71,9 +72,14 @@ def text_of(value: Any) -> str | None:
         return _moment(value)
     if isinstance(value, list | tuple | dict):
         return json.dumps(_plain(value), ensure_ascii=False)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return str(value)
+    return _decoded(value) if isinstance(value, bytes) else str(value)
+
+
+def _decoded(value: bytes) -> str | None:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _short(value: float) -> str:
