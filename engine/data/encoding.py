@@ -27,7 +27,7 @@ _FEW = 0.2
 """What texts in Latin letters hold less of beyond ASCII, as a share of the lines that have any."""
 _HEAD = 4096
 _CHUNK = 1 << 16
-_SAMPLE = 1 << 14
+_SAMPLE = 1 << 12
 """Bytes of lines beyond ASCII that an encoding is guessed from."""
 _SAVE = "Save it as UTF-8 (in Excel: CSV UTF-8) and load it again."
 
@@ -116,7 +116,7 @@ def _sampled(reading: Reading, file: BinaryIO) -> tuple[bytes, int]:
             sound = True
         except UnicodeDecodeError:
             broken = broken or number
-            sample += line
+            sample += line[:_SAMPLE]
         if sound and broken:
             raise BadInput(
                 f"{reading.name} is UTF-8 in some lines and something else in others (such as "
@@ -131,7 +131,7 @@ def _sampled(reading: Reading, file: BinaryIO) -> tuple[bytes, int]:
 def _beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """The lines that hold more than ASCII, with their numbers."""
     number = 1
-    while line := file.readline(_SAMPLE):
+    while line := file.readline(_CHUNK):
         if not line.isascii():
             yield number, line
         number += line.endswith(b"\n")
