@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
@@ -35,21 +34,6 @@ def check_text(what: str, value: str, most: int, *, empty: bool = False) -> None
             f"{what} holds a NUL or half of a surrogate pair, which cannot be stored.",
             "Remove it.",
         )
-
-
-def example_texts(which: str, row: Any, most: int) -> dict[str, str]:
-    """An example's fields as texts, of at most `most` characters each. Raises BadInput."""
-    if not isinstance(row, Mapping) or not row:
-        raise BadInput(
-            f"Example {which} is not an object with fields.",
-            'Give rows such as {"question": "...", "answer": "..."}.',
-        )
-    texts = {
-        k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in row.items()
-    }
-    for key, value in texts.items():
-        check_text(f"field {key!r} of example {which}", value, most, empty=True)
-    return texts
 
 
 def check_count(what: str, given: Sized, advice: str, most: int = MOST_NAMED) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, get_args
 
 from ..schemas.errors import BadInput, NotFound, TooLong
-from ..schemas.graph import HERE, Operation, Session, Variable, Version, number
+from ..schemas.graph import HERE, Operation, Session, Split, Variable, Version, number
 from ..schemas.near import did_you_mean
 from ..schemas.results import InspectResult
 from .distance import diff
@@ -22,6 +23,10 @@ PAGE = 20
 DIFF = 1500
 DRAWN = 2600
 """Characters of operations in one page of the graph."""
+_KINDS = {"v": "variable", "op": "graph", "e": "examples", "g": "gradients", "c": "call"}
+_KINDS |= {"p": "steps", "s": "steps", "r": "runs"}
+_ALONE = ("session", "calls", "runs", "report")
+"""Views that take no id."""
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
 
 
@@ -41,15 +46,23 @@ class Inspecting(Listings):
         if offset < 0:
             raise BadInput(f"offset must be 0 or more, not {offset}.", "Leave it out to begin.")
         if session_id is None:
-            if what not in (None, "sessions"):
-                raise BadInput(f"what={what!r} needs a session_id.", "Call inspect() to list them.")
+            if id is not None and id.startswith("tg_"):
+                return await self.inspect(caller, session_id=id, what=what, offset=offset)
+            if id is not None or what not in (None, "sessions"):
+                asked = f"what={what!r}" if id is None else f"id={id!r}"
+                raise BadInput(f"{asked} needs a session_id.", "Call inspect() to list them.")
             return await self._sessions(caller)
         session = await self.store.session(session_id, caller.owner)
+        id = None if id == session.id else id  # noqa: A001
         views = self._views()
-        what = what or ("session" if id is None else _what_of(id))
+        what = what or ("session" if id is None else shown_by(id))
         if what not in views:
             hint = did_you_mean(what, views, 0.6)
             raise BadInput(f"There is no view {what!r}.{hint}", f"Use one of {', '.join(views)}.")
+        if id is not None and what == "calls" and kind_of(id) == "call":
+            what = "call"
+        if id is not None and what in _ALONE:
+            raise BadInput(f"what={what!r} takes no id, such as {id!r}.", "Leave one of them out.")
         view = await views[what](session, id, offset)
         following = str(view.pop("next", ""))
         return InspectResult(session_id=session.id, what=what, view=view, next=following)
@@ -295,10 +308,24 @@ def _call_line(call: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _what_of(id: str) -> str:  # noqa: A002
-    kinds = {"v": "variable", "c": "call", "e": "examples", "g": "gradients"}
-    kinds |= {"p": "steps", "o": "graph"}
-    return kinds.get(id[:1], "session")
+def kind_of(id: str) -> str | None:  # noqa: A002
+    """The view that ids of this form belong to, or None for what is no id."""
+    found = re.match(r"(op|[a-z])\d+(@.*)?$", id, re.ASCII)
+    return "examples" if id in get_args(Split) else _KINDS.get(found[1]) if found else None
+
+
+def shown_by(id: str) -> str:  # noqa: A002
+    """The view that shows what has this id. Raises NotFound, BadInput."""
+    kind = kind_of(id)
+    if kind is None:
+        raise NotFound(
+            f"{id!r} is no id.",
+            "Ids look like v3, v3@2, v3@1..4, op1, e5, g2, p4 or c7; inspect(session_id) without "
+            "id shows what there is.",
+        )
+    if id[0] in "sr":
+        raise BadInput(f"{id!r} is not shown alone.", f"what={kind!r} without id lists all {kind}.")
+    return kind
 
 
 def _drawn(operation: Operation) -> dict[str, Any]:

@@ -105,6 +105,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "plain-reports": "What a model wrote is text and nothing else in reports, drawings and on "
         "terminals.",
         "strict-names": "A misspelt argument, tool or id is refused with what was meant.",
+        "tables": "What is guessed in reading a table is said; what cannot be told is refused "
+        "with its line, and nothing of it is stored.",
         "addresses": "A resource address that names nothing of the caller's is refused, "
         "however it is written.",
     },
@@ -130,6 +132,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     },
     "Protocol": {
         "both-eras": "Every tool works in both protocol eras and over every transport.",
+        "host-shapes": "An argument in a shape that hosts are known to send means what it means in "
+        "its own.",
         "conformance": "The official conformance scenarios pass.",
         "announced": "A change is announced to those who watch it, and waits for none of them.",
         "no-fact-left-out": "A result says the same in words as in its structured content.",

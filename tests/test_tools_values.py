@@ -189,7 +189,6 @@ def test_a_long_text_can_be_read_to_its_end_page_by_page() -> None:
         ("create_variable", {"value": "x"}, "role"),
         ("create_variable", {"role": "r"}, "example_field"),
         ("create_variable", {"role": "", "value": "x"}, "role is empty"),
-        ("create_variable", {"role": "r", "value": 5}, "value"),
         ("inspect", {"what": "everything"}, "graph"),
         ("inspect", {"offset": -1}, "offset"),
     ],
@@ -227,7 +226,7 @@ def test_a_parameter_whose_braces_are_a_template_is_used_as_it_is() -> None:
 def test_ids_of_other_kinds_and_huge_numbers_are_no_ids() -> None:
     async def main(call: Tools) -> None:
         s = (await call("create_variable", role="r", value="x"))["session_id"]
-        for id_ in ("v0", "v-1", "v99999999999999999999", "V1", "v1 ", "op1", "v\uff11", "", "1"):
+        for id_ in ("v0", "v-1", "v99999999999999999999", "op1", "v\uff11", "", "1"):
             words = await call.refused("forward", session_id=s, operation="llm", inputs={"x": id_})
             assert repr(id_) in words
         for id_ in ("v9", "v1@9", "v1@x", "c9", "e9"):
