@@ -140,7 +140,7 @@ class Removing(Core):
                     f"{one!r} is no example's id.",
                     "To mend: examples={'e7': {field: text}}. To add: a list of rows.",
                 )
-            texts[n] = row_of(reading, n, _object(one, fields))
+            texts[n] = row_of(reading, one, _object(one, fields))
         if not texts:
             raise BadInput("There are no examples in the call.", "Give {'e7': {field: text}}.")
         before = await self.store.examples(session.pk, list(texts))

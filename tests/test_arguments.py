@@ -239,7 +239,7 @@ def test_short_ids_are_small_letters_and_labels_lose_their_words(written: str, p
         ({"what": "report", "id": "c1"}, "takes no id, such as 'c1'"),
         ({"what": "steps", "id": "zz"}, "no variable 'zz'"),
         ({"what": "gradients", "id": "v9"}, "no variable 'v9'"),
-        ({"what": "examples", "id": "v1"}, "no examples 'v1'"),
+        ({"what": "examples", "id": "v1"}, "no example 'v1'"),
     ],
 )
 def test_an_id_that_names_nothing_is_never_answered_with_something_else(

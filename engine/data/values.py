@@ -29,7 +29,7 @@ def texts(reading: Reading, rows: Iterator[Row]) -> Iterator[dict[str, str]]:
             reading.drop("Blank rows")
 
 
-def row_of(reading: Reading, place: int, row: Mapping[str, Any]) -> dict[str, str]:
+def row_of(reading: Reading, place: int | str, row: Mapping[str, Any]) -> dict[str, str]:
     """One row with its values as texts, without those that are missing. Raises BadInput."""
     fields: dict[str, str] = {}
     for key, value in row.items():
@@ -40,9 +40,10 @@ def row_of(reading: Reading, place: int, row: Mapping[str, Any]) -> dict[str, st
             )
         try:
             text = text_of(value)
-        except RecursionError:
+        except (RecursionError, ValueError):
             raise BadInput(
-                f"The field {shown(name)} of {reading.noun} {place} is nested too deeply.",
+                f"The field {shown(name)} of {reading.noun} {place} is nested too deeply, or holds "
+                "a number of too many digits.",
                 "Give it as text.",
             ) from None
         if text is None:
@@ -105,7 +106,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else text_of(value)
 
 
-def _name(reading: Reading, place: int, key: str) -> str:
+def _name(reading: Reading, place: int | str, key: str) -> str:
     name = str(key).strip("\ufeff \t\r\n")
     if name and len(name) <= MAX_NAME and not unstorable(name):
         if len(reading.names) >= MAX_FIELDS:
@@ -122,7 +123,7 @@ def _name(reading: Reading, place: int, key: str) -> str:
     raise BadInput(f"A field of {reading.noun} {place} has {what}.", "Rename it.")
 
 
-def _refused(reading: Reading, place: int, name: str, text: str) -> BadInput:
+def _refused(reading: Reading, place: int | str, name: str, text: str) -> BadInput:
     where = f"The field {shown(name)} of {reading.noun} {place}"
     if len(text) > reading.most:
         much = f"{len(text):,} characters; at most {reading.most:,} are taken"
