@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ OPEN = ("/healthz", "/readyz")
 GRACE_SECONDS, LAST_WORDS_SECONDS = 3, 1
 """How long calls under way may take to end by themselves, and to answer once they are stopped."""
 IDLE_SECONDS = 1800.0
+READY_SECONDS = 3.0
+"""For how long a store may be busy and still count as one that can be written."""
 
 
 class Verifier(Protocol):
@@ -161,21 +164,47 @@ def _metadata(options: HttpOptions) -> list[Route]:
         ) from None
 
 
+class Readiness:
+    """Whether calls can be served: a store that can be written, within a moment.
+
+    Whoever asks meanwhile waits for the one try that is under way.
+    """
+
+    def __init__(self, server: TextGradServer) -> None:
+        self._server = server
+        self.trying: asyncio.Task[bool] | None = None
+
+    async def look(self) -> bool:
+        """False too when the file has been locked by others for READY_SECONDS."""
+        if self.trying is None or self.trying.done():
+            self.trying = asyncio.create_task(self._try())
+        done, _ = await asyncio.wait({self.trying}, timeout=READY_SECONDS)
+        if not done:
+            log.error("not ready: the database has not answered for %g s", READY_SECONDS)
+        return bool(done) and self.trying.result()
+
+    async def _try(self) -> bool:
+        host = self._server.host
+        try:
+            if host is not None:
+                await (await host.engine()).store.ping()
+        except TextGradError as error:
+            log.error("not ready: %s", error)
+            return False
+        return host is not None
+
+
 def _health(server: TextGradServer) -> list[Route]:
+    readiness = Readiness(server)
+
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
         """Says no more than yes or no: anybody may ask."""
-        try:
-            host = server.host
-            if host is None:
-                return PlainTextResponse("not ready\n", status_code=503)
-            await (await host.engine()).store.ping()
-        except TextGradError as error:
-            log.error("not ready: %s", error)
-            return PlainTextResponse("not ready\n", status_code=503)
-        return PlainTextResponse("ready\n")
+        if await readiness.look():
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready\n", status_code=503)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 

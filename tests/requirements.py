@@ -39,6 +39,9 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "are refused.",
         "disk-full": "A full disk is said, nothing is half-written, and the database stays usable.",
         "locked": "A file that another process keeps locked is waited for, then named.",
+        "same-file": "No write counts as done that is not in the file of the database's name; if "
+        "that was moved, deleted or replaced, it is said, and where the data is.",
+        "ready": "A server is ready only while its store can be written; why it cannot is named.",
         "private-file": "The database and its side files are for their owner alone.",
         "backup": "A backup made while others write is whole and opens.",
         "check": "A check names what is wrong with a file.",

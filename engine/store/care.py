@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...schemas.errors import BadInput, Conflict, StoreError
 from ...schemas.graph import Session
-from .connection import explain
+from .causes import explain
 from .database import Database
 from .rows import dumps, rows, to_session
 
