@@ -42,6 +42,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "same-file": "No write counts as done that is not in the file of the database's name; if "
         "that was moved, deleted or replaced, it is said, and where the data is.",
         "ready": "A server is ready only while its store can be written; why it cannot is named.",
+        "unreadable": "A row that cannot be read is named with the way out, and locks nobody out.",
         "private-file": "The database and its side files are for their owner alone.",
         "backup": "A backup made while others write is whole and opens.",
         "check": "A check names what is wrong with a file.",

@@ -7,6 +7,7 @@ import os
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,21 @@ from ...schemas.errors import BadInput, Conflict, StoreError
 from ...schemas.graph import Session
 from .causes import explain
 from .database import Database
-from .rows import dumps, rows, to_session
+from .rows import (
+    dumps,
+    rows,
+    to_completion,
+    to_example,
+    to_gradient,
+    to_operation,
+    to_proposal,
+    to_request,
+    to_run,
+    to_session,
+    to_value,
+    to_variable,
+    to_version,
+)
 
 IN_USE = (
     "EXISTS (SELECT 1 FROM runs r WHERE r.session = s.pk AND r.status = 'running' "
@@ -96,7 +111,7 @@ class CareVerbs:
             for what, sql in _RULES.items():
                 n = rows(db, sql)[0][0]
                 problems += [f"{n} {what}"] if n else []
-            return problems
+            return problems + unreadable(db)
 
         return await self.db.read(job)
 
@@ -116,6 +131,38 @@ class CareVerbs:
             ) from explain(error, target)
 
 
+def unreadable(db: sqlite3.Connection) -> list[str]:
+    """What of a file's rows cannot be read, each in a sentence."""
+    problems = []
+    for table, readers in _READERS.items():
+        for found in db.execute(f"SELECT * FROM {table}"):
+            for read in readers:
+                try:
+                    read(found)
+                except StoreError as error:
+                    problems.append(f"{_session_of(db, found)}{error.message}")
+    return problems
+
+
+def _session_of(db: sqlite3.Connection, found: sqlite3.Row) -> str:
+    if "session" not in found.keys():  # noqa: SIM118 - of a row, the other form asks for values
+        return ""
+    owned = rows(db, "SELECT id FROM sessions WHERE pk = ?", found["session"])
+    return f"{owned[0]['id']}: " if owned else ""
+
+
+_READERS: dict[str, list[Callable[[sqlite3.Row], object]]] = {
+    "sessions": [to_session],
+    "variables": [to_variable],
+    "operations": [to_operation],
+    "versions": [to_version],
+    "examples": [to_example],
+    "cells": [to_value],
+    "calls": [to_request, lambda r: r["status"] == "pending" or to_completion(r)],
+    "gradients": [to_gradient],
+    "proposals": [to_proposal],
+    "runs": [lambda r: to_run(r, "")],
+}
 _RULES = {
     "answered calls have no text": "SELECT count(*) FROM calls WHERE status != 'pending' AND "
     "text IS NULL",

@@ -9,7 +9,7 @@ from ...schemas.completions import Completion, CompletionRequest, Usage
 from ..answerers import Attempt
 from .budgets import Budgets, Price, reserve
 from .database import Chain, Database
-from .rows import Fence, dumps, next_number, now, row, rows, to_completion
+from .rows import Fence, dumps, next_number, now, row, rows, to_completion, to_request
 
 FREE = Price()
 UNLIMITED = Budgets({}, {})
@@ -134,7 +134,7 @@ class LedgerVerbs:
                 "AND run = ? ORDER BY n"
             )
             found = rows(db, sql, session, run)
-            return [(r["n"], CompletionRequest.model_validate_json(r["request"])) for r in found]
+            return [(r["n"], to_request(r)) for r in found]
 
         return await self.db.read(job, single=True)
 
