@@ -45,6 +45,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "unreadable": "A row that cannot be read is named with the way out, and locks nobody out.",
         "private-file": "The database and its side files are for their owner alone.",
         "backup": "A backup made while others write is whole and opens.",
+        "restore": "A backup takes the database's place whole or not at all, servers on it or not; "
+        "what was there is kept.",
         "check": "A check names what is wrong with a file.",
         "export": "An exported session comes back as it was; a bad file is refused whole.",
         "delete": "A deleted session leaves nothing in the file, and none is deleted "

@@ -103,17 +103,7 @@ class CareVerbs:
     async def check(self) -> list[str]:
         """What is wrong with the file, in words; nothing when it is whole."""
 
-        def job(db: sqlite3.Connection) -> list[str]:
-            found = [str(r[0]) for r in rows(db, "PRAGMA integrity_check")]
-            problems = [] if found == ["ok"] else found
-            for r in rows(db, "PRAGMA foreign_key_check"):
-                problems.append(f"row {r[1]} of {r[0]} belongs to no session")
-            for what, sql in _RULES.items():
-                n = rows(db, sql)[0][0]
-                problems += [f"{n} {what}"] if n else []
-            return problems + unreadable(db)
-
-        return await self.db.read(job)
+        return await self.db.read(problems_of)
 
     async def backup(self, target: Path) -> None:
         """Copy everything, as it is at one moment, into a new file; servers may go on writing.
@@ -131,7 +121,25 @@ class CareVerbs:
             ) from explain(error, target)
 
 
-def unreadable(db: sqlite3.Connection) -> list[str]:
+def running(db: sqlite3.Connection) -> list[str]:
+    """The ids of the sessions that some server is running."""
+    found = db.execute(f"SELECT s.id FROM sessions s WHERE {IN_USE}", {"now": time.time()})
+    return [str(r["id"]) for r in found.fetchall()]
+
+
+def problems_of(db: sqlite3.Connection) -> list[str]:
+    """What is wrong with a file, in words; nothing when it is whole."""
+    found = [str(r[0]) for r in rows(db, "PRAGMA integrity_check")]
+    problems = [] if found == ["ok"] else found
+    for r in rows(db, "PRAGMA foreign_key_check"):
+        problems.append(f"row {r[1]} of {r[0]} belongs to no session")
+    for what, sql in _RULES.items():
+        n = rows(db, sql)[0][0]
+        problems += [f"{n} {what}"] if n else []
+    return problems + _unreadable(db)
+
+
+def _unreadable(db: sqlite3.Connection) -> list[str]:
     """What of a file's rows cannot be read, each in a sentence."""
     problems = []
     for table, readers in _READERS.items():

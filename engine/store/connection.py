@@ -18,7 +18,7 @@ from weakref import ref
 from ...schemas.errors import StoreError
 from .causes import MEMORY, explain
 from .migrations import APPLICATION_ID, MIGRATIONS
-from .presence import Presence, mark_of, set_foreign_log_aside
+from .presence import Exchanged, Presence, mark_of, set_foreign_log_aside
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -26,6 +26,8 @@ Fault = Callable[[str], None]
 
 BUSY_SECONDS, LOOK_MS = 30, 40
 """How long a lock is waited for, and for how long SQLite looks for it at a stretch."""
+EXCHANGES = 5
+"""How often a file may be exchanged while it is being opened."""
 # A writer that resets the write-ahead log can corrupt it (3.7.0 to 3.51.2, with back-ports):
 # https://www.sqlite.org/wal.html. Several processes on one file are our normal case.
 WAL_IS_SAFE = (
@@ -90,6 +92,9 @@ def connect(path: Path, *, fresh: bool = True) -> Connected:
     A file that is missing or empty is made only when it may be a `fresh` one.
     """
     try:
+        for _ in range(EXCHANGES):
+            with suppress(Exchanged):
+                return _connect(path, fresh=fresh)
         return _connect(path, fresh=fresh)
     except (sqlite3.Error, OSError, StoreError) as error:
         raise explain(error, path) from error
@@ -237,7 +242,7 @@ def _begin(db: Connected, *, writes: bool) -> None:
 def _connect(path: Path, *, fresh: bool) -> Connected:
     if path != MEMORY:
         _make_ready(path, fresh=fresh)
-    before = mark_of(path)
+    opened = mark_of(path)
     db = sqlite3.connect(path, isolation_level=None, factory=Connected)
     try:
         db.row_factory = sqlite3.Row
@@ -254,7 +259,7 @@ def _connect(path: Path, *, fresh: bool) -> Connected:
         db.execute(f"PRAGMA busy_timeout = {LOOK_MS}")
         db.let_go()
         if path != MEMORY:
-            db.presence = _present(path, mode, before)
+            db.presence = Presence(path, mode, opened)
     except BaseException:
         db.close()
         raise
@@ -275,16 +280,6 @@ def _make_ready(path: Path, *, fresh: bool) -> None:
     with suppress(FileExistsError):
         os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     set_foreign_log_aside(path)
-
-
-def _present(path: Path, journal: str, before: object) -> Presence:
-    presence = Presence(path, journal)
-    if mark_of(path) != before:
-        presence.close()
-        raise StoreError(
-            f"The database {path} was exchanged while it was being opened.", "Call again."
-        )
-    return presence
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

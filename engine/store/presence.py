@@ -19,6 +19,10 @@ Mark = tuple[int, int]
 """What tells files apart, whatever their names: device and number."""
 
 
+class Exchanged(StoreError):
+    """Another file took the database's place while it was being opened."""
+
+
 def mark_of(path: Path | str) -> Mark | None:
     """The mark of the file at `path`, links followed; None where there is none."""
     try:
@@ -31,8 +35,11 @@ def mark_of(path: Path | str) -> Mark | None:
 class Presence:
     """The names of an open database, and the files they stood for when it was opened."""
 
-    def __init__(self, path: Path, journal: str) -> None:
-        """`journal` is the journal mode in force. Raises StoreError if the file is gone already."""
+    def __init__(self, path: Path, journal: str, opened: Mark | None) -> None:
+        """`journal` is the journal mode in force, `opened` what `path` was when it was opened.
+
+        Raises Exchanged if it is something else already.
+        """
         real = Path(os.path.realpath(path))
         sides = ("-wal", "-shm") if journal == "wal" else ()
         self._path = path
@@ -40,8 +47,11 @@ class Presence:
         self._marks = {name: mark_of(name) for name in map(str, (path, *self._sides))}
         self._read_only = not os.access(path, os.W_OK)
         self._handle = _handle(path)
-        if self._marks[str(path)] is None:
-            raise StoreError(*self._words())
+        if None in self._marks.values() or self._marks[str(path)] != opened:
+            self.close()
+            raise Exchanged(
+                f"The database {path} was exchanged while it was opened.", "Call again."
+            )
 
     @property
     def here(self) -> bool:
