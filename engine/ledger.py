@@ -245,7 +245,7 @@ class Ledger:
         opening = open_row()
         work.asked += 1
         work.progress()
-        recorded = False
+        recorded: Completion | None = None
 
         def reopen() -> None:
             nonlocal opening, row
@@ -253,13 +253,12 @@ class Ledger:
             opening = open_row()
 
         async def keep(completion: Completion, attempts: Sequence[Attempt] = ()) -> None:
-            async def write() -> None:
+            async def write() -> Completion:
                 call = await self._opened(row, opening)
-                await self.store.answer(pk, {call: completion}, attempts, row.chain)
+                return await self.store.record(pk, call, completion, attempts, row.chain)
 
             nonlocal recorded
-            await _patiently(write, reopen)
-            recorded = True
+            recorded = await _patiently(write, reopen)
 
         async def record(attempt: Attempt) -> None:
             if attempt.brought is not None:
@@ -287,11 +286,11 @@ class Ledger:
         if completion is None:
             await row.chain.settled()
             raise NotYet
-        if not recorded:
+        if recorded is None:
             await keep(completion)
         work.answered += 1
         work.progress()
-        return completion
+        return recorded or completion
 
     async def _opened(self, row: Row, opening: asyncio.Task[int]) -> int:
         """The call's number, for which something is to be written now."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..schemas.completions import Completion
 from ..schemas.errors import ReplyError
-from ..schemas.text import no_constant, unstorable
+from ..schemas.text import cleaned, no_constant, unstorable
 
 Schema = dict[str, Any]
 _WORK_PER_CHAR = 20  # failed attempts at reading an object may cost so many passes over the reply
@@ -63,14 +63,15 @@ def parse_object(text: str, schema: Schema) -> dict[str, Any]:
     """The last top-level JSON object in `text` that fits `schema`.
 
     Prose and code fences around it and raw line breaks inside its strings are tolerated; a number
-    written as a string becomes a number. A *broken* object with a key that was asked for spoils
-    the reply even if another one fits: the other may be a quotation inside the broken one.
+    written as a string becomes a number, and what cannot be stored a replacement character. A
+    *broken* object with a key that was asked for spoils the reply even if another one fits: the
+    other may be a quotation inside the broken one.
     Raises Malformed.
     """
     problem = ""
     fitting: dict[str, Any] | None = None
     for found in _objects(text, schema):
-        value = _coerced(found, schema)
+        value = _coerced(cleaned(found), schema)
         problems = _problems(value, schema)
         if not problems:
             fitting = value
@@ -139,7 +140,7 @@ def _problems(value: dict[str, Any], schema: Schema) -> str:
         sentences.append(f"It has {_listed(extra)}, which was not asked for.")
     if sentences:
         return " ".join([*sentences, _wanted(schema)])
-    return _first_error(value, schema) or _unstorable(value)
+    return _first_error(value, schema) or _infinite(value)
 
 
 def _first_error(value: dict[str, Any], schema: Schema) -> str:
@@ -154,15 +155,13 @@ def _first_error(value: dict[str, Any], schema: Schema) -> str:
     return f"The value of {key} does not fit: {_cut(error.message)}."
 
 
-def _unstorable(value: Any) -> str:
+def _infinite(value: Any) -> str:
     if isinstance(value, dict):
-        return next(filter(None, map(_unstorable, [*value, *value.values()])), "")
+        return next(filter(None, map(_infinite, [*value, *value.values()])), "")
     if isinstance(value, list):
-        return next(filter(None, map(_unstorable, value)), "")
+        return next(filter(None, map(_infinite, value)), "")
     if isinstance(value, float) and not math.isfinite(value):
         return "A number is too large. Write an ordinary number."
-    if isinstance(value, str) and unstorable(value):
-        return "A string holds a NUL or half of a character. Leave such characters out."
     return ""
 
 

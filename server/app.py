@@ -255,7 +255,7 @@ class TextGradServer(MCPServer[Host]):
                 f"{key!r} is no argument of {name}.{near(key, known)}" for key in unknown
             )
             return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
-        spoilt = [key for key, value in arguments.items() if unstorable(value)]
+        spoilt = [k for k, v in arguments.items() if k != "completions" and unstorable(v)]
         if spoilt:
             what = f"{spoilt[0]} holds a NUL or half of a surrogate pair, which cannot be stored."
             return refusal(BadInput(what, "Remove it."))

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 PROMISES: Mapping[str, Mapping[str, str]] = {
     "Durability": {
         "asked-once": "What was answered is never asked again, by this run or a later one.",
+        "one-reply": "Of several answers to one call one is used everywhere, and the others are on "
+        "record; what cannot be stored of it is replaced.",
         "on-disk": "What a call recorded is on disk before anything is made of it.",
         "kill": "A kill costs at most the calls whose replies were not on disk.",
         "same-end": "An interrupted run ends with the same result and as many recorded "

@@ -123,7 +123,6 @@ BAD: Mapping[str, Fault] = {
     "cut off": fault("length"),
     "filtered": fault("content_filter"),
     "refused": fault("refusal"),
-    "NUL": Fault(text="a\x00b"),
 }
 
 

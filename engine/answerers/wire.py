@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ...schemas.completions import Completion, CompletionRequest, Message, Usage
 from ...schemas.errors import BadInput
 from ...schemas.settings import ReplyFormat, RoleSettings
+from ...schemas.text import storable
 
 FORMATS: tuple[ReplyFormat, ...] = ("schema", "object", "text")
 """How a reply of a given shape can be asked for, from the strictest to the plainest."""
@@ -130,8 +131,7 @@ def _text(content: object) -> str:
         content = "".join(str(part.get("text") or "") for part in content)
     if not isinstance(content, str):
         raise MalformedError("content that is not text", again=False)
-    # a lone surrogate, which JSON can spell, could be neither stored nor sent again
-    return content.encode("utf-8", "replace").decode()
+    return storable(content)
 
 
 def _refusal(value: object) -> str | None:
