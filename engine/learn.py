@@ -89,6 +89,16 @@ async def checks(store: Store, session: Session) -> Check:
     return check
 
 
+def unchecked(sizes: Mapping[str, int]) -> list[str]:
+    """Notes on the splits, of these `sizes`, that are too large to be looked through for copies."""
+    return [
+        f"Whether rewrites copy examples was looked for in the first {most:,} of {sizes[split]:,} "
+        f"{split} examples."
+        for split, most in LEAK_EXAMPLES.items()
+        if sizes.get(split, 0) > most
+    ]
+
+
 async def _fields(store: Store, session: int, split: str) -> list[dict[str, str]]:
     numbers = await store.split(session, split, LEAK_EXAMPLES[split])
     return [e.fields for e in (await store.examples(session, numbers)).values()]

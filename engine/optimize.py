@@ -16,7 +16,7 @@ from ..schemas.results import Result
 from . import afford, arguments, gate, outcome, show
 from .complete import complete
 from .core import Core
-from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
+from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of, unchecked
 from .ledger import Work
 from .loop import Loop, load, stopped
 from .parents import Parent, Pool
@@ -134,8 +134,8 @@ class Optimizing(Core):
         if loop.paired or list(places) == [HERE]:
             return
         mean, error = mean_and_error(loop.current.scores)
-        variables = await self.store.variables(work.session.pk)
-        versions = {v.id: v.version for v in variables.values() if v.requires_grad and v.is_leaf}
+        parameters = await self.store.parameters(work.session.pk)
+        versions = {v.id: v.version for v in parameters}
         [loss] = work.args["losses"]
         pk, fence, state = work.session.pk, work.fence, loop.dump()
         await self.store.note_evaluation(
@@ -303,8 +303,9 @@ class Optimizing(Core):
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
             notes = [spent.message, spent.next, outcome.next_step(loop, usage, found)]
-        tested = "test" in await self.store.split_sizes(work.session.pk)
-        return outcome.result(work, loop, why, usage, history, notes, tested)
+        sizes = await self.store.split_sizes(work.session.pk)
+        notes += unchecked(sizes)
+        return outcome.result(work, loop, why, usage, history, notes, "test" in sizes)
 
 
 def _tell_score(work: Work, loop: Loop) -> None:

@@ -18,7 +18,7 @@ from . import gate, show
 from .complete import complete
 from .evaluate import Evaluating
 from .forward import Evaluation, evaluate, load
-from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
+from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of, unchecked
 from .ledger import Work
 from .optimize import Optimizing
 from .runs import Body, Caller, digest_of
@@ -190,8 +190,7 @@ class Training(Evaluating, Optimizing):
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
         if ids is None:
-            found = await self.store.gradients(session.pk)
-            ids = list(dict.fromkeys(g.variable for g in found))
+            ids = await self.store.with_gradients(session.pk)
             if not ids:
                 raise Conflict(
                     "There is no gradient to step from.",
@@ -237,6 +236,7 @@ class Training(Evaluating, Optimizing):
             candidates = await propose(
                 work, written, gradients, count=count, check=check, memory=memory
             )
+            notes += unchecked(await self.store.split_sizes(work.session.pk))
         candidates += await choose(work, chosen, losses, batch if used else [], count)
         if not candidates:
             raise Conflict(

@@ -124,6 +124,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "repeatable": "The same session and seed ask the same questions in the same order.",
         "exact-gradients": "The feedback on each parameter comes from exactly the paths that lead "
         "to it.",
+        "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "told": "What the caller measured itself is what the session holds.",
     },
     "Thrift": {

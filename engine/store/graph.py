@@ -159,15 +159,15 @@ class GraphVerbs:
         return await self.db.write(job, join=chain)
 
     async def variables(
-        self, session: int, ids: Iterable[str] | None = None, limit: int = 1000
+        self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
     ) -> dict[str, Variable]:
-        """Variables by id: those named (missing ones are left out), or the first `limit`."""
+        """Variables by id: those named (missing ones are left out), all, or the first `limit`."""
         wanted = None if ids is None else dumps([number(i, "v") for i in ids])
 
         def job(db: sqlite3.Connection) -> dict[str, Variable]:
             if wanted is None:
                 sql = "SELECT * FROM variables WHERE session = ? ORDER BY n LIMIT ?"
-                found = rows(db, sql, session, limit)
+                found = rows(db, sql, session, -1 if limit is None else limit)
             else:
                 sql = (
                     "SELECT v.* FROM json_each(?) j CROSS JOIN variables v "
@@ -218,27 +218,28 @@ class GraphVerbs:
 
         return await self.db.read(job, join=chain)
 
-    async def downstream(self, session: int, sources: Iterable[str]) -> set[str]:
-        """Everything made from `sources`, they themselves included."""
-        numbers = dumps([number(s, "v") for s in sources])
+    async def parameters(self, session: int) -> list[Variable]:
+        """All parameters, in the order they were made."""
 
-        def job(db: sqlite3.Connection) -> set[str]:
-            found = db.execute(
-                DOWNSTREAM + "SELECT n FROM down", {"sources": numbers, "s": session}
-            ).fetchall()
-            return {f"v{r['n']}" for r in found}
+        def job(db: sqlite3.Connection) -> list[Variable]:
+            sql = (
+                "SELECT * FROM variables INDEXED BY variables_parameters WHERE session = ? "
+                "AND kind = 'parameter' ORDER BY n"
+            )
+            return [to_variable(r) for r in rows(db, sql, session)]
 
         return await self.db.read(job, single=True)
 
     async def operations(
-        self, session: int, ids: Iterable[str] | None = None, limit: int = 1000
+        self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
     ) -> list[Operation]:
-        """Operations: those named, or the first `limit`."""
+        """Operations: those named, or all, or the first `limit`."""
 
         def job(db: sqlite3.Connection) -> list[Operation]:
             if ids is None:
                 sql = "SELECT * FROM operations WHERE session = ? ORDER BY n LIMIT ?"
-                return [to_operation(r) for r in rows(db, sql, session, limit)]
+                most = -1 if limit is None else limit
+                return [to_operation(r) for r in rows(db, sql, session, most)]
             wanted = dumps([number(i, "op") for i in ids])
             sql = (
                 "SELECT o.* FROM json_each(?) j CROSS JOIN operations o "

@@ -150,9 +150,14 @@ UPDATE proposals SET fate = CASE
 CREATE INDEX proposals_of_step ON proposals (session, step);
 """
 
+PARAMETERS = (
+    "CREATE INDEX variables_parameters ON variables (session, n) WHERE kind = 'parameter';\n"
+)
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
     ("what became of each proposal, and those of a step", FATES),
+    ("parameters by themselves", PARAMETERS),
 ]
