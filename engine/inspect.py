@@ -69,7 +69,13 @@ class Inspecting(Listings):
     async def _sessions(self, caller: Caller, offset: int) -> InspectResult:
         found = await self.store.sessions(caller.owner, offset + PAGE + 1)
         listed = [
-            {"session_id": s.id, "title": s.title, "updated": s.updated, "calls": s.used_calls}
+            {
+                "session_id": s.id,
+                "title": s.title,
+                "updated": s.updated,
+                "calls": s.used_calls,
+                "bytes": s.bytes,
+            }
             for s in found[offset : offset + PAGE]
         ]
         following = (

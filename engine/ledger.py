@@ -388,7 +388,8 @@ def _limits(work: Work, answerer: Answerer) -> Budgets:
     settings = work.settings
     daily = settings.quota_calls_per_day if answerer.name == "openai" else None
     run = work.args.get("budget") or {}
-    return Budgets(run, settings.session_budget, work.session.owner, daily)
+    quotas = daily, settings.quota_bytes
+    return Budgets(run, settings.session_budget, work.session.owner, *quotas)
 
 
 def _seen(flight: asyncio.Task[Completion]) -> None:

@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..schemas.errors import BadInput, TextGradError
-from ..schemas.settings import Settings
+from ..schemas.settings import OPEN_QUOTA_BYTES, Settings
 from .app import TextGradServer, build
 from .auth import FileTokens
 from .jwt import JwtTokens
@@ -119,7 +119,14 @@ def _has_port(name: str) -> bool:
 
 def http_app(settings: Settings, options: HttpOptions) -> Starlette:
     """The ASGI application: /mcp, /healthz and /readyz. Raises BadInput."""
-    return _app(build(settings), options)
+    return _app(build(bounded(settings, options)), options)
+
+
+def bounded(settings: Settings, options: HttpOptions) -> Settings:
+    """The settings as they hold: strangers are let in, so what each may store has a limit."""
+    if settings.quota_bytes is not None or not (options.tokens or options.jwks):
+        return settings
+    return settings.model_copy(update={"quota_bytes": OPEN_QUOTA_BYTES})
 
 
 def _app(server: TextGradServer, options: HttpOptions) -> Starlette:
@@ -223,7 +230,7 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
 
     from .graceful import GracefulServer, Underway
 
-    server, underway = build(settings), Underway()
+    server, underway = build(bounded(settings, options)), Underway()
 
     async def leave() -> None:
         server.watchers.hang_up()

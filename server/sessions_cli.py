@@ -19,6 +19,7 @@ from .output import remarked, told
 if TYPE_CHECKING:
     from ..engine.store import Store
     from ..schemas.graph import Session
+    from ..schemas.settings import Settings
 
 MOST_BYTES = 512 * 1024 * 1024
 Work = Callable[["Store", argparse.Namespace], Awaitable[int]]
@@ -74,23 +75,25 @@ def _action(
     return parser
 
 
-def _path(args: argparse.Namespace) -> Path:
+def _settings(args: argparse.Namespace) -> tuple[Settings, Path]:
+    """The settings in force, and where the database is."""
     from .cli import settings_of
     from .config import default_database
 
     settings, _, _ = settings_of(args)
-    return settings.database or default_database()
+    return settings, settings.database or default_database()
 
 
 def _with_store(args: argparse.Namespace, work: Work) -> int:
     from ..engine.store import Store
 
-    path = _path(args)
+    settings, path = _settings(args)
     if not path.exists():
         raise NotFound(f"There is no database {path}.", "Name one with --database.")
 
     async def run() -> int:
         store = Store(path)
+        store.db.quota_bytes = settings.quota_bytes
         await store.open()
         try:
             return await work(store, args)
@@ -129,6 +132,7 @@ def _table(sessions: list[Session]) -> str:
             (one.updated[:16], "dim"),
             one.owner,
             f"{one.used_calls} calls",
+            f"{one.bytes:,} bytes",
             one_line(one.title),
         ]
         for one in sessions
@@ -233,7 +237,7 @@ async def _backup(store: Store, args: argparse.Namespace) -> int:
 def _restore(args: argparse.Namespace) -> int:
     from ..engine.store.restore import restore
 
-    path = _path(args)
+    _, path = _settings(args)
     done = restore(path, args.file, force=args.force)
     facts = {
         "database": str(path),

@@ -16,6 +16,7 @@ from ...schemas.errors import BadInput, Conflict, StoreError
 from ...schemas.graph import Session
 from .causes import explain
 from .database import Database
+from .migrations import bytes_of_session
 from .rows import (
     dumps,
     rows,
@@ -176,6 +177,8 @@ _RULES = {
     "text IS NULL",
     "sessions count other calls than were answered": "SELECT count(*) FROM sessions s WHERE "
     "used_calls != (SELECT count(*) FROM calls c WHERE c.session = s.pk AND status != 'pending')",
+    "sessions hold other bytes than are counted": "SELECT count(*) FROM sessions s WHERE "
+    f"bytes != {bytes_of_session('s')}",
     "values are not those of their versions": "SELECT count(*) FROM variables v WHERE version > 0 "
     "AND NOT EXISTS (SELECT 1 FROM versions w WHERE w.session = v.session AND w.variable = v.n "
     "AND w.version = v.version AND w.text = v.value)",

@@ -119,8 +119,11 @@ class Connection(aiosqlite.Connection):
 class Database:
     """A database that is opened once and closed once.
 
-    `fault` is called at each commit boundary (tests of durability use it).
+    `fault` is called at each commit boundary (tests of durability use it). `quota_bytes` is how
+    much one owner may have stored.
     """
+
+    quota_bytes: int | None = None
 
     def __init__(self, path: Path, fault: Fault | None = None) -> None:
         self.path = path

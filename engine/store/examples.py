@@ -11,6 +11,7 @@ from typing import get_args
 
 from ...schemas.graph import Example, Split
 from .database import Chain, Database
+from .quotas import bounded
 from .rows import dumps, next_number, now, rows, to_example
 
 
@@ -65,7 +66,7 @@ class ExampleVerbs:
                 first if some else None, last if some else None, last - first + 1, total, elsewhere
             )
 
-        return await self.db.write(job)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def examples(
         self, session: int, numbers: Sequence[int], chain: Chain | None = None
@@ -109,7 +110,7 @@ class ExampleVerbs:
         def job(db: sqlite3.Connection) -> None:
             set_batch(db, session, numbers)
 
-        await self.db.write(job)
+        await self.db.write(bounded(job, session, self.db.quota_bytes))
 
 
 def set_batch(db: sqlite3.Connection, session: int, numbers: Sequence[int]) -> None:

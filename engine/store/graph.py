@@ -11,7 +11,7 @@ from ...schemas.errors import NotFound
 from ...schemas.graph import LOSSES, Operation, Session, Value, Variable, number
 from .database import Chain, Database
 from .examples import set_batch
-from .quotas import room_for_session
+from .quotas import bounded, room_for_bytes, room_for_session
 from .rows import (
     Fence,
     check_fence,
@@ -81,6 +81,7 @@ class GraphVerbs:
                 (f"tg_{secrets.token_urlsafe(16)}", owner, title, now(), now()),
             )
             found = rows(db, "SELECT * FROM sessions WHERE pk = last_insert_rowid()")
+            room_for_bytes(db, found[0]["pk"], self.db.quota_bytes)
             return to_session(found[0])
 
         return await self.db.write(job, join=chain)
@@ -123,7 +124,7 @@ class GraphVerbs:
                 )
             return made
 
-        return await self.db.write(job, after=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), after=chain)
 
     async def add_operation(
         self,
@@ -156,7 +157,7 @@ class GraphVerbs:
             stored = operation.model_copy(update={"id": f"op{n}", "output": made.id})
             return stored, made
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def variables(
         self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
@@ -345,7 +346,7 @@ class GraphVerbs:
                 (session, done),
             )
 
-        await self.db.write(job, join=chain)
+        await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
 
 def _insert_variable(

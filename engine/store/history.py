@@ -12,6 +12,7 @@ from ...schemas.errors import Conflict
 from ...schemas.graph import Gradient, Proposal, Version, number
 from .database import Chain, Database
 from .graph import invalidate
+from .quotas import bounded
 from .rows import (
     Fence,
     check_fence,
@@ -87,7 +88,7 @@ class HistoryVerbs:
             )
             return made
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def gradients(
         self,
@@ -218,7 +219,7 @@ class HistoryVerbs:
             invalidate(db, session, [number(v, "v") or 0 for v in changed])
             return done
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def set_value(
         self, session: int, variable: str, text: str, expected: int, origin: str
@@ -230,7 +231,7 @@ class HistoryVerbs:
             invalidate(db, session, [number(variable, "v") or 0])
             return version
 
-        return await self.db.write(job)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def versions(self, session: int, variable: str, limit: int = 100) -> list[Version]:
         """A leaf's versions, newest first."""

@@ -11,6 +11,7 @@ from ...schemas.text import cleaned, storable
 from ..answerers import OUTSIDE, Attempt
 from .budgets import Budgets, Price, reserve
 from .database import Chain, Database
+from .quotas import bounded
 from .rows import Fence, dumps, next_number, now, row, rows, to_completion, to_request
 
 FREE = Price()
@@ -85,7 +86,8 @@ class LedgerVerbs:
             )
             return n
 
-        return await self.db.write(job, join=chain, lazily=lazily)
+        checked = bounded(job, session, self.db.quota_bytes)
+        return await self.db.write(checked, join=chain, lazily=lazily)
 
     async def answer(self, session: int, answers: Mapping[int, Completion]) -> list[int]:
         """Record completions; gives the numbers that were still pending and now are not.
@@ -154,7 +156,7 @@ class LedgerVerbs:
                     _note(db, session, n, Attempt("handed in", detail=late))
             return fates
 
-        return await self.db.write(job)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def note_attempt(self, session: int, call: int, attempt: Attempt) -> None:
         """Record one try at a call."""

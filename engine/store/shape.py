@@ -85,7 +85,7 @@ LEFT_OUT = {
     "variables": {"file"},
     "examples": {"digest"},
     "runs": {"owner", "lease"},
-    "sessions": {"pk", "id", "owner"},
+    "sessions": {"pk", "id", "owner", "bytes"},
 }
 """Columns that stay behind, besides `session`."""
 DERIVED = {"edges", "spent", "owner_calls"}

@@ -11,6 +11,7 @@ from typing import Any
 from ...schemas.errors import BadInput
 from .database import Database
 from .examples import digest_of_fields
+from .quotas import room_for_bytes
 from .rows import dumps, row, rows
 from .shape import FORMAT, FORMAT_VERSION, SESSION, TABLES, check_file, is_json, sources
 
@@ -54,12 +55,13 @@ class TransferVerbs:
             taken = row(db, sql, data["id"])
             session_id = f"tg_{secrets.token_urlsafe(16)}" if taken else str(data["id"])
             try:
-                _insert_all(db, owner, session_id, data)
+                session = _insert_all(db, owner, session_id, data)
             except (sqlite3.IntegrityError, OverflowError) as error:
                 raise BadInput(
                     f"This is no usable export of a session: {error}. Nothing was imported.",
                     "Export the session again with `textgrad-mcp sessions export`.",
                 ) from None
+            room_for_bytes(db, session, self.db.quota_bytes)
             return session_id
 
         return await self.db.write(job)
@@ -72,7 +74,7 @@ def _document(found: sqlite3.Row, columns: Mapping[str, str]) -> Document:
     }
 
 
-def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Document) -> None:
+def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Document) -> int:
     head = _stored(data["session"], SESSION) | {"id": session_id, "owner": owner}
     cursor = db.execute(_insert("sessions", head), head)
     session = cursor.lastrowid
@@ -88,6 +90,7 @@ def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Docum
         "WHERE session = ? AND status != 'pending' GROUP BY purpose",
         (session,),
     )
+    return int(session or 0)
 
 
 def _stored(one: Mapping[str, Any], columns: Mapping[str, str]) -> Document:
