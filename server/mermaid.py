@@ -8,6 +8,7 @@ from ..schemas.graph import Kind, Operation, Variable
 
 SHAPES = {
     Kind.PARAMETER: ('[["', '"]]'),
+    Kind.DEMONSTRATIONS: ('[["', '"]]'),
     Kind.CONSTANT: ('["', '"]'),
     Kind.FIELD: ('[/"', '"/]'),
     Kind.IMAGE: ('[/"', '"/]'),

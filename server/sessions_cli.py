@@ -181,10 +181,12 @@ def _write_new(path: Path, text: str) -> None:
 
 
 async def _import(store: Store, args: argparse.Namespace) -> int:
+    from ..engine.imports import check_meaning
     from .auth import checked_owner
 
     document = await asyncio.to_thread(_read, args.file)
-    session_id = await store.import_session(checked_owner(args.owner), document)
+    owner = checked_owner(args.owner)
+    session_id = await store.import_session(owner, document, check_meaning)
     facts = {"session_id": session_id, "owner": args.owner}
     told(args, facts, f"{session_id} is a session of {args.owner} now.")
     return 0

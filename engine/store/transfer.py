@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...schemas.errors import BadInput
+from ...schemas.completions import CompletionRequest
+from ...schemas.text import cleaned
+from .consistency import refusal, sources
 from .database import Database
 from .examples import digest_of_fields
 from .quotas import room_for_bytes
 from .rows import dumps, row, rows
-from .shape import FORMAT, FORMAT_VERSION, SESSION, TABLES, check_file, is_json, sources
+from .shape import FORMAT, FORMAT_VERSION, SESSION, TABLES, check_file, is_json
 
 Document = dict[str, Any]
+REPLIES = ("calls", "attempts")
 
 
 class TransferVerbs:
@@ -41,14 +44,19 @@ class TransferVerbs:
 
         return await self.db.read(job)
 
-    async def import_session(self, owner: str, document: object) -> str:
+    async def import_session(
+        self, owner: str, document: object, check: Callable[[Document], None] | None = None
+    ) -> str:
         """Store an exported session as `owner`'s; gives its id, a new one if its own is taken.
 
-        Raises BadInput, and stores nothing, unless all of it is in order.
+        Raises BadInput, and stores nothing, unless all of it is in order, and what `check` raises
+        for a file whose rows are.
         """
         check_file(document)
         assert isinstance(document, dict)
         data: Document = document
+        if check is not None:
+            check(data)
 
         def job(db: sqlite3.Connection) -> str:
             sql = "SELECT 1 FROM sessions WHERE id = ?"
@@ -57,10 +65,7 @@ class TransferVerbs:
             try:
                 session = _insert_all(db, owner, session_id, data)
             except (sqlite3.IntegrityError, OverflowError) as error:
-                raise BadInput(
-                    f"This is no usable export of a session: {error}. Nothing was imported.",
-                    "Export the session again with `textgrad-mcp sessions export`.",
-                ) from None
+                raise refusal(f"{error}") from None
             room_for_bytes(db, session, self.db.quota_bytes)
             return session_id
 
@@ -79,7 +84,7 @@ def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Docum
     cursor = db.execute(_insert("sessions", head), head)
     session = cursor.lastrowid
     for table, columns in TABLES.items():
-        for one in data[table]:
+        for one in map(_repaired, data[table]) if table in REPLIES else data[table]:
             values = _stored(one, columns) | {"session": session} | _made_here(table, one)
             db.execute(_insert(table, values), values)
     edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
@@ -91,6 +96,18 @@ def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Docum
         (session,),
     )
     return int(session or 0)
+
+
+def _repaired(one: Mapping[str, Any]) -> Document:
+    """A call, or a try at one, as it would have been recorded: without what cannot be stored.
+
+    A request that quotes such a reply is from then on the one that quotes what is stored of it.
+    """
+    repaired: Document = cleaned(dict(one))
+    if repaired.get("request") != one.get("request"):
+        said, is_said = (CompletionRequest.model_validate(r["request"]) for r in (one, repaired))
+        repaired["key"] = repaired["key"].replace(said.key, is_said.key)
+    return repaired
 
 
 def _stored(one: Mapping[str, Any], columns: Mapping[str, str]) -> Document:
