@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -95,7 +96,7 @@ class Host:
                 try:
                     self._engine.store.check_presence()
                 except StoreError as gone:
-                    if not self.path.exists():
+                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
                         raise
                     log.warning("%s It is opened anew.", gone.message)
                     await self.close()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
-from mcp_types import CallToolResult, TextContent
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, CallToolResult, TextContent
 
 from ..schemas.errors import TextGradError
 from ..schemas.results import Result
@@ -23,6 +25,15 @@ Call = Callable[["Engine", "Caller"], Awaitable[Result]]
 TICK = 0.5
 SAID = 2000
 """Characters of an error."""
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """For requests that are no tool calls: our errors as the protocol's, which keep their words."""
+    try:
+        yield
+    except TextGradError as error:
+        raise MCPError(INTERNAL_ERROR, str(error)) from error
 
 
 async def answer(ctx: Context[Any, Any], call: Call) -> CallToolResult:

@@ -17,6 +17,7 @@ from mcp_types import (
 )
 
 from ..schemas.errors import NotFound
+from .calls import in_words
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.store import Store
@@ -71,8 +72,9 @@ def install(server: MCPServer[Any]) -> None:
         host = ctx.lifespan_context
         owner = host.owner(Context(request_context=ctx, mcp_server=server))
         given = (params.context.arguments if params.context else None) or {}
-        store = (await host.engine()).store
-        every = await values(store, owner, params.argument.name, given)
+        with in_words():
+            store = (await host.engine()).store
+            every = await values(store, owner, params.argument.name, given)
         found = [v for v in every if v.startswith(params.argument.value)]
         known = len(every) < KNOWN  # or there are more than were looked at
         more = len(found) > MOST or not known

@@ -24,6 +24,7 @@ from mcp_types import (
 from ..schemas.errors import NotFound, TextGradError
 from ..schemas.graph import Session
 from . import views
+from .calls import in_words
 from .report import report
 from .views import GRAPH_SCHEMA, ROOT
 
@@ -240,7 +241,8 @@ def install(server: MCPServer[Any]) -> None:
     async def on_list(
         ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams
     ) -> ListResourcesResult:
-        ours = await listed(Context(request_context=ctx, mcp_server=server))
+        with in_words():
+            ours = await listed(Context(request_context=ctx, mcp_server=server))
         return ListResourcesResult(resources=[*ours, *await server.list_resources()])
 
     async def on_read(

@@ -32,6 +32,7 @@ from mcp_types import (
 )
 
 from ..schemas.errors import NotFound, StoreError
+from .calls import in_words
 from .resources import session_of, view_of
 from .views import GRAPH_SCHEMA, ROOT
 
@@ -160,11 +161,12 @@ async def may_watch(ctx: Context[Any, Any], uri: str) -> bool:
     if session_id is None:
         return uri in {resource.uri for resource in await ctx.mcp_server.list_resources()}
     host = ctx.request_context.lifespan_context
-    engine = await host.engine()
-    try:
-        await engine.store.session(session_id, host.owner(ctx))
-    except NotFound:
-        return False
+    with in_words():
+        engine = await host.engine()
+        try:
+            await engine.store.session(session_id, host.owner(ctx))
+        except NotFound:
+            return False
     return True
 
 

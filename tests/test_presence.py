@@ -12,9 +12,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mcp.shared.exceptions import MCPError
+from mcp_types import ResourceTemplateReference
 from textgrad_mcp.engine.store import connection
 from textgrad_mcp.engine.store.database import Chain, Database
 from textgrad_mcp.schemas.errors import StoreError
+from textgrad_mcp.server.views import ROOT
 
 from .helpers import Process, Tools, assisted, drive, process
 from .test_database import count, insert, names_of, using
@@ -268,3 +271,24 @@ def test_a_server_goes_on_in_the_file_that_was_put_in_the_place_of_its_own(
 
     asyncio.run(main())
     found_in(path)
+
+
+@pytest.mark.requirement("same-file", "errors-mapped")
+def test_requests_that_are_no_tool_calls_are_told_in_words_too(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+
+    async def main(call: Tools) -> None:
+        s = (await call("create_variable", role="r", value="x"))["session_id"]
+        uri = f"textgrad://sessions/{s}"
+        path.unlink()
+        argument = {"name": "session_id", "value": ""}
+        about = ResourceTemplateReference(uri=f"{ROOT}/{{session_id}}")
+        for ask in (
+            call.client.list_resources,
+            lambda: call.client.read_resource(uri),
+            lambda: call.client.complete(about, argument),
+        ):
+            with pytest.raises(MCPError, match="is not there any more"):
+                await ask()
+
+    drive(main, assisted(path))

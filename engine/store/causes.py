@@ -73,11 +73,11 @@ def obstacle(path: Path) -> Words | None:
     if path == MEMORY:
         return None
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return "has no folder: it was removed, or renamed", "Put the folder back and call again."
-    if path.is_dir():
+    if os.path.isdir(path):
         return "cannot be opened: it is a folder", "Name a file with --database."
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+    if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         if _is_mounted_read_only(folder):
             return _refused(folder, errno.EROFS)
         return (
@@ -142,7 +142,7 @@ def _too_large(path: Path) -> Words | None:
     except ImportError:  # not a Unix
         return None
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    size = path.stat().st_size if path.exists() else 0
+    size = path.stat().st_size if os.path.exists(path) else 0
     if limit == resource.RLIM_INFINITY or size + ROOM <= limit:
         return None
     return (

@@ -90,6 +90,13 @@ class Presence:
     def _words(self) -> tuple[str, str]:
         path = self._path
         now = mark_of(path)
+        unreachable = _unreachable(path)
+        if unreachable:
+            return (
+                f"The database {path} cannot be reached any more ({unreachable}). Nothing of this "
+                "call was stored.",
+                "Check the permissions of its folders and its disk, and call again.",
+            )
         if now is not None and now == self._marks[str(path)]:
             lost = [s.name for s in self._sides if mark_of(s) != self._marks[str(s)]]
             if not lost:
@@ -132,6 +139,17 @@ class Presence:
             f"can be copied from /proc/{os.getpid()}/fd/{self._handle}.",
             "Copy it back, or",
         )
+
+
+def _unreachable(path: Path) -> str:
+    """Why it cannot even be told whether there is a file; empty where it can."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return error.strerror or "the system does not say why"
+    return ""
 
 
 def _handle(path: Path) -> int | None:
