@@ -161,12 +161,12 @@ def _check_operation(row: Row) -> None:
     )
     if operation.kind is Op.EVALUATOR:  # its program may be registered later
         if not operation.spec.get("evaluator"):
-            raise BadInput("It names no evaluator.")
+            raise BadInput("It names no evaluator.", "Name one.")
     elif operation.is_loss:
         check_loss(operation, Evaluators({}))
     else:
         if operation.kind is Op.EXTERNAL and not operation.spec.get("function"):
-            raise BadInput("It has no function.")
+            raise BadInput("It has no function.", "Describe one.")
         check_operation(operation, sys.maxsize)
 
 

@@ -248,7 +248,7 @@ def _restore(args: argparse.Namespace) -> int:
         "kept": str(done.kept) if done.kept else None,
         "stopped": done.stopped,
     }
-    words = [f"{path} holds what was in {args.file}: {done.sessions} sessions."]
+    words = [f"{path} holds what was in {args.file} (sessions: {done.sessions})."]
     if done.kept:
         words.append(f"What it held before is in {done.kept}.")
     if done.stopped:

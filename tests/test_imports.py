@@ -257,6 +257,7 @@ WRONG: dict[str, tuple[Callable[[Document], object], str]] = {
     "a result that is none": (at("runs", 0, "result", value={"values": 3}), "runs.0.result"),
     "a done run without result": (at("runs", 0, "result", value=None), "runs.0.result"),
     "notes that are numbers": (at("runs", 0, "args", "notes", value=[3]), "runs.0.args.notes"),
+    "a reply without its end": (at("calls", 0, "finish", value=None), "reply to call c1.*finish"),
     "an id beyond all": (at("examples", 0, "n", value=10**12), "examples.0.n"),
     "a number of 0": (at("steps", 0, "n", value=0), "steps.0.n"),
 }

@@ -137,14 +137,16 @@ def problems_of(db: sqlite3.Connection) -> list[str]:
     for what, sql in _RULES.items():
         n = rows(db, sql)[0][0]
         problems += [f"{n} {what}"] if n else []
-    return problems + _unreadable(db)
+    return problems + unreadable(db)
 
 
-def _unreadable(db: sqlite3.Connection) -> list[str]:
-    """What of a file's rows cannot be read, each in a sentence."""
+def unreadable(db: sqlite3.Connection, session: int | None = None) -> list[str]:
+    """What of a file's rows (or of a session's) cannot be read, each in a sentence."""
     problems = []
     for table, readers in _READERS.items():
-        for found in db.execute(f"SELECT * FROM {table}"):
+        key = "pk" if table == "sessions" else "session"
+        where = ("", ()) if session is None else (f" WHERE {key} = ?", (session,))
+        for found in db.execute(f"SELECT * FROM {table}{where[0]}", where[1]):
             for read in readers:
                 try:
                     read(found)

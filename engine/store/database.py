@@ -214,7 +214,8 @@ class Database:
     async def _submit(self, waiting: _Waiting[T]) -> T:
         if self._connection is None:
             raise StoreError(
-                f"The database {self.path} is not open.", "The server is closing: start it again."
+                f"The database {self.path} is not open: it is being closed, or opened anew.",
+                "Call again; if that does not help, start the server again.",
             )
         self._queue.append(waiting)
         if not waiting.lazy:

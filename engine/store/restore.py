@@ -116,8 +116,8 @@ def _take_place(real: Path, draft: Path, *, force: bool) -> tuple[Path | None, l
         with _held(real) as stopped:
             if stopped and not force:
                 raise Conflict(
-                    f"{len(stopped)} runs are under way ({', '.join(stopped[:3])}); what they do "
-                    "from now on would be lost.",
+                    f"Runs are under way in {', '.join(stopped)}; what they do from now on would "
+                    "be lost.",
                     "Wait until they have ended, cancel them (resume with cancel=true), or say "
                     "--force to stop them where they are.",
                 )

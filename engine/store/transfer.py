@@ -10,6 +10,7 @@ from typing import Any
 
 from ...schemas.completions import CompletionRequest
 from ...schemas.text import cleaned
+from .care import unreadable
 from .consistency import refusal, sources
 from .database import Database
 from .examples import digest_of_fields
@@ -66,6 +67,9 @@ class TransferVerbs:
                 session = _insert_all(db, owner, session_id, data)
             except (sqlite3.IntegrityError, OverflowError) as error:
                 raise refusal(f"{error}") from None
+            for problem in unreadable(db, session):
+                _, _, said = problem.partition("What is stored as ")
+                raise refusal(said.removesuffix(". Nothing was changed."))
             room_for_bytes(db, session, self.db.quota_bytes)
             return session_id
 
