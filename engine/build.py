@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ..schemas.errors import BadInput
+from ..schemas.errors import BadInput, QuotaExceeded
 from ..schemas.graph import (
     Kind,
     Op,
@@ -99,7 +99,12 @@ class Building(Core):
                 caller.owner, role[:80], self.settings.quota_sessions, chain
             )
         )
-        made = await self.store.add_leaf(session.pk, leaf, chain)
+        try:
+            made = await self.store.add_leaf(session.pk, leaf, chain)
+        except QuotaExceeded:
+            if session_id is None:  # nothing stays of a session that could not begin
+                await self.store.delete_sessions([session.pk])
+            raise
         return VariableResult(
             session_id=session.id,
             variable=made.id,

@@ -113,6 +113,13 @@ def check_operation(op: Operation, most: int) -> list[str]:
 
 async def check_loss(op: Operation, evaluators: Evaluators, workers: Workers, owner: str) -> None:
     """Raises BadInput for a loss that cannot be made, for its `owner`."""
+    check_loss_form(op, evaluators)
+    if op.kind is Op.METRIC:
+        await _check_metric(op, workers, owner)
+
+
+def check_loss_form(op: Operation, evaluators: Evaluators) -> None:
+    """Raises BadInput like `check_loss`, without a look at a metric's options."""
     if not op.inputs:
         raise BadInput("A loss needs inputs.", "For example inputs={'output': 'v4'}.")
     match op.kind:
@@ -123,8 +130,6 @@ async def check_loss(op: Operation, evaluators: Evaluators, workers: Workers, ow
                     "For example instruction='Is the answer correct and short?'.",
                 )
             check_text("instruction", op.spec["instruction"], 100_000)
-        case Op.METRIC:
-            await _check_metric(op, workers, owner)
         case Op.EVALUATOR:
             evaluators.check(op.spec.get("evaluator") or "")
         case Op.FEEDBACK:

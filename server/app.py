@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -26,7 +28,7 @@ from mcp_types import (
 from pydantic import AnyUrl, ValidationError
 
 from ..schemas.completions import Role
-from ..schemas.errors import BadInput
+from ..schemas.errors import BadInput, StoreError
 from ..schemas.near import did_you_mean
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
@@ -51,6 +53,7 @@ if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of t
     from ..engine.answerers.limiter import Limiters
     from ..engine.engine import Engine
 
+log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
 Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
 small program once, then repeat: forward, compute_loss, backward, step.
@@ -84,21 +87,38 @@ class Host:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.path = settings.database or default_database()
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
+        self._fresh = True
 
     async def engine(self) -> Engine:
-        """The engine, opened now if need be. Raises StoreError."""
-        async with self._opening:
-            if self._engine is None:
-                await asyncio.to_thread(import_module, "..engine.engine", __package__)
-                from ..engine.engine import Engine
-                from ..engine.store import Store
+        """The engine, opened now if need be; anew where another file is in the database's place.
 
-                store = Store(self.settings.database or default_database())
-                await store.open()
-                self._engine = Engine(self.settings, store, answerers(self.settings))
+        Raises StoreError. While no file is there nothing is let go of: it may be put back.
+        """
+        async with self._opening:
+            if self._engine is not None:
+                try:
+                    self._engine.store.check_presence()
+                except StoreError as gone:
+                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
+                        raise
+                    log.warning("%s It is opened anew.", gone.message)
+                    await self.close()
+            if self._engine is None:
+                self._engine = await self._opened()
             return self._engine
+
+    async def _opened(self) -> Engine:
+        await asyncio.to_thread(import_module, "..engine.engine", __package__)
+        from ..engine.engine import Engine
+        from ..engine.store import Store
+
+        store = Store(self.path)
+        await store.open(fresh=self._fresh)
+        self._fresh = False
+        return Engine(self.settings, store, answerers(self.settings))
 
     def owner(self, ctx: Context[Any, Any]) -> str:
         """Who calls: the principal of an HTTP request, else whoever started the process."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 PROMISES: Mapping[str, Mapping[str, str]] = {
     "Durability": {
         "asked-once": "What was answered is never asked again, by this run or a later one.",
+        "one-reply": "Of several answers to one call one is used everywhere, and the others are on "
+        "record; what cannot be stored of it is replaced.",
         "on-disk": "What a call recorded is on disk before anything is made of it.",
         "kill": "A kill costs at most the calls whose replies were not on disk.",
         "same-end": "An interrupted run ends with the same result and as many recorded "
@@ -46,8 +48,14 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "are refused.",
         "disk-full": "A full disk is said, nothing is half-written, and the database stays usable.",
         "locked": "A file that another process keeps locked is waited for, then named.",
+        "same-file": "No write counts as done that is not in the file of the database's name; if "
+        "that was moved, deleted or replaced, it is said, and where the data is.",
+        "ready": "A server is ready only while its store can be written; why it cannot is named.",
+        "unreadable": "A row that cannot be read is named with the way out, and locks nobody out.",
         "private-file": "The database and its side files are for their owner alone.",
         "backup": "A backup made while others write is whole and opens.",
+        "restore": "A backup takes the database's place whole or not at all, servers on it or not; "
+        "what was there is kept.",
         "check": "A check names what is wrong with a file.",
         "export": "An exported session comes back as it was; a bad file is refused whole.",
         "delete": "A deleted session leaves nothing in the file, and none is deleted "
@@ -157,6 +165,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "its feedback, and the work goes on.",
         "broken-evaluators": "An evaluator that fails on everything is told as such, and no text "
         "pays for it.",
+        "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "told": "What the caller measured itself is what the session holds.",
     },
     "Thrift": {

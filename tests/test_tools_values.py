@@ -98,7 +98,7 @@ def fenced(prompt: str, kind: str, text: str) -> None:
     assert prompt.count(f"</{kind}-{code}>") == 1
 
 
-TEXTS = ("value", "role", "template", "row", "completion", "id", "session")
+TEXTS = ("value", "role", "template", "row", "id", "session")
 KEYS = ("field", "input")
 UNSTORABLE = [(bad, where) for bad in ("a\x00b", "a\ud800b", "\udfff") for where in TEXTS]
 
@@ -129,14 +129,10 @@ def test_what_cannot_be_stored_is_refused_where_it_comes_in(bad: str, where: str
             words = await call.refused("inspect", session_id=s, id=bad)
         elif where == "session":
             words = await call.refused("inspect", session_id=bad)
-        elif where == "input":
+        else:
             words = await call.refused(
                 "forward", session_id=s, operation="external", function="f", inputs={bad: "v1"}
             )
-        else:
-            asked = await call("forward", session_id=s, operation="llm", inputs={"x": "v1"})
-            given = {asked["pending"][0]["id"]: bad}
-            words = await call.refused("resume", session_id=s, completions=given)
         assert "surrogate" in words
 
     drive(main, assisted())
