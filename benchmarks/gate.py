@@ -21,7 +21,7 @@ from functools import cache
 from statistics import NormalDist
 from typing import get_args
 
-from textgrad_mcp.engine.parents import How, Parent, Pool
+from textgrad_mcp.engine.optimizer.pool import How, Parent, Pool
 
 SIZES = (8, 16, 32, 64)
 GAINS = (0.0, 0.05, 0.1, 0.2, 0.4)

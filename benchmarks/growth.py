@@ -16,7 +16,7 @@ from typing import Any
 from harness import MEMORY_DISK, Row, scratch, spread
 from textgrad_mcp.engine.answerers import Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 from textgrad_mcp.schemas.settings import Settings

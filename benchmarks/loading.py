@@ -24,7 +24,7 @@ import pyarrow
 from harness import scratch
 from pyarrow import parquet
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.settings import Settings
 

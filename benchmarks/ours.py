@@ -8,7 +8,7 @@ from typing import Any
 import tasks
 from mcp import Client
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 
 def settings(url: str, database: Path, **changes: Any) -> Settings:

@@ -21,7 +21,7 @@ from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.store.connection import Transactions
 from textgrad_mcp.engine.store.database import Database
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.app import TextGradServer, build
+from textgrad_mcp.server.protocol.app import TextGradServer, build
 
 PHASES = ("SDK, both sides", "our server layer", "engine", "database", "of which commits")
 LAYERS = {

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import scratch
-from textgrad_mcp.engine import gate
 from textgrad_mcp.engine.answerers import Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.optimizer import gate
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 from textgrad_mcp.schemas.errors import TextGradError

@@ -26,7 +26,7 @@ from typing import Any
 from mcp import Client
 from pydantic import SecretStr
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 VALIDATION, TEST = 16, 48
 DEMO = Path(__file__).parent.parent / "server" / "demo" / "data"

@@ -17,7 +17,7 @@ from typing import Any
 from harness import HERE, MEMORY_DISK, Row, scratch, spread
 from mcp import Client, StdioServerParameters
 
-START = "import sys; from textgrad_mcp.server.cli import main; sys.exit(main())"
+START = "import sys; from textgrad_mcp.server.cli.main import main; sys.exit(main())"
 BARE = [str(HERE / "bare.py")]
 Call = Callable[[Client], Awaitable[Any]]
 

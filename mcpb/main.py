@@ -2,6 +2,6 @@
 
 import sys
 
-from textgrad_mcp.server.cli import main
+from textgrad_mcp.server.cli.main import main
 
 sys.exit(main())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .paint import clean
+from .terminal import clean
 
 SECONDS, LINES = 60.0, 10
 LONG = 20_000

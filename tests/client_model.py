@@ -17,7 +17,7 @@ from mcp_types import (
     TextContent,
 )
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 from .helpers import Tools
 from .tour import SUMS

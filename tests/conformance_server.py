@@ -34,8 +34,8 @@ from mcp_types import (
     TextResourceContents,
 )
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server import http
-from textgrad_mcp.server.app import TextGradServer, build
+from textgrad_mcp.server.http import serve as http
+from textgrad_mcp.server.protocol.app import TextGradServer, build
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests import conformance_rounds

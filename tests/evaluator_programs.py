@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from textgrad_mcp.engine.evaluator_reply import is_failure
-from textgrad_mcp.engine.evaluators import Evaluators
+from textgrad_mcp.engine.evaluators.evaluators import Evaluators
+from textgrad_mcp.engine.evaluators.reply import is_failure
 from textgrad_mcp.schemas.errors import EndpointRefused, ProgramFailed
 from textgrad_mcp.schemas.graph import Value
 from textgrad_mcp.schemas.settings import EvaluatorSettings

@@ -19,13 +19,13 @@ from mcp import Client, StdioServerParameters
 from mcp_types import CallToolResult, TextContent
 from textgrad_mcp.engine.answerers import Answerer, Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.store.connection import Fault
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 from textgrad_mcp.schemas.results import Result
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 from .standin import StandIn
 
@@ -229,7 +229,7 @@ SERVE = """
 {first}
 import os, pathlib, sys
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.app import serve_stdio
+from textgrad_mcp.server.protocol.app import serve_stdio
 pathlib.Path(sys.argv[2]).write_text(str(os.getpid()))
 serve_stdio(Settings.model_validate_json(sys.argv[1]))
 """

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from mcp import Client
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.app import TextGradServer, build
+from textgrad_mcp.server.protocol.app import TextGradServer, build
 
 T = TypeVar("T")
 CALL_SECONDS = 60

@@ -31,7 +31,7 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.auth import new_token
+from textgrad_mcp.server.http.tokens import new_token
 
 from .helpers import process
 from .reconcile import memory_of, reconcile

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.schemas.errors import BadInput
-from textgrad_mcp.server import shapes
-from textgrad_mcp.server.app import build
-from textgrad_mcp.server.arguments import IDS, LISTS, MOST, NAMES, TEXTS, Arguments
+from textgrad_mcp.server.protocol import shapes
+from textgrad_mcp.server.protocol.app import build
+from textgrad_mcp.server.protocol.arguments import IDS, LISTS, MOST, NAMES, TEXTS, Arguments
 
 from .helpers import MEMORY, Facts, Tools, assisted, drive
 

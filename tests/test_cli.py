@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from textgrad_mcp.server.cli import main
+from textgrad_mcp.server.cli.main import main
 
 from .helpers import own_environment, printed_by
 
@@ -172,7 +172,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_server_starts_without_the_engine_the_database_and_the_client_library() -> None:
     code = (
-        "import sys; from textgrad_mcp.server.app import build\n"
+        "import sys; from textgrad_mcp.server.protocol.app import build\n"
         "from textgrad_mcp.schemas.settings import Settings\n"
         "build(Settings())\n"
         "later = {'textgrad_mcp.engine.engine', 'textgrad_mcp.engine.store', 'sqlite3', 'openai'}\n"
@@ -183,9 +183,9 @@ def test_a_server_starts_without_the_engine_the_database_and_the_client_library(
 
 def test_the_command_line_imports_nothing_heavy_before_it_knows_what_to_do() -> None:
     code = (
-        "import sys, textgrad_mcp.server.cli as cli; cli.parser()\n"
+        "import sys, textgrad_mcp.server.cli.main as cli; cli.parser()\n"
         "heavy = {'mcp', 'openai', 'httpx2', 'pydantic', 'sqlite3', 'platformdirs', 'shtab',"
-        " 'opentelemetry', 'textgrad_mcp.server.paint'}\n"
+        " 'opentelemetry', 'textgrad_mcp.server.terminal'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     assert printed_by(code) == "[]"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textgrad_mcp.server.cli import main, parser
+from textgrad_mcp.server.cli.main import main, parser
 from textgrad_mcp.server.local.model import MODELS
-from textgrad_mcp.server.paint import Cell, Paint, clean, coloured, one_line
+from textgrad_mcp.server.terminal import Cell, Paint, clean, coloured, one_line
 
 from .helpers import answered, assisted, own_environment, tools
 from .tour import assistant, improved, judged, sums

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from textgrad_mcp.engine.answerers.client import OPENAI_URL
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.config import OPENAI_HOST, Origins, config_path, load, resolve
-from textgrad_mcp.server.config_view import as_text, facts, shown
-from textgrad_mcp.server.paint import Paint
+from textgrad_mcp.server.cli.config_table import as_text, facts, shown
+from textgrad_mcp.server.settings.load import OPENAI_HOST, Origins, config_path, load, resolve
+from textgrad_mcp.server.terminal import Paint
 
 
 @pytest.fixture(autouse=True)

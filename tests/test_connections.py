@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from textgrad_mcp.server.addresses import networks
-from textgrad_mcp.server.auth import new_token
-from textgrad_mcp.server.connections import Connection, Gate
+from textgrad_mcp.server.http.addresses import networks
+from textgrad_mcp.server.http.connections import Connection, Gate
+from textgrad_mcp.server.http.tokens import new_token
 
 from .helpers import assisted
 from .users import served

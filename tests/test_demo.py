@@ -16,7 +16,7 @@ from textgrad_mcp.server.demo.report import Outcome, report
 from textgrad_mcp.server.demo.screen import Screen
 from textgrad_mcp.server.demo.tasks import SPLITS, TASKS, task
 from textgrad_mcp.server.local.model import path_of
-from textgrad_mcp.server.paint import Paint
+from textgrad_mcp.server.terminal import Paint
 
 
 @pytest.mark.parametrize("name", TASKS)

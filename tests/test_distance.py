@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.distance import levenshtein, share_changed
+from textgrad_mcp.schemas.distance import levenshtein, share_changed
 
 SHORT = st.text("abcä", max_size=12)
 

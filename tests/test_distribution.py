@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from textgrad_mcp.schemas.errors import BadInput
-from textgrad_mcp.server.sources import from_environment
+from textgrad_mcp.server.settings.sources import from_environment
 
 from .test_packages import ROOT, project
 

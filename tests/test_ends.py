@@ -22,7 +22,7 @@ from mcp_types import (
     PROTOCOL_VERSION_META_KEY,
 )
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.auth import new_token
+from textgrad_mcp.server.http.tokens import new_token
 
 from .helpers import Facts, Tools, drive, served_by
 from .standin import Body, Fault, StandIn

@@ -16,7 +16,7 @@ import uvicorn
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 from .helpers import Tools, assisted
 from .tour import TOOLS, over_stdio, tour

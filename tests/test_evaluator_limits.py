@@ -16,8 +16,8 @@ from typing import TextIO
 
 import pytest
 from mcp.shared.exceptions import MCPError
-from textgrad_mcp.engine import supervisor
-from textgrad_mcp.engine.evaluators import Evaluators
+from textgrad_mcp.engine.evaluators import supervisor
+from textgrad_mcp.engine.evaluators.evaluators import Evaluators
 from textgrad_mcp.schemas.graph import Value
 from textgrad_mcp.schemas.settings import EvaluatorSettings
 
@@ -258,7 +258,7 @@ def test_a_program_that_starts_too_many_processes_is_stopped(
     few.write_text(
         Path(supervisor.__file__).read_text().replace("PROCESSES = 1000", "PROCESSES = 9")
     )
-    monkeypatch.setattr("textgrad_mcp.engine.processes._SUPERVISOR", str(few))
+    monkeypatch.setattr("textgrad_mcp.engine.evaluators.process._SUPERVISOR", str(few))
     source = "for _ in range(20):\n    if os.fork() == 0: time.sleep(60)\ntime.sleep(60)"
     assert re.search(r"it was stopped: it ran [12]\d processes at once", failure(program(source)))
 

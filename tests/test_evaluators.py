@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from textgrad_mcp.engine.evaluator_reply import MAX_FEEDBACK
-from textgrad_mcp.engine.evaluators import Evaluators
+from textgrad_mcp.engine.evaluators.evaluators import Evaluators
+from textgrad_mcp.engine.evaluators.reply import MAX_FEEDBACK
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.graph import Value
 from textgrad_mcp.schemas.settings import EvaluatorSettings

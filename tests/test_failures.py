@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from textgrad_mcp.engine.arguments import check
 from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.tools.arguments import check
 from textgrad_mcp.schemas.errors import BadInput, TextGradError
 from textgrad_mcp.schemas.text import DEEPEST, DIGITS, unusable
-from textgrad_mcp.server import views
-from textgrad_mcp.server.app import build
-from textgrad_mcp.server.subscriptions import URI_CHARS
+from textgrad_mcp.server.protocol import resource_views as views
+from textgrad_mcp.server.protocol.app import build
+from textgrad_mcp.server.protocol.subscriptions import URI_CHARS
 
 from .helpers import MEMORY, Tools, assisted, drive
 from .test_connections import META, NEWER
@@ -144,7 +144,7 @@ def test_a_crash_is_told_by_an_id_that_the_log_has(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if name == "judged_by":
-        monkeypatch.setattr("textgrad_mcp.engine.operations.text", broken)
+        monkeypatch.setattr("textgrad_mcp.engine.program.operations.text", broken)
     else:
         monkeypatch.setattr(where, name, broken)
 

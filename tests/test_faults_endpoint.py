@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.errors import EndpointDown
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 from .helpers import ME, Tools, assisted
 from .standin import Fault, StandIn, fault

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from textgrad_mcp.engine import schedule
-from textgrad_mcp.engine.schedule import wavefront
+from textgrad_mcp.engine.runs import schedule
+from textgrad_mcp.engine.runs.schedule import wavefront
 from textgrad_mcp.schemas.results import BackwardResult, ForwardResult
 
 from .helpers import ME, Facts, Scripted, Tools, an_engine, assisted, drive, made

@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.fence import NONCE_DIGITS, Fence, read_named
+from textgrad_mcp.engine.prompts.fence import NONCE_DIGITS, Fence, read_named
 
 HOSTILE = st.sampled_from(
     [

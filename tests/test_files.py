@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp_types import TextContent
-from textgrad_mcp.engine.files import Workspace
+from textgrad_mcp.engine.data.workspace import Workspace
 from textgrad_mcp.schemas.errors import BadInput, Conflict
 from textgrad_mcp.schemas.graph import Kind, Variable
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 Facts = dict[str, Any]
 Call = Callable[..., Awaitable[Facts]]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp_types import CallToolResult
 from textgrad_mcp.engine.store import Store
-from textgrad_mcp.server.app import TextGradServer, build
+from textgrad_mcp.server.protocol.app import TextGradServer, build
 
 from .helpers import MEMORY, Facts, assisted, text_of
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.gate import Z
-from textgrad_mcp.engine.stats import paired_gain, verdict
+from textgrad_mcp.engine.evaluation.statistics import paired_gain, verdict
+from textgrad_mcp.engine.optimizer.gate import Z
 
 SIMULATED = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "gate.py"))
 QUARTERS = st.lists(st.integers(-4, 4).map(lambda n: n / 4), min_size=2, max_size=12)

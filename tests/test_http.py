@@ -15,10 +15,10 @@ import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from textgrad_mcp.schemas.errors import BadInput
-from textgrad_mcp.server.addresses import networks
-from textgrad_mcp.server.auth import FileTokens, digest_of, new_token, read_tokens, revoke
-from textgrad_mcp.server.http import HttpOptions, verifier
-from textgrad_mcp.server.limits import Buckets
+from textgrad_mcp.server.http.addresses import networks
+from textgrad_mcp.server.http.rate_limit import Buckets
+from textgrad_mcp.server.http.serve import HttpOptions, verifier
+from textgrad_mcp.server.http.tokens import FileTokens, digest_of, new_token, read_tokens, revoke
 
 from .helpers import assisted
 from .users import as_user, served, user
@@ -106,7 +106,7 @@ def test_a_token_is_kept_as_a_hash_and_can_be_revoked(tokens: Path) -> None:
 EDITS = """
 import sys
 from pathlib import Path
-from textgrad_mcp.server.auth import new_token, read_tokens, revoke
+from textgrad_mcp.server.http.tokens import new_token, read_tokens, revoke
 path, n = Path(sys.argv[1]), sys.argv[2]
 for _ in range(5):
     print(new_token(path, f"kept-{n}"))

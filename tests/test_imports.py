@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.imports import check_meaning
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
+from textgrad_mcp.engine.tools.imported import check_meaning
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 from textgrad_mcp.schemas.errors import BadInput, EndpointRefused, TextGradError
-from textgrad_mcp.server import report, views
+from textgrad_mcp.server.protocol import report_markdown as report
+from textgrad_mcp.server.protocol import resource_views as views
 
 from .helpers import ME, Scripted, an_engine
 from .test_sessions_cli import Line

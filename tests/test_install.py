@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from textgrad_mcp.schemas.errors import BadInput
-from textgrad_mcp.server.cli import main
-from textgrad_mcp.server.install import CLIENTS, recipe, write
+from textgrad_mcp.server.cli.clients import CLIENTS, recipe, write
+from textgrad_mcp.server.cli.main import main
 
 WORDS = ["/opt/bin/textgrad-mcp"]
 

@@ -23,7 +23,7 @@ from jwt.algorithms import ECAlgorithm
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from starlette.requests import HTTPConnection
 from textgrad_mcp.schemas.errors import BadInput
-from textgrad_mcp.server.jwt import JwtTokens
+from textgrad_mcp.server.http.jwt_tokens import JwtTokens
 
 ISSUER, AUDIENCE = "https://issuer.example", "textgrad"
 Claims = dict[str, Any]
@@ -141,7 +141,7 @@ def test_any_other_token_is_nobodys(tmp_path: Path, what: str) -> None:
 def test_a_new_key_of_the_issuer_is_found_and_keys_that_cannot_be_read_let_nobody_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("textgrad_mcp.server.jwt.RETRY_SECONDS", -1.0)
+    monkeypatch.setattr("textgrad_mcp.server.http.jwt_tokens.RETRY_SECONDS", -1.0)
     old, new = Issuer("old"), Issuer("new")
     path = publish(tmp_path / "jwks.json", old)
     check = JwtTokens(str(path), ISSUER, [AUDIENCE])
@@ -258,7 +258,7 @@ def test_whoever_shows_a_known_key_waits_for_nobody_elses_unknown_one(
         assert len(asked) == 1
         assert await check.verify_token(bad) is None
         assert len(asked) == 1  # too soon to ask again
-        monkeypatch.setattr("textgrad_mcp.server.jwt.RETRY_SECONDS", -1.0)
+        monkeypatch.setattr("textgrad_mcp.server.http.jwt_tokens.RETRY_SECONDS", -1.0)
         go.clear()
         strangers = [asyncio.create_task(check.verify_token(bad)) for _ in range(20)]
         assert await asyncio.to_thread(go.stuck.wait, 30)
@@ -284,10 +284,10 @@ def test_old_keys_are_good_while_new_ones_are_read_and_very_old_ones_are_not(
         token = issuer.sign(sound())
         assert await check.verify_token(token)
         for name in ("FRESH_SECONDS", "RETRY_SECONDS"):
-            monkeypatch.setattr(f"textgrad_mcp.server.jwt.{name}", -1.0)
+            monkeypatch.setattr(f"textgrad_mcp.server.http.jwt_tokens.{name}", -1.0)
         go.clear()
         assert await check.verify_token(token)  # while the reading it began is stuck
-        monkeypatch.setattr("textgrad_mcp.server.jwt.STALE_SECONDS", -1.0)
+        monkeypatch.setattr("textgrad_mcp.server.http.jwt_tokens.STALE_SECONDS", -1.0)
         issuer.published = next_one.published  # type: ignore[method-assign]
         waiting = asyncio.create_task(check.verify_token(token))
         assert await asyncio.to_thread(go.stuck.wait, 30)
@@ -309,7 +309,7 @@ def test_an_issuer_who_cannot_be_reached_shuts_nobody_out_who_was_in(
         check = JwtTokens(str(path), ISSUER, [AUDIENCE])
         assert await check.verify_token(issuer.sign(sound()))
         for name in ("FRESH_SECONDS", "STALE_SECONDS", "RETRY_SECONDS"):
-            monkeypatch.setattr(f"textgrad_mcp.server.jwt.{name}", -1.0)
+            monkeypatch.setattr(f"textgrad_mcp.server.http.jwt_tokens.{name}", -1.0)
         path.unlink()
         for _ in range(3):
             assert await check.verify_token(issuer.sign(sound()))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
-from textgrad_mcp.engine.texts import text
+from textgrad_mcp.engine.prompts import text
 from textgrad_mcp.schemas.settings import Settings
 
 from . import interrupted

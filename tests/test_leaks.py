@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.leaks import ALLOWED, leaked
-from textgrad_mcp.engine.step import FORM, headings
-from textgrad_mcp.engine.texts import text
+from textgrad_mcp.engine.optimizer.leaks import ALLOWED, leaked
+from textgrad_mcp.engine.optimizer.proposer import FORM, headings
+from textgrad_mcp.engine.prompts import text
 
 SENTENCES = [text(name) for name in ("update", "update_ask", "update_again", "examples")]
 OLD = "Sort the words."

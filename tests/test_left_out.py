@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 from textgrad_mcp.schemas.errors import ExampleError
 from textgrad_mcp.schemas.results import (

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textgrad_mcp.engine import workers
-from textgrad_mcp.engine.distance import share_changed
-from textgrad_mcp.engine.schedule import FATAL
-from textgrad_mcp.engine.templates import PLACES, check, render
-from textgrad_mcp.engine.workers import Job, Workers
+from textgrad_mcp.engine.prompts.template import PLACES, check, render
+from textgrad_mcp.engine.runs.schedule import FATAL
+from textgrad_mcp.engine.workers import pool as workers
+from textgrad_mcp.engine.workers.pool import Job, Workers
+from textgrad_mcp.schemas.distance import share_changed
 from textgrad_mcp.schemas.errors import BadInput, TooLong
 from textgrad_mcp.schemas.near import LONG, did_you_mean, nearest
 
@@ -233,7 +233,7 @@ def test_a_server_and_its_workers_are_gone_whatever_is_at_work_when(
 
 STUCK = """
 import threading
-from textgrad_mcp.server.signals import leave_soon
+from textgrad_mcp.server.protocol.stdio_signals import leave_soon
 leave_soon(0.1)
 threading.Thread(target=threading.Event().wait).start()
 """

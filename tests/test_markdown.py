@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.graph import Kind, Variable
-from textgrad_mcp.server.markdown import block, inline, paragraph
-from textgrad_mcp.server.mermaid import flowchart
-from textgrad_mcp.server.output import failed, told
-from textgrad_mcp.server.paint import Paint, cleaned, escaped, styled
+from textgrad_mcp.server.cli.output import failed, told
+from textgrad_mcp.server.protocol.markdown import block, inline, paragraph
+from textgrad_mcp.server.protocol.mermaid import flowchart
+from textgrad_mcp.server.terminal import Paint, cleaned, escaped, styled
 
 from .helpers import Facts, Tools, answered, assisted, drive
 

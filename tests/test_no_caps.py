@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.results import OptimizeResult, StepResult
-from textgrad_mcp.server import report, session_view, views
-from textgrad_mcp.server.paint import Paint
+from textgrad_mcp.server.cli import session_report as session_view
+from textgrad_mcp.server.protocol import report_markdown as report
+from textgrad_mcp.server.protocol import resource_views as views
+from textgrad_mcp.server.terminal import Paint
 
 from .helpers import ME, Scripted, an_engine
 from .row_copies import copy_first_row

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from textgrad_mcp.server import older_sessions
-from textgrad_mcp.server.auth import new_token
+from textgrad_mcp.server.http import older_sessions
+from textgrad_mcp.server.http.tokens import new_token
 
 from .helpers import assisted
 from .test_connections import NEWER, bearer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.completions import Completion
 from textgrad_mcp.schemas.graph import HERE
 

@@ -12,7 +12,7 @@ from textgrad_mcp.engine.answerers.bodies import said_in
 from textgrad_mcp.engine.answerers.causes import Cause, cause_of
 from textgrad_mcp.engine.answerers.limiter import Limiters
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
-from textgrad_mcp.engine.endings import Ending, ending
+from textgrad_mcp.engine.replies.endings import Ending, ending
 from textgrad_mcp.schemas.completions import Completion, Message
 from textgrad_mcp.schemas.errors import (
     AnswererError,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.results import EvaluateResult, OptimizeResult, Result, StepResult
-from textgrad_mcp.server.report import report
+from textgrad_mcp.server.protocol.report_markdown import report
 
 from .helpers import ME, Scripted, an_engine
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.errors import QuotaExceeded
 from textgrad_mcp.schemas.results import Result
-from textgrad_mcp.server.config import load
+from textgrad_mcp.server.settings.load import load
 
 from .helpers import Tools, an_engine, answered, assisted, drive, endpoint
 from .standin import StandIn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.parents import MOST, How, Parent, Pool, front, load_pool
+from textgrad_mcp.engine.optimizer.pool import MOST, How, Parent, Pool, front, load_pool
 
 
 def pool(*scores: list[float], current: int = 0) -> Pool:

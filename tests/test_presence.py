@@ -17,7 +17,7 @@ from mcp_types import ResourceTemplateReference
 from textgrad_mcp.engine.store import connection
 from textgrad_mcp.engine.store.database import Chain, Database
 from textgrad_mcp.schemas.errors import StoreError
-from textgrad_mcp.server.views import ROOT
+from textgrad_mcp.server.protocol.resource_views import ROOT
 
 from .helpers import Process, Tools, assisted, drive, process
 from .test_database import count, insert, names_of, using

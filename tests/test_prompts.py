@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mcp import Client, MCPError
 from mcp_types import GetPromptResult, PromptReference, TextContent
 from textgrad_mcp.engine.metrics import METRICS
-from textgrad_mcp.server.app import build
-from textgrad_mcp.server.prompts import ASK, PROMPTS, fill, optimize_prompt
-from textgrad_mcp.server.tools import TOOLS
+from textgrad_mcp.server.protocol.app import build
+from textgrad_mcp.server.protocol.prompts import ASK, PROMPTS, fill, optimize_prompt
+from textgrad_mcp.server.protocol.tools import TOOLS
 
 from .helpers import Tools, assisted, drive
 from .tour import sums

@@ -16,7 +16,7 @@ from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.store.migrations import MIGRATIONS
 from textgrad_mcp.schemas.errors import QuotaExceeded
 from textgrad_mcp.schemas.settings import OPEN_QUOTA_BYTES, Settings
-from textgrad_mcp.server.http import HttpOptions, bounded
+from textgrad_mcp.server.http.serve import HttpOptions, bounded
 
 from .helpers import ME, Scripted, an_engine, endpoint
 from .standin import StandIn

@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.quotes import known, quoted, touched
+from textgrad_mcp.engine.optimizer.quotes import known, quoted, touched
 
 TICKET = {"q": "My card was charged twice for the March invoice.", "a": "FIN"}
 ESSAY = "Write on a question of eight words without an answer"

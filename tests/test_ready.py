@@ -17,8 +17,8 @@ from mcp import Client
 from textgrad_mcp.engine.store.causes import explain, obstacle
 from textgrad_mcp.engine.store.database import Database
 from textgrad_mcp.schemas.errors import StoreError
-from textgrad_mcp.server import http
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.http import serve as http
+from textgrad_mcp.server.protocol.app import build
 
 from .helpers import Tools, assisted
 from .test_database import count, insert, using

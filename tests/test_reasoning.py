@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.reasoning import apart, asked_for, parted
+from textgrad_mcp.engine.replies.reasoning import apart, asked_for, parted
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Message, Purpose
 
 from .standin import Fault, StandIn

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.replies import (
+from textgrad_mcp.engine.replies.reply import (
     Malformed,
     check_completion,
     object_schema,

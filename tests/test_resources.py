@@ -22,10 +22,10 @@ from mcp_types import (
     ResourceUpdatedNotification,
     TextResourceContents,
 )
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.graph import Kind, Op, Operation, Variable
-from textgrad_mcp.server.app import build
-from textgrad_mcp.server.mermaid import flowchart
+from textgrad_mcp.server.protocol.app import build
+from textgrad_mcp.server.protocol.mermaid import flowchart
 
 from .helpers import Tools, an_engine, assisted, drive, served_by
 from .standin import StandIn

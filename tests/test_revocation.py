@@ -12,8 +12,8 @@ import pytest
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.types import Message, Receive, Scope, Send
-from textgrad_mcp.server.auth import access, new_token, revoke
-from textgrad_mcp.server.revocation import Recheck
+from textgrad_mcp.server.http.revocation import Recheck
+from textgrad_mcp.server.http.tokens import access, new_token, revoke
 
 from .helpers import assisted
 from .test_connections import LISTEN, NEWER, bearer, connected, request

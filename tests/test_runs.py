@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from textgrad_mcp.engine.answerers import Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 from textgrad_mcp.schemas.errors import Conflict, EndpointDown, NotFound, StoreError
 from textgrad_mcp.schemas.results import ForwardResult, Result

@@ -11,9 +11,9 @@ import pytest
 from mcp import Client
 from textgrad_mcp.schemas.completions import CompletionRequest, Message, Purpose
 from textgrad_mcp.schemas.settings import RoleSettings
-from textgrad_mcp.server.app import build
-from textgrad_mcp.server.messages import completion_of, message_request
-from textgrad_mcp.server.state_key import kept_key
+from textgrad_mcp.server.protocol.app import build
+from textgrad_mcp.server.protocol.request_state import kept_key
+from textgrad_mcp.server.protocol.sampling_messages import completion_of, message_request
 
 from .client_model import BOTH, EXACT, Mode, Model, drive, prompt_of, said, sampled
 from .helpers import Tools, endpoint

@@ -18,7 +18,7 @@ from mcp_types import (
     InputRequiredResult,
 )
 from textgrad_mcp.schemas.settings import RoleSettings
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 from .client_model import BOTH, Answer, Mode, Model, drive, prompt_of, said, sampled
 from .helpers import Tools

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from textgrad_mcp.engine.schedule import NotYet, gather, raise_first, wavefront
+from textgrad_mcp.engine.runs.schedule import NotYet, gather, raise_first, wavefront
 from textgrad_mcp.schemas.errors import EndpointDown, ReplyError
 
 Graph = dict[int, list[int]]

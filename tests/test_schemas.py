@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 from .helpers import MEMORY, assisted
 

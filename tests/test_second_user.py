@@ -19,9 +19,9 @@ from mcp_types import (
     ResourceTemplateReference,
     ResourceUpdatedNotification,
 )
-from textgrad_mcp.engine.runs import Caller
-from textgrad_mcp.server.app import build
-from textgrad_mcp.server.auth import new_token
+from textgrad_mcp.engine.runs.runner import Caller
+from textgrad_mcp.server.http.tokens import new_token
+from textgrad_mcp.server.protocol.app import build
 
 from .helpers import Tools, an_engine, assisted
 from .tour import improved, judged, sums

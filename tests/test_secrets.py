@@ -16,7 +16,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.shared.exceptions import MCPError
-from textgrad_mcp.server.auth import new_token
+from textgrad_mcp.server.http.tokens import new_token
 
 from .helpers import assisted
 from .standin import StandIn

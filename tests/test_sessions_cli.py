@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from textgrad_mcp.engine.store import Store
-from textgrad_mcp.server.cli import main
+from textgrad_mcp.server.cli.main import main
 
 from .helpers import own_environment
 

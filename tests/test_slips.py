@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.replies import Malformed, object_schema, parse_object
+from textgrad_mcp.engine.replies.reply import Malformed, object_schema, parse_object
 
 VALUE = object_schema({"value": {"type": "string"}})
 SCORED = object_schema({"score": {"type": "number"}})

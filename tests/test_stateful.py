@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from textgrad_mcp.engine.show import VALUE, cut
+from textgrad_mcp.engine.views.results import VALUE, cut
 
 from .helpers import Facts
 from .session_driver import Driver

@@ -7,7 +7,13 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.stats import EXACT_UP_TO, Gain, mean_and_error, paired_gain, verdict
+from textgrad_mcp.engine.evaluation.statistics import (
+    EXACT_UP_TO,
+    Gain,
+    mean_and_error,
+    paired_gain,
+    verdict,
+)
 
 SCORES = st.floats(0, 1)
 PAIRS = st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.templates import check, placeholders, render
+from textgrad_mcp.engine.prompts.template import check, placeholders, render
 from textgrad_mcp.schemas.errors import BadInput
 
 NAMES = st.sampled_from(["a", "b", "question", "_x", "größe"])

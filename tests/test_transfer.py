@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pydantic import SecretStr
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.store import Store
-from textgrad_mcp.engine.store.shape import (
+from textgrad_mcp.engine.store.export_format import (
     DERIVED,
     LEFT_OUT,
     SESSION,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.app import build
+from textgrad_mcp.server.protocol.app import build
 
 from . import npm
 from .client_model import sampled

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from mcp.server.connection import Connection
-from textgrad_mcp.server.watchers import Watchers
+from textgrad_mcp.server.protocol.watchers import Watchers
 
 ROOT = "textgrad://sessions"
 

@@ -30,7 +30,7 @@ TOOLS = {
 SERVE = """
 import sys
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.app import serve_stdio
+from textgrad_mcp.server.protocol.app import serve_stdio
 serve_stdio(Settings.model_validate_json(sys.argv[1]))
 """
 

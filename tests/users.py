@@ -22,7 +22,7 @@ import json, resource, sys, uvicorn, socket
 from pathlib import Path
 from textgrad_mcp.schemas.settings import Settings
 from textgrad_mcp.server import connections
-from textgrad_mcp.server.http import HttpOptions, server_of
+from textgrad_mcp.server.http.serve import HttpOptions, server_of
 settings, options, limits, files = map(json.loads, sys.argv[1:])
 if files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...schemas.completions import Completion, CompletionRequest
-from ..endings import Ending, ending
-from ..reasoning import apart, parted
-from ..replies import Malformed, parse_object
+from ..replies.endings import Ending, ending
+from ..replies.reasoning import apart, parted
+from ..replies.reply import Malformed, parse_object
 
 _SWITCHES = ("/no_think", "/nothink")
 _OFF = (False, 0, "none", "off", "disabled", "disable")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...schemas.completions import Completion, CompletionRequest
 from ...schemas.errors import AnswererError, EndpointDown, EndpointRefused, PromptRefused
 from ...schemas.settings import RoleSettings
-from ..endings import Ending, ending
+from ..replies.endings import Ending, ending
 from . import Attempt, Go, RecordAttempt, answers, cuts
 from .causes import PROMPT
 from .client import OPENAI_URL, connect

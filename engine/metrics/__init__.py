@@ -12,7 +12,7 @@ from typing import Any
 from ...schemas.errors import BadInput, TooLong
 from ...schemas.graph import Value
 from ...schemas.near import nearest
-from ..worker import SMALL
+from ..workers.worker import SMALL
 from .base import Metric, plain
 from .choices import MULTIPLE_CHOICE, choice_in
 from .numeric import NUMERIC, number_in

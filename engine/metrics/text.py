@@ -9,9 +9,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
+from ...schemas.distance import levenshtein
 from ...schemas.errors import ExampleError
 from ...schemas.graph import Value
-from ..distance import levenshtein
 from .base import (
     CORRECT,
     EXPECTED,

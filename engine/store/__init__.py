@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .care import CareVerbs
+from .calls import LedgerVerbs
 from .connection import Fault
 from .database import Chain, Database
+from .evaluations import ReportVerbs
 from .examples import Added, ExampleVerbs
+from .export import TransferVerbs
 from .graph import GraphVerbs, Program
 from .history import HistoryVerbs, StepRecord
-from .ledger import LedgerVerbs
+from .maintenance import CareVerbs
 from .removal import RemovalVerbs
-from .reports import ReportVerbs
 from .rows import Fence
 from .runs import RunVerbs, busy
-from .transfer import TransferVerbs
 from .values import ValueVerbs
 
 __all__ = ["Added", "Chain", "Fence", "Program", "StepRecord", "Store", "busy"]

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...schemas.errors import BadInput, Conflict, StoreError
-from .care import problems_of, running
 from .causes import explain
 from .connection import BUSY_SECONDS, connect
+from .maintenance import problems_of, running
 from .migrations import APPLICATION_ID
 
 SIDES = ("-wal", "-shm", "-journal")

@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from ..paint import Paint, Style, cleaned
+from ..terminal import Paint, Style, cleaned
 from .tasks import Task
 
 

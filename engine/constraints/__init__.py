@@ -1,0 +1,1 @@
+"""Constraints: what a parameter's text must obey, by code or by a judge."""

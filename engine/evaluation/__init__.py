@@ -1,0 +1,1 @@
+"""What a program scores on examples, and how sure that is."""

@@ -1,0 +1,296 @@
+"""Scores of a program over examples, with the parameters as they are or with others in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
+from ...schemas.errors import BadInput, ExampleRefused, ReplyError
+from ...schemas.graph import HERE, Op, Operation
+from .. import metrics
+from ..evaluators.reply import is_failure
+from ..program.forward import Evaluation, evaluate, load
+from ..prompts import text
+from ..prompts.fence import Fence
+from ..replies.reply import object_schema, parse_object
+from ..runs.ledger import Work
+from ..runs.schedule import gather
+from ..workers.pool import Job
+
+Texts = Mapping[str, str]
+"""Other texts for some parameters; empty for those that are installed."""
+
+
+@dataclass
+class Scored:
+    """Scores by place, in order; `evaluation` holds the values behind them.
+
+    An example whose program gave no usable reply counts as 0; it is in `unusable`. One that cannot
+    be scored, whatever the program, is not in `scores` but in `left_out`, by its id.
+    """
+
+    evaluation: Evaluation
+    scores: dict[int, float]
+    unusable: dict[int, ReplyError] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why examples have no score, by their ids."""
+        return self.evaluation.reasons
+
+    @property
+    def why_unusable(self) -> dict[str, str]:
+        """Why examples gave no usable reply, by their ids."""
+        return {f"e{p}" if p != HERE else "": e.why for p, e in self.unusable.items()}
+
+    @property
+    def mean(self) -> float:
+        """The mean score."""
+        return sum(self.scores.values()) / len(self.scores)
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """The places where an evaluator failed on the program's output, and how."""
+        found: dict[int, str] = {}
+        operations = self.evaluation.program.operations.values()
+        for loss in [o.output for o in operations if o.kind is Op.EVALUATOR]:
+            for place in self.scores:
+                if self.evaluation.has(loss, place):
+                    value = self.evaluation.value(loss, place)
+                    found |= {place: value.text} if is_failure(value) else {}
+        return found
+
+
+async def score(
+    work: Work,
+    losses: Sequence[str],
+    places: Sequence[int],
+    texts: Texts | None = None,
+    *,
+    sample: int = 0,
+) -> Scored:
+    """The mean of the losses' scores at each place; another `sample` asks the model afresh.
+
+    Raises BadInput when a loss gives no score, ExampleError when no example can be scored; that of
+    texts other than the installed ones is 0 then.
+    """
+    evaluation = await load(work, losses, places, overrides=texts, sample=sample)
+    await evaluate(work, evaluation, places, tolerant=True)
+    scores: dict[int, float] = {}
+    unusable: dict[int, ReplyError] = {}
+    for place in places:
+        if place in evaluation.left_out:
+            continue
+        if all(evaluation.has(loss, place) for loss in losses):
+            scores[place] = sum(_score(evaluation, x, place) for x in losses) / len(losses)
+        else:
+            scores[place] = 0.0
+            unusable[place] = _reason(evaluation, place)
+    if not texts:
+        _check_any(places, unusable)
+    return Scored(evaluation, scores, unusable)
+
+
+def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> None:
+    """Raise what an endpoint says where it refuses every example: then no example is to blame."""
+    refused = [e for e in unusable.values() if isinstance(e, ExampleRefused)]
+    if len(refused) == len(places) > 0:
+        first = refused[0]
+        raise ExampleRefused(f"Every example was refused. {first.message}", first.next)
+
+
+async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scored:
+    """The scores of the most frequent outputs of `votes` fresh runs (self-consistency).
+
+    Outputs count as the same by the letter or number that the loss's metric reads from them, else
+    by their text; of outputs that are as frequent, the one that came first.
+    """
+    runs = await gather([score(work, [loss], places, sample=i) for i in range(votes)])
+    return await _majority(work, loss, runs)
+
+
+async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
+    first = runs[0]
+    operation = first.evaluation.program.operation_of(loss)
+    result = Scored(first.evaluation, {})
+    for place in first.scores:
+        ballots = [await _ballot(work, run, operation, place) for run in runs]
+        cast = [b for b in ballots if b is not None]
+        if not cast:
+            result.scores[place] = 0.0
+            result.unusable[place] = first.unusable[place]
+            continue
+        winner = ballots.index(max(cast, key=lambda b: (cast.count(b), -cast.index(b))))
+        result.scores[place] = runs[winner].scores[place]
+    return result
+
+
+async def _ballot(work: Work, run: Scored, operation: Operation | None, place: int) -> str | None:
+    if place in run.unusable or place not in run.scores or operation is None:
+        return None
+    texts = run.evaluation.inputs(operation, place).texts
+    metric = operation.spec.get("metric", "")
+    if operation.kind is not Op.METRIC:
+        return "\n".join(texts.values()).strip()
+    output = texts[metrics.roles(metric, texts)[0]]
+    options = operation.spec.get("options", {})
+    if metrics.is_quick(metric, [output]):
+        return metrics.canonical(metric, output, options)
+    what = f"Reading an output of {len(output):,} characters"
+    job = Job(work.session.owner, what, metrics.advice(metric))
+    return await work.workers.run(job, metrics.canonical, metric, output, options)
+
+
+async def compare(
+    work: Work,
+    losses: Sequence[str],
+    places: Sequence[int],
+    present: Texts,
+    others: Sequence[Texts],
+) -> tuple[Scored, list[Scored]]:
+    """Scores with the `present` texts and with each of the others, all at once, at those `places`
+    where the present texts have one.
+
+    Where the losses are judges without a score, each result is judged against the present one in
+    both orders: 1 if it is better both times, -1 if worse, else 0; the present one has 0.
+    """
+    judges = await _ungraded_judges(work, losses)
+    if judges is None:
+        found = await gather([score(work, losses, places, t) for t in [present, *others]])
+        return found[0], [_beside(found[0], other) for other in found[1:]]
+    runs = await gather([_values(work, losses, places, t) for t in [present, *others]])
+    places = [p for p in places if p not in runs[0].left_out]
+    won = await gather([_contests(work, judges, places, runs[0], run) for run in runs[1:]])
+    return Scored(runs[0], dict.fromkeys(places, 0.0)), won
+
+
+def _beside(present: Scored, other: Scored) -> Scored:
+    """The `other` scores where there are present ones: 0 for what only these texts lost."""
+    scores = {p: other.scores.get(p, 0.0) for p in present.scores}
+    return Scored(other.evaluation, scores, other.unusable)
+
+
+async def _values(
+    work: Work, losses: Sequence[str], places: Sequence[int], texts: Texts
+) -> Evaluation:
+    evaluation = await load(work, losses, places, overrides=texts)
+    # The judges' own critiques are not needed to compare.
+    evaluation.program.operations = {
+        k: o for k, o in evaluation.program.operations.items() if o.output not in losses
+    }
+    await evaluate(work, evaluation, places, tolerant=True)
+    return evaluation
+
+
+async def in_pairs(work: Work, losses: Sequence[str]) -> bool:
+    """Whether these losses give no scores, so that texts are compared two by two."""
+    return await _ungraded_judges(work, losses) is not None
+
+
+async def _ungraded_judges(work: Work, losses: Sequence[str]) -> list[Operation] | None:
+    """The losses' operations, if all are judges that give no score; else None."""
+    found = await work.store.variables(work.session.pk, losses)
+    made_by = [v.operation for v in found.values() if v.operation]
+    operations = await work.store.operations(work.session.pk, made_by)
+    plain = all(o.kind is Op.JUDGE and not o.spec.get("graded", True) for o in operations)
+    return operations if plain else None
+
+
+async def _contests(
+    work: Work,
+    judges: Sequence[Operation],
+    places: Sequence[int],
+    present: Evaluation,
+    other: Evaluation,
+) -> Scored:
+    won = await gather([_contest(work, judges, p, present, other) for p in places])
+    return Scored(
+        other,
+        dict(zip(places, won, strict=True)),
+        {p: _reason(other, p) for p in places if not _complete(other, judges, p)},
+    )
+
+
+def _complete(evaluation: Evaluation, judges: Sequence[Operation], place: int) -> bool:
+    return all(evaluation.has(v, place) for judge in judges for v in judge.inputs.values())
+
+
+async def _contest(
+    work: Work,
+    judges: Sequence[Operation],
+    place: int,
+    present: Evaluation,
+    other: Evaluation,
+) -> float:
+    if not _complete(other, judges, place):
+        return -1.0
+    if not _complete(present, judges, place):
+        return 1.0
+    asked = [
+        _preferred(work, judge, place, *pair)
+        for judge in judges
+        for pair in ((other, present), (present, other))
+    ]
+    try:
+        said = await gather(asked)
+    except ExampleRefused:
+        return 0.0  # the endpoint will not compare the two
+    total = 0.0
+    for forth, back in zip(said[::2], said[1::2], strict=True):
+        total += {("first", "second"): 1.0, ("second", "first"): -1.0}.get((forth, back), 0.0)
+    return total / len(judges)
+
+
+COMPARISON = object_schema(
+    {
+        "reason": {"type": "string"},
+        "better": {"type": "string", "enum": ["first", "second", "equal"]},
+    }
+)
+
+
+async def _preferred(
+    work: Work, judge: Operation, place: int, first: Evaluation, second: Evaluation
+) -> str:
+    one, two = first.inputs(judge, place), second.inputs(judge, place)
+    a, b = one.texts, two.texts
+    images = tuple(dict.fromkeys([*one.images.values(), *two.images.values()]))
+    if a == b:
+        return "equal"
+    fence = Fence([*a.values(), *b.values()])
+    parts = [f"Instruction: {judge.spec['instruction']}"]
+    for title, texts in (("First", a), ("Second", b)):
+        parts.append(f"{title} candidate:")
+        parts += [fence.wrap("text", t, name=n) for n, t in texts.items()]
+    form = '{"reason": "...", "better": "first" | "second" | "equal"}'
+    parts.append(text("reply", form=form))
+    request = CompletionRequest(
+        purpose=Purpose.COMPARE,
+        messages=(
+            Message(role="system", content=text("compare")),
+            Message(role="user", content="\n\n".join(parts), images=images),
+        ),
+        reply=COMPARISON,
+        about="which of two results is better" + (f" for e{place}" if place != HERE else ""),
+    )
+
+    def read(completion: Completion) -> str:
+        return str(parse_object(completion.text, COMPARISON)["better"])
+
+    return await work.ask(request, read)
+
+
+def _score(evaluation: Evaluation, loss: str, place: int) -> float:
+    value = evaluation.value(loss, place)
+    if value.score is None:
+        raise BadInput(
+            f"{loss} gives feedback but no score, so nothing can be compared by it.",
+            "Use a loss with a score: a metric, a judge with graded=true, or feedback with score.",
+        )
+    return value.score
+
+
+def _reason(evaluation: Evaluation, place: int) -> ReplyError:
+    here = [e for (_, p), e in evaluation.unusable.items() if p in (place, HERE)]
+    return here[0] if here else ReplyError("No usable reply.", "Call resume to ask afresh.")

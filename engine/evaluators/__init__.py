@@ -1,0 +1,1 @@
+"""Evaluators: the operator's own programs that score outputs, each under a supervisor."""

@@ -1,0 +1,121 @@
+"""Evaluators: programs that the operator registered, used as losses.
+
+A program gets `{"inputs": {name: text}}` as JSON on stdin and prints `{"score": 0..1, "feedback":
+"..."}` on stdout. It runs without a shell, beneath a supervisor and in an empty temporary directory
+of its own, with limits on time, memory, disk and output, and sees only the environment variables
+that the operator named (HOME and TMPDIR are that directory). This keeps accidents in; it is no
+prison for hostile programs, which is why only the operator can register one.
+
+Two kinds of failure are told apart: ProgramFailed, on these texts, which may be their fault; and
+EndpointRefused, when it cannot be run at all, so that no text is to blame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from ...schemas.errors import BadInput, ProgramFailed
+from ...schemas.graph import Value
+from ...schemas.near import nearest
+from ...schemas.settings import EvaluatorSettings
+from . import command as commands
+from . import reply as replies
+from .launcher import CANNOT_START
+from .process import Finished, Limits, OverLimit, TimedOut, run
+
+MAX_OUTPUT = 1 << 20
+"""Bytes that a program may print on stdout."""
+
+
+class Evaluators:
+    """The evaluators of one server. Those without `slots` of their own share `at_once`.
+
+    `scored` counts by name how often each gave a score.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, EvaluatorSettings], at_once: int | None = None
+    ) -> None:
+        self._settings = dict(settings)
+        self._shared = asyncio.Semaphore(at_once or os.cpu_count() or 1)
+        self._slots = {n: asyncio.Semaphore(s.slots) for n, s in settings.items() if s.slots}
+        self.scored: Counter[str] = Counter()
+
+    @property
+    def listed(self) -> str:
+        """Their names with what they measure, in one line; empty where there are none."""
+        return commands.listed(self._settings)
+
+    def check(self, name: str) -> EvaluatorSettings:
+        """The settings of an evaluator that can be tried. Raises BadInput."""
+        if name not in self._settings:
+            raise BadInput(*self._unknown(name))
+        commands.check(name, self._settings[name])
+        return self._settings[name]
+
+    async def score(
+        self, name: str, inputs: Mapping[str, str], go: Callable[[], None] = lambda: None
+    ) -> Value:
+        """The program's score (0 to 1) of `inputs`, with its feedback.
+
+        `go` is called when it is the program's turn, and raises if it should not run any more.
+        Raises ProgramFailed when it fails on these inputs, EndpointRefused when it cannot be run
+        at all, BadInput as `check`.
+        """
+        settings = self.check(name)
+        async with self._slots.get(name, self._shared):
+            go()
+            value = await _run(name, settings, inputs)
+        self.scored[name] += 1
+        return value
+
+    def _unknown(self, name: str) -> tuple[str, str]:
+        if not self._settings:
+            return (
+                f"There is no evaluator {name!r}: none is registered.",
+                "Use a metric or a judge.",
+            )
+        near = nearest(name, self._settings)
+        hint = f" Did you mean {near}?" if near else ""
+        what = f"There is no evaluator {name!r}.{hint}" if name else "Name an evaluator."
+        return what, f"Evaluators: {self.listed}."
+
+
+async def _run(name: str, settings: EvaluatorSettings, inputs: Mapping[str, str]) -> Value:
+    """One run of the program. Raises ProgramFailed, EndpointRefused."""
+    environment = commands.environment_of(settings)
+    try:
+        finished = await _finished(name, settings, inputs, environment)
+        value = replies.value_of(name, finished, settings.memory_mb << 20)
+    except ProgramFailed as failure:
+        said = commands.scrubbed(failure.message, environment)
+        raise ProgramFailed(said, failure.next) from failure
+    return value.model_copy(update={"text": commands.scrubbed(value.text, environment)})
+
+
+async def _finished(
+    name: str,
+    settings: EvaluatorSettings,
+    inputs: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> Finished:
+    command = commands.command_of(name, settings)
+    memory, disk = settings.memory_mb << 20, settings.disk_mb << 20
+    limits = Limits(settings.timeout, memory, disk, MAX_OUTPUT)
+    payload = json.dumps({"inputs": dict(inputs)}).encode()
+    try:
+        finished = await run(command, payload, env=environment, limits=limits)
+    except TimedOut as late:
+        how = f"it did not finish within {settings.timeout:g} s and was stopped"
+        raise replies.failure(name, how, late.stderr) from late
+    except OverLimit as over:
+        raise replies.failure(name, replies.stopped(over, memory, disk), over.stderr) from over
+    except OSError as error:
+        raise commands.cannot_run(name, str(error)) from error
+    if settings.entry_point and finished.code == CANNOT_START:
+        raise commands.cannot_run(name, commands.scrubbed(finished.stderr.strip(), environment))
+    return finished

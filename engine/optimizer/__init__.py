@@ -1,0 +1,1 @@
+"""From feedback to a better text: candidates, the gate, the pool of parents."""

@@ -1,0 +1,120 @@
+"""What one gated step costs at least. A budget that cannot pay for it is refused beforehand.
+
+Calls can be counted before they are made. Of tokens and money only the prompts can, so what is
+refused for those could never do. Time cannot be told beforehand and is never refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from ...schemas.errors import BadInput
+from ...schemas.graph import HERE, Example, Kind, Op, Operation
+from ...schemas.settings import RoleSettings, Settings
+from ..constraints.constraints import CHARS_PER_TOKEN
+from ..program.forward import IMAGE_URL
+from ..runs.ledger import USUAL_REPLY
+from ..store import Program
+
+ASKING = (Op.LLM, Op.JUDGE, Op.EXTERNAL, Op.FEEDBACK)
+_SHORT_REPLY = 64
+"""Tokens that a reply is taken to have when a sensible budget is named."""
+_WORDS = 400
+"""Tokens of our own words in a request for feedback or a rewrite, about."""
+_MANY = 3
+"""A sensible budget pays for so many first steps; one proposal is rarely enough."""
+_UNITS = {"calls": "calls", "tokens": "tokens", "cost": "dollars"}
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one gated step takes: calls, and of tokens and dollars at least so many.
+
+    `more_tokens` and `more_cost` are what short replies, critique and rewriting are likely to add.
+    """
+
+    calls: int
+    tokens: int = 0
+    cost: float = 0.0
+    more_tokens: int = 0
+    more_cost: float = 0.0
+
+    def sensible(self, key: str) -> float:
+        """A budget that pays for several steps."""
+        if key == "cost":
+            return math.ceil(_MANY * (self.cost + self.more_cost) * 1000) / 1000
+        return _MANY * (self.calls if key == "calls" else self.tokens + self.more_tokens)
+
+
+def need(
+    program: Program,
+    examples: Sequence[Example],
+    args: Mapping[str, Any],
+    places: Sequence[int],
+    train: int,
+    settings: Settings,
+) -> Need:
+    """What scoring the start, one proposal and its check take, for `optimize` with these `args`.
+
+    `examples` are some of those at `places`, where candidates are compared; `train` is how many
+    training examples there are.
+    """
+    asking = [o for o in program.operations.values() if o.kind in ASKING]
+    batch = 1 if list(places) == [HERE] else min(args["batch_size"], train or 1)
+    where = len(places) + (0 if list(places) == [HERE] else batch)
+    critics = sum(o.kind in (Op.LLM, Op.EXTERNAL) for o in asking)
+    critics *= {"exact": batch, "rewrite": 0}.get(args["strategy"], 1)
+    times = 2 * where
+    sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asking]
+    writing = critics + args["candidates"]
+    critique = _WORDS + batch * sum(size for size, _ in sizes) + USUAL_REPLY
+    back = settings.backward
+    dear = (back.price_prompt or 0) + (back.price_completion or 0)
+    short = [role.price_completion or 0 for _, role in sizes]
+    return Need(
+        calls=len(asking) * times + critics + 1,
+        tokens=sum(size for size, _ in sizes) * times + USUAL_REPLY,
+        cost=sum(size * (role.price_prompt or 0) for size, role in sizes) * times / 1e6,
+        more_tokens=len(asking) * times * _SHORT_REPLY + writing * critique,
+        more_cost=(sum(short) * times * _SHORT_REPLY + writing * critique * dear) / 1e6,
+    )
+
+
+def check(budget: Mapping[str, float], found: Need, examples: int) -> None:
+    """Raises BadInput for a budget that cannot pay for one gated step, with one that can."""
+    for key, unit in _UNITS.items():
+        least: float = getattr(found, key)
+        if key in budget and budget[key] < least:
+            raise BadInput(
+                f"A budget of {budget[key]:g} {unit} cannot pay for one proposal and its check: "
+                f"that takes about {least:.6g} {unit}{' at least' if key != 'calls' else ''} "
+                f"({examples} validation examples, before and after).",
+                f"Give budget={{'{key}': {found.sensible(key):g}}} or more, or fewer validation "
+                "examples.",
+            )
+
+
+def _prompt(program: Program, operation: Operation, examples: Sequence[Example]) -> int:
+    """Tokens of what is known of an operation's prompt: texts of leaves, template, instruction."""
+    if operation.kind in (Op.EXTERNAL, Op.FEEDBACK):
+        return 0  # whoever runs it pays for it
+    said = [str(operation.spec.get(k, "")) for k in ("template", "instruction")]
+    sources = [_size(program, v, examples) for v in operation.sources]
+    return int(sum(map(len, said)) + sum(sources)) // CHARS_PER_TOKEN
+
+
+def _size(program: Program, variable: str, examples: Sequence[Example]) -> float:
+    """Characters of a leaf (the mean over the examples); pictures and outputs count nothing."""
+    v = program.variables[variable]
+    texts = [v.value or ""]
+    if v.kind is Kind.FIELD:
+        texts = [e.fields.get(v.field or "", "") for e in examples] or [""]
+    return fmean(0 if t.startswith(IMAGE_URL) else len(t) for t in texts)
+
+
+def _role(settings: Settings, operation: Operation) -> RoleSettings:
+    return settings.backward if operation.kind is Op.JUDGE else settings.forward

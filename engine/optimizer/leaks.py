@@ -1,0 +1,101 @@
+"""What a rewrite has taken over of the request that asked for it.
+
+Evidence counts, not the words of a domain: a literal piece of our own request (its fences, its
+headings, its sentences, the form of its reply) which neither the text before had nor the material.
+What is reported are sentences for the model that writes the next try.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from ...schemas.words import runs, words
+
+SENTENCE = 8
+"""So many words in a row of what we ask with count as a quotation: fewer are anybody's."""
+HEADING = 6
+"""So many words of a heading do. A shorter heading counts as the first line, or beside another."""
+KINDS = ("text", "tried", "earlier-feedback", "feedback", "input", "prompt", "output", "before")
+"""What we fence."""
+ALLOWED = "(The constraint request=may_quote would allow it.)"
+
+_FENCE = re.compile(rf"</?(?:{'|'.join(KINDS)})(?:-[\w-]{{1,64}})?-[0-9a-f]{{6}}\b")
+_TAG = re.compile(r"\s*<(value|text|improved[\w-]*)>", re.IGNORECASE)
+_JSON = re.compile(r'\s*\{\s*("value")\s*:')
+_CODE = re.compile(r"\s*(```)(?=[^`]*```\s*\Z)")
+
+
+def _tag(text: str) -> str:
+    """The tag that stands around all of a text, if one does."""
+    found = _TAG.match(text)
+    end = f"</{found[1]}>" if found else ""
+    return f"<{found[1]}>" if found and text.rstrip().endswith(end) and text.count(end) == 1 else ""
+
+
+def _json(text: str) -> str:
+    return found[1] if (found := _JSON.match(text)) else ""
+
+
+def _code(text: str) -> str:
+    return found[1] if (found := _CODE.match(text)) else ""
+
+
+_WRAPPERS = {
+    "a JSON wrapper around the text": _json,
+    "a tag around the text": _tag,
+    "a code fence around the text": _code,
+}
+"""What wraps a text, and what of it shows that others have spoken of it."""
+
+
+def leaked(
+    new: str, old: str, material: Iterable[str], headings: Sequence[str], sentences: Sequence[str]
+) -> list[str]:
+    """Sentences on pieces of a request that `new` holds, and neither `old` nor the `material`.
+
+    `headings` and `sentences` are what all requests of this kind say.
+    """
+    said = list(material)
+    known = [old, *said]
+    found = [
+        *_wrapped(new, old, said),
+        *_fenced(new, known),
+        *_quoted(new, known, headings, sentences),
+    ]
+    return [*found, ALLOWED] if found else []
+
+
+def _wrapped(new: str, old: str, material: Sequence[str]) -> list[str]:
+    return [
+        f"It has {what}: leave that out."
+        for what, wrapper in _WRAPPERS.items()
+        if (mark := wrapper(new))
+        and not wrapper(old)
+        and not any(mark in text for text in material)
+    ]
+
+
+def _fenced(new: str, known: Sequence[str]) -> list[str]:
+    tags = dict.fromkeys(match[0] for match in _FENCE.finditer(new))
+    ours = next((tag for tag in tags if not any(tag in text for text in known)), None)
+    return [f"It holds a tag of the request ({ours!r}): leave that out."] if ours else []
+
+
+def _quoted(
+    new: str, known: Sequence[str], headings: Sequence[str], sentences: Sequence[str]
+) -> list[str]:
+    said, had = words(new), [words(text) for text in known]
+    for length, ours in ((HEADING, headings), (SENTENCE, sentences)):
+        added = set(runs(said, length)).difference(*(runs(text, length) for text in had))
+        pieces = (run for text in ours for run in runs(words(text), length))
+        found = next((run for run in pieces if run in added), None)
+        if found:
+            return [_sentence(" ".join(found))]
+    lines = [line.strip() for line in new.split("\n") if line.strip()]
+    own = [h for h in headings if h in lines and not any(h in text for text in known)]
+    return [_sentence(own[0])] if own and (len(own) > 1 or own[0] == lines[0]) else []
+
+
+def _sentence(piece: str) -> str:
+    return f"It quotes the request it was asked with ({piece!r}): leave that out."

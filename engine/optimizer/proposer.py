@@ -1,0 +1,359 @@
+"""Step: better versions of the parameters from their gradients (TGD, arXiv 2406.07496, 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
+from ...schemas.errors import Conflict, ReplyError, TooLong
+from ...schemas.graph import Fate, Gradient, Proposal, Variable
+from ..constraints import checks as constrained
+from ..constraints import constraints
+from ..constraints import judge as judged
+from ..constraints.constraints import CHARS_PER_TOKEN
+from ..program import quoting
+from ..program.backward import shorten
+from ..prompts import text
+from ..prompts.fence import Fence
+from ..replies.reply import Malformed, object_schema, parse_object
+from ..runs.ledger import Work
+from ..runs.schedule import gather
+from ..workers.pool import Job
+from . import leaks
+
+INSTRUCTIONS = ("update", "update_ask", "update_again", "examples")
+HISTORY = 6
+"""So many different texts that were tried before are shown."""
+VALUE_REPLY = object_schema({"value": {"type": "string"}})
+TEXT = "The text to improve:"
+RULES = "The improved text must satisfy:"
+FEEDBACK = "Feedback on the text:"
+Problem = tuple[Fate, str]
+"""What is wrong with a proposed text, and the sentence on it for the model that wrote it."""
+Check = Callable[[Variable, str], Awaitable[list[Problem]]]
+"""What else is wrong with a proposed text than what its constraints say."""
+LEAK_SMALL = 20_000
+"""Characters that are gone through for a leak at once: a few milliseconds."""
+FORM = "<the whole improved text>"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a candidate came to its fate."""
+
+    fate: Fate
+    words: str
+
+
+UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
+
+
+@dataclass
+class Candidate:
+    """One proposal for each parameter; `refused` says why it is out of the running.
+
+    `quotes` are the numbers of the training examples that its texts quote.
+    """
+
+    texts: dict[str, str] = field(default_factory=dict)
+    refused: Reason | None = None
+    quotes: list[int] = field(default_factory=list)
+
+
+class Unfit(Malformed):
+    """A proposed text that cannot be taken; `fate` is that of the first of its problems."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(" ".join(words for _, words in problems))
+        self.fate = problems[0][0]
+
+
+async def usable_gradients(
+    work: Work, parameters: Sequence[Variable]
+) -> tuple[dict[str, list[Gradient]], list[str]]:
+    """Unspent gradients at the parameters' present versions, and notes on stale ones.
+
+    Raises Conflict when a parameter has none.
+    """
+    found = await work.store.gradients(work.session.pk, [p.id for p in parameters])
+    fresh: dict[str, list[Gradient]] = {}
+    notes = []
+    for p in parameters:
+        mine = [g for g in found if g.variable == p.id]
+        fresh[p.id] = [g for g in mine if g.version == p.version]
+        stale = len(mine) - len(fresh[p.id])
+        if stale:
+            notes.append(
+                f"{p.label} changed since {stale} of its gradients were computed; those are stale "
+                "and were not used."
+            )
+    bare = [p.label for p in parameters if not fresh[p.id]]
+    if bare:
+        raise Conflict(
+            " ".join([f"No gradient to step from on {', '.join(bare)}.", *notes]),
+            "Call backward first: a step spends the gradients it uses, and a change of the text "
+            "makes the others stale.",
+        )
+    return fresh, notes
+
+
+async def propose(
+    work: Work,
+    parameters: Sequence[Variable],
+    gradients: dict[str, list[Gradient]],
+    *,
+    count: int,
+    check: Check,
+    memory: int = 0,
+) -> list[Candidate]:
+    """`count` candidates, each with a text for every parameter, all asked for at once.
+
+    The last `memory` gradients that earlier steps used are shown beside the new ones.
+    A text that breaks a constraint, or that a check objects to, is sent back once; then its
+    candidate is refused. One that is the old text again is refused at once: asked to change it, a
+    model hardly ever does (docs/results.md).
+    """
+    work.phase = "proposing"
+    asked = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
+    candidates = [Candidate() for _ in range(count)]
+
+    await gather(
+        [
+            _propose_one(work, p, asked[p.id], sample, candidate, check)
+            for sample, candidate in enumerate(candidates)
+            for p in parameters
+        ]
+    )
+    return candidates
+
+
+def _apart(sample: int) -> str:
+    """What tells whoever answers that the same prompt stands there more than once."""
+    return f", proposal {sample + 1} from this prompt: another good text" if sample else ""
+
+
+async def _propose_one(
+    work: Work,
+    parameter: Variable,
+    asked: Asked,
+    sample: int,
+    candidate: Candidate,
+    check: Check,
+) -> None:
+    request = CompletionRequest(
+        purpose=Purpose.UPDATE,
+        messages=asked.messages,
+        reply=VALUE_REPLY,
+        sample=sample,
+        about=f"a new text for {parameter.label}" + _apart(sample),
+    )
+    old = parameter.value or ""
+    rules = constraints.parse(parameter.constraints)
+
+    def read(completion: Completion) -> str:
+        value = parse_object(completion.text, VALUE_REPLY, old)["value"]
+        new = asked.fence.unwrap(str(value))
+        new = _ended_like(old, new)
+        if not new.strip():
+            raise Malformed('"value" is empty. Write the whole improved text.')
+        return new
+
+    async def look(new: str) -> None:
+        wrong = [
+            *await _broken(work, parameter, old, new),
+            *await check(parameter, new),
+            *await _leaked(work, parameter, asked, new),
+        ]
+        if wrong:
+            raise Unfit(wrong)
+
+    try:
+        new = await work.ask(request, read, look)
+    except TooLong as error:
+        words = f"it could not be checked: {error.message}"
+        candidate.refused = candidate.refused or Reason(Fate.UNUSABLE, words)
+        return
+    except ReplyError as error:
+        cause = error.__cause__
+        why = cause.reason if isinstance(cause, Malformed) else error.message
+        fate = cause.fate if isinstance(cause, Unfit) else Fate.UNUSABLE
+        words = f"no usable text, not even after a repair: {why}"
+        candidate.refused = candidate.refused or Reason(fate, words)
+        return
+    candidate.texts[parameter.id] = new
+    if new.strip() == old.strip():
+        candidate.refused = candidate.refused or UNCHANGED
+        return
+    try:
+        problem = await judged.broken(work, parameter, rules.free, new)
+    except ReplyError as error:
+        problem = f"nobody could say whether it keeps to them ({error.message})"
+    if problem:
+        broken = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
+        candidate.refused = candidate.refused or broken
+
+
+async def _broken(work: Work, parameter: Variable, old: str, new: str) -> list[Problem]:
+    lines, owner = parameter.constraints, work.session.owner
+    broken = await constrained.violations(work.workers, owner, lines, old, new)
+    return problems(Fate.BROKEN, broken)
+
+
+async def _leaked(work: Work, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
+    if constraints.may_quote_request(parameter.constraints):
+        return []
+    old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
+    args = new, old, list(asked.material), [*headings(), FORM], sentences
+    if len(new) + len(old) + sum(map(len, asked.material)) <= LEAK_SMALL:
+        return problems(Fate.LEAKED, leaks.leaked(*args))
+    what = f"Comparing a text of {len(new):,} characters with its request"
+    job = Job(work.session.owner, what, "Shorten the text.")
+    return problems(Fate.LEAKED, await work.workers.run(job, leaks.leaked, *args))
+
+
+def headings() -> tuple[str, ...]:
+    """What stands above the parts of a request for a rewrite."""
+    return TEXT, RULES, text("update_tried"), text("update_earlier"), FEEDBACK
+
+
+def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
+    """Problems that would all come to the same fate."""
+    return [(fate, words) for words in sentences]
+
+
+def _ended_like(old: str, new: str) -> str:
+    """`new` with the line breaks at its end that `old` has: a file keeps its last one."""
+    return new.rstrip("\r\n") + old[len(old.rstrip("\r\n")) :]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for a rewrite; `material` is what it shows that others have written."""
+
+    fence: Fence
+    messages: tuple[Message, ...]
+    material: tuple[str, ...]
+
+
+async def _update_prompt(
+    work: Work, parameter: Variable, gradients: list[Gradient], memory: int
+) -> Asked:
+    budget = work.settings.prompt_budget * CHARS_PER_TOKEN
+    feedback = list(dict.fromkeys(g.text for g in gradients))
+    if not all(g.exact for g in gradients):
+        feedback = await _reduced(work, parameter, feedback, budget // 2)
+    value = parameter.value or ""
+    past = await work.store.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
+    tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in _others(past, value)]
+    earlier = await _remembered(work, parameter, memory, budget // 4)
+    fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
+    same = [p for p in past if p.text.strip() == value.strip()]
+    parts = [TEXT, fence.wrap("text", value, role=parameter.role, **_score_of(same))]
+    again = sum(p.fate is Fate.UNCHANGED for p in same)
+    if again:  # without it the prompt could be an earlier one, and be answered as that was
+        parts.append(text("update_again", times=str(again)))
+    words = constraints.parse(parameter.constraints).words
+    if words:
+        parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
+    if tried:
+        parts.append(text("update_tried"))
+        parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
+    if earlier:
+        parts.append(text("update_earlier"))
+        parts += [fence.wrap("earlier-feedback", t, result=fate) for fate, t in earlier]
+    parts.append(FEEDBACK)
+    parts += [fence.wrap("feedback", t) for t in feedback]
+    measured = any(g.examples for g in gradients) and await quoting.held_out(work)
+    parts += quoting.in_rewrite(parameter, measured=measured)
+    parts.append(text("update_ask"))
+    parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
+    user = Message(role="user", content="\n\n".join(parts))
+    material = (parameter.role, *parameter.constraints, *feedback)
+    return Asked(fence, (Message(role="system", content=text("update")), user), material)
+
+
+async def _remembered(
+    work: Work, parameter: Variable, count: int, budget: int
+) -> list[tuple[str, str]]:
+    """The last `count` spent gradients with what came of each, in `budget` characters together."""
+    if not count:
+        return []
+    found = await work.store.spent_gradients(work.session.pk, parameter.id, count)
+    room = budget // max(len(found), 1)
+    return [
+        (f"acted on in version {v}" if v else "the rewrite was refused", shorten(t, room))
+        for t, v in found
+    ]
+
+
+def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
+    """The newest different texts among `past` (newest first) that are not `value` itself.
+
+    Of several proposals of one text the one that was scored, or tried first, speaks for it.
+    """
+    found: dict[str, Proposal] = {}
+    for p in past:
+        new = p.text.strip()
+        if new and new != value.strip() and (new not in found or found[new].score is None):
+            found[new] = p
+    return list(found.values())[:HISTORY]
+
+
+def _score_of(same: Sequence[Proposal]) -> dict[str, str]:
+    """The score that the present text had when it was proposed, if it was scored."""
+    scored = [p.score for p in same if p.score is not None]
+    return {"score": f"{scored[0]:.2f}"} if scored else {}
+
+
+def _fate(proposal: Proposal) -> str:
+    if proposal.fate is Fate.COPIED:  # older reasons have words of the examples
+        return f"{proposal.verdict}: it quoted examples that must not be quoted"
+    if proposal.score is None or proposal.parent_score is None:
+        return f"{proposal.verdict}: {proposal.reason}"[:120]
+    said = f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"
+    if proposal.verdict == "accepted" or proposal.score <= proposal.parent_score:
+        return said
+    better = "another was better" if proposal.fate is Fate.BEATEN else "perhaps by chance"
+    return f"{said}, {better}"
+
+
+async def _reduced(work: Work, parameter: Variable, said: list[str], budget: int) -> list[str]:
+    """The feedback merged, as a tree in a stable order, until it fits into `budget` characters."""
+    while sum(map(len, said)) > budget and len(said) > 1:
+        groups = _packed(said, budget)
+        said = await gather([_merge(work, parameter, group) for group in groups])
+    return [shorten(t, budget) for t in said]
+
+
+def _packed(said: list[str], budget: int) -> list[list[str]]:
+    """In order, at least two a group, so that every round makes fewer of them."""
+    groups: list[list[str]] = []
+    for piece in said:
+        last = groups[-1] if groups else []
+        if groups and (len(last) < 2 or sum(map(len, last)) + len(piece) <= budget):
+            last.append(piece)
+        else:
+            groups.append([piece])
+    return groups
+
+
+async def _merge(work: Work, parameter: Variable, pieces: list[str]) -> str:
+    if len(pieces) == 1:
+        return pieces[0]
+    room = work.settings.prompt_budget * CHARS_PER_TOKEN // len(pieces)
+    pieces = [shorten(p, room) for p in pieces]
+    fence = Fence(pieces)
+    user = [f"Feedback on a text whose role is: {parameter.role}"]
+    user += [fence.wrap("feedback", p) for p in pieces]
+    request = CompletionRequest(
+        purpose=Purpose.REDUCE,
+        messages=(
+            Message(role="system", content=text("reduce")),
+            Message(role="user", content="\n\n".join(user)),
+        ),
+        about=f"merging {len(pieces)} pieces of feedback on {parameter.label}",
+    )
+    # Bounded, or a wordy model would keep the tree from ever getting smaller.
+    limit = work.settings.prompt_budget * CHARS_PER_TOKEN // 4
+    return shorten(await work.ask(request, lambda c: c.text.strip()), limit)

@@ -1,0 +1,1 @@
+"""The program that is improved: its operations, run forwards and backwards."""

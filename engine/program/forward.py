@@ -1,0 +1,316 @@
+"""Forward: the values of a program at places (examples), computed only where they are missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...schemas.errors import BadInput, ExampleError, ProgramFailed, ReplyError, TooLong
+from ...schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
+from .. import metrics
+from ..runs.ledger import Work
+from ..runs.schedule import WIDE, NotYet, in_turns, raise_first, wavefront
+from ..store import Program
+from ..workers.pool import Job
+from .operations import Inputs, check_room, failure_in
+
+EVERYTHING = 100
+"""What is put together in one computation: at most so many times the longest value."""
+IMAGE_URL = "data:image/"
+Node = tuple[str, int]
+"""A variable's id and a place."""
+
+
+def place_of(variable: Variable, place: int) -> int:
+    """Where `variable` has its value for the example at `place`."""
+    return place if variable.per_example else HERE
+
+
+@dataclass
+class Evaluation:
+    """A program's values: `known` before, `computed` now, `unusable` where a reply was refused.
+
+    `left_out` are the places of examples that cannot be used, whatever the texts are.
+    """
+
+    program: Program
+    examples: Mapping[int, Example]
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    sample: int = 0
+    known: dict[Node, Value] = field(default_factory=dict)
+    computed: dict[Node, Value] = field(default_factory=dict)
+    unusable: dict[Node, ReplyError] = field(default_factory=dict)
+    left_out: dict[int, ExampleError] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why examples were left out, by their ids."""
+        return {f"e{p}": self.left_out[p].message for p in sorted(self.left_out)}
+
+    def value(self, variable: str, place: int) -> Value:
+        """The value of `variable` for the example at `place`. Raises KeyError if it has none."""
+        v = self.program.variables[variable]
+        if v.is_leaf:
+            return Value(text=self._leaf(v, place))
+        node = (variable, place_of(v, place))
+        return self.computed[node] if node in self.computed else self.known[node]
+
+    def has(self, variable: str, place: int) -> bool:
+        """Whether there is a value."""
+        node = (variable, place_of(self.program.variables[variable], place))
+        leaf = self.program.variables[variable].is_leaf
+        return leaf or node in self.computed or node in self.known
+
+    def _leaf(self, v: Variable, place: int) -> str:
+        if v.id in self.overrides:
+            return self.overrides[v.id]
+        if v.kind is not Kind.FIELD:
+            return v.value or ""
+        example = self.examples[place]
+        if v.field not in example.fields:
+            raise BadInput(
+                f"Example {example.id} has no field {v.field!r}, which {v.id} is fed from; it has "
+                f"{', '.join(sorted(example.fields))}.",
+                "Add examples with that field, or create a variable for another example_field.",
+            )
+        return example.fields[v.field]
+
+    def inputs(self, operation: Operation, place: int) -> Inputs:
+        """What `operation` reads for the example at `place`."""
+        values = {name: self.value(v, place) for name, v in operation.inputs.items()}
+        pictures = [n for n in values if self._is_picture(operation, n, values[n])]
+        where = f" for e{place}" if place != HERE else ""
+        return Inputs(
+            about=f"{operation.output} ({operation.kind}){where}",
+            texts={n: value.text for n, value in values.items() if n not in pictures},
+            values=values,
+            system=self.value(operation.system, place).text if operation.system else None,
+            images={n: values[n].text for n in pictures},
+            sample=self.sample,
+        )
+
+    def _is_picture(self, operation: Operation, name: str, value: Value) -> bool:
+        """Whether a model is to be shown an input, and not told its data URL."""
+        kind = self.program.variables[operation.inputs[name]].kind
+        leaf = kind is Kind.IMAGE or (kind is Kind.FIELD and value.text.startswith(IMAGE_URL))
+        return leaf and operation.kind in (Op.LLM, Op.JUDGE)
+
+
+async def load(
+    work: Work,
+    targets: Sequence[str],
+    places: Sequence[int],
+    *,
+    overrides: Mapping[str, str] | None = None,
+    everything: bool = True,
+    program: Program | None = None,
+    sample: int = 0,
+) -> Evaluation:
+    """The program that makes `targets`, with the values it has at `places` already.
+
+    With `overrides` (other texts for some parameters), what depends on them counts as missing.
+    Without `everything`, only what is missing at the examples in use, and its direct inputs.
+    `program` is that part of the graph, where the caller has it already.
+    """
+    store, pk = work.store, work.session.pk
+    program = program or await store.program(pk, targets, everything=everything, chain=work.chain)
+    examples = await store.examples(pk, [p for p in places if p != HERE], work.chain)
+    evaluation = Evaluation(program, examples, dict(overrides or {}), sample=sample)
+    if sample:
+        return evaluation  # stored values are of the first sample
+    affected = made_from(program, evaluation.overrides)
+    outputs = [
+        v.id
+        for v in program.variables.values()
+        if not v.is_leaf
+        and v.id not in affected
+        and (v.per_example or v.id not in program.dirty)  # the others have one place, without value
+    ]
+    evaluation.known = await store.values(pk, outputs, [HERE, *places], work.chain)
+    return evaluation
+
+
+def made_from(program: Program, sources: Iterable[str]) -> set[str]:
+    """Every output of `program` that depends on one of `sources`."""
+    users: dict[str, list[str]] = {}
+    for operation in program.operations.values():
+        for source in operation.sources:
+            users.setdefault(source, []).append(operation.output)
+    found: set[str] = set()
+    stack = list(sources)
+    while stack:
+        for output in users.get(stack.pop(), ()):
+            if output not in found:
+                found.add(output)
+                stack.append(output)
+    return found
+
+
+async def evaluate(
+    work: Work,
+    evaluation: Evaluation,
+    places: Sequence[int],
+    *,
+    tolerant: bool = False,
+) -> None:
+    """Compute what is missing of the program's outputs at `places`, all that is ready at once.
+
+    What was computed before an error stays in `evaluation.computed` (and in the ledger). What an
+    ExampleError stops has no value, and its example is in `evaluation.left_out`. With `tolerant`,
+    the same is true of an unusable reply, and an example whose right answer cannot be read is left
+    out before anything is asked for it. Raises NotYet, or the first error; ExampleError when no
+    example is left.
+    """
+    if tolerant:
+        evaluation.left_out |= await _unreadable(work, evaluation, places)
+        places = _left(work, evaluation, places)
+    failed = await _computed(work, evaluation, places)
+    if _any(failed, NotYet):  # what comes may be scored, so that failures have a cause
+        failed = {n: e for n, e in failed.items() if not isinstance(e, ProgramFailed)}
+    elif _any(failed, ProgramFailed) and work.fatal is None:
+        failed = await _computed(work, evaluation, places)  # others may have been scored since
+    if tolerant:
+        unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
+        evaluation.unusable.update(unusable)
+        failed = {n: e for n, e in failed.items() if n not in unusable}
+    out = {place: e for (_, place), e in failed.items() if isinstance(e, ExampleError)}
+    evaluation.left_out |= out
+    failed = {n: e for n, e in failed.items() if not isinstance(e, ExampleError)}
+    raise_first({node: _placed(work, node, error) for node, error in failed.items()})
+    _left(work, evaluation, places)
+
+
+def _placed(work: Work, node: Node, error: BaseException) -> BaseException:
+    """An error that would come again, with where it was met, and the way out there always is."""
+    variable, place = node
+    out = f"Or take it out: revert(session_id='{work.session.id}', remove=['{variable}'])."
+    if isinstance(error, ReplyError):
+        error.next = f"{error.next} {out}"
+        return error
+    if not isinstance(error, BadInput):
+        return error
+    where = f"{variable} for e{place}" if place != HERE else variable
+    return BadInput(f"{where}: {error.message}", f"{error.next} {out}")
+
+
+def _any(failed: Mapping[Node, BaseException], kind: type[BaseException]) -> bool:
+    return any(isinstance(error, kind) for error in failed.values())
+
+
+async def _computed(
+    work: Work, evaluation: Evaluation, places: Sequence[int]
+) -> dict[Node, BaseException]:
+    """Computes what is missing; gives what each node that could not be computed raised."""
+    operations = await _nodes(evaluation, places)
+    graph = {
+        node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
+        async for node, op in in_turns(operations.items())
+    }
+    room = EVERYTHING * work.settings.max_value_chars
+
+    def compute(node: Node) -> Awaitable[None] | None:
+        nonlocal room
+        op = operations[node]
+        inputs = evaluation.inputs(op, node[1])
+        check_room(work, inputs)
+        made = work.rules[op.kind](work, op, inputs)
+        if not isinstance(made, Value):
+            return _keep(evaluation, node, made)
+        room -= len(made.text)
+        if room < 0:
+            raise failure_in(work, _no_room(work))
+        evaluation.computed[node] = made
+        return None
+
+    roles = work.settings.forward, work.settings.backward
+    wide = max(WIDE, *(4 * role.concurrency for role in roles))
+    return await wavefront(graph, compute, wide)
+
+
+def _left(work: Work, evaluation: Evaluation, places: Sequence[int]) -> list[int]:
+    """Those of `places` that are not left out. Raises ExampleError when there is none."""
+    if HERE in evaluation.left_out:
+        raise evaluation.left_out[HERE]
+    kept = [p for p in places if p not in evaluation.left_out]
+    if places and not kept:
+        why, reasons = evaluation.left_out[places[0]], evaluation.reasons
+        message = f"No example can be scored. {next(iter(reasons))}: {why.message}"
+        raise ExampleError(message, f"{why.next} {_way_out(work, evaluation, places[0])}", reasons)
+    return kept
+
+
+def _way_out(work: Work, evaluation: Evaluation, place: int) -> str:
+    """How an example is mended, and how the losses that cannot be computed there are taken out."""
+    s, example = work.session.id, evaluation.examples[place]
+    losses = [
+        o.output
+        for o in evaluation.program.operations.values()
+        if o.is_loss and not evaluation.has(o.output, place)
+    ]
+    return (
+        f"add_examples(session_id='{s}', split='{example.split}', examples={{'{example.id}': "
+        f"{{...}}}}) mends one; revert(session_id='{s}', remove={losses}) takes the loss out."
+    )
+
+
+async def _unreadable(
+    work: Work, evaluation: Evaluation, places: Sequence[int]
+) -> dict[int, ExampleError]:
+    """The places where a metric cannot read the right answer, which nobody has to compute."""
+    found: dict[int, ExampleError] = {}
+    variables = evaluation.program.variables
+    for operation in evaluation.program.operations.values():
+        if operation.kind is not Op.METRIC:
+            continue
+        metric, options = operation.spec["metric"], operation.spec.get("options", {})
+        _, answer = metrics.roles(metric, operation.inputs)
+        source = variables[operation.inputs[answer]] if answer else None
+        if source is None or not source.is_leaf:
+            continue
+        for place in places if variables[operation.output].per_example else (HERE,):
+            if (operation.output, place) not in evaluation.known:
+                await asyncio.sleep(0)  # others have their turn
+                try:
+                    await _check_answer(work, metric, evaluation.value(source.id, place), options)
+                except ExampleError as error:
+                    found.setdefault(place, error)
+    return found
+
+
+async def _check_answer(work: Work, metric: str, answer: Value, options: dict[str, Any]) -> None:
+    if metrics.is_quick(metric, [answer.text]):
+        metrics.check_answer(metric, answer.text, options)
+        return
+    what = f"Reading a right answer of {len(answer.text):,} characters"
+    job = Job(work.session.owner, what, metrics.advice(metric), work.check)
+    await work.workers.run(job, metrics.check_answer, metric, answer.text, options)
+
+
+def _no_room(work: Work) -> TooLong:
+    most = EVERYTHING * work.settings.max_value_chars
+    return TooLong(
+        f"The texts that are put together here have more than {most:,} characters in all.",
+        "Use fewer examples at once, or shorter texts.",
+    )
+
+
+async def _keep(evaluation: Evaluation, node: Node, made: Awaitable[Value]) -> None:
+    evaluation.computed[node] = await made
+
+
+async def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
+    program = evaluation.program
+    found = (
+        ((operation.output, place), operation)
+        for operation in program.operations.values()
+        for place in (places if program.variables[operation.output].per_example else (HERE,))
+    )
+    done = evaluation.known.keys() | evaluation.computed.keys()
+    return {node: op async for node, op in in_turns(found) if node not in done}
+
+
+def _needs(evaluation: Evaluation, operation: Operation, place: int) -> Iterable[Node]:
+    for source in operation.sources:
+        yield source, place_of(evaluation.program.variables[source], place)

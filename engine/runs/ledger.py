@@ -1,0 +1,370 @@
+"""The completion ledger: every completion is asked once, and on disk the moment it exists."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ...schemas.completions import (
+    Completion,
+    CompletionRequest,
+    Purpose,
+    Role,
+    role_of,
+)
+from ...schemas.errors import (
+    AnswererError,
+    BudgetExhausted,
+    Conflict,
+    ProgramFailed,
+    PromptRefused,
+    StoreBusy,
+    TextGradError,
+)
+from ...schemas.graph import Op, Run, Session, number
+from ...schemas.settings import Settings
+from ..answerers import Answerer, Assistant, Attempt
+from ..store import Chain, Fence, Store
+from ..store.budgets import Budgets, Price
+from ..workers.pool import Workers
+from . import asking
+from .schedule import NotYet
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+BUSY_TRIES = 3
+USUAL_REPLY = 256
+"""Tokens set aside for a reply whose length is not limited."""
+
+
+@dataclass
+class Work:
+    """One execution of a tool call: a deterministic function of the graph and the ledger.
+
+    It gets a durable run when it first needs something that is not in the ledger yet. `failed` are
+    failures of evaluators by name and request: how much was scored before, and what went wrong.
+    """
+
+    session: Session
+    tool: str
+    args: dict[str, Any]
+    digest: str
+    owner: str
+    store: Store
+    ledger: Ledger
+    rules: Mapping[Op, Any]
+    settings: Settings
+    workers: Workers
+    run: Run | None = None
+    asked: int = 0
+    answered: int = 0
+    fatal: TextGradError | None = None
+    failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
+    on_progress: Callable[[int, int, str], None] | None = None
+    phase: str = ""
+    notes: list[str] = field(default_factory=list)
+    chain: Chain = field(default_factory=Chain)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def fence(self) -> Fence | None:
+        """What guards this run's writes."""
+        return (number(self.run.id, "r") or 0, self.owner) if self.run else None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """How far a long run had come when it was last saved."""
+        return self.run.state if self.run else {}
+
+    async def ensure_run(self) -> Run:
+        """The durable run, begun now if need be. Raises Conflict if the session has another."""
+        async with self._starting:
+            if self.run is None:
+                self.run = await self.store.start_run(
+                    self.session.pk,
+                    self.session.id,
+                    self.tool,
+                    self.args,
+                    self.digest,
+                    self.owner,
+                    self.chain,
+                )
+                self.begun.set()
+            return self.run
+
+    async def save_state(self, state: dict[str, Any]) -> None:
+        """Remember how far the run has come, for whoever continues it."""
+        run = await self.ensure_run()
+        run.state = state
+        await self.store.save_state(self.session.pk, run.id, self.owner, state)
+
+    def check(self) -> None:
+        """Raise what stops this run from making another call, if anything does."""
+        if self.fatal is not None:
+            raise self.fatal
+
+    def stop(self) -> None:
+        """Make no more calls; those under way are still recorded."""
+        self.fatal = self.fatal or Conflict(
+            "The run was cancelled; what was answered is kept.", "Make the same call to go on."
+        )
+
+    def progress(self) -> None:
+        """Tell whoever watches."""
+        if self.on_progress:
+            self.on_progress(self.answered, self.asked, self.phase)
+
+    @property
+    def measures(self) -> bool:
+        """Whether the program's outputs are taken as they come, for they show how good it is."""
+        return self.tool not in ("forward", "compute_loss")
+
+    async def supply(self, request: CompletionRequest, text: str) -> None:
+        """Record what the caller told, as the answer to `request`."""
+        pk = self.session.pk
+        request = self.ledger.addressed(request)
+        call = await self.store.open_call(pk, request, None, "caller")
+        await self.store.answer(pk, {call: Completion(text=text, model="caller")})
+
+    async def ask(
+        self,
+        request: CompletionRequest,
+        read: Callable[[Completion], T],
+        look: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """The completion of `request`, as `read` makes of it (see `asking.ask`)."""
+        return await asking.ask(self, self.ledger.addressed(request), read, look)
+
+
+@dataclass
+class Row:
+    """How a call gets its row: in a chain with its reply; `now`, or with what is written next."""
+
+    chain: Chain = field(default_factory=Chain)
+    now: bool = False
+
+
+class Ledger:
+    """Answers requests: from what is recorded, or through the answerer of the request's role."""
+
+    def __init__(
+        self,
+        store: Store,
+        answerers: dict[Role, Answerer],
+        update_params: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.store = store
+        self.update_params = dict(update_params or {})
+        self.answerers = answerers
+        self.outside = Assistant()
+        self._flights: dict[tuple[int, str], tuple[asyncio.Task[Completion], Work]] = {}
+        self._short: set[asyncio.Task[Any]] = set()
+
+    def addressed(self, request: CompletionRequest) -> CompletionRequest:
+        """The request with the model and parameters of whoever serves its role."""
+        if request.purpose is Purpose.EXTERNAL:
+            return request
+        answerer = self.answerers[role_of(request.purpose)]
+        params = dict(answerer.params) | request.params
+        if request.purpose is Purpose.UPDATE:
+            params |= self.update_params
+        return request.model_copy(update={"model": answerer.model, "params": params})
+
+    async def need(
+        self, work: Work, request: CompletionRequest, answerer: Answerer | None = None
+    ) -> Completion:
+        """The completion of an addressed request. Raises NotYet, AnswererError, StoreError."""
+        known = await self.store.answered(work.session.pk, request.key)
+        if known is not None:
+            return known
+        work.check()
+        flight_key = (work.session.pk, request.key)
+        flight, asker = self._flights.get(flight_key, (None, work))
+        if flight is None:
+            flight = asyncio.create_task(self._obtain(work, request, answerer))
+            self._flights[flight_key] = flight, work
+            flight.add_done_callback(lambda _: self._flights.pop(flight_key, None))
+            flight.add_done_callback(_seen)
+        try:
+            # A cancelled run must not tear down a call that may be paid for already.
+            return await asyncio.shield(flight)
+        except TextGradError:
+            if asker is work:
+                raise
+        # It was the call of an earlier run, which was stopped: this one asks for itself.
+        return await self.need(work, request, answerer)
+
+    async def _obtain(
+        self, work: Work, request: CompletionRequest, answerer: Answerer | None
+    ) -> Completion:
+        await work.ensure_run()
+        chosen = answerer or self._answerer(request)
+        pk, limits, row = work.session.pk, _limits(work, chosen), Row()
+
+        def open_row() -> asyncio.Task[int]:
+            return asyncio.create_task(self._open(work, request, chosen.name, limits, row))
+
+        # Recorded while the call is on its way: only the reply must be on disk before it is used.
+        opening = open_row()
+        work.asked += 1
+        work.progress()
+        recorded: Completion | None = None
+
+        def reopen() -> None:
+            nonlocal opening, row
+            row = Row(now=True)
+            opening = open_row()
+
+        async def keep(completion: Completion, attempts: Sequence[Attempt] = ()) -> None:
+            async def write() -> Completion:
+                call = await self._opened(row, opening)
+                return await self.store.record(pk, call, completion, attempts, row.chain)
+
+            nonlocal recorded
+            recorded = await _patiently(write, reopen)
+
+        async def record(attempt: Attempt) -> None:
+            if attempt.brought is not None:
+                await keep(attempt.brought, [attempt])
+            else:  # the run ends with the call: at once, for others are about to go out
+                ends = None if isinstance(attempt.ends, PromptRefused) else attempt.ends
+                work.fatal = work.fatal or ends
+                call = await self._opened(row, opening)
+                await self.store.note_attempt(pk, call, attempt)
+
+        def go() -> None:
+            work.check()
+            if opening.done():
+                opening.result()
+
+        try:
+            if limits.any:
+                await opening  # raises when there is no room for the call
+            completion = await chosen.answer(request, record, go)
+            await self._opened(row, opening)
+        except PromptRefused as refused:  # the others may be answered
+            await self.store.refuse(pk, await self._opened(row, opening), refused.message)
+            raise
+        except (AnswererError, BudgetExhausted, Conflict) as error:
+            work.fatal = error
+            raise
+        finally:
+            await asyncio.gather(self._opened(row, opening), return_exceptions=True)
+        if completion is None:
+            await row.chain.settled()
+            raise NotYet
+        if recorded is None:
+            await keep(completion)
+        work.notes += completion.notes
+        work.answered += 1
+        work.progress()
+        return recorded or completion
+
+    async def _opened(self, row: Row, opening: asyncio.Task[int]) -> int:
+        """The call's number, for which something is to be written now."""
+        if not opening.done():
+            row.now = True
+            self.store.hurry()
+        return await opening
+
+    async def _open(
+        self,
+        work: Work,
+        request: CompletionRequest,
+        answerer: str,
+        limits: Budgets,
+        row: Row,
+    ) -> int:
+        """The call's number, once the budget has room for it; what is under way may free some."""
+        price = self._price(work, request)
+        while True:
+            try:
+                work.chain.check()
+                return await _patiently(
+                    lambda: self.store.open_call(
+                        work.session.pk,
+                        request,
+                        work.fence,
+                        answerer,
+                        price,
+                        limits,
+                        row.chain,
+                        lazily=not (row.now or limits.any),
+                    )
+                )
+            except BudgetExhausted:
+                if not await self._room(work, request):
+                    raise
+
+    async def _room(self, work: Work, request: CompletionRequest) -> bool:
+        """Wait for a call of the session that holds some of its budget; False if there is none."""
+        mine, _ = self._flights.get((work.session.pk, request.key), (None, work))
+        flights = {f for (pk, _), (f, _) in self._flights.items() if pk == work.session.pk}
+        holding = flights - self._short - {mine}
+        if mine is None or not holding or work.fatal is not None:
+            return False
+        self._short.add(mine)
+        try:
+            await asyncio.wait(holding, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._short.discard(mine)
+        return True
+
+    def _price(self, work: Work, request: CompletionRequest) -> Price:
+        """What the call may cost: its prompt, and a reply as long as it is allowed to be."""
+        settings = work.settings.forward
+        if role_of(request.purpose) == "backward":
+            settings = work.settings.backward
+        prompt = sum(len(m.content) for m in request.messages) // 4
+        reply = int(request.params.get("max_tokens") or USUAL_REPLY)
+        cost = prompt * (settings.price_prompt or 0) + reply * (settings.price_completion or 0)
+        return Price(prompt + reply, cost / 1e6)
+
+    def _answerer(self, request: CompletionRequest) -> Answerer:
+        if request.purpose is Purpose.EXTERNAL:
+            return self.outside
+        return self.answerers[role_of(request.purpose)]
+
+    async def close(self, grace: float = 2.0) -> None:
+        """Wait up to `grace` seconds for calls under way, so that paid replies are kept."""
+        flights = [flight for flight, _ in self._flights.values()]
+        if flights:
+            _, late = await asyncio.wait(flights, timeout=grace)
+            for flight in late:
+                flight.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for answerer in {id(a): a for a in self.answerers.values()}.values():
+            await answerer.close()
+
+
+async def _patiently(
+    verb: Callable[[], Awaitable[T]], between: Callable[[], None] = lambda: None
+) -> T:
+    """What a verb of the store gives, tried a few times while others keep the file locked: a reply
+    that was paid for hangs on it. `between` is done before each new try."""
+    for _ in range(BUSY_TRIES):
+        try:
+            return await verb()
+        except StoreBusy as error:
+            log.warning("%s", error)
+            between()
+    return await verb()
+
+
+def _limits(work: Work, answerer: Answerer) -> Budgets:
+    """What holds for a call of this run. Only what the operator pays counts for the owner's day."""
+    settings = work.settings
+    daily = settings.quota_calls_per_day if answerer.name == "openai" else None
+    run = work.args.get("budget") or {}
+    quotas = daily, settings.quota_bytes
+    return Budgets(run, settings.session_budget, work.session.owner, *quotas)
+
+
+def _seen(flight: asyncio.Task[Completion]) -> None:
+    """Mark a failure as seen: the run that asked may be gone."""
+    if not flight.cancelled() and flight.exception() is not None:
+        log.debug("a completion was not had: %s", flight.exception())

@@ -1,0 +1,1 @@
+"""The tools: what each takes, what is checked, what it does."""

@@ -1,0 +1,62 @@
+"""What a result of building says about the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...schemas.graph import Kind, Session, Variable
+from ..data.reading import listed
+from ..data.tables import Loaded
+from ..program.missing_fields import named
+from ..store import Added
+
+
+def needs_examples(session: Session) -> str:
+    """What to do where an output needs examples and there are none."""
+    return (
+        f"There are no training examples yet, so nothing was computed. Call "
+        f"add_examples(session_id='{session.id}', split='train', examples=[...]), then forward."
+    )
+
+
+def after_leaf(session_id: str, v: Variable) -> str:
+    """What to do with a new leaf, by its kind."""
+    if v.kind is Kind.FIELD:
+        return (
+            f"{v.id} is fed from the examples' field {v.field!r}; load them with "
+            f"add_examples(session_id='{session_id}', split='train', examples=[...])."
+        )
+    if v.kind is Kind.DEMONSTRATIONS:
+        return (
+            f"{v.id} is empty until step or optimize fills it from the training split. Put it into "
+            f"a prompt with forward(session_id='{session_id}', operation='format', "
+            f"template='{{instructions}}\\n\\n{{examples}}', inputs={{..., 'examples': '{v.id}'}})."
+        )
+    return (
+        f"Use {v.id} in forward or compute_loss (session_id='{session_id}'). Variables that "
+        "examples feed come first: create_variable(session_id, role, example_field=...)."
+    )
+
+
+def example_notes(loaded: Loaded, pieces: Sequence[Added], split: str) -> list[str]:
+    """What is odd about examples that were loaded, and what was guessed in reading them.
+
+    `pieces` are what became of them, some at a time.
+    """
+    notes = [*loaded.notes]
+    added, elsewhere = sum(p.added for p in pieces), sum(p.elsewhere for p in pieces)
+    alike = [n for p in pieces for n in p.alike]
+    if skipped := loaded.rows - added:
+        notes.append(f"{skipped} were skipped: {split} has them already.")
+    if elsewhere:
+        notes.append(
+            f"{elsewhere} of these are in another split too: scores there are no longer held-out."
+        )
+    if alike:
+        notes.append(
+            f"Rows of other splits ({named(alike)}) differ from some of these in case, "
+            "spacing or punctuation alone: scores there are no longer held-out."
+        )
+    if loaded.uneven:
+        notes.append(f"{loaded.uneven} lack some of the fields {listed(loaded.fields)}.")
+    return notes

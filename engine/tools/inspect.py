@@ -1,0 +1,401 @@
+"""Inspect: reads what there is, in pages small enough for a model's context."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, get_args
+
+from ...schemas.distance import diff
+from ...schemas.errors import BadInput, NotFound, TooLong
+from ...schemas.graph import HERE, Operation, Session, Split, Variable, Version, number
+from ...schemas.near import did_you_mean
+from ...schemas.results import InspectResult
+from ..runs.runner import Caller
+from ..views.report import report
+from ..views.results import VALUE, cut
+from ..workers.pool import Job
+from ..workers.worker import SMALL
+from .listings import TEXT_PAGE, Listings, text_page
+
+PAGE = 20
+DIFF = 1500
+DRAWN = 2600
+"""Characters of operations in one page of the graph."""
+_KINDS = {"v": "variable", "op": "graph", "e": "examples", "g": "gradients", "c": "call"}
+_KINDS |= {"p": "steps", "s": "steps", "r": "runs"}
+_ALONE = ("session", "calls", "runs", "report")
+"""Views that take no id."""
+View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
+
+
+class Inspecting(Listings):
+    """The tool that reads."""
+
+    async def inspect(
+        self,
+        caller: Caller,
+        *,
+        session_id: str | None = None,
+        what: str | None = None,
+        id: str | None = None,  # noqa: A002 - the contract's name
+        offset: int = 0,
+    ) -> InspectResult:
+        """A view of the sessions, or of one. Raises BadInput, NotFound."""
+        if offset < 0:
+            raise BadInput(f"offset must be 0 or more, not {offset}.", "Leave it out to begin.")
+        if session_id is None:
+            if id is not None and id.startswith("tg_"):
+                return await self.inspect(caller, session_id=id, what=what, offset=offset)
+            if id is not None or what not in (None, "sessions"):
+                asked = f"what={what!r}" if id is None else f"id={id!r}"
+                raise BadInput(f"{asked} needs a session_id.", "Call inspect() to list them.")
+            return await self._sessions(caller, offset)
+        session = await self.store.session(session_id, caller.owner)
+        id = None if id == session.id else id  # noqa: A001
+        views = self._views()
+        what = what or ("session" if id is None else shown_by(id))
+        if what not in views:
+            hint = did_you_mean(what, views, 0.6)
+            raise BadInput(f"There is no view {what!r}.{hint}", f"Use one of {', '.join(views)}.")
+        if id is not None and what == "calls" and kind_of(id) == "call":
+            what = "call"
+        if id is not None and what in _ALONE:
+            raise BadInput(f"what={what!r} takes no id, such as {id!r}.", "Leave one of them out.")
+        view = await views[what](session, id, offset)
+        following = str(view.pop("next", ""))
+        return InspectResult(session_id=session.id, what=what, view=view, next=following)
+
+    def _views(self) -> dict[str, View]:
+        return {
+            "session": self._session_view,
+            "graph": self._graph,
+            "variable": self._variable,
+            "gradients": self._gradients,
+            "steps": self._steps,
+            "examples": self._examples,
+            "runs": self._runs_view,
+            "calls": self._calls,
+            "call": self._call,
+            "report": self._report_view,
+        }
+
+    async def _sessions(self, caller: Caller, offset: int) -> InspectResult:
+        found = await self.store.sessions(caller.owner, offset + PAGE + 1)
+        listed = [
+            {
+                "session_id": s.id,
+                "title": s.title,
+                "updated": s.updated,
+                "calls": s.used_calls,
+                "bytes": s.bytes,
+            }
+            for s in found[offset : offset + PAGE]
+        ]
+        following = (
+            f"Call inspect(session_id) for one of them. {_more(found, offset, PAGE)}".strip()
+            if found
+            else "There is no session yet: create_variable starts one."
+        )
+        return InspectResult(what="sessions", view={"sessions": listed}, next=following)
+
+    async def _session_view(
+        self, session: Session, _id: str | None, _offset: int
+    ) -> dict[str, Any]:
+        variables, run, usage, sizes = await asyncio.gather(
+            self.store.variables(session.pk, limit=PAGE + 1),
+            self.store.active_run(session.pk, session.id),
+            self.store.usage(session.pk),
+            self.store.split_sizes(session.pk),
+        )
+        answers = {
+            role: f"{a.name}{' ' + a.model if a.model else ''}"
+            for role, a in self.ledger.answerers.items()
+        }
+        return {
+            "title": session.title,
+            "variables": [_line(v) for v in list(variables.values())[:PAGE]],
+            "examples": sizes,
+            "in_use": [f"e{n}" for n in session.batch[:PAGE]],
+            **_left_out(len(variables), len(session.batch)),
+            "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
+            "answerers": answers,
+            **({"evaluators": self.evaluators.listed} if self.evaluators.listed else {}),
+            "usage": usage,
+            "total": {
+                "calls": session.used_calls,
+                "tokens": session.used_tokens,
+                "cost": round(session.used_cost, 6),
+            },
+            "next": f"resume(session_id='{session.id}') goes on with the active run."
+            if run
+            else "what='graph'|'variable'|'gradients'|'steps'|'examples'|'calls'|'report' shows "
+            "more.",
+        }
+
+    async def _graph(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        if id is not None:
+            return await self._operation(session, id)
+        operations = await self.store.operations(session.pk, limit=offset + PAGE + 1)
+        page = _fitting([_drawn(o) for o in operations[offset : offset + PAGE]])
+        drawn = operations[offset : offset + len(page)]
+        ids = {v for o in drawn for v in [*o.sources, o.output]}
+        variables = await self.store.variables(session.pk, ids)
+        return {
+            "variables": [_line(v, 40) for v in variables.values()],
+            "operations": page,
+            "next": _more(operations, offset, len(page)) or "id='op1' shows an operation whole.",
+        }
+
+    async def _operation(self, session: Session, id: str) -> dict[str, Any]:  # noqa: A002
+        found = await self.store.operations(session.pk, [id])
+        if not found:
+            return await self._gone(session, "operation", id)
+        return {"operations": [o.model_dump(exclude_none=True, mode="json") for o in found]}
+
+    async def _variable(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        name, _, version = (id or "").partition("@")
+        v = (await self.store.variables(session.pk, [name])).get(name)
+        if v is None:
+            return await self._gone(session, "variable", name, version, offset)
+        if version:
+            return await self._version(session, v, version, offset)
+        view: dict[str, Any] = {"variable": _line(v, text=False), "constraints": v.constraints}
+        if v.value is not None:
+            versions = await self.store.versions(session.pk, v.id, PAGE)
+            view |= text_page(v.value, offset)
+            view["versions"] = [
+                x.model_dump(include={"version", "origin", "step", "created"}, exclude_none=True)
+                for x in versions
+            ]
+            view["next"] = _versions_of(v)
+        else:
+            places = await self.places(session, [v])
+            values = await self.store.values(session.pk, [v.id], [HERE, *places])
+            shown = [
+                {"example": f"e{p}" if p else None, "text": cut(x.text, VALUE)[0], "score": x.score}
+                for (_, p), x in values.items()
+            ]
+            view["values"] = shown[offset : offset + PAGE]
+            view["next"] = _more(shown, offset, PAGE)
+            if len(shown) == 1:
+                view |= text_page(next(iter(values.values())).text, offset)
+                del view["values"]
+            if not values:
+                view["next"] = "It has no value now: call forward to compute it."
+        return view
+
+    async def _gone(
+        self, session: Session, what: str, id_: str, version: str = "", offset: int = 0
+    ) -> dict[str, Any]:
+        """What was taken out, as it was; its texts can be read as before. Raises NotFound."""
+        was = await self.store.removed(session.pk, id_)
+        if was is None:
+            raise await self.missing(session, what, id_)
+        view: dict[str, Any] = {"removed": True, what: {"id": id_} | _said(was)}
+        if version:
+            found = await self.store.version(session.pk, id_, _number(version))
+            return view | text_page(found.text if found else "", offset)
+        versions = await self.store.versions(session.pk, id_, PAGE)
+        if versions:
+            view |= text_page(versions[0].text, offset)
+            view["versions"] = [x.version for x in versions]
+            view["next"] = f"id='{id_}@1' shows an earlier text of it."
+        return view
+
+    async def _version(
+        self, session: Session, v: Variable, asked: str, offset: int
+    ) -> dict[str, Any]:
+        """A version with what it changed, or with `2..5` all that changed between two."""
+        old, between, new = asked.rpartition("..")
+        found = await self._kept(session, v, new, asked)
+        before = (
+            await self._kept(session, v, old, asked)
+            if between
+            else await self.store.version(session.pk, v.id, found.version - 1)
+        )
+        view: dict[str, Any] = {
+            "variable": _line(v, text=False),
+            "version": found.version,
+            "origin": found.origin,
+            "step": found.step,
+        }
+        view |= text_page(found.text, offset)
+        if before is not None:
+            try:
+                shown = await self.difference(session, before, found)
+            except TooLong as error:
+                shown = str(error)
+            view["diff"] = cut(shown, DIFF)[0]
+        view["next"] = (
+            f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
+            "the first."
+            if found.version == v.version
+            else f"revert(session_id='{session.id}', variable='{v.id}', version={found.version})"
+        )
+        return view
+
+    async def difference(self, session: Session, old: Version, new: Version) -> str:
+        """What changed between two versions, as a unified diff. Raises TooLong."""
+        texts = old.text, new.text, f"{old.variable}@{old.version}", f"{new.variable}@{new.version}"
+        size = len(old.text) + len(new.text)
+        if size <= SMALL:
+            return diff(*texts)
+        what = f"Comparing two versions with {size:,} characters"
+        job = Job(session.owner, what, "Read one after the other.")
+        return await self.workers.run(job, diff, *texts)
+
+    async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
+        found = await self.store.version(session.pk, v.id, _number(version))
+        if found is None:
+            raise NotFound(
+                f"{v.label} has no version {asked!r}; it is at {v.version}.",
+                f"id='{v.id}' lists its versions, '{v.id}@2' shows one, '{v.id}@1..{v.version}' "
+                "what changed between two.",
+            )
+        return found
+
+    async def _calls(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
+        calls = await self.store.calls(session.pk, offset + PAGE + 1)
+        more = _more(calls, offset, PAGE)
+        return {
+            "usage": await self.store.usage(session.pk),
+            "calls": [_call_line(call) for call in calls[offset : offset + PAGE]],
+            "next": f"what='call', id='c1' shows one with its prompt and reply. {more}".strip(),
+        }
+
+    async def _report_view(self, session: Session, _id: str | None, _offset: int) -> dict[str, Any]:
+        return await report(self.store, session)
+
+    async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
+        found = await self.store.call(session.pk, number(id or "", "c") or 0)
+        if found is None:
+            raise NotFound(f"There is no call {id!r} in this session.", "what='calls' lists them.")
+        kept = (
+            "purpose",
+            "about",
+            "status",
+            "answerer",
+            "model",
+            "request",
+            "text",
+            "reasoning",
+            "finish",
+            "refusal",
+            "prompt_tokens",
+            "completion_tokens",
+            "cost",
+            "latency",
+            "attempts",
+        )
+        view = {key: found[key] for key in kept if found[key] is not None}
+        if not view["reasoning"]:
+            del view["reasoning"]
+        for key in ("request", "text", "reasoning"):
+            if key in view:
+                view[key] = cut(str(view[key])[offset:], TEXT_PAGE)[0]
+        return view
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+
+
+def _said(was: dict[str, Any]) -> dict[str, Any]:
+    """What there is to say of a thing that was taken out: columns that hold something, cut."""
+    shown = {k: v for k, v in was.items() if v not in (None, "", 0, [], {})}
+    return {k: cut(v, VALUE)[0] if isinstance(v, str) else v for k, v in shown.items()}
+
+
+def _call_line(call: dict[str, object]) -> dict[str, object]:
+    """A call without what goes without saying."""
+    return {
+        key: value
+        for key, value in call.items()
+        if value not in (None, 0, "", "stop") and key != "created"
+    }
+
+
+def kind_of(id: str) -> str | None:  # noqa: A002
+    """The view that ids of this form belong to, or None for what is no id."""
+    found = re.match(r"(op|[a-z])\d+(@.*)?$", id, re.ASCII)
+    return "examples" if id in get_args(Split) else _KINDS.get(found[1]) if found else None
+
+
+def shown_by(id: str) -> str:  # noqa: A002
+    """The view that shows what has this id. Raises NotFound, BadInput."""
+    kind = kind_of(id)
+    if kind is None:
+        raise NotFound(
+            f"{id!r} is no id.",
+            "Ids look like v3, v3@2, v3@1..4, op1, e5, g2, p4 or c7; inspect(session_id) without "
+            "id shows what there is.",
+        )
+    if id[0] in "sr":
+        raise BadInput(f"{id!r} is not shown alone.", f"what={kind!r} without id lists all {kind}.")
+    return kind
+
+
+def _drawn(operation: Operation) -> dict[str, Any]:
+    """An operation in a few lines: long templates and instructions are cut."""
+    shown = operation.model_dump(exclude_none=True, exclude_defaults=True, mode="json")
+    if "spec" in shown:
+        spec = shown["spec"].items()
+        shown["spec"] = {k: cut(v, 120)[0] if isinstance(v, str) else v for k, v in spec}
+    return shown
+
+
+def _fitting(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of the first as have room on one page, and at least one."""
+    used = 0
+    fitting: list[dict[str, Any]] = []
+    for item in items:
+        used += len(str(item))
+        if fitting and used > DRAWN:
+            break
+        fitting.append(item)
+    return fitting
+
+
+def _left_out(variables: int, in_use: int) -> dict[str, list[str]]:
+    """What the view of a session does not list, in sentences; empty when it lists all."""
+    said = []
+    if variables > PAGE:
+        said.append(f"The first {PAGE} variables are listed; what='graph' shows the others.")
+    if in_use > PAGE:
+        said.append(f"{PAGE} of {in_use} examples in use are named.")
+    return {"left_out": said} if said else {}
+
+
+def _versions_of(v: Variable) -> str:
+    if v.version < 2:
+        return "It has one version so far; step makes the next."
+    if v.version > PAGE:
+        return (
+            f"The last {PAGE} of {v.version} versions are listed; id='{v.id}@1' shows any by its "
+            f"number, id='{v.id}@1..{v.version}' all that changed."
+        )
+    return f"id='{v.id}@{v.version}' shows the last change, id='{v.id}@1..{v.version}' all of them."
+
+
+def _line(v: Variable, most: int = 120, *, text: bool = True) -> dict[str, Any]:
+    """A variable in a line, without its `text` where that is shown beside it."""
+    line: dict[str, Any] = {"id": v.id, "kind": v.kind.value, "role": cut(v.role, most)[0]}
+    if v.name:
+        line["name"] = v.name
+    if v.value is not None:
+        if text:
+            line["text"] = cut(v.value, most)[0]
+        line["version"] = v.version
+    if v.file:
+        line["file"] = v.file.path
+    if v.field:
+        line["field"] = v.field
+    if v.reference:
+        line["reference"] = True
+    return line
+
+
+def _more(items: list[Any], offset: int, size: int) -> str:
+    return f"offset={offset + size} shows more." if len(items) > offset + size else ""

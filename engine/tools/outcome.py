@@ -1,0 +1,105 @@
+"""What an optimisation hands back: what it won, what it cost, and what more would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...schemas.graph import Proposal
+from ...schemas.results import OptimizeResult
+from ..evaluation.statistics import mean_and_error
+from ..optimizer.cost_estimate import Need
+from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, Loop
+from ..runs.ledger import Work
+from ..views import results as show
+
+Usage = Mapping[str, Mapping[str, float]]
+"""Calls, tokens and cost by purpose, as the store adds them up."""
+PAIRED = (
+    "The judges give no scores: each accepted text was preferred, in both orders, to the one "
+    "before it; there is no mean to report."
+)
+
+MEND = (
+    "Mend what the notes say: usually a stronger model for the backward role, or longer replies "
+    "(max_tokens). Then call optimize again: what could not be used is asked afresh."
+)
+
+
+def result(
+    work: Work,
+    loop: Loop,
+    stopped: str,
+    usage: Usage,
+    history: Sequence[Proposal],
+    notes: Sequence[str],
+    tested: bool,
+) -> OptimizeResult:
+    """The result of a loop that has ended; `tested` says whether there is a test split."""
+    mean, error = mean_and_error(loop.current.scores)
+    spent = figures(usage)
+    return OptimizeResult(
+        loss=", ".join(work.args["losses"]),
+        steps=loop.steps,
+        accepted=loop.accepted,
+        refused=loop.refused,
+        stopped=stopped,
+        score_before=None if loop.paired else round(mean_and_error(loop.before)[0], 4),
+        score_after=None if loop.paired else round(mean, 4),
+        standard_error=None if error is None or loop.paired else round(error, 4),
+        variables=sorted(loop.current.texts),
+        proposals=show.proposals(history[::-1])[0],
+        calls=int(spent["calls"]),
+        tokens=int(spent["tokens"]),
+        cost=spent["cost"] or None,
+        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(history, loop)],
+        next=MEND if stopped in (NO_FEEDBACK, NO_REWRITE) else _next(work.session.id, tested),
+    )
+
+
+def _left_out(history: Sequence[Proposal], loop: Loop) -> list[str]:
+    total = loop.refused + loop.accepted
+    if total <= len(history):
+        return []
+    return [f"The last {len(history)} proposals are shown; inspect(what='steps') has all."]
+
+
+def hopeless(loop: Loop, why: str) -> str:
+    """A note on what could not be used, so that there was no going on."""
+    if why == NO_FEEDBACK:
+        return f"{loop.unread} minibatches gave nothing to learn from: {loop.problem}"
+    return f"{loop.unwritten} steps in a row brought no text that can be used: {loop.problem}"
+
+
+def next_step(loop: Loop, usage: Usage, first: Need) -> str:
+    """What one more step would cost, in a sentence: as much as those before, or as `first`."""
+    if not loop.steps:
+        return (
+            f"No step was finished: scoring the start and one step take about {first.calls} calls."
+        )
+    spent = figures(usage)
+    mean = {k: (v - loop.start.get(k, 0)) / loop.steps for k, v in spent.items()}
+    words = [f"{mean['calls']:.0f} calls", f"{mean['tokens']:.0f} tokens"]
+    words += [f"{mean['cost']:.2g} dollars"] if mean["cost"] else []
+    return f"The next step would cost about {', '.join(words)}, as much as those so far."
+
+
+def figures(usage: Usage) -> dict[str, float]:
+    """Calls, tokens and cost over all purposes."""
+    every = list(usage.values())
+    return {
+        "calls": sum(u.get("calls", 0) for u in every),
+        "tokens": sum(u.get("prompt_tokens", 0) + u.get("completion_tokens", 0) for u in every),
+        "cost": sum(u.get("cost", 0.0) for u in every),
+    }
+
+
+def _next(session: str, tested: bool) -> str:
+    held_out = (
+        f"evaluate(session_id='{session}', split='test') shows what is left of the gain on "
+        "examples nobody has seen; "
+    )
+    return (
+        (held_out if tested else "")
+        + f"inspect(session_id='{session}', what='report') has the whole story. Call optimize "
+        "again (another seed, more steps) to go on."
+    )

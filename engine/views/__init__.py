@@ -1,0 +1,1 @@
+"""What a person or an assistant is shown of a session."""

@@ -1,0 +1,226 @@
+"""How results show values: long ones are cut, with their full length and where to read them.
+
+Nobody asked for everything at once: a result stays near two thousand tokens, whatever a session
+holds, by sharing out the room among what is listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...schemas.graph import HERE, Gradient, Proposal, Session
+from ...schemas.results import (
+    Failure,
+    ForwardResult,
+    Shown,
+    ShownGradient,
+    ShownProposal,
+    StepResult,
+)
+from ..evaluation.scoring import Scored
+from ..evaluators.command import listed
+from ..program.forward import Evaluation, place_of
+from ..runs.ledger import Work
+from ..store import StepRecord
+
+VALUE = 400
+FEEDBACK = 600
+PROPOSAL = 800
+REASON = 240
+VALUES = 8
+FAILURES = 5
+FAILURE = 250
+FIELDS = 12
+LISTED = 10
+"""Proposals in one result, entries in one page of a list."""
+GRADIENTS = 16
+LIST_CHARS = 4000
+
+
+def cut(text: str, most: int) -> tuple[str, int | None]:
+    """`text`, cut to `most` characters, and its full length if it was cut."""
+    return (text, None) if len(text) <= most else (text[: most - 1] + "…", len(text))
+
+
+def share(count: int, least: int, most: int, room: int = LIST_CHARS) -> int:
+    """How many characters each of `count` texts may have, so that a list stays readable."""
+    return min(most, max(least, room // max(count, 1)))
+
+
+def mean_score(
+    evaluation: Evaluation, losses: Sequence[str], places: Sequence[int]
+) -> float | None:
+    """The mean of the scores there are, or None."""
+    scores = [
+        value.score
+        for loss in losses
+        for place in places
+        if evaluation.has(loss, place)
+        and (value := evaluation.value(loss, place)).score is not None
+    ]
+    return round(sum(s for s in scores if s is not None) / len(scores), 4) if scores else None
+
+
+def forward_result(
+    work: Work,
+    evaluation: Evaluation,
+    shown: Sequence[str],
+    places: Sequence[int],
+) -> ForwardResult:
+    """What was computed: the values of `shown`, the first few in words."""
+    variables = evaluation.program.variables
+    nodes = [
+        (v, p)
+        for v in shown
+        for p in (places if variables[v].per_example else [HERE])
+        if evaluation.has(v, p)
+    ]
+    values = [_shown(evaluation, *node) for node in nodes[:VALUES]]
+    made = work.args.get("made", {})
+    losses = [v for v in shown if _is_loss(evaluation, v)]
+    notes = list(work.args.get("notes", []))
+    if len(nodes) > VALUES:
+        notes.append(
+            f"{VALUES} of {len(nodes)} values are shown; read others with "
+            f"inspect(session_id='{work.session.id}', what='variable', id='vN')."
+        )
+    return ForwardResult(
+        recomputed=[] if made else list(shown),
+        examples=[f"e{p}" for p in places if p != HERE],
+        values=values,
+        mean_score=mean_score(evaluation, losses, places),
+        notes=notes,
+        next=_after_forward(work, losses, shown),
+        **made,
+    )
+
+
+def _is_loss(evaluation: Evaluation, variable: str) -> bool:
+    operation = evaluation.program.operation_of(variable)
+    return operation is not None and operation.is_loss
+
+
+def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
+    where = place_of(evaluation.program.variables[variable], place)
+    value = evaluation.value(variable, place)
+    text, chars = cut(value.text, VALUE)
+    return Shown(
+        variable=variable,
+        example=f"e{where}" if where != HERE else None,
+        text=text,
+        chars=chars,
+        score=value.score,
+    )
+
+
+def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> str:
+    session = work.session.id
+    if losses:
+        return (
+            f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
+            f"train and validation examples, optimize(session_id='{session}') for the whole loop."
+        )
+    if not shown:
+        return "Nothing was stale: every value is up to date."
+    evaluators = listed(work.settings.evaluators)
+    kinds = ["judge", "metric", "feedback", *(["evaluator"] if evaluators else [])]
+    return (
+        f"Use {shown[-1]} in another forward, or judge it: compute_loss(session_id='{session}', "
+        f"kind={'|'.join(map(repr, kinds))}, "
+        f"inputs={{'output': '{shown[-1]}'}}, ...); "
+        "a metric that compares also takes "
+        "'answer', the reference." + (f" Evaluators: {evaluators}." if evaluators else "")
+    )
+
+
+def _few(ids: Sequence[str]) -> str:
+    """A list of ids, or its form where it is long: a shorter one would mean something else."""
+    return str(list(ids)) if len(ids) <= VALUES else "[...all that you mean]"
+
+
+def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]]:
+    """Feedback on parameters, cut when long, and a note if some is left out."""
+    most = share(min(len(found), GRADIENTS), 120, FEEDBACK)
+    shown = []
+    for one in found[:GRADIENTS]:
+        text, chars = cut(one.text, most)
+        ids = one.examples[:VALUES]
+        shown.append(
+            ShownGradient(id=one.id, variable=one.variable, examples=ids, text=text, chars=chars)
+        )
+    notes = _left_out(found, GRADIENTS, "gradients")
+    if any(len(one.examples) > VALUES for one in found[:GRADIENTS]):
+        notes.append(f"{VALUES} examples of each are named at most; inspect(id='g1') names all.")
+    return shown, notes
+
+
+def proposals(found: Sequence[Proposal]) -> tuple[list[ShownProposal], list[str]]:
+    """Proposed texts and their verdicts, and a note if some that were refused are left out."""
+    chosen = found
+    if len(found) > LISTED:
+        chosen = sorted(found, key=lambda p: p.verdict != "accepted")[:LISTED]
+    most = share(len(chosen), 120, PROPOSAL)
+    shown = []
+    for one in chosen:
+        text, chars = cut(one.text, most)
+        fields = one.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
+        fields["reason"] = cut(one.reason, REASON)[0]
+        shown.append(ShownProposal(text=text, chars=chars, **fields))
+    return shown, _left_out(found, LISTED, "steps")
+
+
+def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
+    if len(found) <= most:
+        return []
+    return [f"{most} of {len(found)} are shown; inspect(session_id, what='{what}') has the rest."]
+
+
+def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepResult:
+    """What a step proposed and what became of it."""
+    changed = [p.variable for p in step.proposals if p.version is not None]
+    again = f"forward(session_id='{session.id}')"
+    shown, more = proposals(step.proposals)
+    return StepResult(
+        step=step.id,
+        accepted=step.accepted,
+        variables=changed,
+        proposals=shown,
+        score_before=step.before,
+        score_after=step.after,
+        gate=step.gate or None,
+        notes=[*notes, *more],
+        next=f"{', '.join(changed)} changed. Call {again} to recompute what depends on it; revert "
+        "undoes it."
+        if step.accepted
+        else f"Nothing was installed: {step.gate}. Run backward again (on other examples if you "
+        "like), then step; the failed proposals are remembered.",
+    )
+
+
+def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
+    """One bad example: its fields, what the program made of it, and the feedback."""
+    evaluation = scored.evaluation
+    example = evaluation.examples.get(place)
+    given = list(example.fields.items() if example else [])[:FIELDS]
+    fields = {k: cut(v, share(len(given), 40, 200, 500))[0] for k, v in given}
+    operation = evaluation.program.operation_of(loss)
+    made = [v for v in (operation.sources if operation else []) if not _given(evaluation, v)]
+    output = (
+        evaluation.value(made[0], place).text if made and evaluation.has(made[0], place) else ""
+    )
+    feedback = (
+        scored.unusable[place].message
+        if place in scored.unusable
+        else evaluation.value(loss, place).text
+    )
+    return Failure(
+        example=f"e{place}" if place != HERE else "",
+        score=round(score, 4),
+        fields=fields,
+        output=cut(output, FAILURE)[0],
+        feedback=cut(feedback, FAILURE)[0],
+    )
+
+
+def _given(evaluation: Evaluation, variable: str) -> bool:
+    return evaluation.program.variables[variable].is_leaf

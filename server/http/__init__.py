@@ -1,0 +1,1 @@
+"""The server over HTTP: who may call, how much, how it ends."""

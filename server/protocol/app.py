@@ -1,0 +1,383 @@
+"""The MCP server: our engine behind the SDK's MCPServer, over stdio or HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    GetPromptResult,
+    InputRequiredResult,
+    ResourceTemplate,
+)
+from pydantic import AnyUrl, ValidationError
+
+from ...schemas.completions import Role
+from ...schemas.errors import BadInput, StoreError
+from ...schemas.near import did_you_mean
+from ...schemas.results import Result
+from ...schemas.settings import RoleSettings, Settings
+from .. import telemetry
+from ..http.tokens import principal
+from ..logs import guard_log
+from ..settings.load import default_database, resolve
+from ..version import VERSION
+from . import argument_completion as completions
+from . import resources, shapes, stdio, subscriptions
+from .arguments import Arguments
+from .calls import amended, refusal
+from .failures import explained, in_words, misfits
+from .prompts import prompts
+from .request_state import security
+from .sampling import Sampler, Sampling
+from .stdio_signals import leave_on_signals, leave_soon
+from .tool_schema import compact, outline
+from .tools import TOOLS
+from .watchers import Watchers
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ...engine.answerers import Answerer
+    from ...engine.answerers.limiter import Limiters
+    from ...engine.engine import Engine
+
+log = logging.getLogger(__name__)
+INSTRUCTIONS = """\
+Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
+small program once, then repeat: forward, compute_loss, backward, step.
+
+One text: create_variable(role, value) -> v1; compute_loss(kind='judge', inputs={'text': 'v1'}, \
+instruction) -> v2; backward; step. Again from backward.
+
+A prompt on examples: create_variable(role, value) -> v1 (starts the session); \
+create_variable(session_id, role, example_field='question') -> v2, create_variable(session_id, \
+role, example_field='answer', reference=true) -> v3; add_examples to train, validation (and test, \
+if there are enough), rows {'question': ..., 'answer': ...}; forward(operation='llm', system='v1', \
+inputs={'question': 'v2'}) -> v4; compute_loss(kind='metric', metric='exact_match', \
+inputs={'output': 'v4', 'answer': 'v3'}) -> v5; evaluate(split='test'); then \
+optimize(steps=3), or by hand backward, step(accept='if_better', candidates=3), forward, again; \
+evaluate(split='test') at the end.
+
+status tells what to do: done; needs_completions: answer the pending prompts yourself, honestly \
+and each on its own, and hand them back with resume; running: resume waits; failed: read error. \
+A session does one thing at a time: while prompts are pending, resume comes before any other call. \
+`next` names the next call with its ids. Nothing answered is asked again; every version is kept.\
+"""
+
+
+NAMED = 5
+"""So many wrong arguments are told at once."""
+
+
+class Host:
+    """Opens the engine when it is first needed, so that start-up is quick and a bad database
+    is an error a model can read instead of a server that does not start."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.path = settings.database or default_database()
+        self._engine: Engine | None = None
+        self._opening = asyncio.Lock()
+        self._fresh = True
+
+    async def engine(self) -> Engine:
+        """The engine, opened now if need be; anew where another file is in the database's place.
+
+        Raises StoreError. While no file is there nothing is let go of: it may be put back.
+        """
+        async with self._opening:
+            if self._engine is not None:
+                try:
+                    self._engine.store.check_presence()
+                except StoreError as gone:
+                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
+                        raise
+                    log.warning("%s It is opened anew.", gone.message)
+                    await self.close()
+            if self._engine is None:
+                self._engine = await self._opened()
+            return self._engine
+
+    async def _opened(self) -> Engine:
+        await asyncio.to_thread(import_module, "...engine.engine", __package__)
+        from ...engine.engine import Engine
+        from ...engine.store import Store
+
+        store = Store(self.path)
+        await store.open(fresh=self._fresh)
+        self._fresh = False
+        return Engine(self.settings, store, answerers(self.settings))
+
+    def owner(self, ctx: Context[Any, Any]) -> str:
+        """Who calls: the principal of an HTTP request, else whoever started the process."""
+        return principal(ctx.request_context.request)
+
+    async def stop(self) -> None:
+        """Stop the runs under way: who waits for one is told, and it can be resumed."""
+        if self._engine is not None:
+            await self._engine.runs.close()
+
+    async def close(self) -> None:
+        """Leave everything resumable."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.close()
+
+
+def answerers(settings: Settings) -> dict[Role, Answerer]:
+    """Who answers each role's calls, by configuration."""
+    roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
+    from ...engine.answerers.limiter import Limiters
+
+    limiters = Limiters()
+    return {role: _answerer(one, limiters) for role, one in roles.items()}
+
+
+def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
+    from ...engine.answerers import Assistant
+    from ...engine.answerers.openai import OpenAIAnswerer
+
+    match resolve(settings):
+        case "openai":
+            return OpenAIAnswerer(settings, limiters)
+        case "assistant":
+            return Assistant()
+        case "sampling":
+            return Sampling(settings)
+
+
+CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
+    "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "tools/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "prompts/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "resources/templates/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "resources/list": CacheHint(ttl_ms=0, scope="private"),
+    "resources/read": CacheHint(ttl_ms=0, scope="private"),
+}
+
+
+LONGEST_SLIP = 100
+"""Characters of a name that may be a right one misspelt; finding the nearest takes long."""
+
+
+class TextGradServer(MCPServer[Host]):
+    """MCPServer that takes arguments as hosts send them, with schemas without padding, sampling
+    around the tools, and our resources beside those of extensions."""
+
+    sampler: Sampler
+    watchers: Watchers
+    host: Host | None = None
+    leaving: Callable[[], None] = staticmethod(lambda: None)
+    """Called when the last client is gone, before anything is closed."""
+
+    @cached_property
+    def _takes(self) -> dict[str, Arguments]:
+        return {}
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool; let the client's model write what is pending, where that is configured;
+        tell whoever watches the session. What fails is told, never raised."""
+        try:
+            return await self._served(name, arguments, context)
+        except MCPError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last place that can put it into words
+            return refusal(explained(error, name))
+
+    async def _served(
+        self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
+        if context is None:
+            return await self._called(name, arguments, None)
+        if self.sampler.is_return(context):
+            result = await self.sampler.returned(context)
+        else:
+            result = await self._called(name, arguments, context)
+            if isinstance(result, CallToolResult):
+                result = await self.sampler.serve(context, result)
+        if isinstance(result, CallToolResult):
+            telemetry.note(result.structured_content or {})
+            await self._announce(name, arguments, result, context)
+        return result
+
+    async def _announce(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        result: CallToolResult,
+        context: Context[Any, Any],
+    ) -> None:
+        tool = self._tool_manager.get_tool(name)
+        marks = tool.annotations if tool is not None else None
+        data = result.structured_content or {}
+        session = data.get("session_id")
+        if session is None or marks is None or marks.read_only_hint:
+            return
+        host = context.request_context.lifespan_context
+        owner = host.owner(context)
+        new = shapes.is_nothing(arguments.get("session_id"))
+        await self.watchers.changed(owner, session, new=new)
+        if data.get("status") == "running":
+            self.watchers.follow(await host.engine(), owner, session)
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        """Ours first, then those of extensions."""
+        return [*resources.templates(), *await super().list_resource_templates()]
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """One of ours, or an extension's. Raises NotFound, ResourceError."""
+        found = await resources.read(str(uri), context) if context is not None else None
+        return [found] if found is not None else await super().read_resource(uri, context)
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[Host, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        """A prompt, filled in. Raises MCPError with the nearest right name for a wrong one."""
+        known = {p.name: [a.name for a in p.arguments or []] for p in await self.list_prompts()}
+        if name not in known:
+            words = f"There is no prompt {quoted(name)}.{did_you_mean(name, list(known))}"
+            raise MCPError(INVALID_PARAMS, words)
+        for key in arguments or {}:
+            if key not in known[name]:
+                words = f"{quoted(key)} is no argument of {name}.{did_you_mean(key, known[name])}"
+                raise MCPError(INVALID_PARAMS, words)
+        return await super().get_prompt(name, arguments, context)
+
+    async def _called(
+        self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
+        """The tool's own result; a wrong name or argument is refused in words a model can act
+        on."""
+        tool = self._tool_manager.get_tool(name)
+        if tool is None:
+            names = [t.name for t in self._tool_manager.list_tools()]
+            return refusal(
+                BadInput(
+                    f"There is no tool {quoted(name)}.{did_you_mean(name, names)}",
+                    f"Use one of {', '.join(names)}.",
+                )
+            )
+        try:
+            clean, notes = self._arguments(tool).read(arguments)
+            result = await super().call_tool(name, clean, context)
+        except BadInput as error:
+            return refusal(error)
+        except ToolError as error:
+            cause = error.__cause__
+            if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
+                return refusal(BadInput(misfits(name, cause), "Call it again so."))
+            raise
+        if notes and isinstance(result, CallToolResult) and not result.is_error:
+            return amended(result, notes)
+        return result
+
+    def _arguments(self, tool: Tool) -> Arguments:
+        if tool.name not in self._takes:
+            self._takes[tool.name] = Arguments(tool.name, tool.parameters)
+        return self._takes[tool.name]
+
+
+def quoted(name: str) -> str:
+    """A name as it was given, or the beginning of a long one."""
+    return repr(name if len(name) <= LONGEST_SLIP else f"{name[:LONGEST_SLIP]}…")
+
+
+class Read(FuncMetadata):
+    """Arguments that have been read already (`Arguments.read`).
+
+    The SDK parses any string argument that happens to be JSON unless its type is exactly `str`;
+    a value such as '{"a": 1}' or 'null' for `str | None` would arrive as something else.
+    """
+
+    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The arguments as they are."""
+        return data
+
+
+def build(settings: Settings) -> TextGradServer:
+    """The server with all its tools. The same object serves stdio, HTTP and tests in memory."""
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[Host]) -> AsyncIterator[Host]:
+        host = server.host = Host(settings)
+        try:
+            yield host
+        finally:
+            server.leaving()
+            server.host = None
+            await server.watchers.close()
+            await host.close()
+
+    server = TextGradServer(
+        name="textgrad-mcp",
+        title="TextGrad",
+        description="Textual gradient descent for prompts, code and any text you can judge",
+        instructions=INSTRUCTIONS,
+        version=VERSION,
+        lifespan=lifespan,
+        log_level="WARNING",
+        cache_hints=CACHE_HINTS,
+        request_state_security=security(settings),
+        middleware=[in_words],
+    )
+    server.sampler = Sampler()
+    server.watchers = Watchers()
+    resources.install(server)
+    completions.install(server)
+    subscriptions.install(server, server.watchers)
+    for prompt in prompts():
+        server.add_prompt(prompt)
+    for function, result, marks in TOOLS:
+        words = " ".join((function.__doc__ or "").split())
+        # The SDK's own output schema takes long to make, and is thrown away for the outline.
+        server.add_tool(function, description=words, annotations=marks, structured_output=False)
+        tool = server._tool_manager.get_tool(function.__name__)
+        if tool is not None:
+            _tighten(tool, result)
+    return server
+
+
+def _tighten(tool: Tool, result: type[Result]) -> None:
+    tool.parameters = compact(tool.parameters, closed=True)
+    tool.fn_metadata = Read(
+        arg_model=tool.fn_metadata.arg_model, output_model=result, output_schema=outline(result)
+    )
+
+
+def serve_stdio(settings: Settings) -> None:
+    """Serve one client on stdin and stdout until it hangs up, or a signal comes."""
+    server = build(settings)
+    server.leaving = leave_soon
+    guard_log()
+
+    async def close() -> None:
+        if server.host is not None:
+            await server.host.close()
+        await asyncio.to_thread(telemetry.finish)
+
+    async def serve() -> None:
+        leave_on_signals(close)
+        await stdio.serve(server)
+
+    asyncio.run(serve())

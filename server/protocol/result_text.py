@@ -1,0 +1,97 @@
+"""A result as text: the same facts as the structured content, compact and readable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...schemas.results import Result
+
+IDS = 60
+"""Ids in one list of a result."""
+LONG = 160
+"""Characters from which a text is worth a reference to where it stood already."""
+
+
+def facts(result: Result) -> dict[str, Any]:
+    """The structured content: what the call found, without empty fields; `status` always.
+
+    Of long lists of ids the first are named, and a note says how many there are.
+    """
+    dumped: dict[str, Any] = {"session_id": result.session_id, "status": result.status}
+    dumped |= result.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    long = {k: v for k, v in dumped.items() if _is_long_list(v) and k != "notes"}
+    if long:
+        said = [f"{IDS} of {len(ids)} {name} are named." for name, ids in long.items()]
+        dumped |= {name: ids[:IDS] for name, ids in long.items()}
+        dumped["notes"] = [*dumped.get("notes", []), *said]
+    return {k: v for k, v in dumped.items() if v not in (None, "", [], {}) or k == "status"}
+
+
+def _is_long_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > IDS and all(isinstance(v, str) for v in value)
+
+
+def render(data: dict[str, Any]) -> str:
+    """`data` as indented `key: value` lines; nothing of it is left out.
+
+    A long text that several pending prompts share stands in the first of them.
+    """
+    if isinstance(pending := data.get("pending"), list):
+        data = data | {"pending": _said_once(pending)}
+    return "\n".join(_lines(data, ""))
+
+
+def _said_once(pending: list[Any]) -> list[Any]:
+    first: dict[tuple[str, str], str] = {}
+    shown = []
+    for one in pending:
+        if isinstance(one, dict):
+            long = {k: v for k, v in one.items() if isinstance(v, str) and len(v) > LONG}
+            known = {k: first[k, v] for k, v in long.items() if (k, v) in first}
+            first |= {(k, v): str(one.get("id")) for k, v in long.items() if k not in known}
+            one = one | {
+                k: f"(the {k} of {where} above, word for word)" for k, where in known.items()
+            }
+        shown.append(one)
+    return shown
+
+
+def _lines(data: dict[str, Any], indent: str) -> list[str]:
+    out: list[str] = []
+    for key, value in data.items():
+        if isinstance(value, dict):
+            out += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
+            out.append(f"{indent}{key}:")
+            for item in value:
+                out += _item(item, indent + "  ")
+        elif isinstance(value, list):
+            out += _scalar(key, ", ".join(map(_word, value)), indent)
+        else:
+            out += _scalar(key, _word(value), indent)
+    return out
+
+
+def _item(item: Any, indent: str) -> list[str]:
+    if isinstance(item, list):
+        return [f"{indent}-", *(line for one in item for line in _item(one, indent + "  "))]
+    if not isinstance(item, dict):
+        return _scalar("-", _word(item), indent)
+    lines = _lines(item, indent + "  ")
+    if lines:
+        lines[0] = f"{indent}- {lines[0].lstrip()}"
+    return lines
+
+
+def _scalar(key: str, value: str, indent: str) -> list[str]:
+    if "\n" not in value:
+        return [f"{indent}{key}: {value}"]
+    return [f"{indent}{key}: |", *(f"{indent}  {line}" for line in value.split("\n"))]
+
+
+def _word(value: Any) -> str:
+    return (
+        {True: "true", False: "false"}.get(value, str(value))
+        if isinstance(value, bool)
+        else str(value)
+    )
