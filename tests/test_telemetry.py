@@ -177,7 +177,8 @@ def test_an_exporter_that_is_not_there_is_said_and_does_no_harm(
 def test_nothing_is_imported_for_telemetry_that_is_not_asked_for() -> None:
     code = (
         "import sys, os\n"
-        "from textgrad_mcp.server import app, telemetry\n"
+        "from textgrad_mcp.server import telemetry\n"
+        "from textgrad_mcp.server.protocol import app\n"
         "with telemetry.tracing({}): pass\n"
         "print([m for m in sys.modules if m.startswith(('opentelemetry.sdk', 'opentelemetry.exp',"
         " 'requests', 'google'))])"

@@ -21,7 +21,7 @@ SERVE = """
 import json, resource, sys, uvicorn, socket
 from pathlib import Path
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server import connections
+from textgrad_mcp.server.http import connections
 from textgrad_mcp.server.http.serve import HttpOptions, server_of
 settings, options, limits, files = map(json.loads, sys.argv[1:])
 if files:
