@@ -2,7 +2,8 @@
 
 TextGradError               what went wrong, and what to do next; safe to show to anyone
 ├── BadInput                an argument cannot be used as it is
-│   └── TooLong             ... because the work on it took too much time, memory or room
+│   ├── TooLong             ... because the work on it took too much time, memory or room
+│   └── ExtensionFailed     ... because what an installed package adds for it cannot be used
 ├── NotFound                no such session, variable, run, ... (or not the caller's)
 ├── Conflict                the state does not allow it now: another run, stale, spent
 │   └── QuotaExceeded       ... because the operator lets one owner have no more
@@ -48,6 +49,10 @@ class BadInput(TextGradError):
 
 class TooLong(BadInput):
     """Work on it took, or would take, more time, memory or room than there is."""
+
+
+class ExtensionFailed(BadInput):
+    """What an installed package adds cannot be loaded, is of the wrong kind, or failed."""
 
 
 class NotFound(TextGradError):

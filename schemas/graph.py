@@ -26,22 +26,6 @@ class Kind(StrEnum):
     OUTPUT = "output"  # made by an operation
 
 
-class Op(StrEnum):
-    """How an output is made. From JUDGE on they are losses."""
-
-    LLM = "llm"
-    FORMAT = "format"
-    EXTERNAL = "external"
-    JUDGE = "judge"
-    METRIC = "metric"
-    EVALUATOR = "evaluator"
-    FEEDBACK = "feedback"
-    SUM = "sum"
-
-
-LOSSES = frozenset({Op.JUDGE, Op.METRIC, Op.EVALUATOR, Op.FEEDBACK, Op.SUM})
-
-
 class Session(BaseModel):
     """One program, its data, budget and history. `pk` is the store's own key; `batch` are the
     numbers of the examples in use, `bytes` what it takes up, as quotas count it."""
@@ -102,10 +86,12 @@ class Variable(BaseModel):
 
 class Operation(BaseModel):
     """An edge bundle: `inputs` maps names to variable ids, in order; `spec` holds what the kind
-    needs (template, function, instruction, metric, ...)."""
+    needs (template, function, instruction, metric, ...). The output of one that `is_loss` is
+    feedback, a score, or both."""
 
     id: str
-    kind: Op
+    kind: str
+    is_loss: bool = Field(default=False, exclude=True)
     output: str
     inputs: dict[str, str] = Field(default_factory=dict)
     system: str | None = None
@@ -116,11 +102,6 @@ class Operation(BaseModel):
         """Every variable it reads, each once, in order, the system prompt first."""
         ids = ([self.system] if self.system else []) + list(self.inputs.values())
         return list(dict.fromkeys(ids))
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether its output is feedback, a score, or both."""
-        return self.kind in LOSSES
 
 
 class Example(BaseModel):

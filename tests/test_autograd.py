@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
-from textgrad_mcp.schemas.graph import Kind, Op, Operation, Variable
+from textgrad_mcp.schemas.graph import Kind, Operation, Variable
 from textgrad_mcp.schemas.results import BackwardResult, ForwardResult, Result
 
 from .helpers import ME, Scripted, an_engine, made
@@ -279,7 +279,7 @@ async def chain(engine: Engine, depth: int) -> str:
     session = await engine.store.session(v.session_id or "", "local")
     for n in range(1, depth + 1):
         operation = Operation(
-            id="", kind=Op.FORMAT, output="", inputs={"x": f"v{n}"}, spec={"template": "{x}."}
+            id="", kind="format", output="", inputs={"x": f"v{n}"}, spec={"template": "{x}."}
         )
         output = Variable(id="", kind=Kind.OUTPUT, role="longer")
         await engine.store.add_operation(session.pk, operation, output)

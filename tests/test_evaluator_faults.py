@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.program.operations import FEW
+from textgrad_mcp.engine.program.operations.evaluator import FEW
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 from textgrad_mcp.schemas.results import (
     EvaluateResult,

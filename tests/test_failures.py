@@ -144,7 +144,7 @@ def test_a_crash_is_told_by_an_id_that_the_log_has(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if name == "judged_by":
-        monkeypatch.setattr("textgrad_mcp.engine.program.operations.text", broken)
+        monkeypatch.setattr("textgrad_mcp.engine.program.operations.judge.text", broken)
     else:
         monkeypatch.setattr(where, name, broken)
 

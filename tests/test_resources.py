@@ -23,7 +23,7 @@ from mcp_types import (
     TextResourceContents,
 )
 from textgrad_mcp.engine.runs.runner import Caller
-from textgrad_mcp.schemas.graph import Kind, Op, Operation, Variable
+from textgrad_mcp.schemas.graph import Kind, Operation, Variable
 from textgrad_mcp.server.protocol.app import build
 from textgrad_mcp.server.protocol.mermaid import flowchart
 
@@ -222,7 +222,7 @@ def test_what_is_not_there_is_refused_in_words(tmp_path: Path, tail: str) -> Non
 @given(st.text(max_size=40))
 def test_no_label_can_break_out_of_the_drawing(words: str) -> None:
     variable = Variable(id="v1", kind=Kind.PARAMETER, role=words, name=words)
-    operation = Operation(id="op1", kind=Op.LLM, output="v2", inputs={words: "v1"})
+    operation = Operation(id="op1", kind="llm", output="v2", inputs={words: "v1"})
     made = Variable(id="v2", kind=Kind.OUTPUT, role="out", operation="op1")
     lines = flowchart([variable, made], [operation]).split("\n")
     assert len(lines) == 8

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.errors import BadInput, ExampleRefused, ReplyError
-from ...schemas.graph import HERE, Op, Operation
-from .. import metrics
-from ..evaluators.reply import is_failure
+from ...schemas.graph import HERE, Operation
 from ..program.forward import Evaluation, evaluate, load
+from ..program.operations import find, loss_kind
 from ..prompts import text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
 from ..runs.ledger import Work
 from ..runs.schedule import gather
-from ..workers.pool import Job
 
 Texts = Mapping[str, str]
 """Other texts for some parameters; empty for those that are installed."""
@@ -54,11 +52,11 @@ class Scored:
         """The places where an evaluator failed on the program's output, and how."""
         found: dict[int, str] = {}
         operations = self.evaluation.program.operations.values()
-        for loss in [o.output for o in operations if o.kind is Op.EVALUATOR]:
+        for kind, loss in [(loss_kind(o.kind), o.output) for o in operations if o.is_loss]:
             for place in self.scores:
                 if self.evaluation.has(loss, place):
                     value = self.evaluation.value(loss, place)
-                    found |= {place: value.text} if is_failure(value) else {}
+                    found |= {place: value.text} if kind.is_failure(value) else {}
         return found
 
 
@@ -130,16 +128,7 @@ async def _ballot(work: Work, run: Scored, operation: Operation | None, place: i
     if place in run.unusable or place not in run.scores or operation is None:
         return None
     texts = run.evaluation.inputs(operation, place).texts
-    metric = operation.spec.get("metric", "")
-    if operation.kind is not Op.METRIC:
-        return "\n".join(texts.values()).strip()
-    output = texts[metrics.roles(metric, texts)[0]]
-    options = operation.spec.get("options", {})
-    if metrics.is_quick(metric, [output]):
-        return metrics.canonical(metric, output, options)
-    what = f"Reading an output of {len(output):,} characters"
-    job = Job(work.session.owner, what, metrics.advice(metric))
-    return await work.workers.run(job, metrics.canonical, metric, output, options)
+    return await find(operation.kind).ballot(work, operation, texts)
 
 
 async def compare(
@@ -193,7 +182,7 @@ async def _ungraded_judges(work: Work, losses: Sequence[str]) -> list[Operation]
     found = await work.store.variables(work.session.pk, losses)
     made_by = [v.operation for v in found.values() if v.operation]
     operations = await work.store.operations(work.session.pk, made_by)
-    plain = all(o.kind is Op.JUDGE and not o.spec.get("graded", True) for o in operations)
+    plain = all(loss_kind(o.kind).in_pairs(o) for o in operations)
     return operations if plain else None
 
 

@@ -13,14 +13,14 @@ from statistics import fmean
 from typing import Any
 
 from ...schemas.errors import BadInput
-from ...schemas.graph import HERE, Example, Kind, Op, Operation
+from ...schemas.graph import HERE, Example, Kind, Operation
 from ...schemas.settings import RoleSettings, Settings
 from ..constraints.constraints import CHARS_PER_TOKEN
 from ..program.forward import IMAGE_URL
+from ..program.operations import find
 from ..runs.ledger import USUAL_REPLY
 from ..store import Program
 
-ASKING = (Op.LLM, Op.JUDGE, Op.EXTERNAL, Op.FEEDBACK)
 _SHORT_REPLY = 64
 """Tokens that a reply is taken to have when a sensible budget is named."""
 _WORDS = 400
@@ -63,10 +63,10 @@ def need(
     `examples` are some of those at `places`, where candidates are compared; `train` is how many
     training examples there are.
     """
-    asking = [o for o in program.operations.values() if o.kind in ASKING]
+    asking = [o for o in program.operations.values() if find(o.kind).asks]
     batch = 1 if list(places) == [HERE] else min(args["batch_size"], train or 1)
     where = len(places) + (0 if list(places) == [HERE] else batch)
-    critics = sum(o.kind in (Op.LLM, Op.EXTERNAL) for o in asking)
+    critics = sum(find(o.kind).backwards == "ask" for o in asking)
     critics *= {"exact": batch, "rewrite": 0}.get(args["strategy"], 1)
     times = 2 * where
     sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asking]
@@ -100,7 +100,7 @@ def check(budget: Mapping[str, float], found: Need, examples: int) -> None:
 
 def _prompt(program: Program, operation: Operation, examples: Sequence[Example]) -> int:
     """Tokens of what is known of an operation's prompt: texts of leaves, template, instruction."""
-    if operation.kind in (Op.EXTERNAL, Op.FEEDBACK):
+    if find(operation.kind).asks == "caller":
         return 0  # whoever runs it pays for it
     said = [str(operation.spec.get(k, "")) for k in ("template", "instruction")]
     sources = [_size(program, v, examples) for v in operation.sources]
@@ -117,4 +117,4 @@ def _size(program: Program, variable: str, examples: Sequence[Example]) -> float
 
 
 def _role(settings: Settings, operation: Operation) -> RoleSettings:
-    return settings.backward if operation.kind is Op.JUDGE else settings.forward
+    return settings.backward if find(operation.kind).asks == "backward" else settings.forward

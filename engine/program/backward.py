@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ...schemas.graph import HERE, Gradient, Kind, Op, Operation, number
+from ...schemas.graph import HERE, Gradient, Kind, Operation, number
 from ..constraints.constraints import CHARS_PER_TOKEN
 from ..prompts import text
 from ..prompts.fence import Fence
@@ -22,7 +22,7 @@ from ..runs.schedule import gather, raise_first, wavefront
 from ..store import Program
 from . import quoting
 from .forward import Evaluation, Node, made_from, place_of
-from .operations import prompt_of
+from .operations import find
 
 PICTURE = 1000
 """Tokens that a picture counts for when examples share a call."""
@@ -132,10 +132,11 @@ def _visit(work: Work, state: Backward, operation: Operation) -> Awaitable[None]
     inputs = [s for s in operation.sources if s in state.wanted]
     if operation.output in state.losses:
         _seed(state, operation)
-    if operation.kind is Op.SUM:
+    backwards = find(operation.kind).backwards
+    if backwards == "split":
         _to_parts(state, operation, inputs)
         return None
-    if (operation.kind is Op.FORMAT or operation.is_loss) and not state.plan.exact:
+    if backwards == "pass on" and not state.plan.exact:
         _pass_through(state, operation, inputs)
         return None
     return _ask(work, state, operation, inputs)
@@ -257,11 +258,7 @@ def _groups(state: Backward, operation: Operation, places: list[int]) -> list[li
 def _material(state: Backward, operation: Operation, place: int) -> dict[str, str]:
     """What is shown of one example: the operation's inputs, its output and the feedback on it."""
     inputs = state.evaluation.inputs(operation, place)
-    shown: dict[str, str] = {}
-    if operation.kind is Op.LLM:
-        shown["prompt"] = prompt_of(operation, inputs)
-    else:
-        shown |= {f"input {n}": t for n, t in inputs.texts.items()}
+    shown = find(operation.kind).shown(operation, inputs)
     shown["output"] = state.evaluation.value(operation.output, place).text
     shown["feedback"] = "\n\n".join(state.feedback(operation.output, place))
     budget = state.plan.tokens * CHARS_PER_TOKEN
@@ -325,7 +322,7 @@ def _prompt(
     materials = {place: _material(state, operation, place) for place in group}
     shared = {s: state.evaluation.value(s, group[0]).text for s in sources if _shared(state, s)}
     fence = Fence([*shared.values(), *(t for m in materials.values() for t in m.values())])
-    parts = [_described(operation)]
+    parts = [find(operation.kind).describe(operation)]
     for source, value in shared.items():
         parts.append(
             f"{source}, {_as(operation, source)}:\n"
@@ -339,18 +336,6 @@ def _prompt(
         parts.append(text("gradient_pictures"))
     parts.append(_asked(state, operation, group, sources))
     return "\n\n".join(parts)
-
-
-def _described(operation: Operation) -> str:
-    match operation.kind:
-        case Op.LLM:
-            return text("step_llm")
-        case Op.EXTERNAL | Op.FEEDBACK:
-            return text("step_function", function=str(operation.spec.get("function", "")))
-        case Op.FORMAT | Op.SUM:
-            return text("step_format")
-    how = operation.spec.get("instruction") or operation.spec.get("metric") or operation.kind
-    return text("step_judged", how=str(how))
 
 
 def _as(operation: Operation, source: str) -> str:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...schemas.errors import BadInput, ExampleError, ProgramFailed, ReplyError, TooLong
-from ...schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
-from .. import metrics
+from ...schemas.graph import HERE, Example, Kind, Operation, Value, Variable
 from ..runs.ledger import Work
 from ..runs.schedule import WIDE, NotYet, in_turns, raise_first, wavefront
 from ..store import Program
-from ..workers.pool import Job
-from .operations import Inputs, check_room, failure_in
+from .operations import Inputs, check_room, failure_in, find
 
 EVERYTHING = 100
 """What is put together in one computation: at most so many times the longest value."""
@@ -95,7 +92,7 @@ class Evaluation:
         """Whether a model is to be shown an input, and not told its data URL."""
         kind = self.program.variables[operation.inputs[name]].kind
         leaf = kind is Kind.IMAGE or (kind is Kind.FIELD and value.text.startswith(IMAGE_URL))
-        return leaf and operation.kind in (Op.LLM, Op.JUDGE)
+        return leaf and find(operation.kind).sees_pictures
 
 
 async def load(
@@ -215,7 +212,7 @@ async def _computed(
         op = operations[node]
         inputs = evaluation.inputs(op, node[1])
         check_room(work, inputs)
-        made = work.rules[op.kind](work, op, inputs)
+        made = find(op.kind).compute(work, op, inputs)
         if not isinstance(made, Value):
             return _keep(evaluation, node, made)
         room -= len(made.text)
@@ -258,14 +255,12 @@ def _way_out(work: Work, evaluation: Evaluation, place: int) -> str:
 async def _unreadable(
     work: Work, evaluation: Evaluation, places: Sequence[int]
 ) -> dict[int, ExampleError]:
-    """The places where a metric cannot read the right answer, which nobody has to compute."""
+    """The places where a loss cannot read the right answer, which nobody has to compute."""
     found: dict[int, ExampleError] = {}
     variables = evaluation.program.variables
     for operation in evaluation.program.operations.values():
-        if operation.kind is not Op.METRIC:
-            continue
-        metric, options = operation.spec["metric"], operation.spec.get("options", {})
-        _, answer = metrics.roles(metric, operation.inputs)
+        kind = find(operation.kind)
+        answer = kind.answer_of(operation)
         source = variables[operation.inputs[answer]] if answer else None
         if source is None or not source.is_leaf:
             continue
@@ -273,19 +268,11 @@ async def _unreadable(
             if (operation.output, place) not in evaluation.known:
                 await asyncio.sleep(0)  # others have their turn
                 try:
-                    await _check_answer(work, metric, evaluation.value(source.id, place), options)
+                    text = evaluation.value(source.id, place).text
+                    await kind.check_answer(work, operation, text)
                 except ExampleError as error:
                     found.setdefault(place, error)
     return found
-
-
-async def _check_answer(work: Work, metric: str, answer: Value, options: dict[str, Any]) -> None:
-    if metrics.is_quick(metric, [answer.text]):
-        metrics.check_answer(metric, answer.text, options)
-        return
-    what = f"Reading a right answer of {len(answer.text):,} characters"
-    job = Job(work.session.owner, what, metrics.advice(metric), work.check)
-    await work.workers.run(job, metrics.check_answer, metric, answer.text, options)
 
 
 def _no_room(work: Work) -> TooLong:

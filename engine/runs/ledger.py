@@ -24,9 +24,10 @@ from ...schemas.errors import (
     StoreBusy,
     TextGradError,
 )
-from ...schemas.graph import Op, Run, Session, number
+from ...schemas.graph import Run, Session, number
 from ...schemas.settings import Settings
 from ..answerers import Answerer, Assistant, Attempt
+from ..evaluators.evaluators import Evaluators
 from ..store import Chain, Fence, Store
 from ..store.budgets import Budgets, Price
 from ..workers.pool import Workers
@@ -55,7 +56,7 @@ class Work:
     owner: str
     store: Store
     ledger: Ledger
-    rules: Mapping[Op, Any]
+    evaluators: Evaluators
     settings: Settings
     workers: Workers
     run: Run | None = None

@@ -19,9 +19,10 @@ from typing import Any
 
 from ...schemas.completions import Pending
 from ...schemas.errors import Conflict, NotFound, ReplyError, TextGradError, fault
-from ...schemas.graph import Op, Run, Session, number
+from ...schemas.graph import Run, Session, number
 from ...schemas.results import Result
 from ...schemas.settings import Settings
+from ..evaluators.evaluators import Evaluators
 from ..store import Chain, Store, busy
 from ..store.runs import LEASE_SECONDS
 from ..workers.pool import Workers
@@ -68,13 +69,13 @@ class Runs:
         store: Store,
         ledger: Ledger,
         settings: Settings,
-        rules: Mapping[Op, Any],
+        evaluators: Evaluators,
         workers: Workers,
     ) -> None:
         self.store = store
         self.ledger = ledger
         self.settings = settings
-        self.rules = rules
+        self.evaluators = evaluators
         self.workers = workers
         self.bodies: dict[str, tuple[type[Result], Body]] = {}
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -174,7 +175,7 @@ class Runs:
             owner=self.owner,
             store=self.store,
             ledger=self.ledger,
-            rules=self.rules,
+            evaluators=self.evaluators,
             settings=self.settings,
             workers=self.workers,
             run=run,

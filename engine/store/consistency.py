@@ -7,7 +7,8 @@ from typing import Any
 
 from ...schemas.completions import CompletionRequest
 from ...schemas.errors import BadInput
-from ...schemas.graph import LOSSES, Kind, Op, number
+from ...schemas.graph import Kind, number
+from ..extensions.operations import is_loss, primitive
 
 Rows = Mapping[int, Mapping[str, Any]]
 
@@ -128,20 +129,20 @@ def _check_variable(row: Mapping[str, Any]) -> None:
 def _check_operation(row: Mapping[str, Any], variables: Rows, operations: Rows) -> None:
     """Its output depends on examples, and stands for right answers, as what it reads does."""
     read = [variables[source] for source in sources(row)]
-    output, is_loss = variables[row["output"]], row["kind"] in LOSSES
+    output, kind = variables[row["output"]], primitive(row["kind"])
     references = [f"v{v['n']}" for v in read if v["reference"]]
     expected = {
         "per_example": any(v["per_example"] for v in read),
-        "reference": bool(references) and not is_loss,
+        "reference": bool(references) and not is_loss(row["kind"]),
     }
     for name, value in expected.items():
         if bool(output[name]) != value:
             raise refusal(f"{name} of variable v{output['n']} does not fit what it is made from")
-    if references and not is_loss and row["kind"] != Op.FORMAT:
+    if references and not kind.reads_answers:
         raise refusal(f"operation op{row['n']} reads {references[0]}, which is a right answer")
-    if row["kind"] == Op.SUM:
+    if kind.of_losses:
         made_by = [operations[v["operation"]] for v in read if v["operation"] is not None]
-        if len(made_by) < len(read) or any(o["kind"] not in LOSSES for o in made_by):
+        if len(made_by) < len(read) or not all(is_loss(o["kind"]) for o in made_by):
             raise refusal(f"operation op{row['n']} adds up what is no loss")
 
 

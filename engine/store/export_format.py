@@ -14,8 +14,9 @@ from typing import Any, get_args
 from jsonschema import Draft202012Validator, validators
 
 from ...schemas.completions import Purpose
-from ...schemas.graph import Fate, Kind, Op, Verdict
+from ...schemas.graph import Fate, Kind, Verdict
 from ...schemas.text import unstorable
+from ..extensions.operations import kinds
 from .consistency import check_consistency, refusal
 
 FORMAT = "textgrad-mcp session"
@@ -101,7 +102,6 @@ DERIVED = {"edges", "spent", "owner_calls"}
 
 _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("variables", "kind"): tuple(Kind),
-    ("operations", "kind"): tuple(Op),
     ("versions", "origin"): ("created", "step", "revert", "edit"),
     ("examples", "split"): _SPLITS,
     ("calls", "purpose"): tuple(Purpose),
@@ -188,6 +188,8 @@ def _row(table: str, columns: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _column(table: str, name: str, kind: str) -> dict[str, Any]:
+    if (table, name) == ("operations", "kind"):
+        return {"enum": kinds()}
     if (table, name) in _ENUMS:
         return {"enum": list(map(str, _ENUMS[table, name]))}
     if (table, name) in _JSON_COLUMNS:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.errors import NotFound
-from ...schemas.graph import LOSSES, Operation, Session, Variable, number
+from ...schemas.graph import Operation, Session, Variable, number
+from ..extensions.operations import LOSSES
 from .database import Chain, Database
 from .examples import set_batch
 from .quotas import bounded, room_for_bytes, room_for_session

@@ -18,7 +18,6 @@ from ...schemas.graph import (
     FileBinding,
     Gradient,
     Kind,
-    Op,
     Operation,
     Proposal,
     Run,
@@ -27,6 +26,7 @@ from ...schemas.graph import (
     Variable,
     Version,
 )
+from ..extensions.operations import is_loss
 
 Reader = TypeVar("Reader", bound=Callable[..., Any])
 Fence = tuple[int, str]
@@ -143,7 +143,8 @@ def to_operation(r: sqlite3.Row) -> Operation:
     """A row of operations."""
     return Operation(
         id=f"op{r['n']}",
-        kind=Op(r["kind"]),
+        kind=r["kind"],
+        is_loss=is_loss(r["kind"]),
         output=f"v{r['output']}",
         system=f"v{r['system']}" if r["system"] else None,
         inputs={name: f"v{n}" for name, n in json.loads(r["inputs"]).items()},

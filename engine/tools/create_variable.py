@@ -9,7 +9,6 @@ from typing import Any, get_args
 from ...schemas.errors import BadInput, QuotaExceeded
 from ...schemas.graph import (
     Kind,
-    Op,
     Operation,
     Session,
     Split,
@@ -24,17 +23,13 @@ from ..program.definition import (
     NAME_A_SPLIT,
     TOGETHER,
     check_count,
-    check_loss,
-    check_operation,
+    check_given,
     check_text,
     demonstrations_leaf,
-    forward_spec,
-    loss_kind,
-    operation_kind,
     output_of,
-    was_given,
 )
 from ..program.forward import IMAGE_URL
+from ..program.operations import Making, find, forward_kind, loss_kind
 from ..runs.runner import Caller, digest_of
 from ..store import Chain
 from .hints import after_leaf, example_notes, needs_examples
@@ -202,16 +197,18 @@ class Building(Core):
                 await self.store.use_batch(session.pk, session.batch)
             stale = await self.store.dirty(session.pk)
             return await self.runs.start(caller, session, "forward", {"targets": stale}, digest)
+        kind = forward_kind(operation)
+        spec = kind.spec({"template": template, "function": function, "output": output})
         op = Operation(
             id="",
-            kind=operation_kind(operation),
+            kind=operation,
             output="",
             inputs=dict(inputs or {}),
             system=system,
-            spec=forward_spec(operation, template, function, output),
+            spec={k: v for k, v in spec.items() if v is not None},
         )
-        notes = check_operation(op, self.settings.max_value_chars)
-        return await self._add(caller, session, op, role, name, digest, notes)
+        role = role or kind.role or operation
+        return await self._add(caller, session, op, role, name, digest)
 
     async def compute_loss(
         self,
@@ -236,16 +233,17 @@ class Building(Core):
         check_count("examples", examples or (), NAME_A_SPLIT)
         check_count("options", options or {}, "No metric has so many.", MOST_INPUTS)
         session = await self.store.session(session_id, caller.owner)
-        spec = {
+        given = {
             "instruction": instruction,
             "metric": metric,
             "options": dict(options) if options else None,
             "evaluator": evaluator,
-            "function": feedback if kind == "feedback" else None,
+            "feedback": feedback,
             "score": score,
-            "graded": graded if kind == "judge" else None,
+            "graded": graded,
             "weights": dict(weights) if weights else None,
         }
+        spec = loss_kind(kind).spec(given)
         args = spec | {"kind": kind, "inputs": dict(inputs), "name": name, "examples": examples}
         digest = digest_of("compute_loss", args)
         waiting = await self.runs.admit(session, digest)
@@ -254,13 +252,13 @@ class Building(Core):
         session = await self._on_examples(session, examples)
         op = Operation(
             id="",
-            kind=loss_kind(kind),
+            kind=kind,
+            is_loss=True,
             output="",
             inputs=dict(inputs),
             spec={k: v for k, v in spec.items() if v is not None},
         )
-        await check_loss(op, self.evaluators, self.workers, caller.owner)
-        return await self._add(caller, session, op, "loss", name, digest, [])
+        return await self._add(caller, session, op, "loss", name, digest)
 
     async def add_examples(
         self,
@@ -308,14 +306,16 @@ class Building(Core):
         role: str,
         name: str,
         digest: str,
-        notes: list[str],
     ) -> Result:
+        most = self.settings.max_value_chars
+        making = Making(caller.owner, most, self.evaluators, self.workers)
+        notes = await find(op.kind).check(op, making)
         check_text("role", role, MAX_ROLE, empty=True)
         check_text("name", name, MAX_NAME, empty=True)
         sources = await self._sources(session, op)
         output = output_of(op, sources, role, name)
         places = await self.places(session, [output])
-        given = was_given(op, places)
+        given = check_given(op, places, find(op.kind).was_given(op))
         chain = Chain()
         op, output = await self.store.add_operation(
             session.pk, op, output, session.batch or None, chain
@@ -346,25 +346,10 @@ class Building(Core):
         for source in op.sources:
             if source not in found:
                 raise await self.missing(session, "variable", source)
-        leaked = [v.label for v in found.values() if v.reference]
-        if leaked and not op.is_loss and op.kind is not Op.FORMAT:
-            raise BadInput(
-                f"{', '.join(leaked)} is a reference (the right answer), which a forward "
-                "operation must never see.",
-                "Use it in compute_loss only.",
-            )
-        if op.kind is Op.SUM:
+        kind = find(op.kind)
+        if kind.of_losses:
             await self.losses(session, op.sources)
-        images = [v.label for v in found.values() if v.kind is Kind.IMAGE]
-        if images and op.kind is Op.FORMAT:
-            raise BadInput(
-                f"{', '.join(images)} is an image, which a template cannot hold.",
-                "Give it to the llm operation or the judge itself, as one more input.",
-            )
-        if op.is_loss and op.kind is not Op.SUM and all(v.reference for v in found.values()):
-            raise BadInput(
-                "All inputs of this loss are references.", "Give the output to be judged, too."
-            )
+        kind.check_sources(list(found.values()))
         return found
 
     def _refuse_extra(self, *given: object) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...schemas.errors import BadInput
-from ...schemas.graph import HERE, LOSSES, Kind, Op, Operation
+from ...schemas.graph import HERE, Kind, Operation
 from ...schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -21,10 +21,9 @@ from ...schemas.results import (
     Result,
     StepResult,
 )
-from .. import metrics
 from ..constraints import constraints
-from ..evaluators.evaluators import Evaluators
-from ..program.definition import check_loss_form, check_operation
+from ..extensions.operations import is_loss
+from ..program.operations import find
 from ..store import StepRecord
 from ..store.consistency import refusal
 from ..store.export_format import check_schema
@@ -130,7 +129,7 @@ def check_meaning(document: Document) -> None:
     `document` fits the schema of exported files already, and its rows hang together.
     """
     variables = {f"v{row['n']}": row for row in document["variables"]}
-    losses = {f"v{o['output']}" for o in document["operations"] if o["kind"] in LOSSES}
+    losses = {f"v{o['output']}" for o in document["operations"] if is_loss(o["kind"])}
     examples = {row["n"] for row in document["examples"]}
     for row in document["variables"]:
         _tried(
@@ -155,24 +154,13 @@ def _tried(what: str, act: Callable[[], object]) -> None:
 def _check_operation(row: Row) -> None:
     operation = Operation(
         id=f"op{row['n']}",
-        kind=Op(row["kind"]),
+        kind=row["kind"],
         output=f"v{row['output']}",
         system=f"v{row['system']}" if row["system"] is not None else None,
         inputs={name: f"v{n}" for name, n in row["inputs"].items()},
         spec=row["spec"],
     )
-    if operation.kind is Op.EVALUATOR:  # its program may be registered later
-        if not operation.spec.get("evaluator"):
-            raise BadInput("It names no evaluator.", "Name one.")
-    elif operation.is_loss:
-        check_loss_form(operation, Evaluators({}))
-        if operation.kind is Op.METRIC:
-            options = operation.spec.get("options", {})
-            metrics.check(operation.spec.get("metric") or "", list(operation.inputs), options)
-    else:
-        if operation.kind is Op.EXTERNAL and not operation.spec.get("function"):
-            raise BadInput("It has no function.", "Describe one.")
-        check_operation(operation, sys.maxsize)
+    find(operation.kind).check_form(operation, sys.maxsize)
 
 
 class Saved:

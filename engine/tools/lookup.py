@@ -8,7 +8,7 @@ from typing import get_args
 
 from ...schemas.completions import Role
 from ...schemas.errors import BadInput, Conflict, NotFound
-from ...schemas.graph import HERE, Op, Session, Split, Variable, number
+from ...schemas.graph import HERE, Session, Split, Variable, number
 from ...schemas.results import Result
 from ...schemas.settings import Settings
 from ..answerers import Answerer
@@ -16,7 +16,6 @@ from ..data.tables import Tables
 from ..data.workspace import Workspace
 from ..evaluators.evaluators import Evaluators
 from ..program.definition import NAME_A_SPLIT, check_count
-from ..program.operations import RULES, evaluator_rule
 from ..runs.ledger import Ledger
 from ..runs.runner import Caller, Runs, digest_of
 from ..store import Chain, Store
@@ -42,9 +41,8 @@ class Core:
         self.evaluators = Evaluators(settings.evaluators)
         self.workspace = Workspace(settings.workspace, settings.max_value_chars)
         self.tables = Tables(settings.data_dir, settings.max_value_chars)
-        rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
         self.workers = Workers()
-        self.runs = Runs(store, self.ledger, settings, rules, self.workers)
+        self.runs = Runs(store, self.ledger, settings, self.evaluators, self.workers)
 
     async def close(self) -> None:
         """Stop runs (they can be resumed), keep what is being answered, close the file."""

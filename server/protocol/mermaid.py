@@ -45,7 +45,7 @@ def _node(variable: Variable, operation: Operation | None) -> str:
     if variable.field:
         words.append(f"field {variable.field}")
     if operation is not None:
-        words.append(operation.kind.value)
+        words.append(operation.kind)
     elif variable.version > 1:
         words.append(f"version {variable.version}")
     return f"{variable.id}{left}{'<br>'.join(_escaped(word) for word in words)}{right}"

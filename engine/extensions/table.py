@@ -1,0 +1,147 @@
+"""Tables by name: what is ours, and what installed packages add through entry points.
+
+A package adds to a table by an entry point in the table's group, as docs/extending.md shows. Names
+are known without loading anything; an addition is loaded when it is first used. One that cannot be
+loaded, or that fails, is told of in words, and harms nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import cache, wraps
+from importlib.metadata import EntryPoint, distributions
+from typing import Any, TypeVar, cast
+
+from ...schemas.errors import ExtensionFailed
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+GROUPS = "textgrad_mcp."
+"""What the names of our groups of entry points begin with."""
+_OURS = __name__.partition(".")[0]
+_MEND = "Mend or uninstall that package, or use another."
+
+
+class Table(Mapping[str, T]):
+    """One kind of thing by name. `what` is its word, `form` its class, `own` those that are ours;
+    what is given by its place (`module:object`) is loaded when first used.
+
+    Indexing raises KeyError for an unknown name, ExtensionFailed for an addition that cannot be
+    loaded. A name of ours cannot be taken by an addition.
+    """
+
+    def __init__(
+        self, what: str, group: str, own: Mapping[str, T | str], form: type | str | None = None
+    ) -> None:
+        self.what, self.group, self.own = what, GROUPS + group, dict(own)
+        self._form = form
+        self._loaded: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.own or name in self.added
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.own
+        yield from self.added
+
+    def __len__(self) -> int:
+        return len(self.own) + len(self.added)
+
+    @property
+    def added(self) -> dict[str, EntryPoint]:
+        """The entry points of what installed packages add, by name."""
+        found = _points().get(self.group, {})
+        return {name: point for name, point in found.items() if name not in self.own}
+
+    def _load(self, name: str) -> T:
+        if name in self.own:
+            mine = self.own[name]
+            return _at(mine) if isinstance(mine, str) else mine
+        point = self.added[name]
+        words = f"The {self.what} {name!r}, which {_package(point)} adds,"
+        found = guarded(point.load, words, "cannot be loaded")()
+        form = _at(self._form) if isinstance(self._form, str) else self._form
+        if form is not None and not isinstance(found, form):
+            said = f"{words} is of type {type(found).__name__}, not {form.__name__}."
+            raise ExtensionFailed(said, _MEND)
+        return cast(T, _Guarded(found, words))
+
+
+class _Guarded:
+    """What a package added; whatever it raises is told of in words."""
+
+    def __init__(self, inner: Any, words: str) -> None:
+        self._inner, self._words = inner, words
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        function = callable(found) and not isinstance(found, type)
+        return guarded(found, self._words) if function else found
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return guarded(self._inner, self._words)(*args, **named)
+
+
+def guarded(function: Callable[..., Any], words: str, did: str = "failed") -> Callable[..., Any]:
+    """`function`, or what it makes to be awaited, with an error that is none of ours put into
+    words: ExtensionFailed, which says that what `words` name `did` what."""
+
+    @wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        try:
+            made = function(*args, **named)
+        except (Exception, SystemExit) as error:
+            raise _told(error, words, did) from error
+        return awaited(made) if inspect.isawaitable(made) else made
+
+    async def awaited(made: Awaitable[Any]) -> Any:
+        try:
+            return await made
+        except (Exception, SystemExit) as error:
+            raise _told(error, words, did) from error
+
+    return call
+
+
+def _told(error: BaseException, words: str, did: str) -> BaseException:
+    """One of our own errors as it is (a refusal, a reply that is awaited), any other in words."""
+    if type(error).__module__.partition(".")[0] == _OURS:
+        return error
+    return ExtensionFailed(f"{words} {did}: {type(error).__name__}: {error}".rstrip(": "), _MEND)
+
+
+def _at(place: str) -> Any:
+    return EntryPoint("", f"{_OURS}.{place}", "").load()
+
+
+def _package(point: EntryPoint) -> str:
+    dist = point.dist
+    return f"the package {dist.name} {dist.version}" if dist is not None else "a package"
+
+
+@cache
+def _points() -> Mapping[str, Mapping[str, EntryPoint]]:
+    """The entry points of our groups, found once; of two with one name, the first counts."""
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for point in _every():
+        if point.group.startswith(GROUPS):
+            kept = found.setdefault(point.group, {}).setdefault(point.name, point)
+            if kept.value != point.value:
+                said = "%s %r of %s is not used: there is another of that name, of %s."
+                log.warning(said, point.group, point.name, _package(point), _package(kept))
+    return found
+
+
+def _every() -> Iterator[EntryPoint]:
+    for package in distributions():
+        try:
+            yield from package.entry_points
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one, others are not
+            log.warning("The entry points of a package cannot be read: %s", error)
