@@ -12,29 +12,16 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...schemas.distance import share_changed
 from ...schemas.errors import BadInput
 from ...schemas.near import nearest
+from ..extensions.table import Table
 from ..prompts.template import placeholders
 
 CHARS_PER_TOKEN = 4
 """The estimate behind `max_tokens`: characters divided by this, rounded up."""
-RULES = {
-    "max_chars": "max_chars=500: at most so many characters",
-    "max_words": "max_words=60: at most so many words",
-    "max_tokens": "max_tokens=120: at most so many tokens (characters / 4, rounded up)",
-    "contains": "contains=TEXT: this text must stand in it",
-    "keep": "keep=TEXT: this part of the current text must stay as it is",
-    "max_change": "max_change=0.3: at most this share of the words may change in one step",
-    "parses": "parses=json or parses=python: it must parse (nothing is run)",
-    "placeholders": "placeholders=keep: every {name} of the current text stays",
-    "demonstrations": "demonstrations=4: at most so many examples (set by create_variable)",
-    "examples": "examples=no_copy: training examples may not be quoted in it (may_copy: they may, "
-    "as without it; any_copy: those of the other splits, too)",
-    "request": "request=may_quote: words of the request for a rewrite may stand in it",
-}
 NO_COPY, MAY_COPY, ANY_COPY = EXAMPLES = ("no_copy", "may_copy", "any_copy")
 _KEYED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(.*)", re.DOTALL)
 _Fault = Callable[[str, str], str | None]
@@ -46,6 +33,20 @@ class Rule:
 
     words: str
     fault: _Fault
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A constraint of the form `key=value`: `usage` says how it is written and what it asks for.
+
+    `make(value)` gives the rule for what stands behind the `=`, or raises BadInput. A rule that
+    `cuts` sets how long a text may be.
+    """
+
+    key: str
+    usage: str
+    make: Callable[[str], Rule]
+    cuts: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,14 @@ def check_possible(lines: Iterable[str], value: str) -> None:
     keyed = [(m[1].lower(), m[2].strip()) for m in map(_KEYED.fullmatch, lines) if m]
     needed = [text for key, text in keyed if key in ("contains", "keep")]
     for key, text in keyed:
-        rule = _MAKERS[key](text) if key in _CUTTING else None
+        rule = _made(key, text) if key in RULES and RULES[key].cuts else None
         too_long = [t for t in needed if rule and rule.fault("", t)]
         if too_long:
             raise BadInput(
                 f"{key}={text} leaves no room for {_short(too_long[0])}, which must stand in it.",
                 "Allow more, or ask for less.",
             )
-        if key == "max_change" and _MAKERS[key](text).fault(value, f"{value} x"):
+        if key == "max_change" and _made(key, text).fault(value, f"{value} x"):
             words = len(value.split())
             raise BadInput(
                 f"max_change={text} lets no word of a text of {words} words change.",
@@ -144,7 +145,7 @@ def tokens(text: str) -> int:
 
 
 def _rule(key: str, text: str, value: str | None) -> Rule:
-    if key not in _MAKERS:
+    if key not in RULES:
         near = nearest(key, RULES)
         hint = f" Did you mean {near}?" if near else ""
         raise BadInput(
@@ -152,13 +153,24 @@ def _rule(key: str, text: str, value: str | None) -> Rule:
             f"Constraints with '=': {', '.join(RULES)}. In plain words, leave the '=' out.",
         )
     if not text:
-        raise BadInput(f"The constraint {key} needs a value.", f"Write {RULES[key]}.")
+        raise BadInput(f"The constraint {key} needs a value.", f"Write {RULES[key].usage}.")
     if key == "keep" and value is not None and text not in value:
         raise BadInput(
             f"keep={_short(text)} is not in the variable's text.",
             "Copy the part to keep from the text character by character.",
         )
-    return _MAKERS[key](text)
+    return _made(key, text)
+
+
+def _made(key: str, text: str) -> Rule:
+    rule = RULES[key].make(text)
+    return replace(rule, fault=RULES.guard(key, rule.fault))
+
+
+def checked_quickly(lines: Iterable[str]) -> bool:
+    """Whether all rules in `lines` are ours: how long others take, nobody knows."""
+    keyed = [m[1].lower() for m in map(_KEYED.fullmatch, lines) if m]
+    return all(key in RULES.own or key not in RULES for key in keyed)
 
 
 def _max_chars(text: str) -> Rule:
@@ -224,7 +236,7 @@ def _parses(text: str) -> Rule:
     if name not in _PARSERS:
         near = nearest(name, _PARSERS, cutoff=0.4)
         hint = f" Did you mean parses={near}?" if near else ""
-        raise BadInput(f"Cannot check parses={_short(text)}.{hint}", f"Write {RULES['parses']}.")
+        raise BadInput(f"Cannot check parses={_short(text)}.{hint}", _write("parses"))
     title, parser = _PARSERS[name]
 
     def fault(old: str, new: str) -> str | None:
@@ -269,28 +281,11 @@ def _demonstrations(text: str) -> Rule:
     return Rule(f"It holds at most {shots} worked examples.", lambda old, new: None)
 
 
-_MAKERS: dict[str, Callable[[str], Rule]] = {
-    "max_chars": _max_chars,
-    "max_words": _max_words,
-    "max_tokens": _max_tokens,
-    "contains": _contains,
-    "keep": _keep,
-    "max_change": _max_change,
-    "parses": _parses,
-    "placeholders": _placeholders,
-    "demonstrations": _demonstrations,
-    "examples": _examples,
-    "request": _request,
-}
-
-
 def _python(text: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an odd escape in a string is the author's business
         ast.parse(text)
 
-
-_CUTTING = ("max_chars", "max_words", "max_tokens")
 
 _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "json": ("JSON", json.loads),
@@ -316,8 +311,80 @@ def _share(key: str, text: str) -> float:
 
 
 def _write(key: str) -> str:
-    return f"Write {RULES[key]}."
+    return f"Write {RULES[key].usage}."
 
 
 def _short(text: str) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
+
+
+RULES: Table[Keyed] = Table(
+    "constraint",
+    "constraints",
+    {
+        one.key: one
+        for one in (
+            Keyed(
+                "max_chars",
+                "max_chars=500: at most so many characters",
+                _max_chars,
+                cuts=True,
+            ),
+            Keyed(
+                "max_words",
+                "max_words=60: at most so many words",
+                _max_words,
+                cuts=True,
+            ),
+            Keyed(
+                "max_tokens",
+                "max_tokens=120: at most so many tokens (characters / 4, rounded up)",
+                _max_tokens,
+                cuts=True,
+            ),
+            Keyed(
+                "contains",
+                "contains=TEXT: this text must stand in it",
+                _contains,
+            ),
+            Keyed(
+                "keep",
+                "keep=TEXT: this part of the current text must stay as it is",
+                _keep,
+            ),
+            Keyed(
+                "max_change",
+                "max_change=0.3: at most this share of the words may change in one step",
+                _max_change,
+            ),
+            Keyed(
+                "parses",
+                "parses=json or parses=python: it must parse (nothing is run)",
+                _parses,
+            ),
+            Keyed(
+                "placeholders",
+                "placeholders=keep: every {name} of the current text stays",
+                _placeholders,
+            ),
+            Keyed(
+                "demonstrations",
+                "demonstrations=4: at most so many examples (set by create_variable)",
+                _demonstrations,
+            ),
+            Keyed(
+                "examples",
+                "examples=no_copy: training examples may not be quoted in it (may_copy: they may, "
+                "as without it; any_copy: those of the other splits, too)",
+                _examples,
+            ),
+            Keyed(
+                "request",
+                "request=may_quote: words of the request for a rewrite may stand in it",
+                _request,
+            ),
+        )
+    },
+    Keyed,
+)
+"""What code checks, by the word before the `=`."""

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from ...schemas.errors import ExtensionFailed
 
 T = TypeVar("T")
+G = TypeVar("G")
 log = logging.getLogger(__name__)
 GROUPS = "textgrad_mcp."
 """What the names of our groups of entry points begin with."""
@@ -60,12 +61,19 @@ class Table(Mapping[str, T]):
         found = _points().get(self.group, {})
         return {name: point for name, point in found.items() if name not in self.own}
 
+    def guard(self, name: str, made: G) -> G:
+        """What the thing of that name has made; what an addition's raises is told of in words."""
+        return made if name in self.own else cast(G, _Guarded(made, self._words(name)))
+
+    def _words(self, name: str) -> str:
+        return f"The {self.what} {name!r}, which {_package(self.added[name])} adds,"
+
     def _load(self, name: str) -> T:
         if name in self.own:
             mine = self.own[name]
             return _at(mine) if isinstance(mine, str) else mine
         point = self.added[name]
-        words = f"The {self.what} {name!r}, which {_package(point)} adds,"
+        words = self._words(name)
         found = guarded(point.load, words, "cannot be loaded")()
         form = _at(self._form) if isinstance(self._form, str) else self._form
         if form is not None and not isinstance(found, form):

@@ -78,7 +78,9 @@ class Metric(Generic[O]):
 
     `check` raises BadInput for options that are well-formed but cannot work, `check_answer`
     ExampleError for a right answer that cannot be read; so does `judge`. Texts come `plain`, unless
-    the metric takes them `verbatim`.
+    the metric takes them `verbatim`. `reads` is what it takes an output for (a number, a choice),
+    by which outputs count as the same. `endless` says what to change where it can take for ever on
+    a few characters, by its options.
     """
 
     name: str
@@ -89,6 +91,8 @@ class Metric(Generic[O]):
     verbatim: bool = False
     check: Callable[[O], None] = lambda options: None
     check_answer: Callable[[str, O], object] = lambda answer, options: None
+    reads: Callable[[str, O], str | None] | None = None
+    endless: str = ""
 
 
 class _Seen(dict[int, str | None]):

@@ -273,5 +273,5 @@ def choice_in(output: str, options: Choices) -> str | None:
 
 MULTIPLE_CHOICE = Metric(
     "multiple_choice", "1 if the output chooses the right letter", Choices, _multiple_choice,
-    check_answer=_right_choice,
+    check_answer=_right_choice, reads=choice_in,
 )  # fmt: skip

@@ -258,5 +258,5 @@ def number_in(output: str, options: Tolerance) -> str | None:
 
 NUMERIC = Metric(
     "numeric", "1 if the number that the output states is the right one", Tolerance, _numeric,
-    check_answer=_right_number,
+    check_answer=_right_number, reads=number_in,
 )  # fmt: skip

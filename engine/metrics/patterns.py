@@ -72,4 +72,5 @@ REGEX = Metric(
     needs_answer=False,
     verbatim=True,
     check=_compiles,
+    endless="Avoid repetitions inside repetitions, such as (a+)+, or use another metric.",
 )

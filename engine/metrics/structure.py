@@ -258,6 +258,8 @@ JSON_SCHEMA = Metric(
     _json_schema,
     needs_answer=False,
     check=_check_schema,
+    endless="Leave out what compares everything with everything (uniqueItems, long enums, "
+    "references in circles), or use another metric.",
 )
 JSON_MATCH = Metric(
     "json_match",
