@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from .text import unusable
 
-AnswererName = Literal["auto", "openai", "assistant", "sampling"]
 ReplyFormat = Literal["schema", "object", "text"]
 
 
@@ -31,6 +30,7 @@ Params = Annotated[dict[str, Any], AfterValidator(_params)]
 class RoleSettings(Strict):
     """Who answers the calls of one role, and how.
 
+    `answerer` is auto, openai, assistant, sampling, or what an installed package adds.
     `params` go to the endpoint as they are (temperature, max_tokens, seed, ...), with
     `update_params` over them where texts are rewritten (several candidates want a higher
     temperature than feedback does). `reply_format`
@@ -41,7 +41,7 @@ class RoleSettings(Strict):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
-    answerer: AnswererName = "auto"
+    answerer: str = "auto"
     base_url: str | None = None
     api_key: SecretStr | None = None
     model: str | None = None
@@ -54,6 +54,13 @@ class RoleSettings(Strict):
     retries: int = Field(default=4, ge=0, le=20)
     price_prompt: float | None = Field(default=None, ge=0)
     price_completion: float | None = Field(default=None, ge=0)
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers: `auto` is an endpoint where one is configured, else the assistant."""
+        if self.answerer != "auto":
+            return self.answerer
+        return "openai" if self.base_url or self.model else "assistant"
 
 
 class EvaluatorSettings(Strict):

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from types import NoneType
+from typing import TYPE_CHECKING, Protocol
 
 from ...schemas.completions import Completion, CompletionRequest
-from ...schemas.errors import AnswererError
+from ...schemas.errors import AnswererError, ExtensionFailed
+from ...schemas.settings import RoleSettings
+from ..extensions.table import Table
+
+if TYPE_CHECKING:
+    from .limiter import Limiters
 
 OUTSIDE = ("assistant", "sampling", "caller")
 """The names of those who are not asked by the server itself: it waits for what they hand in."""
@@ -77,3 +83,34 @@ class Assistant:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+class Maker(Protocol):
+    """Makes the answerer of a role."""
+
+    def __call__(self, settings: RoleSettings, limiters: Limiters) -> Answerer:
+        """The answerer that `settings` ask for; it opens nothing yet. `limiters` are shared by all
+        that call one address. Raises BadInput."""
+        ...
+
+
+def _assistant(settings: RoleSettings, limiters: Limiters) -> Answerer:
+    return Assistant()
+
+
+ANSWERERS: Table[Maker] = Table(
+    "answerer",
+    "answerers",
+    {"openai": "engine.answerers.openai:OpenAIAnswerer", "assistant": _assistant},
+)
+"""Who can answer, by the name that settings give."""
+
+
+def made(name: str, settings: RoleSettings, limiters: Limiters) -> Answerer:
+    """The answerer of that name. Raises BadInput where there is none, or settings do not fit."""
+    answerer = ANSWERERS.find(name)(settings, limiters)
+    lacks = [a for a in ("name", "model", "params", "answer", "close") if not hasattr(answerer, a)]
+    if lacks:
+        said = f"The answerer {name!r} is of no use: it has no {', '.join(lacks)}."
+        raise ExtensionFailed(said, "Mend its package, or use another answerer.")
+    return ANSWERERS.guard(name, answerer, {"answer": (Completion, NoneType)})

@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from types import NoneType
 
 from ...schemas.distance import share_changed
 from ...schemas.errors import BadInput
@@ -36,7 +37,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Keyed:
+class Constraint:
     """A constraint of the form `key=value`: `usage` says how it is written and what it asks for.
 
     `make(value)` gives the rule for what stands behind the `=`, or raises BadInput. A rule that
@@ -164,7 +165,7 @@ def _rule(key: str, text: str, value: str | None) -> Rule:
 
 def _made(key: str, text: str) -> Rule:
     rule = RULES[key].make(text)
-    return replace(rule, fault=RULES.guard(key, rule.fault))
+    return replace(rule, fault=RULES.guard(key, rule.fault, {"": (str, NoneType)}))
 
 
 def checked_quickly(lines: Iterable[str]) -> bool:
@@ -318,73 +319,74 @@ def _short(text: str) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-RULES: Table[Keyed] = Table(
+RULES: Table[Constraint] = Table(
     "constraint",
     "constraints",
     {
         one.key: one
         for one in (
-            Keyed(
+            Constraint(
                 "max_chars",
                 "max_chars=500: at most so many characters",
                 _max_chars,
                 cuts=True,
             ),
-            Keyed(
+            Constraint(
                 "max_words",
                 "max_words=60: at most so many words",
                 _max_words,
                 cuts=True,
             ),
-            Keyed(
+            Constraint(
                 "max_tokens",
                 "max_tokens=120: at most so many tokens (characters / 4, rounded up)",
                 _max_tokens,
                 cuts=True,
             ),
-            Keyed(
+            Constraint(
                 "contains",
                 "contains=TEXT: this text must stand in it",
                 _contains,
             ),
-            Keyed(
+            Constraint(
                 "keep",
                 "keep=TEXT: this part of the current text must stay as it is",
                 _keep,
             ),
-            Keyed(
+            Constraint(
                 "max_change",
                 "max_change=0.3: at most this share of the words may change in one step",
                 _max_change,
             ),
-            Keyed(
+            Constraint(
                 "parses",
                 "parses=json or parses=python: it must parse (nothing is run)",
                 _parses,
             ),
-            Keyed(
+            Constraint(
                 "placeholders",
                 "placeholders=keep: every {name} of the current text stays",
                 _placeholders,
             ),
-            Keyed(
+            Constraint(
                 "demonstrations",
                 "demonstrations=4: at most so many examples (set by create_variable)",
                 _demonstrations,
             ),
-            Keyed(
+            Constraint(
                 "examples",
                 "examples=no_copy: training examples may not be quoted in it (may_copy: they may, "
                 "as without it; any_copy: those of the other splits, too)",
                 _examples,
             ),
-            Keyed(
+            Constraint(
                 "request",
                 "request=may_quote: words of the request for a rewrite may stand in it",
                 _request,
             ),
         )
     },
-    Keyed,
+    Constraint,
+    {"make": (Rule,)},
 )
 """What code checks, by the word before the `=`."""

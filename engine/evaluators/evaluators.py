@@ -17,11 +17,15 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
 
 from ...schemas.errors import BadInput, ProgramFailed
 from ...schemas.graph import Value
 from ...schemas.near import nearest
 from ...schemas.settings import EvaluatorSettings
+from ..extensions.table import Table
 from . import command as commands
 from . import reply as replies
 from .launcher import CANNOT_START
@@ -29,6 +33,10 @@ from .process import Finished, Limits, OverLimit, TimedOut, run
 
 MAX_OUTPUT = 1 << 20
 """Bytes that a program may print on stdout."""
+
+
+ADDED: Table[Any] = Table("evaluator", "evaluators", {})
+"""Functions in installed packages. Nothing is loaded here: each runs in a process of its own."""
 
 
 class Evaluators:
@@ -40,10 +48,15 @@ class Evaluators:
     def __init__(
         self, settings: Mapping[str, EvaluatorSettings], at_once: int | None = None
     ) -> None:
-        self._settings = dict(settings)
+        self._own = dict(settings)
         self._shared = asyncio.Semaphore(at_once or os.cpu_count() or 1)
         self._slots = {n: asyncio.Semaphore(s.slots) for n, s in settings.items() if s.slots}
         self.scored: Counter[str] = Counter()
+
+    @property
+    def _settings(self) -> Mapping[str, EvaluatorSettings]:
+        """Those that the operator registered, and what packages add that the operator installed."""
+        return {name: _installed(point) for name, point in ADDED.added.items()} | self._own
 
     @property
     def listed(self) -> str:
@@ -52,10 +65,11 @@ class Evaluators:
 
     def check(self, name: str) -> EvaluatorSettings:
         """The settings of an evaluator that can be tried. Raises BadInput."""
-        if name not in self._settings:
+        found = self._own.get(name) or self._settings.get(name)
+        if found is None:
             raise BadInput(*self._unknown(name))
-        commands.check(name, self._settings[name])
-        return self._settings[name]
+        commands.check(name, found)
+        return found
 
     async def score(
         self, name: str, inputs: Mapping[str, str], go: Callable[[], None] = lambda: None
@@ -83,6 +97,13 @@ class Evaluators:
         hint = f" Did you mean {near}?" if near else ""
         what = f"There is no evaluator {name!r}.{hint}" if name else "Name an evaluator."
         return what, f"Evaluators: {self.listed}."
+
+
+def _installed(point: EntryPoint) -> EvaluatorSettings:
+    package = point.dist
+    folder = Path(str(package.locate_file(""))) if package is not None else None
+    said = f"of the package {package.name}" if package is not None else ""
+    return EvaluatorSettings(entry_point=point.value, folder=folder, description=said)
 
 
 async def _run(name: str, settings: EvaluatorSettings, inputs: Mapping[str, str]) -> Value:

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...schemas.graph import Value
 from .table import Table
 
 _HERE = "engine.program.operations"
+_MAKES = {
+    "compute": (Value,),
+    "spec": (dict,),
+    "shown": (dict,),
+    "describe": (str,),
+    "ballot": (str,),
+}
 FORWARD: Table[Any] = Table(
     "operation",
     "operations",
@@ -20,6 +28,7 @@ FORWARD: Table[Any] = Table(
         "external": f"{_HERE}.external:EXTERNAL",
     },
     f"{_HERE}.base:Primitive",
+    _MAKES,
 )
 """What `forward` makes."""
 LOSSES: Table[Any] = Table(
@@ -33,6 +42,7 @@ LOSSES: Table[Any] = Table(
         "sum": f"{_HERE}.sum:SUM",
     },
     f"{_HERE}.base:Loss",
+    _MAKES,
 )
 """What `compute_loss` makes: feedback, a score from 0 to 1, or both."""
 

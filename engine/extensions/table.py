@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache, wraps
 from importlib.metadata import EntryPoint, distributions
 from typing import Any, TypeVar, cast
 
-from ...schemas.errors import ExtensionFailed
+from ...schemas.errors import BadInput, ExtensionFailed
+from ...schemas.graph import Value
+from ...schemas.near import did_you_mean
 
 T = TypeVar("T")
 G = TypeVar("G")
+Makes = Mapping[str, tuple[type, ...]]
 log = logging.getLogger(__name__)
 GROUPS = "textgrad_mcp."
 """What the names of our groups of entry points begin with."""
 _OURS = __name__.partition(".")[0]
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MEND = "Mend or uninstall that package, or use another."
 
 
@@ -30,14 +35,20 @@ class Table(Mapping[str, T]):
     what is given by its place (`module:object`) is loaded when first used.
 
     Indexing raises KeyError for an unknown name, ExtensionFailed for an addition that cannot be
-    loaded. A name of ours cannot be taken by an addition.
+    loaded. A name of ours cannot be taken by an addition. `makes` tells of what class that is which
+    an addition's method of a name gives, or the addition itself, called ("").
     """
 
     def __init__(
-        self, what: str, group: str, own: Mapping[str, T | str], form: type | str | None = None
+        self,
+        what: str,
+        group: str,
+        own: Mapping[str, T | str],
+        form: type | str | None = None,
+        makes: Makes | None = None,
     ) -> None:
         self.what, self.group, self.own = what, GROUPS + group, dict(own)
-        self._form = form
+        self._form, self._makes = form, makes or {}
         self._loaded: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
@@ -61,9 +72,18 @@ class Table(Mapping[str, T]):
         found = _points().get(self.group, {})
         return {name: point for name, point in found.items() if name not in self.own}
 
-    def guard(self, name: str, made: G) -> G:
-        """What the thing of that name has made; what an addition's raises is told of in words."""
-        return made if name in self.own else cast(G, _Guarded(made, self._words(name)))
+    def find(self, name: str) -> T:
+        """The thing of that name. Raises BadInput, with the nearest name, where there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            hint, names = did_you_mean(name, list(self)), ", ".join(self)
+            words = f"There is no {self.what} {name!r}.{hint}"
+            raise BadInput(words, f"Use one of {names}.") from None
+
+    def guard(self, name: str, made: G, makes: Makes) -> G:
+        """What the thing of that name has made: as careful as the thing itself, if it is added."""
+        return made if name in self.own else cast(G, _Guarded(made, self._words(name), makes))
 
     def _words(self, name: str) -> str:
         return f"The {self.what} {name!r}, which {_package(self.added[name])} adds,"
@@ -79,27 +99,39 @@ class Table(Mapping[str, T]):
         if form is not None and not isinstance(found, form):
             said = f"{words} is of type {type(found).__name__}, not {form.__name__}."
             raise ExtensionFailed(said, _MEND)
-        return cast(T, _Guarded(found, words))
+        return cast(T, _Guarded(found, words, self._makes))
+
+
+def names_added(group: str) -> list[str]:
+    """The names of what installed packages add to a table."""
+    return list(_points().get(GROUPS + group, {}))
 
 
 class _Guarded:
     """What a package added; whatever it raises is told of in words."""
 
-    def __init__(self, inner: Any, words: str) -> None:
-        self._inner, self._words = inner, words
+    def __init__(self, inner: Any, words: str, makes: Makes) -> None:
+        self._inner, self._words, self._makes = inner, words, makes
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        function = callable(found) and not isinstance(found, type)
-        return guarded(found, self._words) if function else found
+        function = callable(found) and (name in self._makes or not isinstance(found, type))
+        return guarded(found, self._words, makes=self._makes.get(name)) if function else found
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        return guarded(self._inner, self._words)(*args, **named)
+        return guarded(self._inner, self._words, makes=self._makes.get(""))(*args, **named)
 
 
-def guarded(function: Callable[..., Any], words: str, did: str = "failed") -> Callable[..., Any]:
-    """`function`, or what it makes to be awaited, with an error that is none of ours put into
-    words: ExtensionFailed, which says that what `words` name `did` what."""
+def guarded(
+    function: Callable[..., Any],
+    words: str,
+    did: str = "failed",
+    makes: tuple[type, ...] | None = None,
+) -> Callable[..., Any]:
+    """`function`, or what it gives to be awaited, with an error that is none of ours put into
+    words: ExtensionFailed, which says that what `words` name `did` what. So is what it `makes`, if
+    that is of another class, or a score that is none.
+    """
 
     @wraps(function)
     def call(*args: Any, **named: Any) -> Any:
@@ -107,15 +139,28 @@ def guarded(function: Callable[..., Any], words: str, did: str = "failed") -> Ca
             made = function(*args, **named)
         except (Exception, SystemExit) as error:
             raise _told(error, words, did) from error
-        return awaited(made) if inspect.isawaitable(made) else made
+        return awaited(made) if inspect.isawaitable(made) else _checked(made, words, makes)
 
     async def awaited(made: Awaitable[Any]) -> Any:
         try:
-            return await made
+            found = await made
         except (Exception, SystemExit) as error:
             raise _told(error, words, did) from error
+        return _checked(found, words, makes)
 
     return call
+
+
+def _checked(made: Any, words: str, makes: tuple[type, ...] | None) -> Any:
+    if makes is not None and not isinstance(made, makes):
+        raise ExtensionFailed(
+            f"{words} made {type(made).__name__}, not {' or '.join(m.__name__ for m in makes)}.",
+            _MEND,
+        )
+    if isinstance(made, Value) and made.score is not None and not 0 <= made.score <= 1:
+        said = f"{words} gave the score {made.score:g}, which is not from 0 to 1."
+        raise ExtensionFailed(said, _MEND)
+    return made
 
 
 def _told(error: BaseException, words: str, did: str) -> BaseException:
@@ -139,12 +184,20 @@ def _points() -> Mapping[str, Mapping[str, EntryPoint]]:
     """The entry points of our groups, found once; of two with one name, the first counts."""
     found: dict[str, dict[str, EntryPoint]] = {}
     for point in _every():
-        if point.group.startswith(GROUPS):
+        if point.group.startswith(GROUPS) and _is_name(point):
             kept = found.setdefault(point.group, {}).setdefault(point.name, point)
             if kept.value != point.value:
                 said = "%s %r of %s is not used: there is another of that name, of %s."
                 log.warning(said, point.group, point.name, _package(point), _package(kept))
     return found
+
+
+def _is_name(point: EntryPoint) -> bool:
+    if _NAME.fullmatch(point.name):
+        return True
+    said = "%s %.100r of %s is not used: a name is of small letters, digits and _."
+    log.warning(said, point.group, point.name, _package(point))
+    return False
 
 
 def _every() -> Iterator[EntryPoint]:

@@ -53,6 +53,7 @@ METRICS: Table[Metric[Any]] = Table(
         )
     },
     Metric,
+    {"judge": (Value,)},
 )
 _MOST_OPTIONS = 32
 _OUTPUTS = ("output", "prediction")

@@ -20,6 +20,7 @@ from ..program.forward import IMAGE_URL
 from ..program.operations import find
 from ..runs.ledger import USUAL_REPLY
 from ..store import Program
+from .strategies import STRATEGIES
 
 _SHORT_REPLY = 64
 """Tokens that a reply is taken to have when a sensible budget is named."""
@@ -67,7 +68,7 @@ def need(
     batch = 1 if list(places) == [HERE] else min(args["batch_size"], train or 1)
     where = len(places) + (0 if list(places) == [HERE] else batch)
     critics = sum(find(o.kind).backwards == "ask" for o in asking)
-    critics *= {"exact": batch, "rewrite": 0}.get(args["strategy"], 1)
+    critics *= STRATEGIES.find(args["strategy"]).critiques(batch)
     times = 2 * where
     sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asking]
     writing = critics + args["candidates"]

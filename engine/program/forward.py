@@ -259,8 +259,11 @@ async def _unreadable(
     found: dict[int, ExampleError] = {}
     variables = evaluation.program.variables
     for operation in evaluation.program.operations.values():
-        kind = find(operation.kind)
-        answer = kind.answer_of(operation)
+        try:
+            kind = find(operation.kind)
+            answer = kind.answer_of(operation)
+        except BadInput as error:  # what it needs is not installed any more
+            raise _placed(work, (operation.output, HERE), error) from error
         source = variables[operation.inputs[answer]] if answer else None
         if source is None or not source.is_leaf:
             continue

@@ -26,7 +26,7 @@ from ...schemas.errors import (
 )
 from ...schemas.graph import Run, Session, number
 from ...schemas.settings import Settings
-from ..answerers import Answerer, Assistant, Attempt
+from ..answerers import OUTSIDE, Answerer, Assistant, Attempt
 from ..evaluators.evaluators import Evaluators
 from ..store import Chain, Fence, Store
 from ..store.budgets import Budgets, Price
@@ -359,7 +359,8 @@ async def _patiently(
 def _limits(work: Work, answerer: Answerer) -> Budgets:
     """What holds for a call of this run. Only what the operator pays counts for the owner's day."""
     settings = work.settings
-    daily = settings.quota_calls_per_day if answerer.name == "openai" else None
+    free = answerer.name in OUTSIDE or answerer.name.startswith("evaluator ")
+    daily = None if free else settings.quota_calls_per_day
     run = work.args.get("budget") or {}
     quotas = daily, settings.quota_bytes
     return Budgets(run, settings.session_budget, work.session.owner, *quotas)

@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from ...schemas.errors import BadInput
 from ..optimizer.pool import How
+from ..optimizer.strategies import STRATEGIES
 
-STRATEGIES = ("gradient", "rewrite", "exact")
 BUDGET_KEYS = ("calls", "tokens", "cost", "seconds")
 
 
@@ -28,10 +28,7 @@ def check(args: Mapping[str, Any]) -> None:
                 f"{key} must be between {least} and {most}, not {args[key]}.",
                 "Leave it out for the usual value.",
             )
-    if args["strategy"] not in STRATEGIES:
-        raise BadInput(
-            f"There is no strategy {args['strategy']!r}.", f"Use one of {', '.join(STRATEGIES)}."
-        )
+    STRATEGIES.find(args["strategy"])
     if args["parents"] not in get_args(How):
         raise BadInput(
             f"parents cannot be {args['parents']!r}.", f"Use one of {', '.join(get_args(How))}."

@@ -16,6 +16,7 @@ from ..data.tables import Tables
 from ..data.workspace import Workspace
 from ..evaluators.evaluators import Evaluators
 from ..program.definition import NAME_A_SPLIT, check_count
+from ..program.operations import find
 from ..runs.ledger import Ledger
 from ..runs.runner import Caller, Runs, digest_of
 from ..store import Chain, Store
@@ -110,6 +111,8 @@ class Core:
             operations = await self.store.operations(
                 session.pk, [v.operation for v in named if v.operation]
             )
+            for operation in operations:
+                find(operation.kind)  # raises where its package is gone
             kinds = {o.output: o.is_loss for o in operations}
             wrong = [v.label for v in named if not kinds.get(v.id)]
             if wrong or not named:

@@ -21,8 +21,9 @@ from ..optimizer import gate
 from ..optimizer.gradients import Learnt, choose, gate_places, gradients_on, record_of
 from ..optimizer.pool import Parent, Pool
 from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
-from ..optimizer.proposer import Candidate, Reason, propose
+from ..optimizer.proposer import Candidate, Reason
 from ..optimizer.quote_guard import Guard
+from ..optimizer.strategies import STRATEGIES
 from ..program.missing_fields import complete, left_out, unusable
 from ..runs.ledger import Work
 from ..runs.runner import Caller, digest_of
@@ -177,14 +178,14 @@ class Optimizing(Core):
         self, work: Work, loop: Loop, batch: Sequence[int], parent: Parent
     ) -> Learnt | None:
         """The gradients on a minibatch; None where no usable feedback could be had on it."""
-        strategy = work.args["strategy"]
+        strategy = STRATEGIES.find(work.args["strategy"])
         try:
             learnt = await gradients_on(
                 work,
                 work.args["losses"],
                 batch,
-                exact=strategy == "exact",
-                direct=strategy == "rewrite",
+                exact=strategy.exact,
+                direct=strategy.direct,
                 texts=parent.texts,
             )
         except ReplyError as error:  # the ledger holds the replies; another may do better
@@ -273,7 +274,7 @@ class Optimizing(Core):
             written = -(-count // 2) if chosen else count
             gradients = _by_variable(learnt)
             memory = work.args.get("memory", 0)
-            found = await propose(
+            found = await STRATEGIES.find(work.args["strategy"]).propose(
                 work, based, gradients, count=written, check=guard.objections, memory=memory
             )
         if chosen:

@@ -65,7 +65,10 @@ def _who(role: RoleSettings) -> str:
             return f"answered by {role.model or 'the only model'} at {where}"
         case "assistant":
             return "answered by the assistant that calls the tools"
-    return "answered by the client's model (sampling)"
+        case "sampling":
+            return "answered by the client's model (sampling)"
+        case name:
+            return f"answered by {name}, which an installed package adds"
 
 
 def _words(value: Any) -> str:

@@ -25,6 +25,7 @@ from mcp_types import (
     InputRequiredResult,
     ResourceTemplate,
 )
+from mcp_types import Tool as ListedTool
 from pydantic import AnyUrl, ValidationError
 
 from ...schemas.completions import Role
@@ -39,6 +40,7 @@ from ..settings.load import default_database, resolve
 from ..version import VERSION
 from . import argument_completion as completions
 from . import resources, shapes, stdio, subscriptions
+from .additions import extend
 from .arguments import Arguments
 from .calls import amended, refusal
 from .failures import explained, in_words, misfits
@@ -148,16 +150,10 @@ def answerers(settings: Settings) -> dict[Role, Answerer]:
 
 
 def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
-    from ...engine.answerers import Assistant
-    from ...engine.answerers.openai import OpenAIAnswerer
+    from ...engine.answerers import made
 
-    match resolve(settings):
-        case "openai":
-            return OpenAIAnswerer(settings, limiters)
-        case "assistant":
-            return Assistant()
-        case "sampling":
-            return Sampling(settings)
+    name = resolve(settings)
+    return Sampling(settings) if name == "sampling" else made(name, settings, limiters)
 
 
 CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
@@ -187,6 +183,12 @@ class TextGradServer(MCPServer[Host]):
     @cached_property
     def _takes(self) -> dict[str, Arguments]:
         return {}
+
+    async def list_tools(self) -> list[ListedTool]:
+        """The tools' definitions, with what installed packages add."""
+        for tool in self._tool_manager.list_tools():
+            self._arguments(tool)
+        return await super().list_tools()
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
@@ -293,7 +295,10 @@ class TextGradServer(MCPServer[Host]):
         return result
 
     def _arguments(self, tool: Tool) -> Arguments:
+        """What a tool takes. What packages add is looked up when that is first asked for, so that
+        the start need not."""
         if tool.name not in self._takes:
+            extend(tool.name, tool.parameters)
             self._takes[tool.name] = Arguments(tool.name, tool.parameters)
         return self._takes[tool.name]
 

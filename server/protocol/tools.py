@@ -41,6 +41,16 @@ Rows = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "
 Inputs = Annotated[dict[str, str], Field(description="Name -> variable id.")]
 
 
+def _one_of(*names: str) -> WithJsonSchema:
+    """Names that the engine checks: installed packages may add some (see `additions`)."""
+    return WithJsonSchema({"enum": list(names), "type": "string"})
+
+
+Operation = Annotated[str, _one_of("llm", "format", "external")]
+Loss = Annotated[str, _one_of("judge", "metric", "evaluator", "feedback", "sum")]
+Strategy = Annotated[str, _one_of("gradient", "rewrite", "exact")]
+
+
 async def create_variable(
     ctx: Context[Any, Any],
     role: Annotated[str, Field(description="What the text is for; feedback is written by it.")],
@@ -105,7 +115,7 @@ async def forward(
     ctx: Context[Any, Any],
     session_id: Session,
     operation: Annotated[
-        Literal["llm", "format", "external"] | None,
+        Operation | None,
         Field(
             description="llm: call the model. format: fill the template. external: a black box "
             "that you run. Leave out to recompute what is stale."
@@ -152,7 +162,7 @@ async def compute_loss(
     ctx: Context[Any, Any],
     session_id: Session,
     kind: Annotated[
-        Literal["judge", "metric", "evaluator", "feedback", "sum"],
+        Loss,
         Field(
             description="judge: a model criticises. metric: code compares output with answer. "
             "evaluator: a program of the operator. feedback: what you measured. sum: of losses."
@@ -326,7 +336,7 @@ async def optimize(
     batch_size: Annotated[Whole, Field(description="Training examples a step learns from.")] = 4,
     candidates: Annotated[Whole, Field(description="Proposals a step.")] = 3,
     strategy: Annotated[
-        Literal["gradient", "rewrite", "exact"],
+        Strategy,
         Field(description="rewrite: no gradients, a baseline. exact: as in the paper."),
     ] = "gradient",
     parents: Annotated[

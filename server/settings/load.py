@@ -23,13 +23,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from ...engine.answerers import ANSWERERS
 from ...engine.answerers.wire import check_base_url, check_headers, check_params
 from ...schemas.errors import BadInput
+from ...schemas.near import did_you_mean
 from ...schemas.settings import EvaluatorSettings, RoleSettings, Settings
 from .sources import PREFIX, ROLES, Layer, from_environment, from_file, from_flags
 
@@ -55,17 +57,16 @@ def load(
         _last_resort(role, merged, environ)
     settings = _validated(merged)
     for role, one in (("forward", settings.forward), ("backward", settings.backward)):
+        _check_answerer(role, one.answerer, merged)
         _check_role(role, one)
     for name, evaluator in settings.evaluators.items():
         _check_evaluator(name, evaluator)
     return settings, _origins(settings, merged)
 
 
-def resolve(role: RoleSettings) -> Literal["openai", "assistant", "sampling"]:
+def resolve(role: RoleSettings) -> str:
     """Who answers: `auto` is an endpoint where one is configured, else the assistant."""
-    if role.answerer != "auto":
-        return role.answerer
-    return "openai" if role.base_url or role.model else "assistant"
+    return role.answered_by
 
 
 def default_database() -> Path:
@@ -149,6 +150,18 @@ def _misfits(error: ValidationError, merged: Layer) -> str:
         origin = merged.get(key, ("", "?"))[1]
         problems.append(f"{'.'.join(parts)} ({origin}): {one['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems) + "."
+
+
+def _check_answerer(role: str, name: str, merged: Layer) -> None:
+    known = ["auto", *ANSWERERS.own, "sampling"]
+    if name in known or name in ANSWERERS:
+        return
+    known += ANSWERERS.added
+    origin = merged.get(f"{role}.answerer", ("", "default"))[1]
+    raise BadInput(
+        f"{role}.answerer ({origin}): there is no answerer {name!r}.{did_you_mean(name, known)}",
+        f"Use one of {', '.join(known)}.",
+    )
 
 
 def _check_role(name: str, role: RoleSettings) -> None:
