@@ -168,6 +168,11 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "told": "What the caller measured itself is what the session holds.",
     },
+    "Extending": {
+        "extending": "What an installed package adds is found by its entry point and loaded when "
+        "it is used; what is broken is told in words, and harms nothing else.",
+        "public-surface": "What textgrad_mcp.engine exports is one list, loaded when it is used.",
+    },
     "Thrift": {
         "frugal-tools": "The tool definitions and a whole optimisation by the assistant stay "
         "small.",

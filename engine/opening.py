@@ -1,0 +1,39 @@
+"""Opening an engine, for programs that use it without a server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ..schemas.completions import Role
+from ..schemas.settings import RoleSettings, Settings
+from .answerers import Answerer, made
+from .answerers.limiter import Limiters
+from .engine import Engine
+from .store import Store
+
+
+@asynccontextmanager
+async def open_engine(
+    database: Path | str,
+    settings: Settings | None = None,
+    answerers: Mapping[Role, Answerer] | None = None,
+) -> AsyncIterator[Engine]:
+    """An engine on a database's file (":memory:" is kept nowhere), closed at the end.
+
+    `answerers` write the completions of the roles forward and backward, instead of those that
+    `settings` name. Raises BadInput for settings that do not fit, StoreError for a file that
+    cannot be used.
+    """
+    settings = settings or Settings()
+    roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
+    given, limiters = answerers or {}, Limiters()
+    chosen = {r: given.get(r) or made(one.answered_by, one, limiters) for r, one in roles.items()}
+    store = Store(Path(database))
+    await store.open()
+    engine = Engine(settings, store, chosen)
+    try:
+        yield engine
+    finally:
+        await engine.close()
