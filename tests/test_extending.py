@@ -15,6 +15,12 @@ from typing import Any
 
 import pytest
 import textgrad_mcp.engine as surface
+from pydantic import SecretStr
+from textgrad_mcp.engine.constraints.constraints import RULES
+from textgrad_mcp.engine.extensions.operations import FORWARD, LOSSES
+from textgrad_mcp.engine.extensions.table import Table
+from textgrad_mcp.engine.metrics import METRICS
+from textgrad_mcp.engine.optimizer.strategies import STRATEGIES
 from textgrad_mcp.schemas import errors
 from textgrad_mcp.schemas.settings import RoleSettings
 
@@ -98,6 +104,15 @@ def test_the_document_adds_one_of_each_and_shows_it_in_some_twenty_lines() -> No
 @pytest.mark.requirement("extending")
 def test_the_program_of_the_document_runs(site: Path, tmp_path: Path) -> None:
     assert "score=1.0" in run(modules()["use.py"], site, tmp_path)
+
+
+def test_each_of_ours_stands_in_its_table_by_its_own_name() -> None:
+    tables: list[Table[Any]] = [FORWARD, LOSSES, METRICS, STRATEGIES]
+    for table in tables:
+        assert [table[name].name for name in table.own] == list(table.own)
+    assert [RULES[key].key for key in RULES.own] == list(RULES.own)
+    assert all(isinstance(FORWARD[name], surface.Primitive) for name in FORWARD.own)
+    assert all(isinstance(LOSSES[name], surface.Loss) for name in LOSSES.own)
 
 
 ALL = """
@@ -250,6 +265,9 @@ RULE_FAILS = Constraint("fails", "fails=1", lambda text: Rule("Be good.", lambda
 STRATEGY_FAILS = Strategy("fails", direct=True, propose=propose)
 def answerer(settings, limiters):
     return 3
+
+def telling(settings, limiters):
+    raise ValueError(f"no such key: {settings.api_key.get_secret_value()}")
 """,
 }
 BROKEN_POINTS = {
@@ -264,10 +282,10 @@ BROKEN_POINTS = {
         "No Name!": "fails:METRIC_ODD",
     },
     "operations": {"wrong": "wrong:THING", "fails": "fails:FAILS", "odd": "fails:ODD"},
-    "losses": {"gone": "nowhere:LOSS", "no_loss": "fails:ODD"},
+    "losses": {"gone": "nowhere:LOSS", "no_loss": "fails:ODD", "llm": "fails:ODD"},
     "constraints": {"odd": "fails:MADE_ODD", "gone": "nowhere:C", "fails": "fails:RULE_FAILS"},
     "strategies": {"gone": "nowhere:STRATEGY", "fails": "fails:STRATEGY_FAILS"},
-    "answerers": {"gone": "nowhere:make", "three": "fails:answerer"},
+    "answerers": {"gone": "nowhere:make", "three": "fails:answerer", "tells": "fails:telling"},
 }
 UNUSABLE: list[tuple[str, str, str]] = [
     ("metric", "missing", "cannot be loaded: ModuleNotFoundError"),
@@ -329,6 +347,8 @@ def test_a_broken_package_is_told_in_words_and_harms_nothing_else(tmp_path: Path
             exact = {"kind": "metric", "metric": "exact_match", "inputs": good}
             done = await call("compute_loss", session_id=s, **exact)
             assert done["values"][0]["score"] == 1.0
+            taken = await call.refused("compute_loss", session_id=s, kind="llm", inputs=good)
+            assert "There is no loss of kind 'llm'" in taken
             await call("create_variable", session_id=s, role="wanted", value="y", reference=True)
             other = exact | {"inputs": {"output": "v1", "answer": "v3"}}
             loss = (await call("compute_loss", session_id=s, **other))["loss"]
@@ -375,14 +395,18 @@ def test_a_constraint_that_is_added_is_checked_in_a_worker_and_may_fail_there(
 @pytest.mark.requirement("extending")
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("gone", "cannot be loaded: ModuleNotFoundError"), ("three", "it has no name, model")],
+    [
+        ("gone", "cannot be loaded: ModuleNotFoundError"),
+        ("three", "it has no name, model"),
+        ("tells", "failed: ValueError: no such key: [key]."),
+    ],
 )
 def test_an_answerer_that_cannot_be_is_told_by_every_call(
     name: str, words: str, tmp_path: Path
 ) -> None:
     async def main() -> None:
         settings = assisted(tmp_path / "t.db")
-        settings.backward = RoleSettings(answerer=name)
+        settings.backward = RoleSettings(answerer=name, api_key=SecretStr("marked-3141"))
         async with process(settings, with_broken(tmp_path)) as call:
             said = await words_of(call, "create_variable", role="r", value="x")
             assert f"The answerer {name!r}" in said

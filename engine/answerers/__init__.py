@@ -98,6 +98,7 @@ def _assistant(settings: RoleSettings, limiters: Limiters) -> Answerer:
     return Assistant()
 
 
+_TOLD = 1_000  # characters of what is told of an answerer's error
 ANSWERERS: Table[Maker] = Table(
     "answerer",
     "answerers",
@@ -106,11 +107,23 @@ ANSWERERS: Table[Maker] = Table(
 """Who can answer, by the name that settings give."""
 
 
+def _without_secrets(settings: RoleSettings) -> Callable[[str], str]:
+    """Takes out of a text what settings keep secret."""
+    from .faults import Endpoint
+
+    key = settings.api_key.get_secret_value() if settings.api_key else ""
+    headers = tuple(value.get_secret_value() for value in settings.headers.values())
+    endpoint = Endpoint(settings.base_url or "", key, "", headers)
+    return lambda text: endpoint.scrub(text, _TOLD)
+
+
 def made(name: str, settings: RoleSettings, limiters: Limiters) -> Answerer:
     """The answerer of that name. Raises BadInput where there is none, or settings do not fit."""
-    answerer = ANSWERERS.find(name)(settings, limiters)
+    clean = str if name in ANSWERERS.own else _without_secrets(settings)
+    answerer = ANSWERERS.guard(name, ANSWERERS.find(name), {}, clean)(settings, limiters)
     lacks = [a for a in ("name", "model", "params", "answer", "close") if not hasattr(answerer, a)]
-    if lacks:
-        said = f"The answerer {name!r} is of no use: it has no {', '.join(lacks)}."
+    if lacks or answerer.name != name:
+        why = f"it has no {', '.join(lacks)}" if lacks else f"it is named {answerer.name!r}"
+        said = f"The answerer {name!r} is of no use: {why}."
         raise ExtensionFailed(said, "Mend its package, or use another answerer.")
-    return ANSWERERS.guard(name, answerer, {"answer": (Completion, NoneType)})
+    return ANSWERERS.guard(name, answerer, {"answer": (Completion, NoneType)}, clean)

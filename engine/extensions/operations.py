@@ -12,39 +12,30 @@ from ...schemas.graph import Value
 from .table import Table
 
 _HERE = "engine.program.operations"
-_MAKES = {
-    "compute": (Value,),
-    "spec": (dict,),
-    "shown": (dict,),
-    "describe": (str,),
-    "ballot": (str,),
+_FORWARD: dict[str, Any] = {
+    "llm": f"{_HERE}.llm:LLM",
+    "format": f"{_HERE}.format:FORMAT",
+    "external": f"{_HERE}.external:EXTERNAL",
 }
+_LOSSES: dict[str, Any] = {
+    "judge": f"{_HERE}.judge:JUDGE",
+    "metric": f"{_HERE}.metric:METRIC",
+    "evaluator": f"{_HERE}.evaluator:EVALUATOR",
+    "feedback": f"{_HERE}.feedback:FEEDBACK",
+    "sum": f"{_HERE}.sum:SUM",
+}
+_MAKES: dict[str, tuple[type, ...]] = {
+    "compute": (Value,),
+    **dict.fromkeys(("spec", "shown"), (dict,)),
+    **dict.fromkeys(("describe", "ballot"), (str,)),
+    **dict.fromkeys(("check", "check_form"), (list,)),
+}
+LOSSES: Table[Any] = Table("loss", "losses", _LOSSES, f"{_HERE}.base:Loss", _MAKES, _FORWARD)
+"""What `compute_loss` makes: feedback, a score from 0 to 1, or both."""
 FORWARD: Table[Any] = Table(
-    "operation",
-    "operations",
-    {
-        "llm": f"{_HERE}.llm:LLM",
-        "format": f"{_HERE}.format:FORMAT",
-        "external": f"{_HERE}.external:EXTERNAL",
-    },
-    f"{_HERE}.base:Primitive",
-    _MAKES,
+    "operation", "operations", _FORWARD, f"{_HERE}.base:Primitive", _MAKES, LOSSES
 )
 """What `forward` makes."""
-LOSSES: Table[Any] = Table(
-    "loss",
-    "losses",
-    {
-        "judge": f"{_HERE}.judge:JUDGE",
-        "metric": f"{_HERE}.metric:METRIC",
-        "evaluator": f"{_HERE}.evaluator:EVALUATOR",
-        "feedback": f"{_HERE}.feedback:FEEDBACK",
-        "sum": f"{_HERE}.sum:SUM",
-    },
-    f"{_HERE}.base:Loss",
-    _MAKES,
-)
-"""What `compute_loss` makes: feedback, a score from 0 to 1, or both."""
 
 
 def kinds() -> list[str]:

@@ -10,23 +10,25 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from functools import cache, wraps
 from importlib.metadata import EntryPoint, distributions
 from typing import Any, TypeVar, cast
 
-from ...schemas.errors import BadInput, ExtensionFailed
+from ...schemas.errors import BadInput, ExtensionFailed, TextGradError
 from ...schemas.graph import Value
 from ...schemas.near import did_you_mean
 
 T = TypeVar("T")
 G = TypeVar("G")
 Makes = Mapping[str, tuple[type, ...]]
+Clean = Callable[[str], str]
 log = logging.getLogger(__name__)
 GROUPS = "textgrad_mcp."
 """What the names of our groups of entry points begin with."""
 _OURS = __name__.partition(".")[0]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_LONGEST = 300  # characters of an error that are told
 _MEND = "Mend or uninstall that package, or use another."
 
 
@@ -35,8 +37,8 @@ class Table(Mapping[str, T]):
     what is given by its place (`module:object`) is loaded when first used.
 
     Indexing raises KeyError for an unknown name, ExtensionFailed for an addition that cannot be
-    loaded. A name of ours cannot be taken by an addition. `makes` tells of what class that is which
-    an addition's method of a name gives, or the addition itself, called ("").
+    loaded. An addition can have no name of ours, nor one that is `taken` elsewhere. `makes` tells
+    the classes of what its methods give, by name, and of what it gives itself, called ("").
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Table(Mapping[str, T]):
         own: Mapping[str, T | str],
         form: type | str | None = None,
         makes: Makes | None = None,
+        taken: Container[str] = (),
     ) -> None:
         self.what, self.group, self.own = what, GROUPS + group, dict(own)
+        self._taken = taken
         self._form, self._makes = form, makes or {}
         self._loaded: dict[str, T] = {}
 
@@ -70,7 +74,7 @@ class Table(Mapping[str, T]):
     def added(self) -> dict[str, EntryPoint]:
         """The entry points of what installed packages add, by name."""
         found = _points().get(self.group, {})
-        return {name: point for name, point in found.items() if name not in self.own}
+        return {n: p for n, p in found.items() if n not in self.own and n not in self._taken}
 
     def find(self, name: str) -> T:
         """The thing of that name. Raises BadInput, with the nearest name, where there is none."""
@@ -81,9 +85,14 @@ class Table(Mapping[str, T]):
             words = f"There is no {self.what} {name!r}.{hint}"
             raise BadInput(words, f"Use one of {names}.") from None
 
-    def guard(self, name: str, made: G, makes: Makes) -> G:
-        """What the thing of that name has made: as careful as the thing itself, if it is added."""
-        return made if name in self.own else cast(G, _Guarded(made, self._words(name), makes))
+    def guard(self, name: str, made: G, makes: Makes, clean: Clean = str) -> G:
+        """What the thing of that name has made: as careful as the thing itself, if it is added.
+
+        What is told of its errors goes through `clean`, which takes out what must not be shown.
+        """
+        if name in self.own:
+            return made
+        return cast(G, _Guarded(made, self._words(name), makes, clean))
 
     def _words(self, name: str) -> str:
         return f"The {self.what} {name!r}, which {_package(self.added[name])} adds,"
@@ -110,16 +119,19 @@ def names_added(group: str) -> list[str]:
 class _Guarded:
     """What a package added; whatever it raises is told of in words."""
 
-    def __init__(self, inner: Any, words: str, makes: Makes) -> None:
-        self._inner, self._words, self._makes = inner, words, makes
+    def __init__(self, inner: Any, words: str, makes: Makes, clean: Clean = str) -> None:
+        self._inner, self._words, self._makes, self._clean = inner, words, makes, clean
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
         function = callable(found) and (name in self._makes or not isinstance(found, type))
-        return guarded(found, self._words, makes=self._makes.get(name)) if function else found
+        return self._guarded(found, name) if function else found
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        return guarded(self._inner, self._words, makes=self._makes.get(""))(*args, **named)
+        return self._guarded(self._inner, "")(*args, **named)
+
+    def _guarded(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        return guarded(function, self._words, makes=self._makes.get(name), clean=self._clean)
 
 
 def guarded(
@@ -127,6 +139,7 @@ def guarded(
     words: str,
     did: str = "failed",
     makes: tuple[type, ...] | None = None,
+    clean: Clean = str,
 ) -> Callable[..., Any]:
     """`function`, or what it gives to be awaited, with an error that is none of ours put into
     words: ExtensionFailed, which says that what `words` name `did` what. So is what it `makes`, if
@@ -138,14 +151,14 @@ def guarded(
         try:
             made = function(*args, **named)
         except (Exception, SystemExit) as error:
-            raise _told(error, words, did) from error
+            raise _told(error, f"{words} {did}", clean) from error
         return awaited(made) if inspect.isawaitable(made) else _checked(made, words, makes)
 
     async def awaited(made: Awaitable[Any]) -> Any:
         try:
             found = await made
         except (Exception, SystemExit) as error:
-            raise _told(error, words, did) from error
+            raise _told(error, f"{words} {did}", clean) from error
         return _checked(found, words, makes)
 
     return call
@@ -163,11 +176,17 @@ def _checked(made: Any, words: str, makes: tuple[type, ...] | None) -> Any:
     return made
 
 
-def _told(error: BaseException, words: str, did: str) -> BaseException:
+def _told(error: BaseException, words: str, clean: Clean) -> BaseException:
     """One of our own errors as it is (a refusal, a reply that is awaited), any other in words."""
+    if isinstance(error, TextGradError):
+        error.message, error.next = clean(error.message), clean(error.next)
     if type(error).__module__.partition(".")[0] == _OURS:
         return error
-    return ExtensionFailed(f"{words} {did}: {type(error).__name__}: {error}".rstrip(": "), _MEND)
+    said = " ".join(str(error).split())
+    said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+    return ExtensionFailed(
+        clean(f"{words}: {type(error).__name__}: {said}").rstrip(": ") + ".", _MEND
+    )
 
 
 def _at(place: str) -> Any:
