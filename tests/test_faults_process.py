@@ -48,7 +48,7 @@ from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
-from textgrad_mcp.server.protocol.app import answerers
+from textgrad_mcp.server.protocol.host import answerers
 
 async def main():
     role = RoleSettings(answerer="openai", base_url=sys.argv[2], model="m")

@@ -15,7 +15,7 @@ from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.completions import CompletionRequest, Message, Purpose
 from textgrad_mcp.schemas.results import EvaluateResult, ForwardResult
 from textgrad_mcp.schemas.settings import Settings
-from textgrad_mcp.server.protocol.app import answerers
+from textgrad_mcp.server.protocol.host import answerers
 
 from .helpers import (
     ME,

@@ -9,7 +9,7 @@ from ...schemas.graph import Variable
 from ..prompts import text
 from ..prompts.fence import Fence
 from ..replies.reply import Malformed, object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import Work
 
 REPLY = object_schema(
     {"problem": {"type": "string"}, "verdict": {"type": "string", "enum": ["kept", "broken"]}}

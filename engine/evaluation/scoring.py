@@ -14,7 +14,7 @@ from ..program.forward import Evaluation, evaluate, load
 from ..prompts import text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..runs.schedule import gather
 from ..workers.pool import Job
 

@@ -15,7 +15,7 @@ from ..constraints.constraints import shots_of
 from ..evaluation.scoring import Scored, score
 from ..program.forward import Evaluation, load
 from ..program.missing_fields import complete
-from ..runs.ledger import Work
+from ..runs.context import Work
 
 TRIES = 3
 """Bootstrapping runs the program on so many times the examples that it needs."""

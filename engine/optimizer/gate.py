@@ -14,7 +14,7 @@ from ...schemas.graph import Fate
 from ..evaluation.scoring import Scored, Texts, compare
 from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdict
 from ..program.missing_fields import left_out
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..workers.pool import Job, Workers
 from .proposer import Candidate, Reason
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.errors import Conflict
-from ...schemas.graph import HERE, Gradient, Kind, Proposal, Session, Variable
+from ...schemas.graph import Gradient, Kind, Proposal, Variable
 from ..program.backward import Plan, backward, requires_grad
 from ..program.forward import Evaluation, evaluate, load
 from ..program.missing_fields import complete, left_out, named
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..store import StepRecord
-from ..tools.lookup import Core
 from . import gate
 from .demonstrations import demonstrations
 from .proposer import Candidate
@@ -80,25 +79,6 @@ async def choose(
         texts = await demonstrations(work, v, losses, avoid, count, turn)
         candidates += [Candidate(texts={v.id: t}) for t in texts if t != v.value]
     return candidates
-
-
-async def gate_places(core: Core, session: Session, losses: Sequence[str]) -> tuple[list[int], str]:
-    """Where candidates are compared: the validation split, or the program itself without examples.
-
-    Raises Conflict when there should be validation examples and are none.
-    """
-    named = [await core.one_variable(session, i) for i in losses]
-    if not any(v.per_example for v in named):
-        return [HERE], "the program's own loss"
-    places = await core.store.split(session.pk, "validation")
-    if not places:
-        raise Conflict(
-            "Candidates are compared on the validation split, which is empty.",
-            f"Call add_examples(session_id='{session.id}', split='validation', ...), or step with "
-            "accept='always'.",
-        )
-    full, _ = await complete(core.store, session.pk, losses, places)
-    return full or places, "validation"
 
 
 def record_of(

@@ -17,7 +17,7 @@ from ..program.backward import shorten
 from ..prompts import text
 from ..prompts.fence import Fence
 from ..replies.reply import Malformed, object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..runs.schedule import gather
 from ..workers.pool import Job
 from . import leaks

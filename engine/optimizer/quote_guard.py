@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...schemas.graph import Fate, Kind, Variable
 from ..constraints import constraints
 from ..program.missing_fields import named
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..store import Program
 from ..workers.pool import Job
 from . import quotes

@@ -17,7 +17,7 @@ from ..constraints.constraints import CHARS_PER_TOKEN
 from ..prompts import text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..runs.schedule import gather, raise_first, wavefront
 from ..store import Program
 from . import quoting

@@ -10,7 +10,7 @@ from typing import Any
 from ...schemas.errors import BadInput, ExampleError, ProgramFailed, ReplyError, TooLong
 from ...schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
 from .. import metrics
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..runs.schedule import WIDE, NotYet, in_turns, raise_first, wavefront
 from ..store import Program
 from ..workers.pool import Job

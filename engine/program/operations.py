@@ -26,7 +26,7 @@ from ..prompts import text
 from ..prompts.fence import Fence, read_named
 from ..prompts.template import render
 from ..replies.reply import Malformed, object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..workers.pool import Job
 from .definition import check_weights
 

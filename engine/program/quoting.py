@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...schemas.graph import Variable
 from ..constraints.constraints import NO_COPY, examples_rule
 from ..prompts import text
-from ..runs.ledger import Work
+from ..runs.context import Work
 
 
 async def held_out(work: Work) -> bool:

@@ -25,7 +25,8 @@ from ...schemas.settings import Settings
 from ..store import Chain, Store, busy
 from ..store.runs import LEASE_SECONDS
 from ..workers.pool import Workers
-from .ledger import Ledger, Work
+from .context import Work
+from .ledger import Ledger
 from .schedule import NotYet
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from ..evaluation.statistics import mean_and_error
 from ..optimizer.quote_guard import Guard
 from ..program.definition import check_text
 from ..program.missing_fields import complete, left_out, named, unusable
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..runs.runner import Caller
 from ..views import results as show
 from .lookup import Core

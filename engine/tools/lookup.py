@@ -16,6 +16,7 @@ from ..data.tables import Tables
 from ..data.workspace import Workspace
 from ..evaluators.evaluators import Evaluators
 from ..program.definition import NAME_A_SPLIT, check_count
+from ..program.missing_fields import complete
 from ..program.operations import RULES, evaluator_rule
 from ..runs.ledger import Ledger
 from ..runs.runner import Caller, Runs, digest_of
@@ -160,3 +161,22 @@ class Core:
         if waiting is not None:
             return await self.runs.go_on(caller, session, waiting)
         return await self.runs.start(caller, session, tool, args, digest)
+
+
+async def gate_places(core: Core, session: Session, losses: Sequence[str]) -> tuple[list[int], str]:
+    """Where candidates are compared: the validation split, or the program itself without examples.
+
+    Raises Conflict when there should be validation examples and are none.
+    """
+    named = [await core.one_variable(session, i) for i in losses]
+    if not any(v.per_example for v in named):
+        return [HERE], "the program's own loss"
+    places = await core.store.split(session.pk, "validation")
+    if not places:
+        raise Conflict(
+            "Candidates are compared on the validation split, which is empty.",
+            f"Call add_examples(session_id='{session.id}', split='validation', ...), or step with "
+            "accept='always'.",
+        )
+    full, _ = await complete(core.store, session.pk, losses, places)
+    return full or places, "validation"

@@ -18,17 +18,17 @@ from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
 from ..optimizer import gate
-from ..optimizer.gradients import Learnt, choose, gate_places, gradients_on, record_of
+from ..optimizer.gradients import Learnt, choose, gradients_on, record_of
 from ..optimizer.pool import Parent, Pool
 from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
 from ..optimizer.proposer import Candidate, Reason, propose
 from ..optimizer.quote_guard import Guard
 from ..program.missing_fields import complete, left_out, unusable
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..runs.runner import Caller, digest_of
 from ..views import results as show
 from . import arguments, outcome
-from .lookup import Core
+from .lookup import Core, gate_places
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""

@@ -9,7 +9,7 @@ from ...schemas.results import OptimizeResult
 from ..evaluation.statistics import mean_and_error
 from ..optimizer.cost_estimate import Need
 from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, Loop
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..views import results as show
 
 Usage = Mapping[str, Mapping[str, float]]

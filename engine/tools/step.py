@@ -15,16 +15,17 @@ from ...schemas.results import (
     StepResult,
 )
 from ..optimizer import gate
-from ..optimizer.gradients import Learnt, choose, gate_places, gradients_on, record_of
+from ..optimizer.gradients import Learnt, choose, gradients_on, record_of
 from ..optimizer.proposer import Candidate, Reason, propose, usable_gradients
 from ..optimizer.quote_guard import Guard
 from ..program.forward import Evaluation, evaluate, load
 from ..program.missing_fields import complete, left_out, named
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..runs.runner import Body, Caller, digest_of
 from ..store import StepRecord
 from ..views import results as show
 from .evaluate import Evaluating
+from .lookup import gate_places
 from .optimize import Optimizing
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)

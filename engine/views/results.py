@@ -20,7 +20,7 @@ from ...schemas.results import (
 from ..evaluation.scoring import Scored
 from ..evaluators.command import listed
 from ..program.forward import Evaluation, place_of
-from ..runs.ledger import Work
+from ..runs.context import Work
 from ..store import StepRecord
 
 VALUE = 400

@@ -7,17 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...schemas.errors import TextGradError
 from . import commands
 from . import sessions as sessions_cli
 from .output import EXIT_CODES, failed, told
-from .parser import PORT, SET, Parser, Version, add_json, number, setting_flags
-
-if TYPE_CHECKING:
-    from ...schemas.settings import Settings
-    from ..settings.load import Origins
+from .parser import PORT, Parser, Version, add_json, number, setting_flags, settings_of
 
 ABOUT = """\
 An MCP server that improves texts (prompts, code, plans) by textual gradient descent.
@@ -77,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     add_json(config)
     config.set_defaults(run=_config)
     sessions_cli.add(added, flags)
-    commands.add(added)
+    commands.add(added, top)
     demo = added.add_parser("demo", parents=[flags], help="optimise a prompt with a local model")
     demo.add_argument("--task", choices=["dates", "tickets"], default="dates")
     demo.add_argument("--steps", type=number(int, 1, 1000), help="how many steps at most")
@@ -111,16 +106,6 @@ def _add_http(serve: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="whose X-Forwarded-For is believed: an address or network (nobody's)",
     )
-
-
-def settings_of(args: argparse.Namespace) -> tuple[Settings, Origins, Path]:
-    """The settings in force for these arguments, their origins, and the file's path."""
-    from ..settings.load import config_path, load
-
-    given = {k.removeprefix(SET): v for k, v in vars(args).items() if k.startswith(SET)}
-    path = Path(args.config).expanduser() if "config" in args else None
-    settings, origins = load(given, os.environ, path)
-    return settings, origins, path or config_path(os.environ)
 
 
 def _stdio(args: argparse.Namespace) -> int:

@@ -79,7 +79,7 @@ def _action(
 def _settings(args: argparse.Namespace) -> tuple[Settings, Path]:
     """The settings in force, and where the database is."""
     from ..settings.load import default_database
-    from .main import settings_of
+    from .parser import settings_of
 
     settings, _, _ = settings_of(args)
     return settings, settings.database or default_database()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -27,33 +25,26 @@ from mcp_types import (
 )
 from pydantic import AnyUrl, ValidationError
 
-from ...schemas.completions import Role
-from ...schemas.errors import BadInput, StoreError
+from ...schemas.errors import BadInput
 from ...schemas.near import did_you_mean
 from ...schemas.results import Result
-from ...schemas.settings import RoleSettings, Settings
+from ...schemas.settings import Settings
 from .. import telemetry
-from ..http.tokens import principal
 from ..logs import guard_log
-from ..settings.load import default_database, resolve
 from ..version import VERSION
 from . import argument_completion as completions
 from . import resources, shapes, stdio, subscriptions
 from .arguments import Arguments
 from .calls import amended, refusal
 from .failures import explained, in_words, misfits
+from .host import Host
 from .prompts import prompts
 from .request_state import security
-from .sampling import Sampler, Sampling
+from .sampling import Sampler
 from .stdio_signals import leave_on_signals, leave_soon
 from .tool_schema import compact, outline
 from .tools import TOOLS
 from .watchers import Watchers
-
-if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
-    from ...engine.answerers import Answerer
-    from ...engine.answerers.limiter import Limiters
-    from ...engine.engine import Engine
 
 log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
@@ -81,83 +72,6 @@ A session does one thing at a time: while prompts are pending, resume comes befo
 
 NAMED = 5
 """So many wrong arguments are told at once."""
-
-
-class Host:
-    """Opens the engine when it is first needed, so that start-up is quick and a bad database
-    is an error a model can read instead of a server that does not start."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.path = settings.database or default_database()
-        self._engine: Engine | None = None
-        self._opening = asyncio.Lock()
-        self._fresh = True
-
-    async def engine(self) -> Engine:
-        """The engine, opened now if need be; anew where another file is in the database's place.
-
-        Raises StoreError. While no file is there nothing is let go of: it may be put back.
-        """
-        async with self._opening:
-            if self._engine is not None:
-                try:
-                    self._engine.store.check_presence()
-                except StoreError as gone:
-                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
-                        raise
-                    log.warning("%s It is opened anew.", gone.message)
-                    await self.close()
-            if self._engine is None:
-                self._engine = await self._opened()
-            return self._engine
-
-    async def _opened(self) -> Engine:
-        await asyncio.to_thread(import_module, "...engine.engine", __package__)
-        from ...engine.engine import Engine
-        from ...engine.store import Store
-
-        store = Store(self.path)
-        await store.open(fresh=self._fresh)
-        self._fresh = False
-        return Engine(self.settings, store, answerers(self.settings))
-
-    def owner(self, ctx: Context[Any, Any]) -> str:
-        """Who calls: the principal of an HTTP request, else whoever started the process."""
-        return principal(ctx.request_context.request)
-
-    async def stop(self) -> None:
-        """Stop the runs under way: who waits for one is told, and it can be resumed."""
-        if self._engine is not None:
-            await self._engine.runs.close()
-
-    async def close(self) -> None:
-        """Leave everything resumable."""
-        if self._engine is not None:
-            engine, self._engine = self._engine, None
-            await engine.close()
-
-
-def answerers(settings: Settings) -> dict[Role, Answerer]:
-    """Who answers each role's calls, by configuration."""
-    roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
-    from ...engine.answerers.limiter import Limiters
-
-    limiters = Limiters()
-    return {role: _answerer(one, limiters) for role, one in roles.items()}
-
-
-def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
-    from ...engine.answerers import Assistant
-    from ...engine.answerers.openai import OpenAIAnswerer
-
-    match resolve(settings):
-        case "openai":
-            return OpenAIAnswerer(settings, limiters)
-        case "assistant":
-            return Assistant()
-        case "sampling":
-            return Sampling(settings)
 
 
 CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
