@@ -1,4 +1,4 @@
-"""What is sent to models: material between fences, labels that name it, and engine/texts."""
+"""What is sent to models: material between fences, labels that name it, and engine/prompts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textgrad_mcp.schemas.graph import number
 
 from .helpers import ME, Facts, Scripted, an_engine, made
 
-TEXTS = Path(__file__).parent.parent / "engine" / "texts"
+TEXTS = Path(__file__).parent.parent / "engine" / "prompts"
 LABELS = (
     r"The text to (improve|check):",
     r"The text before:",
@@ -157,7 +157,7 @@ def lines_of_code(request: CompletionRequest) -> Iterator[str]:
 
 
 def known_lines() -> list[re.Pattern[str]]:
-    """Every line of engine/texts, with anything in its places, and the labels."""
+    """Every line of engine/prompts, with anything in its places, and the labels."""
     lines = [line for path in TEXTS.glob("*.md") for line in path.read_text("utf-8").split("\n")]
     written = [re.sub(r"\\\{\w+\\\}", ".*", re.escape(line)) for line in lines if line != "{found}"]
     return [re.compile(line) for line in (*filter(None, written), *LABELS)]
