@@ -267,7 +267,9 @@ async def compared(engine: Engine, pauses: Pauses) -> object:
     draw = random.Random(2)
     old, new = ("".join(f"{draw.randrange(99)}\n" for _ in range(200_000)) for _ in range(2))
     s, v = await variable(engine, old)
-    await engine.store.set_value((await engine.store.session(s, "local")).pk, v, new, 1, "edit")
+    await engine.store.history.set_value(
+        (await engine.store.sessions.get(s, "local")).pk, v, new, 1, "edit"
+    )
     async with pauses.watch():
         found = await engine.inspect(ME, session_id=s, what="variable", id="v1@2")
     return found.view["diff"]

@@ -40,8 +40,8 @@ class Engine(Building, Training, Inspecting, Removing):
 
         Raises BadInput, NotFound, Conflict. Good completions are kept even if others are refused.
         """
-        session = await self.store.session(session_id, caller.owner)
-        run = await self.store.last_run(session.pk, session.id)
+        session = await self.store.sessions.get(session_id, caller.owner)
+        run = await self.store.runs.last(session.pk, session.id)
         if run is None:
             raise Conflict(
                 "There is nothing to resume in this session: no call has needed completions.",
@@ -89,7 +89,7 @@ class Engine(Building, Training, Inspecting, Removing):
             text = storable(given if isinstance(given, str) else _as_json(given))
             check_text(f"the completion {call}", text, self.settings.max_value_chars, empty=True)
             texts[n] = Completion(text=text, model="assistant")
-        fates = await self.store.hand_in(session.pk, texts)
+        fates = await self.store.calls.hand_in(session.pk, texts)
         unknown = [f"c{n}" for n in texts if n not in fates]
         if unknown:
             taken = sum(fate == "taken" for fate in fates.values())

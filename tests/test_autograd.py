@@ -188,9 +188,9 @@ async def gone_backward(engine: Engine, s: str, graph: Graph, **options: Any) ->
 
 async def labels_in(engine: Engine, s: str) -> dict[str, set[str]]:
     """The labels that arrived at each parameter, whole and not as shown."""
-    session = await engine.store.session(s, "local")
+    session = await engine.store.sessions.get(s, "local")
     found: dict[str, set[str]] = {}
-    for gradient in await engine.store.gradients(session.pk):
+    for gradient in await engine.store.history.gradients(session.pk):
         found.setdefault(gradient.variable, set()).update(LABEL.findall(gradient.text))
     return found
 
@@ -276,13 +276,13 @@ def test_no_request_is_ever_asked_twice(graph: Graph) -> None:
 async def chain(engine: Engine, depth: int) -> str:
     """A session with the seed v1 and `depth` templates, each reading the one before."""
     v = await engine.create_variable(ME, role="seed", value="x")
-    session = await engine.store.session(v.session_id or "", "local")
+    session = await engine.store.sessions.get(v.session_id or "", "local")
     for n in range(1, depth + 1):
         operation = Operation(
             id="", kind=Op.FORMAT, output="", inputs={"x": f"v{n}"}, spec={"template": "{x}."}
         )
         output = Variable(id="", kind=Kind.OUTPUT, role="longer")
-        await engine.store.add_operation(session.pk, operation, output)
+        await engine.store.graph.add_operation(session.pk, operation, output)
     return session.id
 
 

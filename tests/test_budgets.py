@@ -134,7 +134,7 @@ def test_what_is_under_way_counts_until_it_turns_out_to_cost_less(
             assert "budget" in (result.error or "")
             assert model.most == 5
             assert len(model.asked) == calls
-            assert (await engine.store.session(s, "local")).used_tokens <= 1500
+            assert (await engine.store.sessions.get(s, "local")).used_tokens <= 1500
 
     asyncio.run(main())
 
@@ -195,9 +195,9 @@ def test_what_a_run_spent_is_not_forgotten_when_it_is_resumed(tmp_path: Path) ->
         path = tmp_path / "t.db"
         async with an_engine(Paid(sums), path) as engine:
             s = await program(engine)
-            session = await engine.store.session(s, "local")
+            session = await engine.store.sessions.get(s, "local")
             stopped = await optimize(engine, s, budget={"calls": 75})
-            spent = await engine.store.usage(session.pk, int(str(stopped.run)[1:]))
+            spent = await engine.store.calls.usage(session.pk, int(str(stopped.run)[1:]))
         async with an_engine(Paid(sums), path) as engine:
             again = await engine.resume(ME, session_id=s)
             assert "had ended already" in " ".join(again.notes)

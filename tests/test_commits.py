@@ -122,7 +122,7 @@ def test_a_commit_that_fails_is_told_and_nothing_of_the_call_is_left(tmp_path: P
             commits.fail = True
             with pytest.raises(StoreError):
                 await engine.forward(ME, inputs={"x": "v1"}, **call)
-            assert await engine.store.operations(1) == []
+            assert await engine.store.graph.operations(1) == []
             assert made(await engine.forward(ME, inputs={"x": "v1"}, **call)) == "v2"
 
     asyncio.run(main())

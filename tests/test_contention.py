@@ -56,11 +56,11 @@ def test_a_process_that_hardly_ever_pauses_does_not_keep_others_out(tmp_path: Pa
     async def main() -> None:
         store = Store(path)
         await store.open()
-        await store.create_session("me", "first")
+        await store.sessions.create("me", "first")
         with hog(path):
             for n in range(4):
-                await store.create_session("me", f"title {n}")
-        assert len(await store.sessions("me")) == 5
+                await store.sessions.create("me", f"title {n}")
+        assert len(await store.sessions.of_owner("me")) == 5
         await store.close()
 
     asyncio.run(main())

@@ -76,7 +76,9 @@ def test_weights_that_give_no_mean_are_refused_when_they_are_given(
         with pytest.raises(BadInput) as refused:
             await summed(engine, s, weights)
         assert says in refused.value.message
-        assert "v4" not in await engine.store.variables((await engine.store.session(s, "local")).pk)
+        assert "v4" not in await engine.store.graph.variables(
+            (await engine.store.sessions.get(s, "local")).pk
+        )
         assert (await engine.forward(ME, session_id=s)).status == "done"
 
     run(main)

@@ -552,7 +552,7 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path
     async def main() -> None:
         store = Store(path)
         await store.open()
-        session = await store.session("s", "o")
+        session = await store.sessions.get("s", "o")
         assert session.title == "t"
         await store.close()
 

@@ -55,8 +55,8 @@ async def program(engine: Engine, shots: int = 2, splits: tuple[str, ...] = ("tr
 
 async def chosen(engine: Engine, s: str) -> str:
     """The demonstrations that are installed."""
-    session = await engine.store.session(s, "local")
-    return str((await engine.store.variables(session.pk, ["v4"]))["v4"].value)
+    session = await engine.store.sessions.get(s, "local")
+    return str((await engine.store.graph.variables(session.pk, ["v4"]))["v4"].value)
 
 
 async def step(engine: Engine, s: str, **arguments: Any) -> StepResult:
@@ -75,8 +75,8 @@ def test_a_step_chooses_demonstrations_by_the_same_gate() -> None:
             text = await chosen(engine, s)
             assert text.count("q: train word") == 2
             assert "validation" not in text
-            session = await engine.store.session(s, "local")
-            [version, _] = await engine.store.versions(session.pk, "v4")
+            session = await engine.store.sessions.get(s, "local")
+            [version, _] = await engine.store.history.versions(session.pk, "v4")
             assert version.origin == "step"
 
     asyncio.run(main())
@@ -142,8 +142,8 @@ def test_the_minibatch_a_choice_is_checked_on_is_not_shown_in_it() -> None:
             s = await program(engine, splits=("train", "validation"))
             batch = [f"e{n}" for n in range(2, 20)]
             await engine.backward(ME, session_id=s, examples=batch)
-            session = await engine.store.session(s, "local")
-            assert await engine.store.gradients(session.pk, ["v1"])
+            session = await engine.store.sessions.get(s, "local")
+            assert await engine.store.history.gradients(session.pk, ["v1"])
             ids = ["v1", "v4"]
             result = await engine.step(ME, session_id=s, variables=ids, accept="never")
             assert isinstance(result, StepResult)

@@ -67,8 +67,8 @@ def test_a_text_that_changed_under_a_waiting_run_gets_no_answer_meant_for_the_ol
         asked = await call("forward", session_id=s, operation="llm", inputs={"x": "v1"})
         [before] = asked["pending"]
         engine = await engine_of(call)
-        pk = (await engine.store.session(s, "local")).pk
-        await engine.store.set_value(pk, "v1", "new", 1, "edit")
+        pk = (await engine.store.sessions.get(s, "local")).pk
+        await engine.store.history.set_value(pk, "v1", "new", 1, "edit")
         again = await call("resume", session_id=s, completions={before["id"]: "to the old"})
         [after] = again["pending"]
         assert (before["prompt"], after["prompt"]) == ("old", "new")

@@ -57,24 +57,24 @@ async def build(engine: Engine) -> None:
 
 async def iterate(engine: Engine) -> None:
     """One backward, one step, one reading of the test split, from wherever the session is."""
-    [session] = await engine.store.sessions("local")
+    [session] = await engine.store.sessions.of_owner("local")
     s = session.id
-    if await engine.store.active_run(session.pk, s):
+    if await engine.store.runs.active(session.pk, s):
         resumed = await engine.resume(ME, session_id=s)
         assert resumed.status == "done", resumed.error
-    if not await engine.store.steps(session.pk):
-        if not await engine.store.gradients(session.pk):
+    if not await engine.store.history.steps(session.pk):
+        if not await engine.store.history.gradients(session.pk):
             assert (await engine.backward(ME, session_id=s)).status == "done"
         assert (await engine.step(ME, session_id=s)).status == "done"
     assert (await engine.forward(ME, session_id=s)).status == "done"
-    if not await engine.store.evaluations(session.pk):
+    if not await engine.store.evaluations.latest(session.pk):
         assert (await engine.evaluate(ME, session_id=s, split="test")).status == "done"
 
 
 async def outcome(store: Store) -> Facts:
     """Everything that must be the same in the end, without times and without runs."""
-    [session] = await store.sessions("local")
-    document = await store.export_session(session.pk)
+    [session] = await store.sessions.of_owner("local")
+    document = await store.export.export_session(session.pk)
     return {
         "counts": [document["session"][k] for k in ("used_calls", "used_tokens", "test_reads")],
         "evaluations": [(e["split"], e["mean"]) for e in document["evaluations"]],
@@ -123,7 +123,7 @@ def on_disk(path: Path) -> tuple[Facts, list[str]]:
         store = Store(path)
         await store.open()
         try:
-            return await outcome(store), await store.check()
+            return await outcome(store), await store.maintenance.check()
         finally:
             await store.close()
 

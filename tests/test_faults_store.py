@@ -258,8 +258,8 @@ def test_calls_cancelled_at_random_moments_are_paid_for_once() -> None:
             assert len(slow.asked) > 0
             assert (await engine.forward(ME, session_id=s)).status == "done"
             assert len({request.key for request in slow.asked}) == len(slow.asked) == 200
-            assert (await engine.store.session(s, "local")).used_calls == 200
-            assert await engine.store.check() == []
+            assert (await engine.store.sessions.get(s, "local")).used_calls == 200
+            assert await engine.store.maintenance.check() == []
 
     asyncio.run(main())
 
@@ -276,17 +276,21 @@ def test_of_two_steps_on_one_variable_at_the_same_instant_one_wins_and_the_other
             await store.open()
         async with an_engine(path=folder / "t.db") as engine:
             s = (await engine.create_variable(ME, role="r", value="old")).session_id or ""
-            pk = (await engine.store.session(s, "local")).pk
+            pk = (await engine.store.sessions.get(s, "local")).pk
             outcomes = await asyncio.gather(
-                *(store.record_step(pk, step(n), None) for n, store in enumerate(stores)),
+                *(store.history.record_step(pk, step(n), None) for n, store in enumerate(stores)),
                 return_exceptions=True,
             )
             lost = [n for n, o in enumerate(outcomes) if isinstance(o, Conflict)]
             assert len(lost) == 1
             assert "version 2, not 1" in str(outcomes[lost[0]])
-            [variable] = (await engine.store.variables(pk)).values()
+            [variable] = (await engine.store.graph.variables(pk)).values()
             assert (variable.value, variable.version) == (f"new {1 - lost[0]}", 2)
-            assert len(await engine.store.steps(pk)) == len(await engine.store.proposals(pk)) == 1
+            assert (
+                len(await engine.store.history.steps(pk))
+                == len(await engine.store.history.proposals(pk))
+                == 1
+            )
         for store in stores:
             await store.close()
 

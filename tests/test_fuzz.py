@@ -116,8 +116,8 @@ class Host:
         """Everything the session holds, but for when it was last used."""
         assert self.server.host is not None
         store: Store = (await self.server.host.engine()).store
-        session = await store.session(self.session, "local")
-        document = await store.export_session(session.pk)
+        session = await store.sessions.get(self.session, "local")
+        document = await store.export.export_session(session.pk)
         document["session"].pop("updated")
         return json.dumps(document)
 

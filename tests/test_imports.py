@@ -83,9 +83,9 @@ async def imported(document: Document, then: Callable[[Engine, str], Any] | None
     """Import a document into an engine of its own."""
     async with an_engine(Scripted()) as engine:
         try:
-            s = await engine.store.import_session("local", document, check_meaning)
+            s = await engine.store.export.import_session("local", document, check_meaning)
         except BadInput:
-            assert await engine.store.every_session() == []
+            assert await engine.store.maintenance.every_session() == []
             raise
         if then is not None:
             await then(engine, s)
@@ -111,11 +111,11 @@ async def used(engine: Engine, s: str) -> None:
     for tool, arguments in TOOLS:
         with suppress(TextGradError):
             await getattr(engine, tool)(Caller(deadline=30), session_id=s, **arguments)
-    session = await engine.store.session(s, "local")
+    session = await engine.store.sessions.get(s, "local")
     await report.report(engine.store, session)
     for view in (views.session, views.mermaid, views.gradients, views.steps, views.runs):
         await view(engine.store, session)
-    assert await engine.store.check() == []
+    assert await engine.store.maintenance.check() == []
 
 
 def places_in(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -299,7 +299,7 @@ def test_a_reply_with_a_nul_is_imported_without_it_and_not_asked_again(
     document["session"]["used_calls"] += 1
 
     async def look(engine: Engine, s: str) -> None:
-        pk = (await engine.store.session(s, "local")).pk
+        pk = (await engine.store.sessions.get(s, "local")).pk
         again = await exported(engine.store, s)
         kept = [call["text"] for call in again["calls"] if call["n"] == 1]
         assert kept == [first["text"].replace("\0", "\ufffd")]
@@ -312,10 +312,10 @@ def test_a_reply_with_a_nul_is_imported_without_it_and_not_asked_again(
                 )
             }
         )
-        known = await engine.store.answered(pk, request.key)
+        known = await engine.store.calls.answered(pk, request.key)
         assert known is not None
         assert known.text == "mended"
-        assert await engine.store.check() == []
+        assert await engine.store.maintenance.check() == []
 
     asyncio.run(imported(document, look))
 

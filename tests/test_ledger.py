@@ -65,9 +65,9 @@ async def session(engine: Engine, questions: Sequence[str] = ("one", "two", "thr
 
 async def values(engine: Engine, s: str, variable: str = "v3") -> dict[str, str]:
     """The computed values of a variable, by example."""
-    found = await engine.store.session(s, "local")
-    places = await engine.store.split(found.pk, "train")
-    cells = await engine.store.values(found.pk, [variable], [0, *places])
+    found = await engine.store.sessions.get(s, "local")
+    places = await engine.store.examples.split(found.pk, "train")
+    cells = await engine.store.values.get(found.pk, [variable], [0, *places])
     return {f"e{place}": value.text for (_, place), value in cells.items()}
 
 
@@ -302,7 +302,7 @@ def test_a_refused_key_stops_new_calls_but_keeps_the_other_replies(tmp_path: Pat
         s = await session(engine, [f"q{n}" for n in range(12)])
         failed = await engine.forward(ME, session_id=s)
         assert failed.status == "failed"
-        found = await engine.store.session(s, "local")
+        found = await engine.store.sessions.get(s, "local")
         assert found.used_calls == sum(1 for n in range(1, len(server.log) + 1) if n != 2)
         assert len(server.log) <= 5  # those that were in flight beside the one refused
         refuse[0] = False

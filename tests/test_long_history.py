@@ -56,7 +56,7 @@ async def _instructions(path: Path, times: int) -> int:
 
     async with an_engine(Scripted(), path) as engine:
         s = await _stepped(engine)
-        session = await engine.store.session(s, "local")
+        session = await engine.store.sessions.get(s, "local")
         await engine.store.db.write(lambda db: _lengthen(db, session.pk, times))
         await engine.store.db.read(lambda db: db.set_progress_handler(another, 100), single=True)
         for accept in ("always", "if_better"):

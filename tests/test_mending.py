@@ -63,8 +63,8 @@ def test_gradients_on_others_of_a_batch_stay_when_an_example_goes() -> None:
         s = await a_program(engine)
         await engine.backward(ME, session_id=s, examples=["e1", "e2"], exact=True)
         await gone(engine, s, "e2")
-        session = await engine.store.session(s, "local")
-        kept = await engine.store.gradients(session.pk)
+        session = await engine.store.sessions.get(s, "local")
+        kept = await engine.store.history.gradients(session.pk)
         assert [(g.examples, g.batch) for g in kept] == [(["e1"], ["e1"])]
         assert (await engine.step(ME, session_id=s, accept="if_better")).status == "done"
 
@@ -206,7 +206,7 @@ def test_an_export_carries_what_was_taken_out_and_its_numbers_stay_used(tmp_path
         await engine.evaluate(ME, session_id=s)
         await gone(engine, s, "v1", "e6")
         file = await document(engine.store, s)
-        copy = await engine.store.import_session("local", file)
+        copy = await engine.store.export.import_session("local", file)
         assert (await engine.inspect(ME, session_id=copy, id="v1")).view["removed"] is True
         new = await engine.create_variable(ME, session_id=copy, role="r", value="x")
         added = await engine.add_examples(ME, session_id=copy, split="train", examples=ROWS[5:])
@@ -214,10 +214,10 @@ def test_an_export_carries_what_was_taken_out_and_its_numbers_stay_used(tmp_path
         [was] = [row for row in file["removed"] if row["kind"] == "variables" and row["n"] == 1]
         clash = file | {"removed": [*file["removed"], was | {"n": 2}]}
         with pytest.raises(BadInput, match="variables has 2, which was removed"):
-            await engine.store.import_session("local", clash)
+            await engine.store.export.import_session("local", clash)
         unknown = file | {"removed": []}
         with pytest.raises(BadInput, match="names 1, which is not there"):
-            await engine.store.import_session("local", unknown)
+            await engine.store.export.import_session("local", unknown)
 
     run(main, tmp_path / "t.db")
 
@@ -226,7 +226,7 @@ def test_a_file_from_before_anything_could_be_taken_out_is_imported() -> None:
     async def main(engine: Engine) -> None:
         file = await document(engine.store, await a_program(engine))
         del file["removed"]
-        copy = await engine.store.import_session("local", file)
+        copy = await engine.store.export.import_session("local", file)
         assert "v5" in str(await engine.inspect(ME, session_id=copy, what="graph"))
 
     run(main)

@@ -26,7 +26,7 @@ MANY = 1300
 async def lengthened(engine: Engine, tables: Mapping[str, Mapping[str, str]]) -> tuple[str, int]:
     """A session that has stepped, with MANY more of the first row of each of these tables."""
     s = await _stepped(engine)
-    pk = (await engine.store.session(s, "local")).pk
+    pk = (await engine.store.sessions.get(s, "local")).pk
 
     def job(db: sqlite3.Connection) -> None:
         for table, changes in tables.items():
@@ -42,14 +42,14 @@ def test_a_step_uses_every_gradient_there_is(tmp_path: Path) -> None:
         async with an_engine(Scripted(), tmp_path / "t.db") as engine:
             more = {"gradients": {"spent_by": "NULL", "version": "2"}}
             s, pk = await lengthened(engine, more)
-            assert len(await engine.store.gradients(pk)) == MANY
-            assert await engine.store.with_gradients(pk) == ["v1"]
-            assert len(await engine.store.gradients(pk, unspent=False, limit=7)) == 7
+            assert len(await engine.store.history.gradients(pk)) == MANY
+            assert await engine.store.history.with_gradients(pk) == ["v1"]
+            assert len(await engine.store.history.gradients(pk, unspent=False, limit=7)) == 7
             stepped = await engine.step(ME, session_id=s, accept="never")
             assert isinstance(stepped, StepResult)
-            [proposal] = await engine.store.proposals(pk, limit=1)
+            [proposal] = await engine.store.history.proposals(pk, limit=1)
             assert len(proposal.gradients) == MANY
-            assert await engine.store.gradients(pk) == []
+            assert await engine.store.history.gradients(pk) == []
 
     asyncio.run(main())
 
@@ -65,7 +65,7 @@ def test_a_report_counts_from_the_first_step_and_evaluation_on(tmp_path: Path) -
     async def main() -> None:
         async with an_engine(Scripted(), tmp_path / "t.db") as engine:
             s, pk = await lengthened(engine, more)
-            first = (await engine.store.evaluations(pk, 10_000))[-1]
+            first = (await engine.store.evaluations.latest(pk, 10_000))[-1]
             found: dict[str, Any] = (await engine.inspect(ME, session_id=s, what="report")).view
             [scores] = found["scores"]
             assert scores["first"].startswith(f"{first['mean']:.3f}")
@@ -79,7 +79,7 @@ def test_a_report_counts_from_the_first_step_and_evaluation_on(tmp_path: Path) -
                 "accepted": MANY,
             }
             assert sum(found["proposals"].values()) == 1 + MANY
-            session = await engine.store.session(s, "local")
+            session = await engine.store.sessions.get(s, "local")
             said = await report.report(engine.store, session)
             assert f"{1 + MANY} steps, {1 + MANY} accepted; {1 + MANY} proposals." in said
             assert f"{1 + MANY} accepted, 0 refused; the 20 newest are listed." in said
@@ -99,17 +99,17 @@ def test_parameters_behind_a_thousand_variables_are_reported_and_those_left_out_
             s = str(
                 (await engine.create_variable(ME, role="c", value="x", reference=True)).session_id
             )
-            pk = (await engine.store.session(s, "local")).pk
+            pk = (await engine.store.sessions.get(s, "local")).pk
             await engine.store.db.write(lambda db: copy_first_row(db, "variables", pk, MANY, {}))
             for n in range(10):
                 await engine.create_variable(
                     ME, session_id=s, role=f"prompt {n}", value=f"text {n}"
                 )
-            assert len(await engine.store.variables(pk)) == 1 + MANY + 10
+            assert len(await engine.store.graph.variables(pk)) == 1 + MANY + 10
             found = (await engine.inspect(ME, session_id=s, what="report")).view
             assert [p["role"] for p in found["parameters"]] == [f"prompt {n}" for n in range(8)]
             assert found["left_out"][0].startswith("8 of 10 parameters are shown")
-            session = await engine.store.session(s, "local")
+            session = await engine.store.sessions.get(s, "local")
             words = session_view.words(await session_view.facts(engine.store, session), Paint())
             assert "8 of 10 parameters are shown" in words
             said = await report.report(engine.store, session)

@@ -27,23 +27,23 @@ async def asked(engine: Engine, server: StandIn) -> tuple[str, int]:
     running = await engine.forward(SOON, session_id=s, operation="llm", inputs={"x": "v1"})
     assert running.status == "running"
     await asyncio.to_thread(server.wait_for, lambda it: it.in_flight == 1)
-    return s, (await engine.store.session(s, "local")).pk
+    return s, (await engine.store.sessions.get(s, "local")).pk
 
 
 async def facts(engine: Engine, s: str, pk: int) -> dict[str, Any]:
     """What graph and ledger hold of the only call."""
-    call = await engine.store.call(pk, 1)
-    values = await engine.store.values(pk, ["v2"], [HERE])
+    call = await engine.store.calls.get(pk, 1)
+    values = await engine.store.values.get(pk, ["v2"], [HERE])
     assert call is not None
-    assert await engine.store.check() == []
+    assert await engine.store.maintenance.check() == []
     return {
         "graph": values["v2", HERE].text if values else None,
         "ledger": call["text"],
         "by": call["model"],
         "attempts": [(a["outcome"], a["detail"]) for a in call["attempts"]],  # type: ignore[attr-defined]
         "tokens": call["prompt_tokens"] + call["completion_tokens"],  # type: ignore[operator]
-        "session": (await engine.store.session(s, "local")).used_tokens,
-        "usage": await engine.store.usage(pk),
+        "session": (await engine.store.sessions.get(s, "local")).used_tokens,
+        "usage": await engine.store.calls.usage(pk),
     }
 
 
@@ -110,7 +110,7 @@ def test_a_run_uses_what_is_on_record_and_not_the_reply_that_it_waited_for() -> 
     async def main(server: StandIn) -> None:
         async with an_engine(OpenAIAnswerer(endpoint(server))) as engine:
             s, pk = await asked(engine, server)
-            await engine.ledger.store.answer(
+            await engine.ledger.store.calls.answer(
                 pk, {1: Completion(text=OTHER, model="another process")}
             )
             server.resume()
@@ -140,7 +140,7 @@ def test_a_reply_that_cannot_be_stored_as_it_is_is_cleaned_and_not_asked_for_aga
             s = str((await engine.create_variable(ME, role="q", value="What?")).session_id)
             done = await engine.forward(ME, session_id=s, operation="llm", inputs={"x": "v1"})
             assert done.status == "done"
-            pk = (await engine.store.session(s, "local")).pk
+            pk = (await engine.store.sessions.get(s, "local")).pk
             assert (await facts(engine, s, pk))["graph"] == kept
             assert len(server.log) == 1
 
@@ -156,7 +156,7 @@ def test_a_json_reply_with_such_characters_inside_is_used_and_not_repaired() -> 
             await engine.compute_loss(
                 ME, session_id=s, kind="judge", inputs={"x": "v1"}, instruction="Good?"
             )
-            pk = (await engine.store.session(s, "local")).pk
+            pk = (await engine.store.sessions.get(s, "local")).pk
             assert (await facts(engine, s, pk))["graph"] == "a\ufffdb\ufffdc"
             assert len(server.log) == 1
 

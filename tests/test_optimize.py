@@ -59,8 +59,8 @@ async def optimize(engine: Engine, s: str, **arguments: Any) -> OptimizeResult:
 
 
 async def text(engine: Engine, s: str) -> str:
-    session = await engine.store.session(s, "local")
-    return str((await engine.store.variables(session.pk, ["v1"]))["v1"].value)
+    session = await engine.store.sessions.get(s, "local")
+    return str((await engine.store.graph.variables(session.pk, ["v1"]))["v1"].value)
 
 
 def test_the_score_rises_and_the_report_says_by_which_rule() -> None:
@@ -133,7 +133,7 @@ def test_the_printed_report_has_scores_with_errors_and_the_lineage() -> None:
         async with an_engine(Scripted(sums)) as engine:
             s = await program(engine)
             result = await optimize(engine, s, steps=4)
-            shown = await report(engine.store, await engine.store.session(s, "local"))
+            shown = await report(engine.store, await engine.store.sessions.get(s, "local"))
         assert re.search(r"\| validation \| 8 \| 0\.000 ± 0\.000 at .*\| 0\.\d+ ± 0\.\d+ at", shown)
         lineage = shown.partition("## Lineage")[2]
         assert f"v1 version {1 + result.accepted}, by s" in lineage
@@ -223,8 +223,8 @@ def test_the_single_tools_do_the_same_steps() -> None:
             s = await program(engine)
             result = await optimize(engine, s, steps=3, candidates=2, parents="newest", seed=1)
             by_loop = [(p.text, p.verdict, p.reason) for p in result.proposals]
-            session = await engine.store.session(s, "local")
-            gradients = await engine.store.gradients(session.pk, ["v1"], unspent=False)
+            session = await engine.store.sessions.get(s, "local")
+            gradients = await engine.store.history.gradients(session.pk, ["v1"], unspent=False)
             assert result.steps == len(gradients) == 3
             end = await text(engine, s)
         by_hand = []

@@ -51,8 +51,8 @@ def test_an_owner_has_no_more_sessions_than_allowed_and_others_are_not_concerned
                 ALICE, session_id=kept[0].session_id, role="r", value="in one that is there"
             )
             await engine.create_variable(BOB, role="r", value="text")
-            [oldest, _] = await engine.store.every_session("alice")
-            await engine.store.delete_sessions([oldest.pk])
+            [oldest, _] = await engine.store.maintenance.every_session("alice")
+            await engine.store.maintenance.delete_sessions([oldest.pk])
             await engine.create_variable(ALICE, role="r", value="there is room again")
 
     asyncio.run(main())
@@ -68,7 +68,7 @@ def test_sessions_begun_at_the_same_instant_do_not_pass_the_quota() -> None:
             )
             refused = [one for one in begun if isinstance(one, QuotaExceeded)]
             assert len(refused) == 7
-            assert len(await engine.store.every_session("alice")) == 3
+            assert len(await engine.store.maintenance.every_session("alice")) == 3
 
     asyncio.run(main())
 

@@ -76,7 +76,7 @@ async def _whole_life(engine: Engine) -> None:
         await engine.remove(ME, session_id=s, ids=ids)
         await engine.remove(ME, session_id=s, ids=ids, confirm=True)
     await engine.inspect(ME, session_id=s, id="v1@1")
-    await engine.store.keep_alive("somebody")
+    await engine.store.runs.keep_alive("somebody")
 
 
 async def _plans(path: Path) -> dict[str, list[str]]:

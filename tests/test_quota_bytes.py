@@ -12,7 +12,6 @@ import pytest
 from textgrad_mcp.engine.answerers import Assistant
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.store.migrations import MIGRATIONS
 from textgrad_mcp.schemas.errors import QuotaExceeded
 from textgrad_mcp.schemas.settings import OPEN_QUOTA_BYTES, Settings
@@ -29,7 +28,7 @@ BIG = "x" * LIMIT
 
 async def stored(engine: Engine, owner: str = "alice") -> int:
     """The bytes counted for an owner."""
-    return sum(one.bytes for one in await engine.store.every_session(owner))
+    return sum(one.bytes for one in await engine.store.maintenance.every_session(owner))
 
 
 async def begun(engine: Engine) -> str:
@@ -48,7 +47,7 @@ async def _complete(engine: Engine, s: str) -> object:
 async def _import(engine: Engine, s: str) -> object:
     document = await exported(engine.store, s, "alice")
     document["examples"] = [{"n": 1, "split": "train", "fields": {"q": BIG}}]
-    return await engine.store.import_session("alice", document)
+    return await engine.store.export.import_session("alice", document)
 
 
 WAYS_IN: dict[str, Callable[[Engine, str], Awaitable[object]]] = {
@@ -85,14 +84,14 @@ def test_what_would_be_too_much_is_refused_and_nothing_of_it_is_stored(way: str)
                 await WAYS_IN[way](engine, s)
             assert "quota_bytes" in refused.value.next
             assert await stored(engine) < before + 2000
-            assert len(await engine.store.every_session("alice")) == 1
-            pk = (await engine.store.session(s, "alice")).pk
-            variables = await engine.store.variables(pk)
+            assert len(await engine.store.maintenance.every_session("alice")) == 1
+            pk = (await engine.store.sessions.get(s, "alice")).pk
+            variables = await engine.store.graph.variables(pk)
             assert len(variables) == (2 if way == "a completion" else 1)
-            assert await engine.store.split_sizes(pk) == {}
+            assert await engine.store.examples.split_sizes(pk) == {}
             # A text is stored twice: as a value and as a version.
             await engine.create_variable(BOB, role="r", value="x" * (LIMIT // 2 - 500))
-            assert await engine.store.check() == []
+            assert await engine.store.maintenance.check() == []
 
     asyncio.run(main())
 
@@ -105,8 +104,8 @@ def test_a_reply_that_was_paid_for_is_recorded_and_what_comes_after_is_refused()
             failed = await engine.forward(ALICE, session_id=s, operation="llm", inputs={"x": "v1"})
             assert failed.status == "failed"
             assert "is the most you may have" in str(failed.error)
-            pk = (await engine.store.session(s, "alice")).pk
-            call = await engine.store.call(pk, 1)
+            pk = (await engine.store.sessions.get(s, "alice")).pk
+            call = await engine.store.calls.get(pk, 1)
             assert call is not None
             assert (call["status"], call["text"]) == ("answered", BIG)
             assert await stored(engine) > LIMIT
@@ -151,9 +150,9 @@ def test_room_is_free_again_when_something_is_deleted_and_two_servers_share_one_
             for engine in (there, here):
                 with pytest.raises(QuotaExceeded):
                     await engine.create_variable(ALICE, role="r", value="x" * (LIMIT // 3))
-            [session] = await there.store.every_session("alice")
+            [session] = await there.store.maintenance.every_session("alice")
             assert session.id == first.session_id
-            await there.store.delete_sessions([session.pk])
+            await there.store.maintenance.delete_sessions([session.pk])
             await here.create_variable(ALICE, role="r", value="x" * (LIMIT // 3))
 
     asyncio.run(main())
@@ -167,13 +166,15 @@ def test_the_count_is_exact_after_a_whole_life_and_in_files_of_before(tmp_path: 
             await engine.optimize(ME, session_id=s, steps=2)
             await engine.revert(ME, session_id=s, variable="v1", version=1)
             document = await exported(engine.store, s)
-            await engine.store.import_session("alice", document)
-            assert await engine.store.check() == []
-            [mine], [hers] = [await engine.store.every_session(o) for o in ("local", "alice")]
+            await engine.store.export.import_session("alice", document)
+            assert await engine.store.maintenance.check() == []
+            [mine], [hers] = [
+                await engine.store.maintenance.every_session(o) for o in ("local", "alice")
+            ]
             assert mine.bytes > 5000
             assert hers.bytes == mine.bytes
-            await engine.store.delete_sessions([hers.pk])
-            assert await engine.store.check() == []
+            await engine.store.maintenance.delete_sessions([hers.pk])
+            assert await engine.store.maintenance.check() == []
             return mine.bytes
 
     counted = asyncio.run(life())
@@ -187,9 +188,9 @@ def test_the_count_is_exact_after_a_whole_life_and_in_files_of_before(tmp_path: 
         db.execute("ALTER TABLE sessions DROP COLUMN bytes")
         db.execute(f"PRAGMA user_version = {without}")
     (tmp_path / "new.db").rename(before)
-    [session] = on_disk(before, Store.every_session)
+    [session] = on_disk(before, lambda store: store.maintenance.every_session())
     assert session.bytes == counted
-    assert on_disk(before, Store.check) == []
+    assert on_disk(before, lambda store: store.maintenance.check()) == []
 
 
 @pytest.mark.requirement("quotas")

@@ -117,8 +117,8 @@ def test_exactly_what_rests_on_it_goes_and_the_rest_is_whole(
         kept = {"variables": "n", "operations": "output", "cells": "variable"}
         for table, key in kept.items():
             assert after[table] == [r for r in before[table] if r[key] in left]
-        assert await engine.store.check() == []
-        await engine.store.import_session("other", after)
+        assert await engine.store.maintenance.check() == []
+        await engine.store.export.import_session("other", after)
         made_now = await engine.create_variable(ME, session_id=s, role="new", value="z")
         assert made_now.variable == f"v{len(reads) + 1}"  # no number is used again
 
@@ -270,11 +270,11 @@ def test_nothing_is_taken_out_or_mended_while_a_run_is_active(tmp_path: Path) ->
 def test_a_run_in_another_process_is_seen_by_the_transaction_itself() -> None:
     async def main(engine: Engine) -> None:
         s = await a_program(engine)
-        pk = (await engine.store.session(s, "local")).pk
-        await engine.store.start_run(pk, s, "forward", {}, "d", "another")
+        pk = (await engine.store.sessions.get(s, "local")).pk
+        await engine.store.runs.start(pk, s, "forward", {}, "d", "another")
         for act in (
-            engine.store.remove(pk, s, ["v5"], []),
-            engine.store.mend(pk, s, "train", {1: {"q": "x"}}),
+            engine.store.removal.remove(pk, s, ["v5"], []),
+            engine.store.removal.mend(pk, s, "train", {1: {"q": "x"}}),
         ):
             with pytest.raises(Conflict, match="is running in this session"):
                 await act

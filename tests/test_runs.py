@@ -129,9 +129,9 @@ def test_a_caller_who_goes_away_does_not_stop_what_another_waits_for() -> None:
             one = asyncio.create_task(engine.forward(ME, session_id=s))
             await gated.called.wait()
             two = asyncio.create_task(engine.forward(ME, session_id=s))
-            await engine.store.sessions("local")  # both are waiting now
-            await engine.store.sessions("local")
-            await engine.store.sessions("local")
+            await engine.store.sessions.of_owner("local")  # both are waiting now
+            await engine.store.sessions.of_owner("local")
+            await engine.store.sessions.of_owner("local")
             one.cancel()
             await asyncio.gather(one, return_exceptions=True)
             gated.open.set()
@@ -262,8 +262,8 @@ def test_a_failure_at_any_commit_boundary_leaves_a_session_that_can_go_on(
             left[0] = nth
             done = await persistent(engine, s)
             assert done.status == "done"
-            session = await engine.store.session(s, "local")
-            assert len(await engine.store.gradients(session.pk)) == 1
+            session = await engine.store.sessions.get(s, "local")
+            assert len(await engine.store.history.gradients(session.pk)) == 1
 
     asyncio.run(main())
 

@@ -38,7 +38,7 @@ class Line:
         async def run() -> str:
             store = Store(self.path)
             await store.open()
-            session = await store.create_session(owner, title)
+            session = await store.sessions.create(owner, title)
             await store.close()
             return session.id
 

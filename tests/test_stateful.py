@@ -304,7 +304,7 @@ class Session(Driver):
             assert shown.items() <= {k: cut(c["text"], VALUE)[0] for k, c in cells.items()}.items()
 
         async def problems() -> list[str]:
-            return await (await self.served.store()).check()
+            return await (await self.served.store()).maintenance.check()
 
         assert self.served.run(problems()) == []
 

@@ -42,8 +42,8 @@ async def one_text(engine: Engine, *constraints: str, value: str = "draft") -> s
 
 async def text_of(engine: Engine, s: str, variable: str = "v1") -> str:
     """A parameter's present text."""
-    session = await engine.store.session(s, "local")
-    return (await engine.store.variables(session.pk, [variable]))[variable].value or ""
+    session = await engine.store.sessions.get(s, "local")
+    return (await engine.store.graph.variables(session.pk, [variable]))[variable].value or ""
 
 
 def stepped(result: Result) -> StepResult:
@@ -244,7 +244,7 @@ def test_a_text_changed_while_a_step_is_under_way_is_not_overwritten() -> None:
             self, request: CompletionRequest, record: RecordAttempt, go: Go
         ) -> Completion | None:
             if request.purpose is Purpose.UPDATE:
-                await self.engine.store.set_value(self.session, "v1", "mine", 1, "edit")
+                await self.engine.store.history.set_value(self.session, "v1", "mine", 1, "edit")
             return await super().answer(request, record, go)
 
     async def main() -> None:
@@ -252,7 +252,7 @@ def test_a_text_changed_while_a_step_is_under_way_is_not_overwritten() -> None:
         async with an_engine(editor) as engine:
             s = await one_text(engine)
             editor.engine = engine
-            editor.session = (await engine.store.session(s, "local")).pk
+            editor.session = (await engine.store.sessions.get(s, "local")).pk
             result = await engine.step(ME, session_id=s)
             assert result.status == "failed"
             assert "changed" in (result.error or "")

@@ -24,11 +24,11 @@ def using(main: Callable[[Store, Session], Awaitable[None]]) -> None:
     async def run() -> None:
         store = Store(MEMORY)
         await store.open()
-        session = await store.create_session("me", "title")
+        session = await store.sessions.create("me", "title")
         leaf = Variable(
             id="", kind=Kind.PARAMETER, role="r", value="one", version=1, requires_grad=True
         )
-        await store.add_leaf(session.pk, leaf)
+        await store.graph.add_leaf(session.pk, leaf)
         try:
             await main(store, session)
         finally:
@@ -39,7 +39,7 @@ def using(main: Callable[[Store, Session], Awaitable[None]]) -> None:
 
 async def begun(store: Store, session: Session, owner: str = A) -> Run:
     """A run under way."""
-    return await store.start_run(session.pk, session.id, "backward", {}, "digest", owner)
+    return await store.runs.start(session.pk, session.id, "backward", {}, "digest", owner)
 
 
 async def expire(store: Store) -> None:
@@ -58,7 +58,7 @@ def test_a_session_has_one_active_run_whoever_asks() -> None:
             *(begun(store, session, owner) for owner in (A, B, A)), return_exceptions=True
         )
         assert [type(o) for o in outcomes] == [Run, Conflict, Conflict]
-        assert await store.end_run(session.pk, "r1", A, "done", result={})
+        assert await store.runs.end(session.pk, "r1", A, "done", result={})
         assert (await begun(store, session, B)).id == "r2"
 
     using(main)
@@ -68,14 +68,14 @@ def test_a_session_has_one_active_run_whoever_asks() -> None:
 def test_a_run_is_taken_over_only_when_its_owner_is_gone() -> None:
     async def main(store: Store, session: Session) -> None:
         async def claim(owner: str, *dead: str) -> bool:
-            found = await store.claim_run(session.pk, session.id, "r1", owner, set(dead))
+            found = await store.runs.claim(session.pk, session.id, "r1", owner, set(dead))
             return found is not None
 
         await begun(store, session)
         assert not await claim(B)
         assert await claim(B, A)
         assert not await claim(A)
-        await store.keep_alive(B)
+        await store.runs.keep_alive(B)
         assert not await claim(A)
         await expire(store)
         assert await claim(A)
@@ -93,8 +93,8 @@ def test_a_run_that_waits_or_failed_may_be_continued_by_anyone_and_an_ended_one_
 ) -> None:
     async def main(store: Store, session: Session) -> None:
         await begun(store, session)
-        await store.end_run(session.pk, "r1", A, status, result={})
-        found = await store.claim_run(session.pk, session.id, "r1", B, set())
+        await store.runs.end(session.pk, "r1", A, status, result={})
+        found = await store.runs.claim(session.pk, session.id, "r1", B, set())
         assert (found is not None) is claimed
 
     using(main)
@@ -105,7 +105,7 @@ def test_of_many_who_claim_a_dead_run_one_gets_it() -> None:
     async def main(store: Store, session: Session) -> None:
         await begun(store, session)
         claims = [
-            store.claim_run(session.pk, session.id, "r1", f"host:{n}:x", {A}) for n in range(8)
+            store.runs.claim(session.pk, session.id, "r1", f"host:{n}:x", {A}) for n in range(8)
         ]
         found = await asyncio.gather(*claims)
         assert sum(run is not None for run in found) == 1
@@ -117,17 +117,17 @@ def test_of_many_who_claim_a_dead_run_one_gets_it() -> None:
 def test_what_a_run_writes_after_it_was_taken_over_is_refused() -> None:
     async def main(store: Store, session: Session) -> None:
         await begun(store, session)
-        await store.claim_run(session.pk, session.id, "r1", B, {A})
+        await store.runs.claim(session.pk, session.id, "r1", B, {A})
         late = (1, A)
         gradient = Gradient(variable="v1", version=1, text="late")
         with pytest.raises(Conflict, match="taken over"):
-            await store.add_gradients(session.pk, [gradient], late)
+            await store.history.add_gradients(session.pk, [gradient], late)
         with pytest.raises(Conflict):
-            await store.save_values(session.pk, {("v1", 0): Value(text="late")}, [], late)
-        assert not await store.end_run(session.pk, "r1", A, "done", result={})
-        assert await store.gradients(session.pk) == []
-        await store.add_gradients(session.pk, [gradient], (1, B))
-        assert len(await store.gradients(session.pk)) == 1
+            await store.values.save(session.pk, {("v1", 0): Value(text="late")}, [], late)
+        assert not await store.runs.end(session.pk, "r1", A, "done", result={})
+        assert await store.history.gradients(session.pk) == []
+        await store.history.add_gradients(session.pk, [gradient], (1, B))
+        assert len(await store.history.gradients(session.pk)) == 1
 
     using(main)
 
@@ -145,14 +145,14 @@ def test_a_step_is_recorded_whole_or_not_at_all() -> None:
             return Proposal(parent=parent, verdict="accepted", **words)
 
         gradient = Gradient(variable="v1", version=1, text="g")
-        await store.add_gradients(session.pk, [gradient], None)
+        await store.history.add_gradients(session.pk, [gradient], None)
         record = StepRecord(accepted=True, gate="", proposals=[proposal(1), proposal(9)])
         with pytest.raises(Conflict, match="changed meanwhile"):
-            await store.record_step(session.pk, record, None)
-        assert await store.steps(session.pk) == []
-        assert await store.proposals(session.pk) == []
-        assert (await store.variables(session.pk))["v1"].value == "one"
-        assert len(await store.gradients(session.pk)) == 1
+            await store.history.record_step(session.pk, record, None)
+        assert await store.history.steps(session.pk) == []
+        assert await store.history.proposals(session.pk) == []
+        assert (await store.graph.variables(session.pk))["v1"].value == "one"
+        assert len(await store.history.gradients(session.pk)) == 1
 
     using(main)
 
@@ -162,16 +162,16 @@ def test_the_first_answer_stands_and_is_counted_once() -> None:
     async def main(store: Store, session: Session) -> None:
         messages = (Message(role="user", content="hi"),)
         request = CompletionRequest(purpose=Purpose.FORWARD, messages=messages)
-        call = await store.open_call(session.pk, request, None, "somebody")
-        assert await store.open_call(session.pk, request, None, "somebody") == call
+        call = await store.calls.open(session.pk, request, None, "somebody")
+        assert await store.calls.open(session.pk, request, None, "somebody") == call
         usage = Usage(prompt_tokens=3, completion_tokens=4, cost=0.5)
         first, second = (Completion(text=t, usage=usage) for t in ("first", "second"))
-        assert await store.answer(session.pk, {call: first}) == [call]
-        assert await store.answer(session.pk, {call: second}) == []
-        known = await store.answered(session.pk, request.key)
+        assert await store.calls.answer(session.pk, {call: first}) == [call]
+        assert await store.calls.answer(session.pk, {call: second}) == []
+        known = await store.calls.answered(session.pk, request.key)
         assert known is not None
         assert known.text == "first"
-        total = await store.session(session.id, "me")
+        total = await store.sessions.get(session.id, "me")
         assert (total.used_calls, total.used_tokens, total.used_cost) == (1, 7, 0.5)
 
     using(main)
@@ -183,10 +183,10 @@ def test_a_foreign_session_is_as_good_as_none() -> None:
         words = []
         for id_, owner in ((session.id, "somebody else"), ("tg_none", "me")):
             with pytest.raises(NotFound) as caught:
-                await store.session(id_, owner)
+                await store.sessions.get(id_, owner)
             words.append(str(caught.value))
         assert words[0] == words[1]
-        assert await store.sessions("somebody else") == []
+        assert await store.sessions.of_owner("somebody else") == []
 
     using(main)
 
@@ -194,7 +194,7 @@ def test_a_foreign_session_is_as_good_as_none() -> None:
 @pytest.mark.requirement("unguessable")
 def test_session_ids_cannot_be_guessed() -> None:
     async def main(store: Store, session: Session) -> None:
-        ids = {(await store.create_session("me", "")).id for _ in range(50)}
+        ids = {(await store.sessions.create("me", "")).id for _ in range(50)}
         assert len(ids) == 50
         assert all(len(i) >= len("tg_") + 22 for i in ids)  # 128 bits in base 64
 
@@ -204,10 +204,10 @@ def test_session_ids_cannot_be_guessed() -> None:
 @pytest.mark.requirement("many-processes")
 def test_numbers_count_up_in_each_session_without_gaps_even_at_once() -> None:
     async def main(store: Store, session: Session) -> None:
-        other = await store.create_session("me", "")
+        other = await store.sessions.create("me", "")
         leaf = Variable(id="", kind=Kind.CONSTANT, role="r", value="x", version=1)
         made = await asyncio.gather(
-            *(store.add_leaf(s.pk, leaf) for _ in range(20) for s in (session, other))
+            *(store.graph.add_leaf(s.pk, leaf) for _ in range(20) for s in (session, other))
         )
         assert sorted(int(v.id[1:]) for v in made[::2]) == list(range(2, 22))
         assert sorted(int(v.id[1:]) for v in made[1::2]) == list(range(1, 21))

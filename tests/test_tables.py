@@ -144,8 +144,8 @@ def test_a_cancelled_loading_stores_nothing_and_can_be_made_again(tmp_path: Path
             work.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await work
-            session = await engine.store.session(s, "local")
-            assert await engine.store.split_sizes(session.pk) == {}
+            session = await engine.store.sessions.get(s, "local")
+            assert await engine.store.examples.split_sizes(session.pk) == {}
 
     asyncio.run(main())
 

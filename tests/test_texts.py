@@ -97,14 +97,14 @@ async def on_examples(engine: Engine, boxes: Asked, **loss: Any) -> str:
 async def run(engine: Engine, s: str, boxes: Asked) -> None:
     """Play the black boxes that the session waits for, until it waits for none; keep what they
     were asked in `boxes`."""
-    session = await engine.store.session(s, ME.owner)
-    last = await engine.store.last_run(session.pk, s)
+    session = await engine.store.sessions.get(s, ME.owner)
+    last = await engine.store.runs.last(session.pk, s)
     while last is not None and last.status == "needs_completions":
-        calls = await engine.store.pending(session.pk, number(last.id, "r") or 0)
+        calls = await engine.store.calls.pending(session.pk, number(last.id, "r") or 0)
         boxes.extend(request for _, request in calls)
         said = {f"c{n}": {"feedback": f"ran as {n}", "score": 0.1} for n, _ in calls}
         await engine.resume(ME, session_id=s, completions=said)
-        last = await engine.store.last_run(session.pk, s)
+        last = await engine.store.runs.last(session.pk, s)
 
 
 async def everything(critic: Scripted) -> Asked:

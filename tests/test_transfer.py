@@ -64,8 +64,8 @@ async def worked_on(engine: Engine) -> str:
 
 async def exported(store: Store, session_id: str, owner: str = "local") -> Document:
     """A session's file, as it is after a trip through JSON."""
-    session = await store.session(session_id, owner)
-    document: Document = json.loads(json.dumps(await store.export_session(session.pk)))
+    session = await store.sessions.get(session_id, owner)
+    document: Document = json.loads(json.dumps(await store.export.export_session(session.pk)))
     return document
 
 
@@ -127,7 +127,7 @@ def test_what_was_exported_fits_its_schema_and_fills_every_table(document: Docum
 @pytest.mark.requirement("export")
 def test_an_imported_session_is_the_exported_one(document: Document) -> None:
     async def main(store: Store) -> tuple[str, Document]:
-        session_id = await store.import_session("alice", document)
+        session_id = await store.export.import_session("alice", document)
         return session_id, await exported(store, session_id, "alice")
 
     session_id, again = on_disk(MEMORY, main)
@@ -142,16 +142,16 @@ def test_an_imported_session_works_as_the_first_did_and_asks_nothing_again() -> 
         async with an_engine(first) as engine:
             s = await worked_on(engine)
             document = await exported(engine.store, s)
-            usage = await engine.store.usage((await engine.store.session(s, "local")).pk)
+            usage = await engine.store.calls.usage((await engine.store.sessions.get(s, "local")).pk)
         again = Scripted()
         async with an_engine(again) as engine:
-            await engine.store.import_session("local", document)
+            await engine.store.export.import_session("local", document)
             recomputed = await engine.backward(ME, session_id=s)
             assert recomputed.status == "done"
             assert again.asked == []
-            pk = (await engine.store.session(s, "local")).pk
-            assert await engine.store.usage(pk) == usage
-            assert await engine.store.check() == []
+            pk = (await engine.store.sessions.get(s, "local")).pk
+            assert await engine.store.calls.usage(pk) == usage
+            assert await engine.store.maintenance.check() == []
 
     asyncio.run(main())
 
@@ -159,10 +159,10 @@ def test_an_imported_session_works_as_the_first_did_and_asks_nothing_again() -> 
 @pytest.mark.requirement("export")
 def test_a_second_import_gets_an_id_of_its_own(document: Document) -> None:
     async def main(store: Store) -> None:
-        first = await store.import_session("alice", document)
-        second = await store.import_session("bob", document)
+        first = await store.export.import_session("alice", document)
+        second = await store.export.import_session("bob", document)
         assert first != second
-        assert [s.id for s in await store.sessions("bob")] == [second]
+        assert [s.id for s in await store.sessions.of_owner("bob")] == [second]
         assert await exported(store, second, "bob") == document | {"id": second}
 
     on_disk(MEMORY, main)
@@ -181,7 +181,7 @@ def test_a_run_that_waits_goes_on_where_it_was_imported(tmp_path: Path) -> None:
 
     async def go_on(call: Tools) -> None:
         await call("inspect")
-        bring = lambda it: it.import_session("local", kept[0])  # noqa: E731
+        bring = lambda it: it.export.import_session("local", kept[0])  # noqa: E731
         s = await asyncio.to_thread(on_disk, tmp_path / "b.db", bring)
         waiting: Facts = await call("resume", session_id=s)
         done = await answered(call, waiting, lambda _: "4")
@@ -264,8 +264,8 @@ WRONG: dict[str, Callable[[Document], object]] = {
 def test_a_bad_file_is_refused_whole(document: Document, what: str) -> None:
     async def main(store: Store) -> list[Any]:
         with pytest.raises(BadInput, match="Nothing was imported"):
-            await store.import_session("local", damaged(document, WRONG[what]))
-        return await store.every_session()
+            await store.export.import_session("local", damaged(document, WRONG[what]))
+        return await store.maintenance.every_session()
 
     assert on_disk(MEMORY, main) == []
 
@@ -318,12 +318,12 @@ def test_whatever_is_changed_a_file_is_taken_whole_or_refused_whole(
 
     async def main(store: Store) -> None:
         try:
-            session_id = await store.import_session("local", bad)
+            session_id = await store.export.import_session("local", bad)
         except BadInput:
-            assert await store.every_session() == []
+            assert await store.maintenance.every_session() == []
         else:
             assert await exported(store, session_id) == bad
-            assert await store.check() == []
+            assert await store.maintenance.check() == []
 
     if is_json(kind):
         bad[table][n][column] = json.loads(json.dumps(bad[table][n][column]))
@@ -336,11 +336,16 @@ def test_a_deleted_session_leaves_nothing_in_the_file(tmp_path: Path, document: 
     marked = damaged(document, lambda d: d["examples"][0]["fields"].update(q="ERASE-ME-ENTIRELY"))
 
     async def main(store: Store) -> None:
-        await store.import_session("local", marked)
+        await store.export.import_session("local", marked)
         assert b"ERASE-ME-ENTIRELY" in path.read_bytes()
-        assert await store.delete_sessions([s.pk for s in await store.every_session()]) == 1
-        assert await store.every_session() == []
-        assert await store.check() == []
+        assert (
+            await store.maintenance.delete_sessions(
+                [s.pk for s in await store.maintenance.every_session()]
+            )
+            == 1
+        )
+        assert await store.maintenance.every_session() == []
+        assert await store.maintenance.check() == []
 
     on_disk(path, main)
     assert b"ERASE-ME-ENTIRELY" not in path.read_bytes()
@@ -351,12 +356,12 @@ def test_a_deleted_session_leaves_nothing_in_the_file(tmp_path: Path, document: 
 @pytest.mark.requirement("delete")
 def test_a_session_that_is_being_run_is_not_deleted() -> None:
     async def main(store: Store) -> None:
-        session = await store.create_session("me", "t")
-        await store.start_run(session.pk, session.id, "forward", {}, "d", "host:1:x")
+        session = await store.sessions.create("me", "t")
+        await store.runs.start(session.pk, session.id, "forward", {}, "d", "host:1:x")
         with pytest.raises(Conflict, match="being run"):
-            await store.delete_sessions([session.pk])
-        assert await store.unused_since(-1) == []
-        assert len(await store.every_session()) == 1
+            await store.maintenance.delete_sessions([session.pk])
+        assert await store.maintenance.unused_since(-1) == []
+        assert len(await store.maintenance.every_session()) == 1
 
     on_disk(MEMORY, main)
 
@@ -365,10 +370,10 @@ def test_a_session_that_is_being_run_is_not_deleted() -> None:
 def test_what_nobody_used_for_long_is_found(document: Document) -> None:
     async def main(store: Store) -> None:
         old = damaged(document, lambda d: d["session"].update(updated="2020-01-01T00:00:00.000Z"))
-        kept = await store.import_session("alice", old)
-        await store.import_session("bob", document)
-        assert [s.id for s in await store.unused_since(30)] == [kept]
-        assert await store.unused_since(30, "bob") == []
+        kept = await store.export.import_session("alice", old)
+        await store.export.import_session("bob", document)
+        assert [s.id for s in await store.maintenance.unused_since(30)] == [kept]
+        assert await store.maintenance.unused_since(30, "bob") == []
 
     on_disk(MEMORY, main)
 
@@ -376,13 +381,13 @@ def test_what_nobody_used_for_long_is_found(document: Document) -> None:
 @pytest.mark.requirement("check")
 def test_a_check_names_what_is_wrong(tmp_path: Path, document: Document) -> None:
     path = tmp_path / "t.db"
-    on_disk(path, lambda store: store.import_session("local", document))
+    on_disk(path, lambda store: store.export.import_session("local", document))
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE calls SET text = NULL WHERE n = 1")
         db.execute("UPDATE variables SET value = 'other' WHERE n = 1")
         db.execute("INSERT INTO cells VALUES (99, 1, 1, 'x', NULL)")
         db.execute("UPDATE gradients SET examples = '[7]' WHERE n = 1")
-    problems = " ".join(on_disk(path, lambda store: store.check()))
+    problems = " ".join(on_disk(path, lambda store: store.maintenance.check()))
     assert "have no text" in problems
     assert "not those of their versions" in problems
     assert "belongs to no session" in problems
@@ -397,16 +402,17 @@ def test_a_backup_made_while_others_write_is_whole_and_opens(
 
     async def main(store: Store) -> None:
         writing = [
-            asyncio.create_task(store.import_session(f"owner{n}", document)) for n in range(20)
+            asyncio.create_task(store.export.import_session(f"owner{n}", document))
+            for n in range(20)
         ]
         await writing[0]
-        await store.backup(target)
+        await store.maintenance.backup(target)
         await asyncio.gather(*writing)
         with pytest.raises(BadInput, match="exists already"):
-            await store.backup(target)
+            await store.maintenance.backup(target)
 
     async def look(store: Store) -> tuple[list[str], int]:
-        return await store.check(), len(await store.every_session())
+        return await store.maintenance.check(), len(await store.maintenance.every_session())
 
     on_disk(path, main)
     problems, count = on_disk(target, look)

@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_named_and_the_way_out(tmp_path: Path, spoil: str
     async def check() -> list[str]:
         store = Store(path)
         await store.open()
-        problems = await store.check()
+        problems = await store.maintenance.check()
         await store.close()
         return problems
 

@@ -190,9 +190,9 @@ async def in_pairs(work: Work, losses: Sequence[str]) -> bool:
 
 async def _ungraded_judges(work: Work, losses: Sequence[str]) -> list[Operation] | None:
     """The losses' operations, if all are judges that give no score; else None."""
-    found = await work.store.variables(work.session.pk, losses)
+    found = await work.store.graph.variables(work.session.pk, losses)
     made_by = [v.operation for v in found.values() if v.operation]
-    operations = await work.store.operations(work.session.pk, made_by)
+    operations = await work.store.graph.operations(work.session.pk, made_by)
     plain = all(o.kind is Op.JUDGE and not o.spec.get("graded", True) for o in operations)
     return operations if plain else None
 

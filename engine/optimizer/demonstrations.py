@@ -34,7 +34,7 @@ async def demonstrations(
     The examples in `avoid` (the minibatch it will be checked on) are left out. `turn` makes the
     draw another one each time, and the same one when it is repeated.
     """
-    train = await work.store.split(work.session.pk, "train")
+    train = await work.store.examples.split(work.session.pk, "train")
     usable = [n for n in train if n not in set(avoid)]
     shots = shots_of(variable.constraints)
     if not usable:

@@ -61,7 +61,7 @@ async def gradients_on(
     work.phase = "writing feedback"
     plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
     found = await backward(work, evaluation, list(losses), usable, plan)
-    stored = await work.store.add_gradients(work.session.pk, found, work.fence, work.chain)
+    stored = await work.store.history.add_gradients(work.session.pk, found, work.fence, work.chain)
     return Learnt(evaluation, stored, usable, [*notes, *left_out(evaluation.reasons)])
 
 
@@ -73,7 +73,7 @@ async def choose(
     count: int,
 ) -> list[Candidate]:
     """Candidates that show other training examples in one demonstrations variable each."""
-    turn = await work.store.last_step(work.session.pk)
+    turn = await work.store.history.last_step(work.session.pk)
     candidates = []
     for v in variables:
         texts = await demonstrations(work, v, losses, avoid, count, turn)

@@ -76,7 +76,7 @@ async def usable_gradients(
 
     Raises Conflict when a parameter has none.
     """
-    found = await work.store.gradients(work.session.pk, [p.id for p in parameters])
+    found = await work.store.history.gradients(work.session.pk, [p.id for p in parameters])
     fresh: dict[str, list[Gradient]] = {}
     notes = []
     for p in parameters:
@@ -244,7 +244,7 @@ async def _update_prompt(
     if not all(g.exact for g in gradients):
         feedback = await _reduced(work, parameter, feedback, budget // 2)
     value = parameter.value or ""
-    past = await work.store.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
+    past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
     tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in _others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
     fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
@@ -279,7 +279,7 @@ async def _remembered(
     """The last `count` spent gradients with what came of each, in `budget` characters together."""
     if not count:
         return []
-    found = await work.store.spent_gradients(work.session.pk, parameter.id, count)
+    found = await work.store.history.spent_gradients(work.session.pk, parameter.id, count)
     room = budget // max(len(found), 1)
     return [
         (f"acted on in version {v}" if v else "the rewrite was refused", shorten(t, room))

@@ -39,7 +39,7 @@ class Guard:
     @classmethod
     async def of(cls, work: Work, losses: Sequence[str]) -> Guard:
         """The guard of the program behind `losses`."""
-        program = await work.store.program(work.session.pk, losses, everything=True)
+        program = await work.store.graph.program(work.session.pk, losses, everything=True)
         return cls.for_program(work, program)
 
     @classmethod
@@ -98,7 +98,7 @@ class Guard:
         """
         hits: quotes.Hits = []
         after, store, pk = 0, self.work.store, self.work.session.pk
-        while self.inputs and (page := await store.rows_after(pk, split, after, *PAGE)):
+        while self.inputs and (page := await store.examples.rows_after(pk, split, after, *PAGE)):
             hits += await self._searched(search, page, *args)
             after = page[-1][0]
         times = Counter(piece for _, piece in dict.fromkeys(hits))

@@ -115,8 +115,10 @@ async def load(
     `program` is that part of the graph, where the caller has it already.
     """
     store, pk = work.store, work.session.pk
-    program = program or await store.program(pk, targets, everything=everything, chain=work.chain)
-    examples = await store.examples(pk, [p for p in places if p != HERE], work.chain)
+    program = program or await store.graph.program(
+        pk, targets, everything=everything, chain=work.chain
+    )
+    examples = await store.examples.get(pk, [p for p in places if p != HERE], work.chain)
     evaluation = Evaluation(program, examples, dict(overrides or {}), sample=sample)
     if sample:
         return evaluation  # stored values are of the first sample
@@ -128,7 +130,7 @@ async def load(
         and v.id not in affected
         and (v.per_example or v.id not in program.dirty)  # the others have one place, without value
     ]
-    evaluation.known = await store.values(pk, outputs, [HERE, *places], work.chain)
+    evaluation.known = await store.values.get(pk, outputs, [HERE, *places], work.chain)
     return evaluation
 
 

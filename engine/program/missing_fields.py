@@ -23,9 +23,9 @@ async def complete(
     """
     if all(place == HERE for place in places):
         return list(places), []
-    program = program or await store.program(session, targets, everything=True)
+    program = program or await store.graph.program(session, targets, everything=True)
     fields = {v.field for v in program.variables.values() if v.kind is Kind.FIELD and v.field}
-    examples = await store.examples(session, [p for p in places if p != HERE])
+    examples = await store.examples.get(session, [p for p in places if p != HERE])
     lacking = {p: fields - e.fields.keys() for p, e in examples.items() if fields - e.fields.keys()}
     kept = [p for p in places if p not in lacking]
     if not lacking:

@@ -126,7 +126,7 @@ async def _told(work: Work, operation: Operation, inputs: Inputs, said: str) -> 
     if _was_given(work, operation):
         await work.supply(told, said)
         return told
-    return told if await work.store.answered(work.session.pk, told.key) else request
+    return told if await work.store.calls.answered(work.session.pk, told.key) else request
 
 
 async def _external(work: Work, operation: Operation, inputs: Inputs) -> Value:
@@ -282,7 +282,7 @@ class _Program:
 
     async def _check_fault(self, key: str, before: int, failure: ProgramFailed, go: Go) -> None:
         """Raises unless the texts are to blame, `before` being how much was scored before them."""
-        scored = await self._work.store.last_answered(self._work.session.pk, self.name)
+        scored = await self._work.store.calls.last_answered(self._work.session.pk, self.name)
         if scored is None:
             self._work.failed[self.name, key] = before, failure
             raise self._unknown(failure)
@@ -329,7 +329,7 @@ def evaluator_rule(evaluators: Evaluators) -> Rule:
         program = _Program(work, evaluators, operation, inputs.texts)
         completion = await work.ledger.need(work, request, program)
         if completion.refusal is not None:  # it failed on these texts, which is what they get
-            await work.store.set_unusable(work.session.pk, request.key)  # may be tried again
+            await work.store.calls.set_unusable(work.session.pk, request.key)  # may be tried again
             return Value(text=completion.refusal, score=0.0)
         return read_critique(completion, FEEDBACK_REPLY, CONTROLS)
 

@@ -12,7 +12,7 @@ from ..runs.context import Work
 
 async def held_out(work: Work) -> bool:
     """Whether there are examples that measure, so that it matters where a text has its own from."""
-    sizes = await work.store.split_sizes(work.session.pk, work.chain)
+    sizes = await work.store.examples.split_sizes(work.session.pk, work.chain)
     return bool(sizes.keys() - {"train"})
 
 

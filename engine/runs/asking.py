@@ -47,7 +47,7 @@ async def ask(
         return await understood(request, repaired, read, look)
     except Malformed as problem:
         for used in (request, repair):
-            await work.store.set_unusable(work.session.pk, used.key)
+            await work.store.calls.set_unusable(work.session.pk, used.key)
         raise ReplyError(
             f"{_about(request)}: the reply could not be used, and neither could its repair: "
             f"{problem.reason}",

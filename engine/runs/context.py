@@ -63,7 +63,7 @@ class Work:
         """The durable run, begun now if need be. Raises Conflict if the session has another."""
         async with self._starting:
             if self.run is None:
-                self.run = await self.store.start_run(
+                self.run = await self.store.runs.start(
                     self.session.pk,
                     self.session.id,
                     self.tool,
@@ -79,7 +79,7 @@ class Work:
         """Remember how far the run has come, for whoever continues it."""
         run = await self.ensure_run()
         run.state = state
-        await self.store.save_state(self.session.pk, run.id, self.owner, state)
+        await self.store.runs.save_state(self.session.pk, run.id, self.owner, state)
 
     def check(self) -> None:
         """Raise what stops this run from making another call, if anything does."""
@@ -106,8 +106,8 @@ class Work:
         """Record what the caller told, as the answer to `request`."""
         pk = self.session.pk
         request = self.ledger.addressed(request)
-        call = await self.store.open_call(pk, request, None, "caller")
-        await self.store.answer(pk, {call: Completion(text=text, model="caller")})
+        call = await self.store.calls.open(pk, request, None, "caller")
+        await self.store.calls.answer(pk, {call: Completion(text=text, model="caller")})
 
     async def need(self, request: CompletionRequest) -> Completion:
         """The completion of an addressed request. Raises NotYet, AnswererError, StoreError."""

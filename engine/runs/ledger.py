@@ -74,7 +74,7 @@ class Ledger:
         self, work: Asker, request: CompletionRequest, answerer: Answerer | None = None
     ) -> Completion:
         """The completion of an addressed request. Raises NotYet, AnswererError, StoreError."""
-        known = await self.store.answered(work.session.pk, request.key)
+        known = await self.store.calls.answered(work.session.pk, request.key)
         if known is not None:
             return known
         work.check()
@@ -118,7 +118,7 @@ class Ledger:
         async def keep(completion: Completion, attempts: Sequence[Attempt] = ()) -> None:
             async def write() -> Completion:
                 call = await self._opened(row, opening)
-                return await self.store.record(pk, call, completion, attempts, row.chain)
+                return await self.store.calls.record(pk, call, completion, attempts, row.chain)
 
             nonlocal recorded
             recorded = await _patiently(write, reopen)
@@ -130,7 +130,7 @@ class Ledger:
                 ends = None if isinstance(attempt.ends, PromptRefused) else attempt.ends
                 work.fatal = work.fatal or ends
                 call = await self._opened(row, opening)
-                await self.store.note_attempt(pk, call, attempt)
+                await self.store.calls.note_attempt(pk, call, attempt)
 
         def go() -> None:
             work.check()
@@ -143,7 +143,7 @@ class Ledger:
             completion = await chosen.answer(request, record, go)
             await self._opened(row, opening)
         except PromptRefused as refused:  # the others may be answered
-            await self.store.refuse(pk, await self._opened(row, opening), refused.message)
+            await self.store.calls.refuse(pk, await self._opened(row, opening), refused.message)
             raise
         except (AnswererError, BudgetExhausted, Conflict) as error:
             work.fatal = error
@@ -181,7 +181,7 @@ class Ledger:
             try:
                 work.chain.check()
                 return await _patiently(
-                    lambda: self.store.open_call(
+                    lambda: self.store.calls.open(
                         work.session.pk,
                         request,
                         work.fence,

@@ -90,7 +90,7 @@ class Runs:
         here = self._active.get(session.pk)
         if here is not None and here.work.run is None and here.work.digest != digest:
             await _settled(here)
-        found = await self.store.active_run(session.pk, session.id)
+        found = await self.store.runs.active(session.pk, session.id)
         if found is None:
             return None
         run, began = found
@@ -128,18 +128,18 @@ class Runs:
         if here is not None:
             return await self._wait(caller, here)
         dead = {run.owner} if self._is_dead(run.owner) else set()
-        claimed = await self.store.claim_run(session.pk, session.id, run.id, self.owner, dead)
+        claimed = await self.store.runs.claim(session.pk, session.id, run.id, self.owner, dead)
         if claimed is None:
             return await self._watch(caller, session, run)
         if run.status == "failed":
-            await self.store.retire_unusable(session.pk)
+            await self.store.calls.retire_unusable(session.pk)
         active = self._launch(caller, session, claimed.tool, claimed.args, "", claimed)
         return await self._wait(caller, active)
 
     async def cancel(self, session: Session, run: Run) -> bool:
         """Make no more calls for `run`; keep what was answered. False if it had ended."""
         here = self._active.get(session.pk)
-        ended = await self.store.cancel_run(session.pk, run.id)
+        ended = await self.store.runs.cancel(session.pk, run.id)
         if here is not None:
             await self._stop(here)
         return ended
@@ -197,7 +197,7 @@ class Runs:
         while self._active:
             await asyncio.sleep(LEASE_SECONDS / 3)
             if any(a.work.run for a in self._active.values()):
-                await self.store.keep_alive(self.owner)
+                await self.store.runs.keep_alive(self.owner)
 
     async def _wait(self, caller: Caller, active: Active) -> Result:
         active.work.on_progress = caller.on_progress or active.work.on_progress
@@ -227,7 +227,7 @@ class Runs:
         run = active.work.run
         if run is not None:
             why = "The call was cancelled; what was answered is kept."
-            await self.store.end_run(
+            await self.store.runs.end(
                 active.work.session.pk, run.id, self.owner, "failed", error=why
             )
 
@@ -235,7 +235,7 @@ class Runs:
         """Wait for a run that another process is executing, or that has ended."""
         waited = 0.0
         while True:
-            now = await self.store.run(session.pk, session.id, run.id)
+            now = await self.store.runs.get(session.pk, session.id, run.id)
             if now is None or now.status != "running" or waited >= caller.deadline:
                 break
             await asyncio.sleep(POLL_SECONDS)
@@ -295,7 +295,7 @@ class Runs:
         result: dict[str, Any] | None = None,
         error: str = "",
     ) -> None:
-        await self.store.end_run(
+        await self.store.runs.end(
             work.session.pk,
             run.id,
             self.owner,
@@ -313,7 +313,7 @@ class Runs:
 
     async def _pending(self, session: Session, run: Run) -> Result:
         """The prompts nobody has answered, as many as a reader can take at once."""
-        calls = await self.store.pending(session.pk, number(run.id, "r") or 0)
+        calls = await self.store.calls.pending(session.pk, number(run.id, "r") or 0)
         shown: list[Pending] = []
         used = 0
         for n, request in calls:

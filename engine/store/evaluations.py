@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.graph import Fate, number
@@ -12,12 +13,13 @@ from .database import Database
 from .rows import Fence, check_fence, dumps, next_number, now, row, rows
 
 
-class ReportVerbs:
-    """The store's verbs for reports; each is one transaction."""
+@dataclass(frozen=True)
+class EvaluationRows:
+    """Measured scores; each method is one transaction."""
 
     db: Database
 
-    async def note_evaluation(
+    async def add(
         self,
         session: int,
         loss: str,
@@ -72,7 +74,7 @@ class ReportVerbs:
 
         return await self.db.write(job)
 
-    async def evaluations(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
+    async def latest(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
         """The latest evaluations, newest first."""
 
         def job(db: sqlite3.Connection) -> list[dict[str, Any]]:

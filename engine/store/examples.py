@@ -34,12 +34,13 @@ class Added:
     alike: Sequence[int] = ()
 
 
-class ExampleVerbs:
-    """The store's verbs on examples; each is one transaction."""
+@dataclass(frozen=True)
+class ExampleRows:
+    """Examples, and which of them are in use; each method is one transaction."""
 
     db: Database
 
-    async def add_examples(self, session: int, split: str, data: Sequence[dict[str, str]]) -> Added:
+    async def add(self, session: int, split: str, data: Sequence[dict[str, str]]) -> Added:
         """Store rows; one that the split already has is skipped."""
         prepared = await asyncio.to_thread(_prepared, data)
 
@@ -69,7 +70,7 @@ class ExampleVerbs:
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
-    async def examples(
+    async def get(
         self, session: int, numbers: Sequence[int], chain: Chain | None = None
     ) -> dict[int, Example]:
         """Examples by number; missing ones are left out."""

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.errors import NotFound
-from ...schemas.graph import LOSSES, Operation, Session, Variable, number
+from ...schemas.graph import LOSSES, Operation, Variable, number
 from .database import Chain, Database
 from .examples import set_batch
-from .quotas import bounded, room_for_bytes, room_for_session
+from .quotas import bounded
 from .rows import (
     dumps,
     next_number,
     now,
-    row,
     rows,
     to_operation,
-    to_session,
     to_variable,
 )
 
@@ -57,55 +54,11 @@ class Program:
         return self.operations.get(made_by) if made_by else None
 
 
-class GraphVerbs:
-    """The store's verbs on graphs; each is one transaction."""
+@dataclass(frozen=True)
+class GraphRows:
+    """Variables and operations; each method is one transaction."""
 
     db: Database
-
-    async def create_session(
-        self, owner: str, title: str, most: int | None = None, chain: Chain | None = None
-    ) -> Session:
-        """A new session with an unguessable id (128 random bits).
-
-        Raises QuotaExceeded when the owner has `most` already. With `chain`, it is on disk once
-        that is settled.
-        """
-
-        def job(db: sqlite3.Connection) -> Session:
-            room_for_session(db, owner, most)
-            db.execute(
-                "INSERT INTO sessions (id, owner, title, created, updated) VALUES (?,?,?,?,?)",
-                (f"tg_{secrets.token_urlsafe(16)}", owner, title, now(), now()),
-            )
-            found = rows(db, "SELECT * FROM sessions WHERE pk = last_insert_rowid()")
-            room_for_bytes(db, found[0]["pk"], self.db.quota_bytes)
-            return to_session(found[0])
-
-        return await self.db.write(job, join=chain)
-
-    async def session(self, session_id: str, owner: str) -> Session:
-        """The owner's session. Raises NotFound, in the same words for foreign ones."""
-
-        def job(db: sqlite3.Connection) -> Session:
-            found = row(db, "SELECT * FROM sessions WHERE id = ? AND owner = ?", session_id, owner)
-            if found is None:
-                raise NotFound(
-                    "There is no session with this session_id.",
-                    "Call inspect() for your sessions, or create_variable without session_id "
-                    "to start one.",
-                )
-            return to_session(found)
-
-        return await self.db.read(job, single=True)
-
-    async def sessions(self, owner: str, limit: int = 50) -> list[Session]:
-        """The owner's sessions, the last used first."""
-
-        def job(db: sqlite3.Connection) -> list[Session]:
-            sql = "SELECT * FROM sessions WHERE owner = ? ORDER BY updated DESC, pk DESC LIMIT ?"
-            return [to_session(r) for r in rows(db, sql, owner, limit)]
-
-        return await self.db.read(job, single=True)
 
     async def add_leaf(
         self, session: int, variable: Variable, chain: Chain | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -40,8 +41,9 @@ class StepRecord(BaseModel):
     proposals: list[Proposal]
 
 
-class HistoryVerbs:
-    """The store's verbs on history; each is one transaction."""
+@dataclass(frozen=True)
+class HistoryRows:
+    """Gradients, steps and versions; each method is one transaction."""
 
     db: Database
 

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,8 +40,9 @@ IN_USE = (
 )
 
 
-class CareVerbs:
-    """The store's verbs for an operator, who sees everybody's sessions."""
+@dataclass(frozen=True)
+class Maintenance:
+    """What an operator does with the whole file; each method is one transaction."""
 
     db: Database
 

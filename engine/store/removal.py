@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.errors import BadInput, NotFound
@@ -23,8 +24,9 @@ UNSAID = ("session", "n", "dirty", "digest", "file", "value")
 IN_JSON = ("constraints", "inputs", "spec", "fields")
 
 
-class RemovalVerbs:
-    """The store's verbs that take back; each is one transaction."""
+@dataclass(frozen=True)
+class Removal:
+    """Taking variables out of a graph; each method is one transaction."""
 
     db: Database
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.errors import Conflict
@@ -16,12 +17,13 @@ LEASE_SECONDS = 30.0
 ACTIVE = "status IN ('running', 'needs_completions')"
 
 
-class RunVerbs:
-    """The store's verbs on runs; each is one transaction."""
+@dataclass(frozen=True)
+class RunRows:
+    """Runs; each method is one transaction."""
 
     db: Database
 
-    async def start_run(
+    async def start(
         self,
         session: int,
         session_id: str,
@@ -63,7 +65,7 @@ class RunVerbs:
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
-    async def active_run(self, session: int, session_id: str) -> tuple[Run, str] | None:
+    async def active(self, session: int, session_id: str) -> tuple[Run, str] | None:
         """The session's active run and the digest of the call that began it."""
 
         def job(db: sqlite3.Connection) -> tuple[Run, str] | None:
@@ -72,7 +74,7 @@ class RunVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def last_run(self, session: int, session_id: str) -> Run | None:
+    async def last(self, session: int, session_id: str) -> Run | None:
         """The session's newest run, whatever became of it."""
 
         def job(db: sqlite3.Connection) -> Run | None:
@@ -82,7 +84,7 @@ class RunVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def run(self, session: int, session_id: str, run_id: str) -> Run | None:
+    async def get(self, session: int, session_id: str, run_id: str) -> Run | None:
         """One run by id."""
 
         def job(db: sqlite3.Connection) -> Run | None:
@@ -92,7 +94,7 @@ class RunVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def runs(self, session: int, limit: int = 50) -> list[dict[str, object]]:
+    async def latest(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest runs, newest first, without their results."""
 
         def job(db: sqlite3.Connection) -> list[dict[str, object]]:
@@ -104,7 +106,7 @@ class RunVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def claim_run(
+    async def claim(
         self, session: int, session_id: str, run_id: str, owner: str, dead: set[str]
     ) -> Run | None:
         """Take over a run that waits, failed, or whose process is gone (its lease ran out, or
@@ -139,7 +141,7 @@ class RunVerbs:
 
         return await self.db.write(job)
 
-    async def end_run(
+    async def end(
         self,
         session: int,
         run_id: str,
@@ -173,7 +175,7 @@ class RunVerbs:
 
         return await self.db.write(job, after=chain)
 
-    async def cancel_run(self, session: int, run_id: str) -> bool:
+    async def cancel(self, session: int, run_id: str) -> bool:
         """End an active run; what it had answered stays. False when it was not active."""
 
         def job(db: sqlite3.Connection) -> bool:

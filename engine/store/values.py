@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ...schemas.graph import Value, number
 from .database import Chain, Database
@@ -11,12 +12,13 @@ from .quotas import bounded
 from .rows import Fence, check_fence, dumps, rows, to_value
 
 
-class ValueVerbs:
-    """The store's verbs on computed values; each is one transaction."""
+@dataclass(frozen=True)
+class ValueRows:
+    """Computed values; each method is one transaction."""
 
     db: Database
 
-    async def values(
+    async def get(
         self,
         session: int,
         ids: Iterable[str],
@@ -40,7 +42,7 @@ class ValueVerbs:
 
         return await self.db.read(job, single=True, join=chain)
 
-    async def save_values(
+    async def save(
         self,
         session: int,
         values: dict[tuple[str, int], Value],

@@ -93,17 +93,17 @@ class Building(Core):
             leaf = demonstrations_leaf(leaf, demonstrations)
         chain = Chain()
         session = (
-            await self.store.session(session_id, caller.owner)
+            await self.store.sessions.get(session_id, caller.owner)
             if session_id
-            else await self.store.create_session(
+            else await self.store.sessions.create(
                 caller.owner, role[:80], self.settings.quota_sessions, chain
             )
         )
         try:
-            made = await self.store.add_leaf(session.pk, leaf, chain)
+            made = await self.store.graph.add_leaf(session.pk, leaf, chain)
         except QuotaExceeded:
             if session_id is None:  # nothing stays of a session that could not begin
-                await self.store.delete_sessions([session.pk])
+                await self.store.maintenance.delete_sessions([session.pk])
             raise
         return VariableResult(
             session_id=session.id,
@@ -179,7 +179,7 @@ class Building(Core):
         """
         check_count("inputs", inputs or {}, TOGETHER, MOST_INPUTS)
         check_count("examples", examples or (), NAME_A_SPLIT)
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         args = {
             "operation": operation,
             "inputs": dict(inputs or {}),
@@ -199,8 +199,8 @@ class Building(Core):
         if operation is None:
             self._refuse_extra(inputs, template, system, function, output)
             if examples is not None:
-                await self.store.use_batch(session.pk, session.batch)
-            stale = await self.store.dirty(session.pk)
+                await self.store.examples.use_batch(session.pk, session.batch)
+            stale = await self.store.graph.dirty(session.pk)
             return await self.runs.start(caller, session, "forward", {"targets": stale}, digest)
         op = Operation(
             id="",
@@ -235,7 +235,7 @@ class Building(Core):
         check_count("inputs", inputs, TOGETHER, MOST_INPUTS)
         check_count("examples", examples or (), NAME_A_SPLIT)
         check_count("options", options or {}, "No metric has so many.", MOST_INPUTS)
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         spec = {
             "instruction": instruction,
             "metric": metric,
@@ -275,13 +275,13 @@ class Building(Core):
 
         All are read and checked before the first is stored. Raises BadInput, NotFound, Conflict.
         """
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         await self.runs.admit(session, "")
         if split not in get_args(Split):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
         async with self.tables.read(examples, path) as loaded:
             added = [
-                await self.store.add_examples(session.pk, split, piece)
+                await self.store.examples.add(session.pk, split, piece)
                 async for piece in loaded.pieces()
             ]
         new = [piece for piece in added if piece.first]
@@ -317,7 +317,7 @@ class Building(Core):
         places = await self.places(session, [output])
         given = was_given(op, places)
         chain = Chain()
-        op, output = await self.store.add_operation(
+        op, output = await self.store.graph.add_operation(
             session.pk, op, output, session.batch or None, chain
         )
         made = {"variable": output.id, "operation": op.id}
@@ -342,7 +342,7 @@ class Building(Core):
 
     async def _sources(self, session: Session, op: Operation) -> dict[str, Variable]:
         """The variables that `op` reads. Raises NotFound, or BadInput for a misuse of one."""
-        found = await self.store.variables(session.pk, op.sources)
+        found = await self.store.graph.variables(session.pk, op.sources)
         for source in op.sources:
             if source not in found:
                 raise await self.missing(session, "variable", source)

@@ -40,7 +40,7 @@ class Evaluating(Core):
 
         With `votes`, each example is run so often and the most frequent output is scored.
         """
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         if split not in get_args(Split):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
         named = await self.losses(session, [loss] if loss is not None else None)
@@ -66,7 +66,7 @@ class Evaluating(Core):
         }
         known = work.state.get("reads")
         if known is None:
-            known = await self.store.note_evaluation(
+            known = await self.store.evaluations.add(
                 work.session.pk, loss, split, versions, mean, error, len(scored.scores), work.fence
             )
         result = EvaluateResult(
@@ -115,7 +115,7 @@ class Evaluating(Core):
         Without a version, take the text of the file that the variable is bound to.
         Raises BadInput, NotFound, Conflict.
         """
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         await self.runs.admit(session, "")
         v = await self.one_variable(session, variable)
         if not v.is_leaf or v.value is None:
@@ -132,7 +132,7 @@ class Evaluating(Core):
                 notes=[f"{name} has the text that is current already."],
                 next="Nothing changed.",
             )
-        made = await self.store.set_value(session.pk, v.id, text, v.version, "revert")
+        made = await self.store.history.set_value(session.pk, v.id, text, v.version, "revert")
         await self.reconcile_files(session)
         return VariableResult(
             session_id=session.id,
@@ -145,7 +145,7 @@ class Evaluating(Core):
     async def _text_of(self, session: Session, v: Variable, asked: int | str) -> tuple[str, str]:
         """The name and the text of a version, or of a proposal that was not installed."""
         if isinstance(asked, str) and not asked.isdecimal():
-            proposal = await self.store.proposal(session.pk, asked)
+            proposal = await self.store.history.proposal(session.pk, asked)
             if proposal is None or proposal.variable != v.id:
                 raise NotFound(
                     f"{v.label} has no proposal {asked!r}.",
@@ -153,7 +153,7 @@ class Evaluating(Core):
                 )
             return f"Proposal {asked}", proposal.text
         n = number(f"v{asked}", "v")
-        old = await self.store.version(session.pk, v.id, n) if n else None
+        old = await self.store.history.version(session.pk, v.id, n) if n else None
         if old is None:
             raise NotFound(
                 f"{v.label} has no version {asked}; it is at {v.version}.",
@@ -173,8 +173,8 @@ class Evaluating(Core):
         check_text(f"the file {path!r}", text, self.settings.max_value_chars, empty=True)
         made = v.version
         if text != v.value:
-            made = await self.store.set_value(session.pk, v.id, text, v.version, "edit")
-        await self.store.note_file(session.pk, v.id, binding.digest)
+            made = await self.store.history.set_value(session.pk, v.id, text, v.version, "edit")
+        await self.store.graph.note_file(session.pk, v.id, binding.digest)
         return VariableResult(
             session_id=session.id,
             variable=v.id,

@@ -52,7 +52,7 @@ class Inspecting(Listings):
                 asked = f"what={what!r}" if id is None else f"id={id!r}"
                 raise BadInput(f"{asked} needs a session_id.", "Call inspect() to list them.")
             return await self._sessions(caller, offset)
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         id = None if id == session.id else id  # noqa: A001
         views = self._views()
         what = what or ("session" if id is None else shown_by(id))
@@ -82,7 +82,7 @@ class Inspecting(Listings):
         }
 
     async def _sessions(self, caller: Caller, offset: int) -> InspectResult:
-        found = await self.store.sessions(caller.owner, offset + PAGE + 1)
+        found = await self.store.sessions.of_owner(caller.owner, offset + PAGE + 1)
         listed = [
             {
                 "session_id": s.id,
@@ -104,10 +104,10 @@ class Inspecting(Listings):
         self, session: Session, _id: str | None, _offset: int
     ) -> dict[str, Any]:
         variables, run, usage, sizes = await asyncio.gather(
-            self.store.variables(session.pk, limit=PAGE + 1),
-            self.store.active_run(session.pk, session.id),
-            self.store.usage(session.pk),
-            self.store.split_sizes(session.pk),
+            self.store.graph.variables(session.pk, limit=PAGE + 1),
+            self.store.runs.active(session.pk, session.id),
+            self.store.calls.usage(session.pk),
+            self.store.examples.split_sizes(session.pk),
         )
         answers = {
             role: f"{a.name}{' ' + a.model if a.model else ''}"
@@ -137,11 +137,11 @@ class Inspecting(Listings):
     async def _graph(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None:
             return await self._operation(session, id)
-        operations = await self.store.operations(session.pk, limit=offset + PAGE + 1)
+        operations = await self.store.graph.operations(session.pk, limit=offset + PAGE + 1)
         page = _fitting([_drawn(o) for o in operations[offset : offset + PAGE]])
         drawn = operations[offset : offset + len(page)]
         ids = {v for o in drawn for v in [*o.sources, o.output]}
-        variables = await self.store.variables(session.pk, ids)
+        variables = await self.store.graph.variables(session.pk, ids)
         return {
             "variables": [_line(v, 40) for v in variables.values()],
             "operations": page,
@@ -149,21 +149,21 @@ class Inspecting(Listings):
         }
 
     async def _operation(self, session: Session, id: str) -> dict[str, Any]:  # noqa: A002
-        found = await self.store.operations(session.pk, [id])
+        found = await self.store.graph.operations(session.pk, [id])
         if not found:
             return await self._gone(session, "operation", id)
         return {"operations": [o.model_dump(exclude_none=True, mode="json") for o in found]}
 
     async def _variable(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         name, _, version = (id or "").partition("@")
-        v = (await self.store.variables(session.pk, [name])).get(name)
+        v = (await self.store.graph.variables(session.pk, [name])).get(name)
         if v is None:
             return await self._gone(session, "variable", name, version, offset)
         if version:
             return await self._version(session, v, version, offset)
         view: dict[str, Any] = {"variable": _line(v, text=False), "constraints": v.constraints}
         if v.value is not None:
-            versions = await self.store.versions(session.pk, v.id, PAGE)
+            versions = await self.store.history.versions(session.pk, v.id, PAGE)
             view |= text_page(v.value, offset)
             view["versions"] = [
                 x.model_dump(include={"version", "origin", "step", "created"}, exclude_none=True)
@@ -172,7 +172,7 @@ class Inspecting(Listings):
             view["next"] = _versions_of(v)
         else:
             places = await self.places(session, [v])
-            values = await self.store.values(session.pk, [v.id], [HERE, *places])
+            values = await self.store.values.get(session.pk, [v.id], [HERE, *places])
             shown = [
                 {"example": f"e{p}" if p else None, "text": cut(x.text, VALUE)[0], "score": x.score}
                 for (_, p), x in values.items()
@@ -190,14 +190,14 @@ class Inspecting(Listings):
         self, session: Session, what: str, id_: str, version: str = "", offset: int = 0
     ) -> dict[str, Any]:
         """What was taken out, as it was; its texts can be read as before. Raises NotFound."""
-        was = await self.store.removed(session.pk, id_)
+        was = await self.store.removal.removed(session.pk, id_)
         if was is None:
             raise await self.missing(session, what, id_)
         view: dict[str, Any] = {"removed": True, what: {"id": id_} | _said(was)}
         if version:
-            found = await self.store.version(session.pk, id_, _number(version))
+            found = await self.store.history.version(session.pk, id_, _number(version))
             return view | text_page(found.text if found else "", offset)
-        versions = await self.store.versions(session.pk, id_, PAGE)
+        versions = await self.store.history.versions(session.pk, id_, PAGE)
         if versions:
             view |= text_page(versions[0].text, offset)
             view["versions"] = [x.version for x in versions]
@@ -213,7 +213,7 @@ class Inspecting(Listings):
         before = (
             await self._kept(session, v, old, asked)
             if between
-            else await self.store.version(session.pk, v.id, found.version - 1)
+            else await self.store.history.version(session.pk, v.id, found.version - 1)
         )
         view: dict[str, Any] = {
             "variable": _line(v, text=False),
@@ -247,7 +247,7 @@ class Inspecting(Listings):
         return await self.workers.run(job, diff, *texts)
 
     async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
-        found = await self.store.version(session.pk, v.id, _number(version))
+        found = await self.store.history.version(session.pk, v.id, _number(version))
         if found is None:
             raise NotFound(
                 f"{v.label} has no version {asked!r}; it is at {v.version}.",
@@ -257,10 +257,10 @@ class Inspecting(Listings):
         return found
 
     async def _calls(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
-        calls = await self.store.calls(session.pk, offset + PAGE + 1)
+        calls = await self.store.calls.latest(session.pk, offset + PAGE + 1)
         more = _more(calls, offset, PAGE)
         return {
-            "usage": await self.store.usage(session.pk),
+            "usage": await self.store.calls.usage(session.pk),
             "calls": [_call_line(call) for call in calls[offset : offset + PAGE]],
             "next": f"what='call', id='c1' shows one with its prompt and reply. {more}".strip(),
         }
@@ -269,7 +269,7 @@ class Inspecting(Listings):
         return await report(self.store, session)
 
     async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
-        found = await self.store.call(session.pk, number(id or "", "c") or 0)
+        found = await self.store.calls.get(session.pk, number(id or "", "c") or 0)
         if found is None:
             raise NotFound(f"There is no call {id!r} in this session.", "what='calls' lists them.")
         kept = (

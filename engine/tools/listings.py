@@ -23,7 +23,7 @@ class Listings(Core):
             return await self._gradient(session, id, offset)
         wanted = [(await self.one_variable(session, id)).id] if id else None
         most = offset + LISTED
-        found = await self.store.gradients(session.pk, wanted, unspent=False, limit=most)
+        found = await self.store.history.gradients(session.pk, wanted, unspent=False, limit=most)
         page = found[::-1][offset:]
         most = share(len(page), 120, FEEDBACK)
         return {
@@ -38,7 +38,7 @@ class Listings(Core):
         }
 
     async def _gradient(self, session: Session, id: str, offset: int) -> dict[str, Any]:  # noqa: A002
-        g = await self.store.gradient(session.pk, id)
+        g = await self.store.history.gradient(session.pk, id)
         if g is None:
             raise NotFound(f"There is no gradient {id!r}.", "what='gradients' lists them.")
         return {"gradients": [g.model_dump(exclude_none=True) | text_page(g.text, offset)]}
@@ -48,8 +48,8 @@ class Listings(Core):
             return await self._proposal(session, id, offset)
         if id is not None:
             await self.one_variable(session, id)
-        steps = (await self.store.steps(session.pk, offset + LISTED))[offset:]
-        proposals = (await self.store.proposals(session.pk, id, offset + LISTED))[offset:]
+        steps = (await self.store.history.steps(session.pk, offset + LISTED))[offset:]
+        proposals = (await self.store.history.proposals(session.pk, id, offset + LISTED))[offset:]
         most = share(len(proposals), 120, FEEDBACK, ROOM)
         return {
             "steps": [s | {"gate": cut(str(s["gate"] or ""), REASON // 2)[0]} for s in steps],
@@ -62,15 +62,15 @@ class Listings(Core):
         }
 
     async def _proposal(self, session: Session, id: str, offset: int) -> dict[str, Any]:  # noqa: A002
-        p = await self.store.proposal(session.pk, id)
+        p = await self.store.history.proposal(session.pk, id)
         if p is None:
             raise NotFound(f"There is no proposal {id!r}.", "what='steps' without id lists them.")
         return {"proposals": [p.model_dump(exclude_none=True) | text_page(p.text, offset)]}
 
     async def _examples(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
-        sizes = await self.store.split_sizes(session.pk)
+        sizes = await self.store.examples.split_sizes(session.pk)
         if id is not None and id not in sizes:
-            was = await self.store.removed(session.pk, id)
+            was = await self.store.removal.removed(session.pk, id)
             if was is not None:
                 known = was["fields"] if isinstance(was.get("fields"), dict) else {}
                 fields = {k: cut(str(t), TEXT_PAGE)[0] for k, t in known.items()}
@@ -80,9 +80,9 @@ class Listings(Core):
         else:
             numbers = []
             for split in [id] if id else sizes:
-                numbers += await self.store.split(session.pk, split, offset + LISTED)
+                numbers += await self.store.examples.split(session.pk, split, offset + LISTED)
             numbers, most = numbers[offset : offset + LISTED], 0
-        found = await self.store.examples(session.pk, numbers)
+        found = await self.store.examples.get(session.pk, numbers)
         most = most or share(sum(len(e.fields) for e in found.values()), 30, 200, 3000)
         shown = [
             {
@@ -96,7 +96,7 @@ class Listings(Core):
         return {"sizes": sizes, "examples": shown, "next": more}
 
     async def _runs_view(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
-        runs = (await self.store.runs(session.pk, offset + LISTED))[offset:]
+        runs = (await self.store.runs.latest(session.pk, offset + LISTED))[offset:]
         return {"runs": runs, "next": older(len(runs), offset)}
 
 

@@ -63,12 +63,12 @@ class Core:
             return [HERE]
         if session.batch:
             return session.batch
-        return await self.store.split(session.pk, "train", self.settings.minibatch)
+        return await self.store.examples.split(session.pk, "train", self.settings.minibatch)
 
     async def named_examples(self, session: Session, examples: Sequence[str] | str) -> list[int]:
         """Examples by id, or all of a split. Raises BadInput, NotFound."""
         if isinstance(examples, str) and examples in get_args(Split):
-            found = await self.store.split(session.pk, examples)
+            found = await self.store.examples.split(session.pk, examples)
             if not found:
                 raise BadInput(
                     f"The split {examples} is empty.",
@@ -78,7 +78,7 @@ class Core:
         ids = [examples] if isinstance(examples, str) else list(dict.fromkeys(examples))
         check_count("examples", ids, NAME_A_SPLIT)
         numbers = [number(i, "e") or HERE for i in ids]
-        found_all = await self.store.examples(session.pk, numbers)
+        found_all = await self.store.examples.get(session.pk, numbers)
         missing = [i for i, n in zip(ids, numbers, strict=True) if n not in found_all]
         if len(ids) == 1 and missing:
             raise await self.missing(session, "example", ids[0])
@@ -91,14 +91,14 @@ class Core:
 
     async def one_variable(self, session: Session, variable: str) -> Variable:
         """A variable by id. Raises NotFound."""
-        found = await self.store.variables(session.pk, [variable])
+        found = await self.store.graph.variables(session.pk, [variable])
         if variable not in found:
             raise await self.missing(session, "variable", variable)
         return found[variable]
 
     async def missing(self, session: Session, what: str, id_: str) -> NotFound:
         """The error for an id that is not there: it never was, or was taken out."""
-        if await self.store.removed(session.pk, id_) is not None:
+        if await self.store.removal.removed(session.pk, id_) is not None:
             return NotFound(
                 f"{id_} was taken out of this session.",
                 f"inspect(session_id, id='{id_}') shows what it was.",
@@ -110,7 +110,7 @@ class Core:
         if ids is not None:
             check_count("losses", ids, "Name each once.")
             named = [await self.one_variable(session, i) for i in dict.fromkeys(ids)]
-            operations = await self.store.operations(
+            operations = await self.store.graph.operations(
                 session.pk, [v.operation for v in named if v.operation]
             )
             kinds = {o.output: o.is_loss for o in operations}
@@ -121,7 +121,7 @@ class Core:
                     "Name what compute_loss returned as loss.",
                 )
             return named
-        found = await self.store.loss_outputs(session.pk)
+        found = await self.store.graph.loss_outputs(session.pk)
         if len(found) != 1:
             what = "has no loss yet" if not found else f"has several losses ({', '.join(found)})"
             raise Conflict(
@@ -135,11 +135,11 @@ class Core:
 
         Raises BadInput, Conflict.
         """
-        bound = await self.store.bound_to_files(session.pk, chain)
+        bound = await self.store.graph.bound_to_files(session.pk, chain)
         for v in bound:
             digest = await self._reconciled(session, v)
             if digest is not None:
-                await self.store.note_file(session.pk, v.id, digest)
+                await self.store.graph.note_file(session.pk, v.id, digest)
         return bool(bound)
 
     async def _reconciled(self, session: Session, v: Variable) -> str | None:
@@ -171,7 +171,7 @@ async def gate_places(core: Core, session: Session, losses: Sequence[str]) -> tu
     named = [await core.one_variable(session, i) for i in losses]
     if not any(v.per_example for v in named):
         return [HERE], "the program's own loss"
-    places = await core.store.split(session.pk, "validation")
+    places = await core.store.examples.split(session.pk, "validation")
     if not places:
         raise Conflict(
             "Candidates are compared on the validation split, which is empty.",

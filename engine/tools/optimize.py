@@ -61,7 +61,7 @@ class Optimizing(Core):
         `memory` is as for `step`; with `together` false, each step changes one of them in turn.
         Raises BadInput, NotFound, Conflict.
         """
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         asked: dict[str, Any] = {
             "loss": loss,
             "variables": list(variables) if variables else None,
@@ -98,9 +98,9 @@ class Optimizing(Core):
     async def _need(
         self, session: int, losses: list[str], args: dict[str, Any], places: Sequence[int]
     ) -> afford.Need:
-        program = await self.store.program(session, losses, everything=True)
-        some = await self.store.examples(session, [p for p in places[:SAMPLED] if p != HERE])
-        train = (await self.store.split_sizes(session)).get("train", 0)
+        program = await self.store.graph.program(session, losses, everything=True)
+        some = await self.store.examples.get(session, [p for p in places[:SAMPLED] if p != HERE])
+        train = (await self.store.examples.split_sizes(session)).get("train", 0)
         return afford.need(program, list(some.values()), args, places, train, self.settings)
 
     async def _optimize_body(self, work: Work) -> Result:
@@ -135,18 +135,18 @@ class Optimizing(Core):
     async def _usage(self, work: Work) -> dict[str, dict[str, float]]:
         """What this run has used so far, by purpose."""
         run = await work.ensure_run()
-        return await self.store.usage(work.session.pk, number(run.id, "r"))
+        return await self.store.calls.usage(work.session.pk, number(run.id, "r"))
 
     async def _note_score(self, work: Work, loop: Loop, places: Sequence[int]) -> None:
         """Remember the installed texts' validation score, for the report."""
         if loop.paired or list(places) == [HERE]:
             return
         mean, error = mean_and_error(loop.current.scores)
-        parameters = await self.store.parameters(work.session.pk)
+        parameters = await self.store.graph.parameters(work.session.pk)
         versions = {v.id: v.version for v in parameters}
         [loss] = work.args["losses"]
         pk, fence, state = work.session.pk, work.fence, loop.dump()
-        await self.store.note_evaluation(
+        await self.store.evaluations.add(
             pk, loss, "validation", versions, mean, error, len(places), fence, state
         )
 
@@ -205,7 +205,9 @@ class Optimizing(Core):
 
     async def _quoted(self, work: Work, guard: Guard, parent: Parent) -> set[int]:
         """The training examples that the texts of `parent` quote."""
-        program = await self.store.program(work.session.pk, work.args["losses"], everything=True)
+        program = await self.store.graph.program(
+            work.session.pk, work.args["losses"], everything=True
+        )
         leaves = {v.id: v.value for v in program.variables.values() if v.is_leaf and v.value}
         return set(await guard.quoted((leaves | dict(parent.texts)).values()))
 
@@ -214,10 +216,10 @@ class Optimizing(Core):
 
         Those that are quoted say nothing about others, and are left out while there are others.
         """
-        variables = await self.store.variables(work.session.pk, work.args["losses"])
+        variables = await self.store.graph.variables(work.session.pk, work.args["losses"])
         if not any(v.per_example for v in variables.values()):
             return [HERE]
-        every = await self.store.split(work.session.pk, "train")
+        every = await self.store.examples.split(work.session.pk, "train")
         train = [n for n in every if n not in quoted] or every
         if not train:
             raise Conflict(
@@ -236,7 +238,7 @@ class Optimizing(Core):
         """The parameters that got feedback, as they are installed."""
         about = list(dict.fromkeys(g.variable for g in learnt.gradients))
         chosen = [v for v in about if ids is None or v in ids]
-        found = await self.store.variables(work.session.pk, chosen)
+        found = await self.store.graph.variables(work.session.pk, chosen)
         return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
 
     async def _demonstrations(
@@ -305,16 +307,18 @@ class Optimizing(Core):
             judged.reasons[judged.winner] = Reason(Fate.ACCEPTED, judged.summary)
         changed = await self._changed(work, parameters, parent)
         record = record_of(changed, _by_variable(learnt), candidates, judged, parent.led)
-        number_ = await self.store.last_step(work.session.pk) + 1
+        number_ = await self.store.history.last_step(work.session.pk) + 1
         loop.take(f"s{number_}", candidates, judged, record)
-        await self.store.record_step(work.session.pk, record, work.fence, loop.dump(), work.chain)
+        await self.store.history.record_step(
+            work.session.pk, record, work.fence, loop.dump(), work.chain
+        )
 
     async def _changed(
         self, work: Work, parameters: Sequence[Variable], parent: Parent
     ) -> list[Variable]:
         """All parameters whose text a candidate sets, those of its parent included."""
         ids = dict.fromkeys([*(p.id for p in parameters), *parent.texts])
-        found = await self.store.variables(work.session.pk, ids)
+        found = await self.store.graph.variables(work.session.pk, ids)
         return [found[v] for v in ids]
 
     async def _report(
@@ -328,15 +332,15 @@ class Optimizing(Core):
         usage = await self._usage(work)
         if loop.accepted:
             await self._note_score(work, loop, places)
-        history = await self.store.proposals(work.session.pk, limit=show.VALUES)
+        history = await self.store.history.proposals(work.session.pk, limit=show.VALUES)
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))
-            await self.store.retire_unusable(work.session.pk)
+            await self.store.calls.retire_unusable(work.session.pk)
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
-        tested = "test" in await self.store.split_sizes(work.session.pk)
+        tested = "test" in await self.store.examples.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
 
 

@@ -45,13 +45,13 @@ class Removing(Core):
         Without `confirm` it says what would go and changes nothing. What was paid for stays, and
         so does the history. Raises BadInput, NotFound, and Conflict while a run is active.
         """
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         await self.runs.admit(session, "")
         going = await self._going(session, ids)
         notes = await self._effects(session, going)
         if confirm:
-            await self.store.remove(session.pk, session.id, going.variables, going.examples)
-            await self.store.retire_unusable(session.pk)
+            await self.store.removal.remove(session.pk, session.id, going.variables, going.examples)
+            await self.store.calls.retire_unusable(session.pk)
             following = (
                 "What was asked and answered is kept: the same thing made again asks for none of "
                 f"it. inspect(session_id='{session.id}', what='graph') shows what is there."
@@ -73,7 +73,7 @@ class Removing(Core):
             if number(one, "e") is not None or one in get_args(Split):
                 going.examples += await self.named_examples(session, one)
             elif number(one, "op") is not None:
-                found = await self.store.operations(session.pk, [one])
+                found = await self.store.graph.operations(session.pk, [one])
                 if not found:
                     raise await self.missing(session, "operation", one)
                 roots.append(found[0].output)
@@ -81,8 +81,8 @@ class Removing(Core):
                 roots.append((await self.one_variable(session, one)).id)
         if not going.asked:
             raise BadInput("There is nothing in remove.", "Name ids: remove=['v7', 'op3', 'e12'].")
-        down = await self.store.downstream(session.pk, roots)
-        going.variables = await self.store.variables(session.pk, sorted(down, key=_order))
+        down = await self.store.graph.downstream(session.pk, roots)
+        going.variables = await self.store.graph.variables(session.pk, sorted(down, key=_order))
         going.examples = sorted(set(going.examples))
         return going
 
@@ -93,7 +93,7 @@ class Removing(Core):
         ]
         if any(v.kind is Kind.PARAMETER for v in going.variables.values()):
             notes.append("Versions, steps and proposals of a removed text can still be read.")
-        unspent = await self.store.unspent_from(session.pk, going.variables, going.examples)
+        unspent = await self.store.removal.unspent_from(session.pk, going.variables, going.examples)
         if unspent:
             notes.append(f"Gradients that go with it, which no step has used: {unspent}.")
         if going.examples:
@@ -102,9 +102,9 @@ class Removing(Core):
 
     async def _without(self, session: Session, numbers: Sequence[int]) -> list[str]:
         """What it means for the splits to lose these examples."""
-        sizes = await self.store.split_sizes(session.pk)
+        sizes = await self.store.examples.split_sizes(session.pk)
         lost: dict[str, int] = {}
-        for example in (await self.store.examples(session.pk, numbers)).values():
+        for example in (await self.store.examples.get(session.pk, numbers)).values():
             lost[example.split] = lost.get(example.split, 0) + 1
         notes = [
             f"{split}: {sizes[split] - n} examples are left"
@@ -129,7 +129,7 @@ class Removing(Core):
         What was computed from them is stale then. Raises BadInput, NotFound, and Conflict while a
         run is active.
         """
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         await self.runs.admit(session, "")
         texts: dict[int, dict[str, str]] = {}
         reading = Reading("examples", self.settings.max_value_chars, "example")
@@ -143,10 +143,10 @@ class Removing(Core):
             texts[n] = row_of(reading, one, _object(one, fields))
         if not texts:
             raise BadInput("There are no examples in the call.", "Give {'e7': {field: text}}.")
-        before = await self.store.examples(session.pk, list(texts))
-        await self.store.mend(session.pk, session.id, split, texts)
-        await self.store.retire_unusable(session.pk)
-        sizes = await self.store.split_sizes(session.pk)
+        before = await self.store.examples.get(session.pk, list(texts))
+        await self.store.removal.mend(session.pk, session.id, split, texts)
+        await self.store.calls.retire_unusable(session.pk)
+        sizes = await self.store.examples.split_sizes(session.pk)
         return ExamplesResult(
             session_id=session.id,
             split=split,

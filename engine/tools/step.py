@@ -73,12 +73,14 @@ class Training(Evaluating, Optimizing):
     async def _forward_body(self, work: Work) -> Result:
         session, targets = work.session, work.args["targets"]
         work.phase = "computing"
-        program = await self.store.program(session.pk, targets, everything=False, chain=work.chain)
+        program = await self.store.graph.program(
+            session.pk, targets, everything=False, chain=work.chain
+        )
         places = await self.places(session, list(program.variables.values()))
         waiting = [v for v in targets if program.variables[v].per_example and not places]
         if waiting:
             targets, places = [v for v in targets if v not in waiting], [HERE]
-            program = await self.store.program(session.pk, targets, everything=False)
+            program = await self.store.graph.program(session.pk, targets, everything=False)
         full, lacking = await complete(self.store, session.pk, targets, places, program)
         places = full or places
         evaluation = await load(work, targets, places, program=program)
@@ -99,7 +101,7 @@ class Training(Evaluating, Optimizing):
             v for v in evaluation.program.dirty if all(evaluation.has(v, place) for place in places)
         ]
         if evaluation.computed or clean:
-            await self.store.save_values(
+            await self.store.values.save(
                 work.session.pk, evaluation.computed, clean, work.fence, work.chain
             )
 
@@ -113,7 +115,7 @@ class Training(Evaluating, Optimizing):
         exact: bool = False,
     ) -> Result:
         """Textual gradients from losses to parameters. Raises BadInput, NotFound, Conflict."""
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         named = await self.losses(session, losses)
         places = (
             await self.named_examples(session, examples)
@@ -137,7 +139,7 @@ class Training(Evaluating, Optimizing):
         return await self.run(caller, session, "backward", args)
 
     async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
-        found = await self.store.examples(session.pk, [p for p in places if p != HERE])
+        found = await self.store.examples.get(session.pk, [p for p in places if p != HERE])
         splits = {e.split for e in found.values()} - {"train"}
         if not splits:
             return []
@@ -157,7 +159,7 @@ class Training(Evaluating, Optimizing):
             for v in learnt.evaluation.program.variables.values()
             if v.kind is Kind.PARAMETER and v.requires_grad and v.id not in blamed
         ]
-        sizes = await self.store.split_sizes(work.session.pk, work.chain)
+        sizes = await self.store.examples.split_sizes(work.session.pk, work.chain)
         gated = not sizes or bool(sizes.get("validation"))
         return _backward_result(work, learnt, spared, gated=gated)
 
@@ -175,7 +177,7 @@ class Training(Evaluating, Optimizing):
 
         `memory` is the number of spent gradients on each parameter that are shown again.
         """
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.store.sessions.get(session_id, caller.owner)
         if accept not in ACCEPT:
             raise BadInput(f"accept cannot be {accept!r}.", f"Use one of {', '.join(ACCEPT)}.")
         if not 1 <= candidates <= 16:
@@ -194,7 +196,7 @@ class Training(Evaluating, Optimizing):
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
         if ids is None:
-            ids = await self.store.with_gradients(session.pk)
+            ids = await self.store.history.with_gradients(session.pk)
             if not ids:
                 raise Conflict(
                     "There is no gradient to step from.",
@@ -250,7 +252,9 @@ class Training(Evaluating, Optimizing):
             )
         judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
-        stored = await self.store.record_step(work.session.pk, record, work.fence, chain=work.chain)
+        stored = await self.store.history.record_step(
+            work.session.pk, record, work.fence, chain=work.chain
+        )
         return show.step_result(work.session, stored, [*notes, *judged.notes])
 
     async def _judged(

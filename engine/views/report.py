@@ -25,17 +25,17 @@ async def report(store: Store, session: Session) -> dict[str, Any]:
     The difference between the first and the latest evaluation of a split is a gain only where the
     loss is the same; scores on train and validation have steered the search, test has not.
     """
-    parameters = await store.parameters(session.pk)
+    parameters = await store.graph.parameters(session.pk)
     return {
-        "proposals": await store.verdicts(session.pk),
-        "scores": [_figures(one) for one in await store.spans(session.pk)],
-        "gated": (await store.progress(session.pk))["gated"],
+        "proposals": await store.evaluations.verdicts(session.pk),
+        "scores": [_figures(one) for one in await store.evaluations.spans(session.pk)],
+        "gated": (await store.evaluations.progress(session.pk))["gated"],
         "test_reads": session.test_reads,
         "price": {
             "calls": session.used_calls,
             "tokens": session.used_tokens,
             "cost": round(session.used_cost, 6),
-            "by_purpose": await store.usage(session.pk),
+            "by_purpose": await store.calls.usage(session.pk),
         },
         "parameters": await _parameters(store, session, parameters[:PARAMETERS]),
         **_left_out(parameters),
@@ -77,17 +77,17 @@ async def _parameters(
     room = share(len(parameters), 400, ROOM, ROOM)
     found = []
     for v in parameters:
-        line = await store.lineage(session.pk, v.id, LINEAGE)
+        line = await store.evaluations.lineage(session.pk, v.id, LINEAGE)
         led = [json.loads(one.pop("gradients") or "[]") for one in line]
         used = [g for ids in led for g in ids[-LED:]]
-        texts = await store.gradient_texts(session.pk, used)
+        texts = await store.evaluations.gradient_texts(session.pk, used)
         most = share(len(used), 40, FEEDBACK // 2, room // 2)
         for one, ids in zip(line, led, strict=True):
             one["feedback"] = [f"{g}: {cut(texts.get(g, ''), most)[0]}" for g in ids[-LED:]]
             if len(ids) > LED:
                 one["feedback"].append(f"and {len(ids) - LED} more: inspect(what='gradients')")
             one["gate"] = cut(one["gate"] or "", REASON)[0]
-        first = await store.version(session.pk, v.id, 1)
+        first = await store.history.version(session.pk, v.id, 1)
         found.append(
             {
                 "id": v.id,

@@ -18,8 +18,8 @@ async def facts(store: Store, session: Session) -> dict[str, Any]:
     """The report with figures as numbers and texts in full, fit for JSON."""
     found = await report(store, session)
     for one in found["parameters"]:
-        first = await store.version(session.pk, one["id"], 1)
-        last = await store.version(session.pk, one["id"], one["version"])
+        first = await store.history.version(session.pk, one["id"], 1)
+        last = await store.history.version(session.pk, one["id"], one["version"])
         one["first_text"], one["text"] = (v.text if v else "" for v in (first, last))
     return {
         "session_id": session.id,
@@ -28,8 +28,8 @@ async def facts(store: Store, session: Session) -> dict[str, Any]:
         "created": session.created,
         "updated": session.updated,
         **found,
-        "scores": await store.spans(session.pk),
-        "examples": await store.split_sizes(session.pk),
+        "scores": await store.evaluations.spans(session.pk),
+        "examples": await store.examples.split_sizes(session.pk),
     }
 
 

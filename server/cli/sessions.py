@@ -105,14 +105,14 @@ def _with_store(args: argparse.Namespace, work: Work) -> int:
 
 
 async def _found(store: Store, session_id: str) -> Session:
-    session = await store.any_session(session_id)
+    session = await store.maintenance.any_session(session_id)
     if session is None:
         raise NotFound(f"There is no session {session_id!r}.", "See textgrad-mcp sessions list.")
     return session
 
 
 async def _list(store: Store, args: argparse.Namespace) -> int:
-    found = await store.every_session(args.owner)
+    found = await store.maintenance.every_session(args.owner)
     told(args, _facts(found), _table(found))
     if not found:
         remarked(args, "There are no sessions.")
@@ -154,7 +154,7 @@ async def _show(store: Store, args: argparse.Namespace) -> int:
 async def _shown(store: Store, session_id: str | None) -> Session:
     if session_id is not None:
         return await _found(store, session_id)
-    sessions = await store.every_session(None)
+    sessions = await store.maintenance.every_session(None)
     if not sessions:
         raise NotFound("There are no sessions.", "An assistant's first create_variable makes one.")
     return sessions[0]
@@ -164,7 +164,10 @@ async def _export(store: Store, args: argparse.Namespace) -> int:
     from ..terminal import escaped
 
     session = await _found(store, args.session_id)
-    text = json.dumps(await store.export_session(session.pk), ensure_ascii=False, indent=1) + "\n"
+    text = (
+        json.dumps(await store.export.export_session(session.pk), ensure_ascii=False, indent=1)
+        + "\n"
+    )
     if args.file is None:
         sys.stdout.write(escaped(text))
         return 0
@@ -189,7 +192,7 @@ async def _import(store: Store, args: argparse.Namespace) -> int:
 
     document = await asyncio.to_thread(_read, args.file)
     owner = checked_owner(args.owner)
-    session_id = await store.import_session(owner, document, check_meaning)
+    session_id = await store.export.import_session(owner, document, check_meaning)
     facts = {"session_id": session_id, "owner": args.owner}
     told(args, facts, f"{session_id} is a session of {args.owner} now.")
     return 0
@@ -213,12 +216,14 @@ async def _delete(store: Store, args: argparse.Namespace) -> int:
 
 
 async def _prune(store: Store, args: argparse.Namespace) -> int:
-    found = await store.unused_since(args.older_than, args.owner)
+    found = await store.maintenance.unused_since(args.older_than, args.owner)
     return await _delete_all(store, found, args)
 
 
 async def _delete_all(store: Store, sessions: list[Session], args: argparse.Namespace) -> int:
-    deleted = await store.delete_sessions([one.pk for one in sessions]) if args.yes else 0
+    deleted = (
+        await store.maintenance.delete_sessions([one.pk for one in sessions]) if args.yes else 0
+    )
     told(args, {"deleted": deleted, "sessions": _facts(sessions)}, _table(sessions))
     would = f"{len(sessions)} would be deleted, for good: say --yes."
     remarked(args, f"{deleted} deleted." if args.yes else would)
@@ -226,14 +231,14 @@ async def _delete_all(store: Store, sessions: list[Session], args: argparse.Name
 
 
 async def _check(store: Store, args: argparse.Namespace) -> int:
-    problems = await store.check()
+    problems = await store.maintenance.check()
     facts = {"database": str(store.db.path), "whole": not problems, "problems": problems}
     told(args, facts, "\n".join(problems) or f"{store.db.path} is whole.")
     return 1 if problems else 0
 
 
 async def _backup(store: Store, args: argparse.Namespace) -> int:
-    await store.backup(args.file)
+    await store.maintenance.backup(args.file)
     facts = {"database": str(store.db.path), "copy": str(args.file)}
     told(args, facts, f"{store.db.path} was copied to {args.file}.")
     return 0

@@ -18,13 +18,13 @@ async def report(store: Store, one: Session) -> str:
     """The report of everything this session has done so far."""
     from ...engine.views.report import report as facts
 
-    proposals = await store.proposals(one.pk, limit=SHOWN)
-    parameters = await store.parameters(one.pk)
-    sizes = await store.split_sizes(one.pk)
+    proposals = await store.history.proposals(one.pk, limit=SHOWN)
+    parameters = await store.graph.parameters(one.pk)
+    sizes = await store.examples.split_sizes(one.pk)
     found = await facts(store, one)
     lines = [f"# Session {one.id}", "", *(block(one_line(one.title)) if one.title else []), ""]
     total = sum(found["proposals"].values())
-    lines += _won(await store.progress(one.pk), total)
+    lines += _won(await store.evaluations.progress(one.pk), total)
     lines += _scores(found["scores"])
     lines += _texts(parameters)
     lines += _lineage(found["parameters"], found.get("left_out", []))
@@ -32,7 +32,7 @@ async def report(store: Store, one: Session) -> str:
     lines += ["## Data", ""]
     lines += [f"- {split}: {n} examples" for split, n in sizes.items() if n] or ["No examples."]
     lines += ["", f"The test split was evaluated {one.test_reads} times.", ""]
-    lines += _price(one, await store.usage(one.pk))
+    lines += _price(one, await store.calls.usage(one.pk))
     return "\n".join(lines)
 
 

@@ -39,7 +39,7 @@ async def may_watch(ctx: Context[Any, Any], uri: str) -> bool:
     host = ctx.request_context.lifespan_context
     engine = await host.engine()
     try:
-        await engine.store.session(session_id, host.owner(ctx))
+        await engine.store.sessions.get(session_id, host.owner(ctx))
     except NotFound:
         return False
     return True
