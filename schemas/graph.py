@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 Split = Literal["train", "validation", "test"]
-HERE = 0
+NO_EXAMPLE = 0
 """The place of a value that depends on no example (example numbers start at 1)."""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from textgrad_mcp.server.cli.main import main, parser
 from textgrad_mcp.server.local.model import MODELS
-from textgrad_mcp.server.terminal import Cell, Paint, clean, coloured, one_line
+from textgrad_mcp.server.terminal import Cell, Styles, clean, coloured, one_line
 
 from .helpers import answered, assisted, own_environment, tools
 from .tour import assistant, improved, judged, sums
@@ -209,9 +209,9 @@ def test_stored_text_cannot_drive_a_terminal() -> None:
 
 def test_a_table_keeps_its_columns_whatever_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[list[Cell]] = [[("a", "red"), "x"], ["bbb", "y"]]
-    assert Paint(io.StringIO()).table(rows) == ["a    x", "bbb  y"]
+    assert Styles(io.StringIO()).table(rows) == ["a    x", "bbb  y"]
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert Paint(io.StringIO()).table(rows) == ["\x1b[31ma\x1b[0m    x", "bbb  y"]
+    assert Styles(io.StringIO()).table(rows) == ["\x1b[31ma\x1b[0m    x", "bbb  y"]
 
 
 def test_a_reader_that_stops_early_is_no_error(improved_session: tuple[Path, str]) -> None:

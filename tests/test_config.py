@@ -16,7 +16,7 @@ from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
 from textgrad_mcp.server.cli.config_table import as_text, facts, shown
 from textgrad_mcp.server.settings.load import OPENAI_HOST, Origins, config_path, load, resolve
-from textgrad_mcp.server.terminal import Paint
+from textgrad_mcp.server.terminal import Styles
 
 
 @pytest.fixture(autouse=True)
@@ -350,7 +350,9 @@ def test_headers_may_be_set_everywhere_and_only_their_names_are_shown(tmp_path: 
     settings, origins = loaded(toml, folder=tmp_path)
     assert shown(settings, "forward.headers") == {"x-one": "set"}
     assert shown(settings, "backward.headers") == {"x-two": "set"}
-    listed = as_text(settings, origins, tmp_path, Paint()) + str(facts(settings, origins, tmp_path))
+    listed = as_text(settings, origins, tmp_path, Styles()) + str(
+        facts(settings, origins, tmp_path)
+    )
     assert "secret" not in listed + repr(settings)
     three = '{"x-three": "secret-3"}'
     for found, _ in (

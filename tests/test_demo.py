@@ -16,7 +16,7 @@ from textgrad_mcp.server.demo.report import Outcome, report
 from textgrad_mcp.server.demo.screen import Screen
 from textgrad_mcp.server.demo.tasks import SPLITS, TASKS, task
 from textgrad_mcp.server.local.model import path_of
-from textgrad_mcp.server.terminal import Paint
+from textgrad_mcp.server.terminal import Styles
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -67,7 +67,7 @@ def figures(before: float, after: float) -> str:
         130.0,
     )
     assert json.dumps(outcome.facts())
-    return report(outcome, Paint(io.StringIO()))
+    return report(outcome, Styles(io.StringIO()))
 
 
 def test_the_report_tells_a_gain_from_noise_and_from_nothing() -> None:

@@ -17,7 +17,7 @@ from textgrad_mcp.schemas.graph import Kind, Variable
 from textgrad_mcp.server.cli.output import failed, told
 from textgrad_mcp.server.protocol.markdown import block, inline, paragraph
 from textgrad_mcp.server.protocol.mermaid import flowchart
-from textgrad_mcp.server.terminal import Paint, cleaned, escaped, styled
+from textgrad_mcp.server.terminal import Styles, cleaned, escaped, styled
 
 from .helpers import Facts, Tools, answered, assisted, drive
 
@@ -160,7 +160,7 @@ def test_nothing_that_drives_a_terminal_is_printed(
     text = f"a{escape}b"
     facts = {"text": text, text: [text]}
     for as_json in (True, False):
-        told(argparse.Namespace(json=as_json), facts, Paint()("ours", "red") + text)
+        told(argparse.Namespace(json=as_json), facts, Styles()("ours", "red") + text)
         failed(BadInput(text, text), as_json=as_json)
     printed = capsys.readouterr()
     assert json.loads(printed.out.rpartition("}")[0] + "}") == facts

@@ -14,7 +14,7 @@ from textgrad_mcp.schemas.results import OptimizeResult, StepResult
 from textgrad_mcp.server.cli import session_report as session_view
 from textgrad_mcp.server.protocol import report_markdown as report
 from textgrad_mcp.server.protocol import resource_views as views
-from textgrad_mcp.server.terminal import Paint
+from textgrad_mcp.server.terminal import Styles
 
 from .helpers import ME, Scripted, an_engine
 from .row_copies import copy_first_row
@@ -110,7 +110,7 @@ def test_parameters_behind_a_thousand_variables_are_reported_and_those_left_out_
             assert [p["role"] for p in found["parameters"]] == [f"prompt {n}" for n in range(8)]
             assert found["left_out"][0].startswith("8 of 10 parameters are shown")
             session = await engine.store.sessions.get(s, "local")
-            words = session_view.words(await session_view.facts(engine.store, session), Paint())
+            words = session_view.words(await session_view.facts(engine.store, session), Styles())
             assert "8 of 10 parameters are shown" in words
             said = await report.report(engine.store, session)
             assert "8 of 10 parameters are shown" in said

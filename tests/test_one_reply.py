@@ -11,7 +11,7 @@ from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.completions import Completion
-from textgrad_mcp.schemas.graph import HERE
+from textgrad_mcp.schemas.graph import NO_EXAMPLE
 
 from .helpers import ME, Tools, an_engine, assisted, drive, endpoint
 from .standin import Fault, StandIn, usage_of
@@ -33,11 +33,11 @@ async def asked(engine: Engine, server: StandIn) -> tuple[str, int]:
 async def facts(engine: Engine, s: str, pk: int) -> dict[str, Any]:
     """What graph and ledger hold of the only call."""
     call = await engine.store.calls.get(pk, 1)
-    values = await engine.store.values.get(pk, ["v2"], [HERE])
+    values = await engine.store.values.get(pk, ["v2"], [NO_EXAMPLE])
     assert call is not None
     assert await engine.store.maintenance.check() == []
     return {
-        "graph": values["v2", HERE].text if values else None,
+        "graph": values["v2", NO_EXAMPLE].text if values else None,
         "ledger": call["text"],
         "by": call["model"],
         "attempts": [(a["outcome"], a["detail"]) for a in call["attempts"]],  # type: ignore[attr-defined]

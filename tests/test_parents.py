@@ -5,15 +5,22 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.optimizer.pool import MOST, How, Parent, Pool, front, load_pool
+from textgrad_mcp.engine.optimizer.pool import (
+    MOST,
+    CandidatePool,
+    How,
+    PoolEntry,
+    load_pool,
+    pareto_front,
+)
 
 
-def pool(*scores: list[float], current: int = 0) -> Pool:
+def pool(*scores: list[float], current: int = 0) -> CandidatePool:
     """Texts with these scores, in this order."""
     members = [
-        Parent(name=str(i), texts={"v1": f"text {i}"}, scores=s) for i, s in enumerate(scores)
+        PoolEntry(name=str(i), texts={"v1": f"text {i}"}, scores=s) for i, s in enumerate(scores)
     ]
-    return Pool(members=members, current=current)
+    return CandidatePool(members=members, current=current)
 
 
 def tables() -> st.SearchStrategy[list[list[float]]]:
@@ -29,7 +36,7 @@ def tables() -> st.SearchStrategy[list[list[float]]]:
 
 @given(tables())
 def test_the_front_holds_those_that_nothing_else_beats_everywhere(table: list[list[float]]) -> None:
-    weights = front(pool(*table).members)
+    weights = pareto_front(pool(*table).members)
     for i, (weight, mine) in enumerate(zip(weights, table, strict=True)):
         beaten = any(
             all(a >= b for a, b in zip(other, mine, strict=True)) and (other != mine or j < i)
@@ -42,7 +49,7 @@ def test_the_front_holds_those_that_nothing_else_beats_everywhere(table: list[li
 
 @given(tables())
 def test_every_example_has_its_best_text_in_the_front(table: list[list[float]]) -> None:
-    weights = front(pool(*table).members)
+    weights = pareto_front(pool(*table).members)
     for k in range(len(table[0])):
         best = max(row[k] for row in table)
         assert any(w and row[k] == best for w, row in zip(weights, table, strict=True))
@@ -76,7 +83,7 @@ def test_pareto_draws_specialists_and_never_a_dominated_text() -> None:
 def test_a_full_pool_lets_the_weakest_go_and_never_what_is_installed() -> None:
     texts = pool([0.0])
     for i in range(3 * MOST):
-        texts.add(Parent(name=f"n{i}", texts={}, scores=[i / 100]), installed=False)
+        texts.add(PoolEntry(name=f"n{i}", texts={}, scores=[i / 100]), installed=False)
     assert len(texts.members) == MOST
     assert texts.members[texts.current].name == "0"
     assert min(m.mean for m in texts.members if m.name != "0") > 0.4
@@ -88,7 +95,7 @@ def test_what_is_installed_stays_current_whatever_comes_and_goes(
 ) -> None:
     texts, installed = pool([0.5]), "0"
     for i, (score, taken) in enumerate(added):
-        texts.add(Parent(name=f"n{i}", texts={}, scores=[score]), installed=taken)
+        texts.add(PoolEntry(name=f"n{i}", texts={}, scores=[score]), installed=taken)
         installed = f"n{i}" if taken else installed
         assert texts.members[texts.current].name == installed
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from mcp.server.connection import Connection
-from textgrad_mcp.server.protocol.watchers import Watchers
+from textgrad_mcp.server.protocol.watchers import ResourceWatchers
 
 ROOT = "textgrad://sessions"
 
@@ -35,7 +35,7 @@ class Client:
         return cast(Connection, self)
 
 
-def calls_of(watchers: Watchers, owner: str, session: str) -> int:
+def calls_of(watchers: ResourceWatchers, owner: str, session: str) -> int:
     """How many functions are called to announce one change."""
     count = 0
 
@@ -62,7 +62,7 @@ def calls_of(watchers: Watchers, owner: str, session: str) -> int:
 @pytest.mark.requirement("announced")
 def test_an_announcement_costs_what_those_concerned_cost() -> None:
     async def cost(owners: int, sessions: int) -> int:
-        watchers = Watchers()
+        watchers = ResourceWatchers()
         for o in range(owners):
             client = Client()
             for s in range(sessions):
@@ -76,7 +76,7 @@ def test_an_announcement_costs_what_those_concerned_cost() -> None:
 @pytest.mark.requirement("announced")
 def test_whoever_does_not_read_holds_nobody_up_and_hears_each_change_once() -> None:
     async def main() -> None:
-        watchers, slow, quick = Watchers(), Client(), Client()
+        watchers, slow, quick = ResourceWatchers(), Client(), Client()
         report, graph = (f"{ROOT}/tg_1/{part}" for part in ("report", "graph"))
         for client in (slow, quick):
             for uri in (report, graph, f"{ROOT}/tg_2/report", f"{report}/x"):
@@ -100,7 +100,7 @@ def test_whoever_does_not_read_holds_nobody_up_and_hears_each_change_once() -> N
 @pytest.mark.requirement("announced")
 def test_nothing_is_kept_of_whoever_has_gone() -> None:
     async def main() -> None:
-        watchers, client = Watchers(), Client()
+        watchers, client = ResourceWatchers(), Client()
         uri = f"{ROOT}/tg_1/report"
         watchers.subscribe(client.connection, "me", uri)
         watchers.subscribe(client.connection, "me", ROOT)

@@ -9,7 +9,7 @@ from ...schemas.graph import Variable
 from ..prompts import text
 from ..prompts.fence import Fence
 from ..replies.reply import Malformed, object_schema, parse_object
-from ..runs.context import Work
+from ..runs.context import RunContext
 
 REPLY = object_schema(
     {"problem": {"type": "string"}, "verdict": {"type": "string", "enum": ["kept", "broken"]}}
@@ -17,7 +17,7 @@ REPLY = object_schema(
 FORM = '{"problem": "what breaks which rule, or empty", "verdict": "kept" | "broken"}'
 
 
-async def broken(work: Work, parameter: Variable, rules: Sequence[str], new: str) -> str:
+async def broken(work: RunContext, parameter: Variable, rules: Sequence[str], new: str) -> str:
     """What in `new` breaks one of the `rules`, in words; empty if it keeps to them all.
 
     One call for all rules. Raises NotYet, ReplyError, AnswererError.

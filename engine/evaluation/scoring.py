@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.errors import BadInput, ExampleRefused, ReplyError
-from ...schemas.graph import HERE, Op, Operation
+from ...schemas.graph import NO_EXAMPLE, Op, Operation
 from .. import metrics
 from ..evaluators.reply import is_failure
 from ..program.forward import Evaluation, evaluate, load
 from ..prompts import text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..runs.schedule import gather
 from ..workers.pool import Job
 
@@ -42,7 +42,7 @@ class Scored:
     @property
     def why_unusable(self) -> dict[str, str]:
         """Why examples gave no usable reply, by their ids."""
-        return {f"e{p}" if p != HERE else "": e.why for p, e in self.unusable.items()}
+        return {f"e{p}" if p != NO_EXAMPLE else "": e.why for p, e in self.unusable.items()}
 
     @property
     def mean(self) -> float:
@@ -63,7 +63,7 @@ class Scored:
 
 
 async def score(
-    work: Work,
+    work: RunContext,
     losses: Sequence[str],
     places: Sequence[int],
     texts: Texts | None = None,
@@ -100,7 +100,7 @@ def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> Non
         raise ExampleRefused(f"Every example was refused. {first.message}", first.next)
 
 
-async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scored:
+async def vote(work: RunContext, loss: str, places: Sequence[int], votes: int) -> Scored:
     """The scores of the most frequent outputs of `votes` fresh runs (self-consistency).
 
     Outputs count as the same by the letter or number that the loss's metric reads from them, else
@@ -110,7 +110,7 @@ async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scor
     return await _majority(work, loss, runs)
 
 
-async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
+async def _majority(work: RunContext, loss: str, runs: Sequence[Scored]) -> Scored:
     first = runs[0]
     operation = first.evaluation.program.operation_of(loss)
     result = Scored(first.evaluation, {})
@@ -126,7 +126,9 @@ async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
     return result
 
 
-async def _ballot(work: Work, run: Scored, operation: Operation | None, place: int) -> str | None:
+async def _ballot(
+    work: RunContext, run: Scored, operation: Operation | None, place: int
+) -> str | None:
     if place in run.unusable or place not in run.scores or operation is None:
         return None
     texts = run.evaluation.inputs(operation, place).texts
@@ -143,7 +145,7 @@ async def _ballot(work: Work, run: Scored, operation: Operation | None, place: i
 
 
 async def compare(
-    work: Work,
+    work: RunContext,
     losses: Sequence[str],
     places: Sequence[int],
     present: Texts,
@@ -172,7 +174,7 @@ def _beside(present: Scored, other: Scored) -> Scored:
 
 
 async def _values(
-    work: Work, losses: Sequence[str], places: Sequence[int], texts: Texts
+    work: RunContext, losses: Sequence[str], places: Sequence[int], texts: Texts
 ) -> Evaluation:
     evaluation = await load(work, losses, places, overrides=texts)
     # The judges' own critiques are not needed to compare.
@@ -183,12 +185,12 @@ async def _values(
     return evaluation
 
 
-async def in_pairs(work: Work, losses: Sequence[str]) -> bool:
+async def in_pairs(work: RunContext, losses: Sequence[str]) -> bool:
     """Whether these losses give no scores, so that texts are compared two by two."""
     return await _ungraded_judges(work, losses) is not None
 
 
-async def _ungraded_judges(work: Work, losses: Sequence[str]) -> list[Operation] | None:
+async def _ungraded_judges(work: RunContext, losses: Sequence[str]) -> list[Operation] | None:
     """The losses' operations, if all are judges that give no score; else None."""
     found = await work.store.graph.variables(work.session.pk, losses)
     made_by = [v.operation for v in found.values() if v.operation]
@@ -198,7 +200,7 @@ async def _ungraded_judges(work: Work, losses: Sequence[str]) -> list[Operation]
 
 
 async def _contests(
-    work: Work,
+    work: RunContext,
     judges: Sequence[Operation],
     places: Sequence[int],
     present: Evaluation,
@@ -217,7 +219,7 @@ def _complete(evaluation: Evaluation, judges: Sequence[Operation], place: int) -
 
 
 async def _contest(
-    work: Work,
+    work: RunContext,
     judges: Sequence[Operation],
     place: int,
     present: Evaluation,
@@ -251,7 +253,7 @@ COMPARISON = object_schema(
 
 
 async def _preferred(
-    work: Work, judge: Operation, place: int, first: Evaluation, second: Evaluation
+    work: RunContext, judge: Operation, place: int, first: Evaluation, second: Evaluation
 ) -> str:
     one, two = first.inputs(judge, place), second.inputs(judge, place)
     a, b = one.texts, two.texts
@@ -272,7 +274,7 @@ async def _preferred(
             Message(role="user", content="\n\n".join(parts), images=images),
         ),
         reply=COMPARISON,
-        about="which of two results is better" + (f" for e{place}" if place != HERE else ""),
+        about="which of two results is better" + (f" for e{place}" if place != NO_EXAMPLE else ""),
     )
 
     def read(completion: Completion) -> str:
@@ -292,5 +294,5 @@ def _score(evaluation: Evaluation, loss: str, place: int) -> float:
 
 
 def _reason(evaluation: Evaluation, place: int) -> ReplyError:
-    here = [e for (_, p), e in evaluation.unusable.items() if p in (place, HERE)]
+    here = [e for (_, p), e in evaluation.unusable.items() if p in (place, NO_EXAMPLE)]
     return here[0] if here else ReplyError("No usable reply.", "Call resume to ask afresh.")

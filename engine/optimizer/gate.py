@@ -14,7 +14,7 @@ from ...schemas.graph import Fate
 from ..evaluation.scoring import Scored, Texts, compare
 from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdict
 from ..program.missing_fields import left_out
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..workers.pool import Job, Workers
 from .proposer import Candidate, Reason
 
@@ -23,7 +23,7 @@ Z = 1.0
 
 
 @dataclass
-class Judged:
+class GateResult:
     """What the gate found. `winner` is an index into the candidates, or None.
 
     `unusable` says of each why examples gave no usable reply, by their ids.
@@ -42,14 +42,14 @@ class Judged:
 
 
 async def judge(
-    work: Work,
+    work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
     minibatch: Sequence[int],
     places: Sequence[int],
     split: str,
     parent: Texts | None = None,
-) -> Judged:
+) -> GateResult:
     """Decide which candidate, if any, is better than the present texts.
 
     On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
@@ -66,7 +66,7 @@ async def judge(
     work.phase = f"scoring on {split}"
     present, scored = await _score_all(work, candidates, losses, places, standing, {})
     both = list(present.scores)
-    result = Judged(None, "", split, len(both), present.mean, reasons=reasons)
+    result = GateResult(None, "", split, len(both), present.mean, reasons=reasons)
     result.notes += left_out(present.left_out)
     gains: dict[int, Gain] = {}
     for index, one in scored.items():
@@ -115,7 +115,7 @@ def _distinct(
 
 
 async def _on_minibatch(
-    work: Work,
+    work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
     minibatch: Sequence[int],
@@ -140,7 +140,7 @@ async def _on_minibatch(
 
 
 async def _score_all(
-    work: Work,
+    work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
     places: Sequence[int],

@@ -11,7 +11,7 @@ from ...schemas.graph import Gradient, Kind, Proposal, Variable
 from ..program.backward import Plan, backward, requires_grad
 from ..program.forward import Evaluation, evaluate, load
 from ..program.missing_fields import complete, left_out, named
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..store import StepRecord
 from . import gate
 from .demonstrations import demonstrations
@@ -19,7 +19,7 @@ from .proposer import Candidate
 
 
 @dataclass
-class Learnt:
+class BackwardPass:
     """What a backward pass found at `places`, the examples that gave usable replies.
 
     `notes` are on examples that were left out.
@@ -31,15 +31,15 @@ class Learnt:
     notes: list[str]
 
 
-async def gradients_on(
-    work: Work,
+async def backward_pass(
+    work: RunContext,
     losses: Sequence[str],
     places: Sequence[int],
     *,
     exact: bool = False,
     direct: bool = False,
     texts: Mapping[str, str] | None = None,
-) -> Learnt:
+) -> BackwardPass:
     """Compute the losses at `places`, with other `texts` for some parameters, and their gradients.
 
     Raises Conflict when no parameter is upstream, ReplyError when no example gave a usable reply,
@@ -62,11 +62,11 @@ async def gradients_on(
     plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
     found = await backward(work, evaluation, list(losses), usable, plan)
     stored = await work.store.history.add_gradients(work.session.pk, found, work.fence, work.chain)
-    return Learnt(evaluation, stored, usable, [*notes, *left_out(evaluation.reasons)])
+    return BackwardPass(evaluation, stored, usable, [*notes, *left_out(evaluation.reasons)])
 
 
 async def choose(
-    work: Work,
+    work: RunContext,
     variables: Sequence[Variable],
     losses: Sequence[str],
     avoid: Sequence[int],
@@ -85,7 +85,7 @@ def record_of(
     parameters: Sequence[Variable],
     gradients: Mapping[str, Sequence[Gradient]],
     candidates: Sequence[Candidate],
-    judged: gate.Judged,
+    judged: gate.GateResult,
     led: Mapping[str, Sequence[str]] | None = None,
 ) -> StepRecord:
     """The step to be stored: every proposal with its verdict, reason and scores.
@@ -133,7 +133,7 @@ def _is_proposal(candidate: Candidate, p: Variable) -> bool:
     return p.id in candidate.texts and candidate.texts[p.id] != p.value
 
 
-def _scores(judged: gate.Judged, index: int) -> dict[str, Any]:
+def _scores(judged: gate.GateResult, index: int) -> dict[str, Any]:
     """A proposal's scores, where it got as far as being compared."""
     if index not in judged.scores:
         return {}

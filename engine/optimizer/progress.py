@@ -9,7 +9,7 @@ from typing import Any
 from ...schemas.graph import Fate, Proposal
 from ..store import StepRecord
 from . import gate
-from .pool import Parent, Pool, load_pool
+from .pool import CandidatePool, PoolEntry, load_pool
 from .proposer import Candidate
 
 HOPELESS = 3
@@ -19,7 +19,7 @@ NO_REWRITE = "no usable rewrite"
 
 
 @dataclass
-class Loop:
+class SearchState:
     """Where an optimisation stands. Saved with each step.
 
     `before` are the scores it began with; `start` is what it took to have them (calls, tokens,
@@ -30,7 +30,7 @@ class Loop:
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     """
 
-    pool: Pool
+    pool: CandidatePool
     before: list[float]
     iteration: int = 0
     steps: int = 0
@@ -47,7 +47,7 @@ class Loop:
     problem: str = ""
 
     @property
-    def current(self) -> Parent:
+    def current(self) -> PoolEntry:
         """The texts that are installed, with their scores."""
         return self.pool.members[self.pool.current]
 
@@ -63,7 +63,11 @@ class Loop:
         return f"step {self.steps + 1}, score {start:.2f} -> {self.current.mean:.2f} so far"
 
     def take(
-        self, step: str, candidates: Sequence[Candidate], judged: gate.Judged, record: StepRecord
+        self,
+        step: str,
+        candidates: Sequence[Candidate],
+        judged: gate.GateResult,
+        record: StepRecord,
     ) -> None:
         """Take in the outcome of `step`: what was scored may be a parent from now on."""
         self.steps += 1
@@ -77,7 +81,7 @@ class Loop:
         for index, scores in judged.by_place.items():
             installed = index == judged.winner
             texts = candidates[index].texts
-            member = Parent(
+            member = PoolEntry(
                 name=f"candidate {index + 1} of {step}",
                 texts=texts,
                 scores=scores,
@@ -87,7 +91,7 @@ class Loop:
         if self.paired and record.accepted:
             self.pool.restart()  # preferences over another text say nothing about these
 
-    def _note_unusable(self, judged: gate.Judged) -> None:
+    def _note_unusable(self, judged: gate.GateResult) -> None:
         """Count a step none of whose candidates could be read at all."""
         reasons = list(judged.reasons.values())
         if reasons and all(reason.fate is Fate.UNUSABLE for reason in reasons):
@@ -97,13 +101,13 @@ class Loop:
             self.unwritten = 0
 
 
-def load(state: Mapping[str, Any]) -> Loop | None:
+def load(state: Mapping[str, Any]) -> SearchState | None:
     """The loop in a run's state, if it has got that far."""
     pool = load_pool(dict(state))
-    return Loop(**(dict(state) | {"pool": pool})) if pool else None
+    return SearchState(**(dict(state) | {"pool": pool})) if pool else None
 
 
-def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
+def stopped(loop: SearchState, args: Mapping[str, Any]) -> str:
     """Why the loop is over, or an empty text."""
     if loop.current.mean >= args["goal"] and any(loop.current.scores):
         return "goal"

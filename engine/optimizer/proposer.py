@@ -17,7 +17,7 @@ from ..program.backward import shorten
 from ..prompts import text
 from ..prompts.fence import Fence
 from ..replies.reply import Malformed, object_schema, parse_object
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..runs.schedule import gather
 from ..workers.pool import Job
 from . import leaks
@@ -70,7 +70,7 @@ class Unfit(Malformed):
 
 
 async def usable_gradients(
-    work: Work, parameters: Sequence[Variable]
+    work: RunContext, parameters: Sequence[Variable]
 ) -> tuple[dict[str, list[Gradient]], list[str]]:
     """Unspent gradients at the parameters' present versions, and notes on stale ones.
 
@@ -99,7 +99,7 @@ async def usable_gradients(
 
 
 async def propose(
-    work: Work,
+    work: RunContext,
     parameters: Sequence[Variable],
     gradients: dict[str, list[Gradient]],
     *,
@@ -134,7 +134,7 @@ def _apart(sample: int) -> str:
 
 
 async def _propose_one(
-    work: Work,
+    work: RunContext,
     parameter: Variable,
     asked: Asked,
     sample: int,
@@ -194,13 +194,13 @@ async def _propose_one(
         candidate.refused = candidate.refused or broken
 
 
-async def _broken(work: Work, parameter: Variable, old: str, new: str) -> list[Problem]:
+async def _broken(work: RunContext, parameter: Variable, old: str, new: str) -> list[Problem]:
     lines, owner = parameter.constraints, work.session.owner
     broken = await constrained.violations(work.workers, owner, lines, old, new)
     return problems(Fate.BROKEN, broken)
 
 
-async def _leaked(work: Work, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
+async def _leaked(work: RunContext, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
     if constraints.may_quote_request(parameter.constraints):
         return []
     old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
@@ -237,7 +237,7 @@ class Asked:
 
 
 async def _update_prompt(
-    work: Work, parameter: Variable, gradients: list[Gradient], memory: int
+    work: RunContext, parameter: Variable, gradients: list[Gradient], memory: int
 ) -> Asked:
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
     feedback = list(dict.fromkeys(g.text for g in gradients))
@@ -274,7 +274,7 @@ async def _update_prompt(
 
 
 async def _remembered(
-    work: Work, parameter: Variable, count: int, budget: int
+    work: RunContext, parameter: Variable, count: int, budget: int
 ) -> list[tuple[str, str]]:
     """The last `count` spent gradients with what came of each, in `budget` characters together."""
     if not count:
@@ -318,7 +318,9 @@ def _fate(proposal: Proposal) -> str:
     return f"{said}, {better}"
 
 
-async def _reduced(work: Work, parameter: Variable, said: list[str], budget: int) -> list[str]:
+async def _reduced(
+    work: RunContext, parameter: Variable, said: list[str], budget: int
+) -> list[str]:
     """The feedback merged, as a tree in a stable order, until it fits into `budget` characters."""
     while sum(map(len, said)) > budget and len(said) > 1:
         groups = _packed(said, budget)
@@ -338,7 +340,7 @@ def _packed(said: list[str], budget: int) -> list[list[str]]:
     return groups
 
 
-async def _merge(work: Work, parameter: Variable, pieces: list[str]) -> str:
+async def _merge(work: RunContext, parameter: Variable, pieces: list[str]) -> str:
     if len(pieces) == 1:
         return pieces[0]
     room = work.settings.prompt_budget * CHARS_PER_TOKEN // len(pieces)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...schemas.graph import Fate, Kind, Variable
 from ..constraints import constraints
 from ..program.missing_fields import named
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..store import Program
 from ..workers.pool import Job
 from . import quotes
@@ -25,25 +25,25 @@ SMALL = 20_000
 
 
 @dataclass(frozen=True)
-class Guard:
+class QuoteGuard:
     """The rows that a program reads: `inputs` and `answers` are the names of their fields.
 
     Training rows may be quoted, those that measure never. One whose input training has too is no
     secret: that is a fault of the split.
     """
 
-    work: Work
+    work: RunContext
     inputs: list[str]
     answers: list[str]
 
     @classmethod
-    async def of(cls, work: Work, losses: Sequence[str]) -> Guard:
+    async def of(cls, work: RunContext, losses: Sequence[str]) -> QuoteGuard:
         """The guard of the program behind `losses`."""
         program = await work.store.graph.program(work.session.pk, losses, everything=True)
         return cls.for_program(work, program)
 
     @classmethod
-    def for_program(cls, work: Work, program: Program) -> Guard:
+    def for_program(cls, work: RunContext, program: Program) -> QuoteGuard:
         """An answer is what losses alone read, or what is called one."""
         read = {v for o in program.operations.values() if not o.is_loss for v in o.sources}
         fields = [v for v in program.variables.values() if v.kind is Kind.FIELD and v.field]

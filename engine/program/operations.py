@@ -26,7 +26,7 @@ from ..prompts import text
 from ..prompts.fence import Fence, read_named
 from ..prompts.template import render
 from ..replies.reply import Malformed, object_schema, parse_object
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..workers.pool import Job
 from .definition import check_weights
 
@@ -45,10 +45,10 @@ class Inputs:
 
 READ = 4
 """What one operation reads: at most so many times the longest value."""
-Rule = Callable[[Work, Operation, Inputs], "Value | Awaitable[Value]"]
+Rule = Callable[[RunContext, Operation, Inputs], "Value | Awaitable[Value]"]
 
 
-def check_room(work: Work, inputs: Inputs) -> None:
+def check_room(work: RunContext, inputs: Inputs) -> None:
     """Raises TooLong (where outputs are measured, ReplyError) for more than fits into a request."""
     size, most = sum(map(len, inputs.texts.values())), READ * work.settings.max_value_chars
     if size > most:
@@ -68,7 +68,7 @@ def prompt_of(operation: Operation, inputs: Inputs, most: int | None = None) -> 
     return render(template, inputs.texts | shown, most)
 
 
-def _prompt(work: Work, operation: Operation, inputs: Inputs) -> str:
+def _prompt(work: RunContext, operation: Operation, inputs: Inputs) -> str:
     try:
         return prompt_of(operation, inputs, work.settings.max_value_chars)
     except TooLong as error:
@@ -76,11 +76,11 @@ def _prompt(work: Work, operation: Operation, inputs: Inputs) -> str:
         raise failure_in(work, about) from error
 
 
-def _format(work: Work, operation: Operation, inputs: Inputs) -> Value:
+def _format(work: RunContext, operation: Operation, inputs: Inputs) -> Value:
     return Value(text=_prompt(work, operation, inputs))
 
 
-async def _llm(work: Work, operation: Operation, inputs: Inputs) -> Value:
+async def _llm(work: RunContext, operation: Operation, inputs: Inputs) -> Value:
     user = Message(
         role="user", content=_prompt(work, operation, inputs), images=tuple(inputs.images.values())
     )
@@ -111,12 +111,14 @@ def external_request(operation: Operation, inputs: Inputs) -> CompletionRequest:
     )
 
 
-def _was_given(work: Work, operation: Operation) -> bool:
+def _was_given(work: RunContext, operation: Operation) -> bool:
     """Whether this is the call that made `operation` and told what comes out."""
     return bool(work.args.get("given")) and operation.output in work.args["targets"]
 
 
-async def _told(work: Work, operation: Operation, inputs: Inputs, said: str) -> CompletionRequest:
+async def _told(
+    work: RunContext, operation: Operation, inputs: Inputs, said: str
+) -> CompletionRequest:
     """The request for an operation whose maker told `said`: on these inputs, or on others.
 
     What was told has a key of its own: two boxes of one description may do different things.
@@ -129,7 +131,7 @@ async def _told(work: Work, operation: Operation, inputs: Inputs, said: str) -> 
     return told if await work.store.calls.answered(work.session.pk, told.key) else request
 
 
-async def _external(work: Work, operation: Operation, inputs: Inputs) -> Value:
+async def _external(work: RunContext, operation: Operation, inputs: Inputs) -> Value:
     said = operation.spec.get("output")
     if said is None:
         request = external_request(operation, inputs)
@@ -157,13 +159,13 @@ def read_critique(completion: Completion, schema: dict[str, Any], material: str)
     return Value(text=reply["feedback"].strip(), score=score)
 
 
-async def _feedback(work: Work, operation: Operation, inputs: Inputs) -> Value:
+async def _feedback(work: RunContext, operation: Operation, inputs: Inputs) -> Value:
     found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
     request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
     return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
 
-async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
+async def _judge(work: RunContext, operation: Operation, inputs: Inputs) -> Value:
     graded = operation.spec.get("graded", True)
     schema = GRADED_REPLY if graded else CRITIQUE_REPLY
     system = text("judge") + ("\n\n" + text("judge_score") if graded else "")
@@ -185,7 +187,7 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
     return await work.ask(request, lambda c: read_critique(c, schema, user))
 
 
-def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitable[Value]:
+def _metric(work: RunContext, operation: Operation, inputs: Inputs) -> Value | Awaitable[Value]:
     metric, options = operation.spec["metric"], operation.spec.get("options", {})
     if not metrics.is_quick(metric, inputs.texts.values()):
         return _scored(work, metric, inputs, options)
@@ -195,7 +197,7 @@ def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitab
         raise failure_in(work, error) from error
 
 
-async def _scored(work: Work, metric: str, inputs: Inputs, options: dict[str, Any]) -> Value:
+async def _scored(work: RunContext, metric: str, inputs: Inputs, options: dict[str, Any]) -> Value:
     size = sum(map(len, inputs.texts.values()))
     what = f"The metric {metric} on {size:,} characters, {inputs.about},"
     job = Job(work.session.owner, what, metrics.advice(metric), work.check)
@@ -206,7 +208,7 @@ async def _scored(work: Work, metric: str, inputs: Inputs, options: dict[str, An
     return Value(text=said, score=score)
 
 
-def failure_in(work: Work, error: TooLong) -> TextGradError:
+def failure_in(work: RunContext, error: TooLong) -> TextGradError:
     """What `error` is to `work`: where outputs are measured, one that counts as 0; else the end."""
     if work.measures:
         return ReplyError(error.message, error.next)
@@ -214,7 +216,7 @@ def failure_in(work: Work, error: TooLong) -> TextGradError:
     return error
 
 
-def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:
+def _sum(work: RunContext, operation: Operation, inputs: Inputs) -> Value:
     check_weights(operation)  # some were taken before they were checked
     weights = operation.spec.get("weights", {})
     parts = [(n, v, float(weights.get(n, 1.0))) for n, v in inputs.values.items()]
@@ -254,7 +256,7 @@ class _Program:
     model = ""
 
     def __init__(
-        self, work: Work, evaluators: Evaluators, loss: Operation, texts: dict[str, str]
+        self, work: RunContext, evaluators: Evaluators, loss: Operation, texts: dict[str, str]
     ) -> None:
         self._work, self._evaluators, self._loss, self._texts = work, evaluators, loss, texts
         self._evaluator = loss.spec["evaluator"]
@@ -317,7 +319,7 @@ class _Program:
 def evaluator_rule(evaluators: Evaluators) -> Rule:
     """The rule of losses that are programs: run once for the same texts, like any completion."""
 
-    async def rule(work: Work, operation: Operation, inputs: Inputs) -> Value:
+    async def rule(work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         fence = Fence(inputs.texts.values())
         values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
         request = CompletionRequest(

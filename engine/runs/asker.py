@@ -8,7 +8,7 @@ from ...schemas.completions import Completion, CompletionRequest
 from ...schemas.errors import TextGradError
 from ...schemas.graph import Run, Session
 from ...schemas.settings import Settings
-from ..store import Chain, Fence, Store
+from ..store import Chain, RunFence, Store
 
 
 class Asker(Protocol):
@@ -29,7 +29,7 @@ class Asker(Protocol):
         """What the tool was called with."""
 
     @property
-    def fence(self) -> Fence | None:
+    def fence(self) -> RunFence | None:
         """What guards this run's writes."""
 
     @property

@@ -11,7 +11,7 @@ from ...schemas.completions import Completion, CompletionRequest
 from ...schemas.errors import Conflict, ProgramFailed, TextGradError
 from ...schemas.graph import Op, Run, Session, number
 from ...schemas.settings import Settings
-from ..store import Chain, Fence, Store
+from ..store import Chain, RunFence, Store
 from ..workers.pool import Workers
 from . import asking
 from .ledger import Ledger
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Work:
+class RunContext:
     """One execution of a tool call: a deterministic function of the graph and the ledger.
 
     It gets a durable run when it first needs something that is not in the ledger yet. `failed` are
@@ -50,7 +50,7 @@ class Work:
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
-    def fence(self) -> Fence | None:
+    def fence(self) -> RunFence | None:
         """What guards this run's writes."""
         return (number(self.run.id, "r") or 0, self.owner) if self.run else None
 

@@ -25,13 +25,13 @@ from ...schemas.settings import Settings
 from ..store import Chain, Store, busy
 from ..store.runs import LEASE_SECONDS
 from ..workers.pool import Workers
-from .context import Work
+from .context import RunContext
 from .ledger import Ledger
 from .schedule import NotYet
 
 log = logging.getLogger(__name__)
 
-Body = Callable[[Work], Awaitable[Result]]
+Body = Callable[[RunContext], Awaitable[Result]]
 Progress = Callable[[int, int, str], None]
 PENDING_CHARS = 24_000
 POLL_SECONDS = 0.2
@@ -50,7 +50,7 @@ class Caller:
 class Active:
     """A run under way in this process. `waiting` counts the callers who wait for it."""
 
-    work: Work
+    work: RunContext
     task: asyncio.Task[Result]
     waiting: int = 0
 
@@ -61,7 +61,7 @@ def digest_of(tool: str, args: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class Runs:
+class Runner:
     """Starts, continues, waits for and cancels runs. One is active in a session at a time."""
 
     def __init__(
@@ -167,7 +167,7 @@ class Runs:
         run: Run | None = None,
         chain: Chain | None = None,
     ) -> Active:
-        work = Work(
+        work = RunContext(
             session=session,
             tool=tool,
             args=args,
@@ -253,7 +253,7 @@ class Runs:
             return self._running(session, now)
         return self._failed(session, now, now.error or f"Run {now.id} was {now.status}.")
 
-    async def _execute(self, work: Work) -> Result:
+    async def _execute(self, work: RunContext) -> Result:
         try:
             result = await self.bodies[work.tool][1](work)
         except NotYet:
@@ -288,7 +288,7 @@ class Runs:
 
     async def _end(
         self,
-        work: Work,
+        work: RunContext,
         run: Run,
         status: str,
         *,
@@ -333,7 +333,7 @@ class Runs:
             next=_how_to_answer(session, shown, len(calls)),
         )
 
-    def _running(self, session: Session, run: Run, work: Work | None = None) -> Result:
+    def _running(self, session: Session, run: Run, work: RunContext | None = None) -> Result:
         so_far = f" {work.answered} of {work.asked} calls answered so far." if work else ""
         return self._result(
             session,

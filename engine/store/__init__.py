@@ -14,12 +14,12 @@ from .graph import GraphRows, Program
 from .history import HistoryRows, StepRecord
 from .maintenance import Maintenance
 from .removal import Removal
-from .rows import Fence
+from .rows import RunFence
 from .runs import RunRows, busy
 from .sessions import SessionRows
 from .values import ValueRows
 
-__all__ = ["Added", "Chain", "Fence", "Program", "StepRecord", "Store", "busy"]
+__all__ = ["Added", "Chain", "Program", "RunFence", "StepRecord", "Store", "busy"]
 
 
 class Store:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...schemas.errors import BudgetExhausted
 from .quotas import count_call
-from .rows import Fence, check_fence, row
+from .rows import RunFence, check_fence, row
 
 Budget = Mapping[str, float]
 """Some of: calls, tokens, cost (dollars), seconds."""
@@ -42,7 +42,7 @@ class Budgets:
 
 
 def reserve(
-    db: sqlite3.Connection, session: int, fence: Fence | None, price: Price, budgets: Budgets
+    db: sqlite3.Connection, session: int, fence: RunFence | None, price: Price, budgets: Budgets
 ) -> None:
     """Count a call that is about to be opened. Call inside a write.
 

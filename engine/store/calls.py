@@ -12,7 +12,7 @@ from ..answerers import OUTSIDE, Attempt
 from .budgets import Budgets, Price, reserve
 from .database import Chain, Database
 from .quotas import bounded
-from .rows import Fence, dumps, next_number, now, row, rows, to_completion, to_request
+from .rows import RunFence, dumps, next_number, now, row, rows, to_completion, to_request
 
 FREE = Price()
 UNLIMITED = Budgets({}, {})
@@ -52,7 +52,7 @@ class CallRows:
         self,
         session: int,
         request: CompletionRequest,
-        fence: Fence | None,
+        fence: RunFence | None,
         answerer: str,
         price: Price = FREE,
         budgets: Budgets = UNLIMITED,

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...schemas.graph import Fate, number
 from .database import Database
-from .rows import Fence, check_fence, dumps, next_number, now, row, rows
+from .rows import RunFence, check_fence, dumps, next_number, now, row, rows
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class EvaluationRows:
         mean: float,
         error: float | None,
         examples: int,
-        fence: Fence | None,
+        fence: RunFence | None,
         state: dict[str, Any] | None = None,
     ) -> tuple[int, int]:
         """Remember a split's score.

@@ -15,7 +15,7 @@ from .database import Chain, Database
 from .graph import invalidate
 from .quotas import bounded
 from .rows import (
-    Fence,
+    RunFence,
     check_fence,
     dumps,
     next_number,
@@ -51,7 +51,7 @@ class HistoryRows:
         self,
         session: int,
         gradients: Sequence[Gradient],
-        fence: Fence | None,
+        fence: RunFence | None,
         chain: Chain | None = None,
     ) -> list[Gradient]:
         """Replace the unspent gradients of the variables these are about.
@@ -167,7 +167,7 @@ class HistoryRows:
         self,
         session: int,
         step: StepRecord,
-        fence: Fence | None,
+        fence: RunFence | None,
         state: dict[str, Any] | None = None,
         chain: Chain | None = None,
     ) -> StepRecord:

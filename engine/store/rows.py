@@ -29,7 +29,7 @@ from ...schemas.graph import (
 )
 
 Reader = TypeVar("Reader", bound=Callable[..., Any])
-Fence = tuple[int, str]
+RunFence = tuple[int, str]
 """A run's number and its owner: what a run writes is refused once another has taken it over."""
 
 
@@ -70,7 +70,7 @@ def last_removed(db: sqlite3.Connection, table: str, session: int) -> int:
     return int(rows(db, sql, session, table)[0][0])
 
 
-def check_fence(db: sqlite3.Connection, session: int, fence: Fence | None) -> None:
+def check_fence(db: sqlite3.Connection, session: int, fence: RunFence | None) -> None:
     """Refuse what a run writes when it is no longer its owner's, or no longer active."""
     if fence is None:
         return

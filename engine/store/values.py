@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...schemas.graph import Value, number
 from .database import Chain, Database
 from .quotas import bounded
-from .rows import Fence, check_fence, dumps, rows, to_value
+from .rows import RunFence, check_fence, dumps, rows, to_value
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ValueRows:
         session: int,
         values: dict[tuple[str, int], Value],
         clean: Iterable[str],
-        fence: Fence | None,
+        fence: RunFence | None,
         chain: Chain | None = None,
     ) -> None:
         """Keep computed values; the variables in `clean` now have all that are in use.

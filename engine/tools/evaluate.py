@@ -8,14 +8,14 @@ from statistics import fmean
 from typing import get_args
 
 from ...schemas.errors import BadInput, NotFound
-from ...schemas.graph import HERE, Session, Split, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Session, Split, Variable, number
 from ...schemas.results import EvaluateResult, Failure, Result, VariableResult
 from ..evaluation.scoring import Scored, score, vote
 from ..evaluation.statistics import mean_and_error
-from ..optimizer.quote_guard import Guard
+from ..optimizer.quote_guard import QuoteGuard
 from ..program.definition import check_text
 from ..program.missing_fields import complete, left_out, named, unusable
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..runs.runner import Caller
 from ..views import results as show
 from .lookup import Core
@@ -49,10 +49,12 @@ class Evaluating(Core):
         args: dict[str, object] = {"loss": named[0].id, "split": split, "votes": votes}
         return await self.run(caller, session, "evaluate", args)
 
-    async def _evaluate_body(self, work: Work) -> Result:
+    async def _evaluate_body(self, work: RunContext) -> Result:
         loss, split = work.args["loss"], work.args["split"]
         variable = await self.one_variable(work.session, loss)
-        places = await self.named_examples(work.session, split) if variable.per_example else [HERE]
+        places = (
+            await self.named_examples(work.session, split) if variable.per_example else [NO_EXAMPLE]
+        )
         full, lacking = await complete(self.store, work.session.pk, [loss], places)
         places = full or places  # with none, whatever reads the field says what is missing
         work.phase = f"evaluating on {split}"
@@ -90,11 +92,11 @@ class Evaluating(Core):
             result.failures, result.next = _improve(work.session.id, scored, loss)
         return result
 
-    async def _flattered(self, work: Work, scored: Scored) -> list[str]:
+    async def _flattered(self, work: RunContext, scored: Scored) -> list[str]:
         """A note where the texts quote examples that they are measured on."""
         program = scored.evaluation.program
         texts = [v.value for v in program.variables.values() if v.is_leaf and v.value]
-        quoted = await Guard.for_program(work, program).quoted(texts)
+        quoted = await QuoteGuard.for_program(work, program).quoted(texts)
         found = [p for p in scored.scores if p in quoted]
         others = [s for p, s in scored.scores.items() if p not in quoted]
         if not found:
@@ -202,7 +204,7 @@ def _failed(places: Collection[int]) -> list[str]:
     """Which examples count as 0 because the evaluator failed on what was made for them."""
     if not places:
         return []
-    which = "" if HERE in places else f": {named(places)}"
+    which = "" if NO_EXAMPLE in places else f": {named(places)}"
     many = f"{len(places)} example{'s' if len(places) > 1 else ''}"
     return [f"{many} made the evaluator fail, which counts as 0{which}."]
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from ...schemas.distance import diff
 from ...schemas.errors import BadInput, NotFound, TooLong
-from ...schemas.graph import HERE, Operation, Session, Split, Variable, Version, number
+from ...schemas.graph import NO_EXAMPLE, Operation, Session, Split, Variable, Version, number
 from ...schemas.near import did_you_mean
 from ...schemas.results import InspectResult
 from ..runs.runner import Caller
@@ -172,7 +172,7 @@ class Inspecting(Listings):
             view["next"] = _versions_of(v)
         else:
             places = await self.places(session, [v])
-            values = await self.store.values.get(session.pk, [v.id], [HERE, *places])
+            values = await self.store.values.get(session.pk, [v.id], [NO_EXAMPLE, *places])
             shown = [
                 {"example": f"e{p}" if p else None, "text": cut(x.text, VALUE)[0], "score": x.score}
                 for (_, p), x in values.items()

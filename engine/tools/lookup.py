@@ -8,7 +8,7 @@ from typing import get_args
 
 from ...schemas.completions import Role
 from ...schemas.errors import BadInput, Conflict, NotFound
-from ...schemas.graph import HERE, Op, Session, Split, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Op, Session, Split, Variable, number
 from ...schemas.results import Result
 from ...schemas.settings import Settings
 from ..answerers import Answerer
@@ -19,7 +19,7 @@ from ..program.definition import NAME_A_SPLIT, check_count
 from ..program.missing_fields import complete
 from ..program.operations import RULES, evaluator_rule
 from ..runs.ledger import Ledger
-from ..runs.runner import Caller, Runs, digest_of
+from ..runs.runner import Caller, Runner, digest_of
 from ..store import Chain, Store
 from ..workers.pool import Workers
 
@@ -45,7 +45,7 @@ class Core:
         self.tables = Tables(settings.data_dir, settings.max_value_chars)
         rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
         self.workers = Workers()
-        self.runs = Runs(store, self.ledger, settings, rules, self.workers)
+        self.runs = Runner(store, self.ledger, settings, rules, self.workers)
 
     async def close(self) -> None:
         """Stop runs (they can be resumed), keep what is being answered, close the file."""
@@ -55,12 +55,12 @@ class Core:
         await self.store.close()
 
     async def places(self, session: Session, targets: Sequence[Variable]) -> list[int]:
-        """The examples in use, or HERE alone when none of `targets` depends on examples.
+        """The examples in use, or NO_EXAMPLE alone when none of `targets` depends on examples.
 
         Without a batch of its own, a session uses the first of its training examples.
         """
         if not any(v.per_example for v in targets):
-            return [HERE]
+            return [NO_EXAMPLE]
         if session.batch:
             return session.batch
         return await self.store.examples.split(session.pk, "train", self.settings.minibatch)
@@ -77,7 +77,7 @@ class Core:
             return found
         ids = [examples] if isinstance(examples, str) else list(dict.fromkeys(examples))
         check_count("examples", ids, NAME_A_SPLIT)
-        numbers = [number(i, "e") or HERE for i in ids]
+        numbers = [number(i, "e") or NO_EXAMPLE for i in ids]
         found_all = await self.store.examples.get(session.pk, numbers)
         missing = [i for i, n in zip(ids, numbers, strict=True) if n not in found_all]
         if len(ids) == 1 and missing:
@@ -170,7 +170,7 @@ async def gate_places(core: Core, session: Session, losses: Sequence[str]) -> tu
     """
     named = [await core.one_variable(session, i) for i in losses]
     if not any(v.per_example for v in named):
-        return [HERE], "the program's own loss"
+        return [NO_EXAMPLE], "the program's own loss"
     places = await core.store.examples.split(session.pk, "validation")
     if not places:
         raise Conflict(

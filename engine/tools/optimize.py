@@ -12,19 +12,19 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ...schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
-from ...schemas.graph import HERE, Fate, Gradient, Kind, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Kind, Variable, number
 from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
 from ..optimizer import gate
-from ..optimizer.gradients import Learnt, choose, gradients_on, record_of
-from ..optimizer.pool import Parent, Pool
-from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
+from ..optimizer.gradients import BackwardPass, backward_pass, choose, record_of
+from ..optimizer.pool import CandidatePool, PoolEntry
+from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, SearchState, load, stopped
 from ..optimizer.proposer import Candidate, Reason, propose
-from ..optimizer.quote_guard import Guard
+from ..optimizer.quote_guard import QuoteGuard
 from ..program.missing_fields import complete, left_out, unusable
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..runs.runner import Caller, digest_of
 from ..views import results as show
 from . import arguments, outcome
@@ -97,13 +97,15 @@ class Optimizing(Core):
 
     async def _need(
         self, session: int, losses: list[str], args: dict[str, Any], places: Sequence[int]
-    ) -> afford.Need:
+    ) -> afford.CostEstimate:
         program = await self.store.graph.program(session, losses, everything=True)
-        some = await self.store.examples.get(session, [p for p in places[:SAMPLED] if p != HERE])
+        some = await self.store.examples.get(
+            session, [p for p in places[:SAMPLED] if p != NO_EXAMPLE]
+        )
         train = (await self.store.examples.split_sizes(session)).get("train", 0)
-        return afford.need(program, list(some.values()), args, places, train, self.settings)
+        return afford.estimate(program, list(some.values()), args, places, train, self.settings)
 
-    async def _optimize_body(self, work: Work) -> Result:
+    async def _optimize_body(self, work: RunContext) -> Result:
         args = work.args
         places, split = await gate_places(self, work.session, args["losses"])
         loop = load(work.state)
@@ -119,27 +121,29 @@ class Optimizing(Core):
             return await self._report(work, loop, places, "budget", spent)
         return await self._report(work, loop, places, why, None)
 
-    async def _begin(self, work: Work, places: Sequence[int]) -> Loop:
+    async def _begin(self, work: RunContext, places: Sequence[int]) -> SearchState:
         work.phase = "scoring the start"
         start, _ = await compare(work, work.args["losses"], places, {}, [])
         places = list(start.scores)
-        first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
+        first = PoolEntry(name="the start", texts={}, scores=[start.scores[p] for p in places])
         paired = await in_pairs(work, work.args["losses"])
-        loop = Loop(Pool(members=[first]), first.scores, paired=paired, left_out=start.left_out)
+        loop = SearchState(
+            CandidatePool(members=[first]), first.scores, paired=paired, left_out=start.left_out
+        )
         loop.unusable = start.why_unusable
         loop.start = outcome.figures(await self._usage(work))
         await self._note_score(work, loop, places)
         await work.save_state(loop.dump())
         return loop
 
-    async def _usage(self, work: Work) -> dict[str, dict[str, float]]:
+    async def _usage(self, work: RunContext) -> dict[str, dict[str, float]]:
         """What this run has used so far, by purpose."""
         run = await work.ensure_run()
         return await self.store.calls.usage(work.session.pk, number(run.id, "r"))
 
-    async def _note_score(self, work: Work, loop: Loop, places: Sequence[int]) -> None:
+    async def _note_score(self, work: RunContext, loop: SearchState, places: Sequence[int]) -> None:
         """Remember the installed texts' validation score, for the report."""
-        if loop.paired or list(places) == [HERE]:
+        if loop.paired or list(places) == [NO_EXAMPLE]:
             return
         mean, error = mean_and_error(loop.current.scores)
         parameters = await self.store.graph.parameters(work.session.pk)
@@ -150,10 +154,12 @@ class Optimizing(Core):
             pk, loss, "validation", versions, mean, error, len(places), fence, state
         )
 
-    async def _iterate(self, work: Work, loop: Loop, places: Sequence[int], split: str) -> None:
+    async def _iterate(
+        self, work: RunContext, loop: SearchState, places: Sequence[int], split: str
+    ) -> None:
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
-        guard = await Guard.of(work, args["losses"])
+        guard = await QuoteGuard.of(work, args["losses"])
         batch = await self._minibatch(work, loop.iteration, await self._quoted(work, guard, parent))
         learnt = await self._learn(work, loop, batch, parent) if batch else None
         if learnt is None:
@@ -174,12 +180,12 @@ class Optimizing(Core):
         )
 
     async def _learn(
-        self, work: Work, loop: Loop, batch: Sequence[int], parent: Parent
-    ) -> Learnt | None:
+        self, work: RunContext, loop: SearchState, batch: Sequence[int], parent: PoolEntry
+    ) -> BackwardPass | None:
         """The gradients on a minibatch; None where no usable feedback could be had on it."""
         strategy = work.args["strategy"]
         try:
-            learnt = await gradients_on(
+            learnt = await backward_pass(
                 work,
                 work.args["losses"],
                 batch,
@@ -197,13 +203,13 @@ class Optimizing(Core):
         loop.left_out |= learnt.evaluation.reasons
         return learnt
 
-    async def _idle(self, work: Work, loop: Loop) -> None:
+    async def _idle(self, work: RunContext, loop: SearchState) -> None:
         """Go on to the next minibatch: there was nothing to learn from this one."""
         loop.iteration += 1
         loop.idle += 1
         await work.save_state(loop.dump())
 
-    async def _quoted(self, work: Work, guard: Guard, parent: Parent) -> set[int]:
+    async def _quoted(self, work: RunContext, guard: QuoteGuard, parent: PoolEntry) -> set[int]:
         """The training examples that the texts of `parent` quote."""
         program = await self.store.graph.program(
             work.session.pk, work.args["losses"], everything=True
@@ -211,14 +217,14 @@ class Optimizing(Core):
         leaves = {v.id: v.value for v in program.variables.values() if v.is_leaf and v.value}
         return set(await guard.quoted((leaves | dict(parent.texts)).values()))
 
-    async def _minibatch(self, work: Work, iteration: int, quoted: Set[int]) -> list[int]:
+    async def _minibatch(self, work: RunContext, iteration: int, quoted: Set[int]) -> list[int]:
         """The next examples of an epoch that is shuffled anew each time, by seed alone.
 
         Those that are quoted say nothing about others, and are left out while there are others.
         """
         variables = await self.store.graph.variables(work.session.pk, work.args["losses"])
         if not any(v.per_example for v in variables.values()):
-            return [HERE]
+            return [NO_EXAMPLE]
         every = await self.store.examples.split(work.session.pk, "train")
         train = [n for n in every if n not in quoted] or every
         if not train:
@@ -233,7 +239,7 @@ class Optimizing(Core):
         return (await complete(self.store, work.session.pk, work.args["losses"], batch))[0]
 
     async def _to_improve(
-        self, work: Work, learnt: Learnt, ids: Sequence[str] | None
+        self, work: RunContext, learnt: BackwardPass, ids: Sequence[str] | None
     ) -> list[Variable]:
         """The parameters that got feedback, as they are installed."""
         about = list(dict.fromkeys(g.variable for g in learnt.gradients))
@@ -242,7 +248,7 @@ class Optimizing(Core):
         return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
 
     async def _demonstrations(
-        self, work: Work, learnt: Learnt, ids: Sequence[str] | None
+        self, work: RunContext, learnt: BackwardPass, ids: Sequence[str] | None
     ) -> list[Variable]:
         """The demonstrations that the program shows, where there is anything to improve."""
         if not learnt.gradients and show.mean_score(
@@ -257,13 +263,13 @@ class Optimizing(Core):
 
     async def _candidates(
         self,
-        work: Work,
-        learnt: Learnt,
+        work: RunContext,
+        learnt: BackwardPass,
         parameters: Sequence[Variable],
         chosen: Sequence[Variable],
-        parent: Parent,
+        parent: PoolEntry,
         batch: Sequence[int],
-        guard: Guard,
+        guard: QuoteGuard,
     ) -> list[Candidate]:
         """Rewrites from the gradients and other demonstrations, about half of each."""
         count = work.args["candidates"]
@@ -289,12 +295,12 @@ class Optimizing(Core):
 
     async def _step(
         self,
-        work: Work,
-        loop: Loop,
-        learnt: Learnt,
+        work: RunContext,
+        loop: SearchState,
+        learnt: BackwardPass,
         candidates: Sequence[Candidate],
         parameters: Sequence[Variable],
-        parent: Parent,
+        parent: PoolEntry,
         batch: Sequence[int],
         places: Sequence[int],
         split: str,
@@ -314,7 +320,7 @@ class Optimizing(Core):
         )
 
     async def _changed(
-        self, work: Work, parameters: Sequence[Variable], parent: Parent
+        self, work: RunContext, parameters: Sequence[Variable], parent: PoolEntry
     ) -> list[Variable]:
         """All parameters whose text a candidate sets, those of its parent included."""
         ids = dict.fromkeys([*(p.id for p in parameters), *parent.texts])
@@ -323,8 +329,8 @@ class Optimizing(Core):
 
     async def _report(
         self,
-        work: Work,
-        loop: Loop,
+        work: RunContext,
+        loop: SearchState,
         places: Sequence[int],
         why: str,
         spent: BudgetExhausted | None,
@@ -350,7 +356,7 @@ def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
     return order
 
 
-def _tell_score(work: Work, loop: Loop) -> None:
+def _tell_score(work: RunContext, loop: SearchState) -> None:
     """Put the running score into what whoever watches is told."""
     told = work.on_progress
     if told is not None:
@@ -370,7 +376,7 @@ def _in_turn(
     return [v for v in parameters if v is one], [v for v in chosen if v is one]
 
 
-def _by_variable(learnt: Learnt) -> dict[str, list[Gradient]]:
+def _by_variable(learnt: BackwardPass) -> dict[str, list[Gradient]]:
     found: dict[str, list[Gradient]] = {}
     for gradient in learnt.gradients:
         found.setdefault(gradient.variable, []).append(gradient)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from ...schemas.errors import BadInput
-from ...schemas.graph import HERE, Kind, Session, Split, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Kind, Session, Split, Variable, number
 from ...schemas.results import ExamplesResult, VariableResult
 from ..data.reading import Reading
 from ..data.values import row_of
@@ -134,8 +134,8 @@ class Removing(Core):
         texts: dict[int, dict[str, str]] = {}
         reading = Reading("examples", self.settings.max_value_chars, "example")
         for one, fields in changes.items():
-            n = number(one, "e") or HERE
-            if n == HERE:
+            n = number(one, "e") or NO_EXAMPLE
+            if n == NO_EXAMPLE:
                 raise BadInput(
                     f"{one!r} is no example's id.",
                     "To mend: examples={'e7': {field: text}}. To add: a list of rows.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...schemas.errors import BadInput, Conflict, TextGradError
-from ...schemas.graph import HERE, Fate, Kind, Session, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
 from ...schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -15,12 +15,12 @@ from ...schemas.results import (
     StepResult,
 )
 from ..optimizer import gate
-from ..optimizer.gradients import Learnt, choose, gradients_on, record_of
+from ..optimizer.gradients import BackwardPass, backward_pass, choose, record_of
 from ..optimizer.proposer import Candidate, Reason, propose, usable_gradients
-from ..optimizer.quote_guard import Guard
+from ..optimizer.quote_guard import QuoteGuard
 from ..program.forward import Evaluation, evaluate, load
 from ..program.missing_fields import complete, left_out, named
-from ..runs.context import Work
+from ..runs.context import RunContext
 from ..runs.runner import Body, Caller, digest_of
 from ..store import StepRecord
 from ..views import results as show
@@ -57,7 +57,7 @@ class Training(Evaluating, Optimizing):
         The first refuses a file that was changed outside; the second writes what was accepted.
         """
 
-        async def run(work: Work) -> Result:
+        async def run(work: RunContext) -> Result:
             bound = await self.reconcile_files(work.session, work.chain)
             result = await body(work)
             if bound and work.tool in ("step", "optimize"):
@@ -70,7 +70,7 @@ class Training(Evaluating, Optimizing):
 
         return run
 
-    async def _forward_body(self, work: Work) -> Result:
+    async def _forward_body(self, work: RunContext) -> Result:
         session, targets = work.session, work.args["targets"]
         work.phase = "computing"
         program = await self.store.graph.program(
@@ -79,7 +79,7 @@ class Training(Evaluating, Optimizing):
         places = await self.places(session, list(program.variables.values()))
         waiting = [v for v in targets if program.variables[v].per_example and not places]
         if waiting:
-            targets, places = [v for v in targets if v not in waiting], [HERE]
+            targets, places = [v for v in targets if v not in waiting], [NO_EXAMPLE]
             program = await self.store.graph.program(session.pk, targets, everything=False)
         full, lacking = await complete(self.store, session.pk, targets, places, program)
         places = full or places
@@ -95,7 +95,7 @@ class Training(Evaluating, Optimizing):
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
         return result
 
-    async def _save(self, work: Work, evaluation: Evaluation, places: Sequence[int]) -> None:
+    async def _save(self, work: RunContext, evaluation: Evaluation, places: Sequence[int]) -> None:
         """Keep what was computed, also when not all of it could be."""
         clean = [
             v for v in evaluation.program.dirty if all(evaluation.has(v, place) for place in places)
@@ -123,7 +123,7 @@ class Training(Evaluating, Optimizing):
             else await self.places(session, named)
         )
         if not any(v.per_example for v in named):
-            places = [HERE]
+            places = [NO_EXAMPLE]
         if not places:
             raise Conflict(
                 "There are no training examples to learn from.",
@@ -139,7 +139,7 @@ class Training(Evaluating, Optimizing):
         return await self.run(caller, session, "backward", args)
 
     async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
-        found = await self.store.examples.get(session.pk, [p for p in places if p != HERE])
+        found = await self.store.examples.get(session.pk, [p for p in places if p != NO_EXAMPLE])
         splits = {e.split for e in found.values()} - {"train"}
         if not splits:
             return []
@@ -148,9 +148,9 @@ class Training(Evaluating, Optimizing):
             "makes that split's scores untrustworthy."
         ]
 
-    async def _backward_body(self, work: Work) -> Result:
+    async def _backward_body(self, work: RunContext) -> Result:
         args = work.args
-        learnt = await gradients_on(
+        learnt = await backward_pass(
             work, args["losses"], args["places"], exact=bool(args.get("exact"))
         )
         blamed = {g.variable for g in learnt.gradients}
@@ -211,7 +211,7 @@ class Training(Evaluating, Optimizing):
             )
         return parameters
 
-    async def _step_body(self, work: Work) -> Result:
+    async def _step_body(self, work: RunContext) -> Result:
         if "recorded" in work.state:  # killed between the step and the end of its run
             recorded = StepRecord.model_validate(work.state["recorded"])
             return show.step_result(work.session, recorded, [])
@@ -230,14 +230,16 @@ class Training(Evaluating, Optimizing):
         losses = list(dict.fromkeys(x for g in used for x in g.losses)) or [
             v.id for v in await self.losses(work.session, None)
         ]
-        batch = sorted({number(e, "e") or HERE for g in used for e in g.batch} or {HERE})
+        batch = sorted(
+            {number(e, "e") or NO_EXAMPLE for g in used for e in g.batch} or {NO_EXAMPLE}
+        )
         where = None
         if work.args["accept"] == "if_better":  # refuses before anything is asked
             where = await gate_places(self, work.session, losses)
         count = work.args["candidates"]
         candidates = []
         if written:
-            guard = await Guard.of(work, losses)
+            guard = await QuoteGuard.of(work, losses)
             memory = work.args.get("memory", 0)
             candidates = await propose(
                 work, written, gradients, count=count, check=guard.objections, memory=memory
@@ -259,12 +261,12 @@ class Training(Evaluating, Optimizing):
 
     async def _judged(
         self,
-        work: Work,
+        work: RunContext,
         candidates: list[Candidate],
         losses: Sequence[str],
         batch: Sequence[int],
         where: tuple[list[int], str] | None,
-    ) -> gate.Judged:
+    ) -> gate.GateResult:
         accept = work.args["accept"]
         if where is not None:
             return await gate.judge(work, candidates, losses, batch, *where)
@@ -273,11 +275,11 @@ class Training(Evaluating, Optimizing):
         standing = [i for i, c in enumerate(candidates) if not c.refused]
         if accept == "never" or not standing:
             why = "proposed only (accept='never')" if standing else reasons[0].words
-            return gate.Judged(None, why, "", 0, 0.0, reasons=reasons)
+            return gate.GateResult(None, why, "", 0, 0.0, reasons=reasons)
         reasons |= dict.fromkeys(standing, Reason(Fate.BEATEN, "another candidate was taken"))
         why = "accepted without a check (accept='always')"
         reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
-        return gate.Judged(standing[0], why, "", 0, 0.0, reasons=reasons)
+        return gate.GateResult(standing[0], why, "", 0, 0.0, reasons=reasons)
 
 
 def _step_args(
@@ -292,10 +294,10 @@ def _step_args(
 
 
 def _backward_result(
-    work: Work, learnt: Learnt, spared: Sequence[str], *, gated: bool
+    work: RunContext, learnt: BackwardPass, spared: Sequence[str], *, gated: bool
 ) -> BackwardResult:
     notes = [*work.args.get("notes", []), *learnt.notes, *spared]
-    unusable = {place for _, place in learnt.evaluation.unusable} - {HERE}
+    unusable = {place for _, place in learnt.evaluation.unusable} - {NO_EXAMPLE}
     if unusable:
         notes.append(
             f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
@@ -303,7 +305,7 @@ def _backward_result(
     session, accept = work.session.id, "if_better" if gated else "always"
     gradients, left_out = show.gradients(learnt.gradients)
     return BackwardResult(
-        examples=[f"e{p}" for p in learnt.places if p != HERE],
+        examples=[f"e{p}" for p in learnt.places if p != NO_EXAMPLE],
         gradients=gradients,
         mean_score=show.mean_score(learnt.evaluation, work.args["losses"], learnt.places),
         notes=[*notes, *left_out],

@@ -113,7 +113,7 @@ def _model_pull(args: argparse.Namespace) -> int:
 
 def _model_list(args: argparse.Namespace) -> int:
     from ..local.model import models, path_of
-    from ..terminal import Paint
+    from ..terminal import Styles
 
     found = {name: path_of(name) for name in models()}
     facts = [{"model": name, "path": str(path) if path else None} for name, path in found.items()]
@@ -121,7 +121,7 @@ def _model_list(args: argparse.Namespace) -> int:
         (name, str(path) if path else f"not here: textgrad-mcp model pull --model {name}")
         for name, path in found.items()
     ]
-    told(args, facts, "\n".join(Paint().table([((name, "bold"), where) for name, where in rows])))
+    told(args, facts, "\n".join(Styles().table([((name, "bold"), where) for name, where in rows])))
     return 0
 
 

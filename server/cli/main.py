@@ -157,11 +157,11 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> int:
-    from ..terminal import Paint
+    from ..terminal import Styles
     from .config_table import as_text, facts
 
     found = settings_of(args)
-    told(args, facts(*found), as_text(*found, Paint()))
+    told(args, facts(*found), as_text(*found, Styles()))
     return 0
 
 
@@ -169,8 +169,8 @@ def _demo(args: argparse.Namespace) -> int:
     settings, _, _ = settings_of(args)
     from ..demo.main import run
     from ..demo.report import report
-    from ..terminal import Paint
+    from ..terminal import Styles
 
     found = run(args.task, settings, steps=args.steps, seed=args.seed)
-    told(args, found.facts(), report(found, Paint()))
+    told(args, found.facts(), report(found, Styles()))
     return 0

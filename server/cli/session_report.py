@@ -8,7 +8,7 @@ from typing import Any
 from ...engine.store import Store
 from ...engine.views.report import figure, report
 from ...schemas.graph import Session
-from ..terminal import Cell, Paint, Style, cleaned, one_line
+from ..terminal import Cell, Style, Styles, cleaned, one_line
 
 REASON = 160
 COUNTED = ("calls", "prompt_tokens", "completion_tokens")
@@ -33,7 +33,7 @@ async def facts(store: Store, session: Session) -> dict[str, Any]:
     }
 
 
-def words(found: dict[str, Any], paint: Paint) -> str:
+def words(found: dict[str, Any], paint: Styles) -> str:
     """What `facts` found, as text."""
     found = cleaned(found)
     title = one_line(found["title"]) or "untitled"
@@ -53,7 +53,7 @@ def words(found: dict[str, Any], paint: Paint) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
-def _scores(found: dict[str, Any], paint: Paint) -> list[str]:
+def _scores(found: dict[str, Any], paint: Styles) -> list[str]:
     """Before and after, with standard errors; only `test` has not steered the search."""
     lines = [paint("Scores (mean ± standard error, 1 is best)", "bold")]
     head = ("loss", "split", "examples", "first", "latest", "change", "texts")
@@ -87,7 +87,7 @@ def _texts(one: dict[str, Any]) -> str:
     return ", ".join(f"{variable}@{version}" for variable, version in one["versions"].items())
 
 
-def _tried(found: dict[str, Any], paint: Paint) -> list[str]:
+def _tried(found: dict[str, Any], paint: Styles) -> list[str]:
     proposals = found["proposals"]
     lines = [paint("Proposals", "bold")]
     for fate, count in proposals.items():
@@ -95,7 +95,7 @@ def _tried(found: dict[str, Any], paint: Paint) -> list[str]:
     return lines if proposals else [*lines, "  None."]
 
 
-def _parameter(one: dict[str, Any], paint: Paint) -> list[str]:
+def _parameter(one: dict[str, Any], paint: Styles) -> list[str]:
     name = paint(f"{one['id']}, version {one['version']}", "bold")
     lines = [f"{name}  {one_line(one['role'])}"]
     for step in one["lineage"]:
@@ -110,7 +110,7 @@ def _parameter(one: dict[str, Any], paint: Paint) -> list[str]:
     return [*lines, *_change(one["first_text"], one["text"], paint)]
 
 
-def _change(first: str, last: str, paint: Paint) -> list[str]:
+def _change(first: str, last: str, paint: Styles) -> list[str]:
     old, new = first.split("\n"), last.split("\n")
     if old == new:
         return [f"  | {line}" for line in new]
@@ -118,7 +118,7 @@ def _change(first: str, last: str, paint: Paint) -> list[str]:
     return [f"  {paint.changed(line)}" for line in found]
 
 
-def _price(price: dict[str, Any], paint: Paint) -> list[str]:
+def _price(price: dict[str, Any], paint: Styles) -> list[str]:
     head = ("purpose", "calls", "prompt tokens", "completion tokens", "dollars")
     rows: list[list[Cell]] = [[(name, "dim") for name in head]]
     for purpose, used in price["by_purpose"].items():

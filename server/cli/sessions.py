@@ -125,7 +125,7 @@ def _facts(sessions: list[Session]) -> list[dict[str, Any]]:
 
 def _table(sessions: list[Session]) -> str:
     """A line for each session."""
-    from ..terminal import Cell, Paint, one_line
+    from ..terminal import Cell, Styles, one_line
 
     rows: list[list[Cell]] = [
         [
@@ -138,16 +138,16 @@ def _table(sessions: list[Session]) -> str:
         ]
         for one in sessions
     ]
-    return "\n".join(Paint().table(rows)) if rows else ""
+    return "\n".join(Styles().table(rows)) if rows else ""
 
 
 async def _show(store: Store, args: argparse.Namespace) -> int:
-    from ..terminal import Paint
+    from ..terminal import Styles
     from .session_report import facts, words
 
     session = await _shown(store, args.session_id)
     found = await facts(store, session)
-    told(args, found, "" if args.json else words(found, Paint()))
+    told(args, found, "" if args.json else words(found, Styles()))
     return 0
 
 

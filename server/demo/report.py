@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from ..terminal import Paint, Style, cleaned
+from ..terminal import Style, Styles, cleaned
 from .tasks import Task
 
 
@@ -35,7 +35,7 @@ class Outcome:
         }
 
 
-def report(outcome: Outcome, paint: Paint) -> str:
+def report(outcome: Outcome, paint: Styles) -> str:
     """The report as text. Scores are means with their standard errors."""
     before, found, after = map(cleaned, (outcome.before, outcome.found, outcome.after))
     session = cleaned(outcome.session)
@@ -105,7 +105,7 @@ def _price(price: dict[str, Any], seconds: float, found: dict[str, Any]) -> str:
     )
 
 
-def _diff(old: str, new: str, paint: Paint) -> list[str]:
+def _diff(old: str, new: str, paint: Styles) -> list[str]:
     if old == new:
         return ["  unchanged: " + old]
     wrapped = [

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Step = Callable[[], Awaitable[None]]
 
 
-class Underway:
+class RequestCounter:
     """Counts the requests that are being answered. Streams that only listen (GET) do not count.
 
     Outermost of all, it also knows that a caller who hangs up is no failure of the server.

@@ -44,7 +44,7 @@ from .sampling import Sampler
 from .stdio_signals import leave_on_signals, leave_soon
 from .tool_schema import compact, outline
 from .tools import TOOLS
-from .watchers import Watchers
+from .watchers import ResourceWatchers
 
 log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
@@ -93,7 +93,7 @@ class TextGradServer(MCPServer[Host]):
     around the tools, and our resources beside those of extensions."""
 
     sampler: Sampler
-    watchers: Watchers
+    watchers: ResourceWatchers
     host: Host | None = None
     leaving: Callable[[], None] = staticmethod(lambda: None)
     """Called when the last client is gone, before anything is closed."""
@@ -256,7 +256,7 @@ def build(settings: Settings) -> TextGradServer:
         middleware=[in_words],
     )
     server.sampler = Sampler()
-    server.watchers = Watchers()
+    server.watchers = ResourceWatchers()
     resources.install(server)
     completions.install(server)
     subscriptions.install(server, server.watchers)

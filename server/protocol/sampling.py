@@ -161,7 +161,7 @@ class Sampler:
                 go_on = f"Call resume(session_id='{waiting.session.id}') to go on."
                 return amended(result, ["The call's time is up; what was answered is kept."], go_on)
             engine = await host.engine()
-            problem = await Wave(ctx, engine, waiting, until).run()
+            problem = await SamplingWave(ctx, engine, waiting, until).run()
             result = await answer(ctx, _resume(waiting.session.id))
             if problem:
                 left = await _waiting(ctx, result)
@@ -169,7 +169,7 @@ class Sampler:
         return result
 
 
-class Wave:
+class SamplingWave:
     """One wavefront over the back-channel, as many at a time as the roles allow."""
 
     def __init__(

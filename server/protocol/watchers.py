@@ -129,7 +129,7 @@ class Outbox:
             self._sending.cancel()
 
 
-class Watchers:
+class ResourceWatchers:
     """Who watches which addresses."""
 
     def __init__(self) -> None:
