@@ -18,8 +18,9 @@ FLOORS = """
     engine.constraints
     engine.runs
     engine.store
-    engine.answerers engine.metrics
-    engine.data engine.evaluators engine.prompts engine.replies engine.workers
+    engine.answerers
+    engine.metrics engine.replies
+    engine.data engine.evaluators engine.prompts engine.workers
     schemas
 """
 """From the top to the ground. A new room gets its place here."""

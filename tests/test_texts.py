@@ -1,7 +1,8 @@
-"""What is sent to models: material between fences, labels that name it, and engine/prompts."""
+"""What is sent to models: material between fences, and lines of engine/prompts."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import re
@@ -10,32 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textgrad_mcp.engine.constraints.constraints import parse, violations
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
-from textgrad_mcp.schemas.graph import number
+from textgrad_mcp.engine.program.operations import GRADED_REPLY, read_critique
+from textgrad_mcp.engine.replies.reply import Malformed, check_completion
+from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Purpose
+from textgrad_mcp.schemas.graph import Value, number
 
 from .helpers import ME, Facts, Scripted, an_engine, made
 
 TEXTS = Path(__file__).parent.parent / "engine" / "prompts"
-LABELS = (
-    r"The text to (improve|check):",
-    r"The text before:",
-    r"The improved text must satisfy:",
-    r"Rules:",
-    r"- (No slang|It must have at most 40 characters\.)",
-    r"Feedback on the text:",
-    r"Feedback on a text whose role is: .*",
-    r"Write feedback on:",
-    r'"v\d+": feedback on v\d+ \(role: .*\)( for all examples together)?',
-    r'"v\d+ eN" for each example N: feedback on what v\d+ \(role: .*; used as .*\) was there',
-    r"v\d+, used as .*:",
-    r"Example e\d+:",
-    r"(First|Second) candidate:",
-    r"Instruction: Is it good\?",
-    r"Too long\.",
-)
-"""What else may stand there: names of what follows, which tell nobody to do anything, and what
-users said themselves."""
+USERS = (r"Instruction: Is it good\?", r"- No slang", r"Too long\.")
+"""What else may stand there: what users said themselves."""
+SENTENCES = ("labels", "rules", "problems")
+"""The files whose lines are put together, each beneath a key."""
 FENCED = re.compile(r"<([\w-]+-[0-9a-f]{6})[^>]*>\n.*?\n</\1>", re.DOTALL)
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
@@ -156,11 +145,26 @@ def lines_of_code(request: CompletionRequest) -> Iterator[str]:
             yield from filter(None, FENCED.sub("", message.content).split("\n"))
 
 
+def patterns(name: str) -> list[str]:
+    """The lines of a file, with anything in their places."""
+    lines = (TEXTS / f"{name}.md").read_text("utf-8").split("\n")
+    said = [line.partition(": ")[2] if name in SENTENCES else line for line in lines]
+    return [re.sub(r"\\\{\w+\\\}", ".*", re.escape(line)) for line in said if line]
+
+
+def problems() -> str:
+    """Anything that may be wrong with a reply: one of the problems after the other."""
+    one = "|".join([*patterns("problems"), *patterns("rules")])
+    return rf"({one})(\s({one}))*"
+
+
 def known_lines() -> list[re.Pattern[str]]:
-    """Every line of engine/prompts, with anything in its places, and the labels."""
-    lines = [line for path in TEXTS.glob("*.md") for line in path.read_text("utf-8").split("\n")]
-    written = [re.sub(r"\\\{\w+\\\}", ".*", re.escape(line)) for line in lines if line != "{found}"]
-    return [re.compile(line) for line in (*filter(None, written), *LABELS)]
+    """Every line of engine/prompts, on its own or as an item of a list."""
+    names = [path.stem for path in TEXTS.glob("*.md") if path.stem != "repair"]
+    lines = [line for name in names for line in patterns(name) if line != ".*"]
+    repair = [line.replace(".*", problems()) for line in patterns("repair")]
+    rules = [rf"- {line}" for line in patterns("rules")]
+    return [re.compile(line) for line in (*lines, *rules, *repair, *USERS)]
 
 
 def unknown(requests: Asked) -> set[str]:
@@ -183,3 +187,83 @@ def test_an_instruction_in_the_code_would_be_found() -> None:
     worse = last.model_copy(update={"content": f"{last.content}\n\nThink step by step."})
     bad = asked[-1].model_copy(update={"messages": (worse,)})
     assert unknown([bad]) == {"Think step by step."}
+
+
+BAD_REPLIES = [
+    Completion(text="", refusal="I would rather not."),
+    Completion(text="", finish="length", reasoning="Well"),
+    Completion(text="So far", finish="length"),
+    Completion(text="", finish="content_filter"),
+    Completion(text="", finish="error"),
+    Completion(text="", reasoning="Well"),
+    Completion(text="", finish="tool_calls"),
+    Completion(text=" "),
+    Completion(text="a\0b"),
+    Completion(text="It is good."),
+    Completion(text='{"feedback": "It is'),
+    Completion(text='{"feedback": "It is" good, "score": 1}'),
+    Completion(text='{"feedback": ' + "[" * 300 + "]" * 300 + "}"),
+    Completion(text='{"feedback": "It is good.", "price": 3}'),
+    Completion(text='{"feedback": "It is good.", "score": "high"}'),
+    Completion(text='{"feedback": "It is good.", "score": 1e999}'),
+    Completion(text='{"feedback": "It is good.", "score": 7}'),
+]
+
+
+def judged(reply: Completion) -> Value:
+    """What a judge's reply says."""
+    check_completion(reply)
+    return read_critique(reply, GRADED_REPLY, "")
+
+
+@pytest.mark.parametrize("bad", BAD_REPLIES)
+def test_what_is_wrong_with_a_reply_is_said_in_the_texts(bad: Completion) -> None:
+    with pytest.raises(Malformed) as told:
+        judged(bad)
+    assert re.fullmatch(problems(), told.value.reason), told.value.reason
+
+
+BROKEN = {
+    "max_chars=3": "longer",
+    "max_words=1": "two words",
+    "max_tokens=1": "more than four",
+    "contains=digits": "none",
+    "keep=as it was": "none",
+    "max_change=0.1": "all is new",
+    "parses=json": "```json\n{\n```",
+    "placeholders=keep": "none",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_rule_and_what_breaks_it_are_said_in_the_texts(line: str) -> None:
+    rules = parse([line])
+    said = [*rules.words, *violations(rules, "keep {this} as it was", BROKEN[line])]
+    one = re.compile("|".join(patterns("rules")))
+    assert len(said) == 2
+    assert [s for s in said if not re.fullmatch(f"({one.pattern})( Leave out .*)?", s)] == []
+
+
+def spoken(tree: ast.AST) -> Iterator[str]:
+    """The words of the code's own in what is wrong with a reply, or in a rule."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Malformed", "Rule"):
+            for part in ast.walk(node.args[0]):
+                if isinstance(part, ast.Constant) and " " in str(part.value).strip():
+                    yield str(part.value)
+
+
+def test_no_reply_is_found_fault_with_and_no_rule_stated_in_words_of_the_code() -> None:
+    paths = TEXTS.parent.rglob("*.py")
+    assert [w for path in paths for w in spoken(ast.parse(path.read_text("utf-8")))] == []
+    assert list(spoken(ast.parse("raise Malformed(f'It has {n} words.')"))) == ["It has "]
+
+
+def test_no_key_of_a_sentence_stands_there_in_vain() -> None:
+    code = "".join(path.read_text("utf-8") for path in TEXTS.parent.rglob("*.py"))
+    keys = [
+        line.partition(": ")[0]
+        for name in SENTENCES
+        for line in (TEXTS / f"{name}.md").read_text("utf-8").strip().split("\n")
+    ]
+    assert [k for k in keys if f'"{k}"' not in code and f"'{k}'" not in code] == []

@@ -11,7 +11,7 @@ from ...schemas.graph import NO_EXAMPLE, Op, Operation
 from .. import metrics
 from ..evaluators.reply import is_failure
 from ..program.forward import Evaluation, evaluate, load
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
 from ..runs.context import RunContext
@@ -261,9 +261,9 @@ async def _preferred(
     if a == b:
         return "equal"
     fence = Fence([*a.values(), *b.values()])
-    parts = [f"Instruction: {judge.spec['instruction']}"]
-    for title, texts in (("First", a), ("Second", b)):
-        parts.append(f"{title} candidate:")
+    parts = [sentence("labels", "instruction", instruction=str(judge.spec["instruction"]))]
+    for title, texts in (("first", a), ("second", b)):
+        parts.append(sentence("labels", title))
         parts += [fence.wrap("text", t, name=n) for n, t in texts.items()]
     form = '{"reason": "...", "better": "first" | "second" | "equal"}'
     parts.append(text("reply", form=form))

@@ -14,7 +14,7 @@ from ..constraints import judge as judged
 from ..constraints.constraints import CHARS_PER_TOKEN
 from ..program import quoting
 from ..program.backward import shorten
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..replies.reply import Malformed, object_schema, parse_object
 from ..runs.context import RunContext
@@ -26,16 +26,16 @@ INSTRUCTIONS = ("update", "update_ask", "update_again", "examples")
 HISTORY = 6
 """So many different texts that were tried before are shown."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
-TEXT = "The text to improve:"
-RULES = "The improved text must satisfy:"
-FEEDBACK = "Feedback on the text:"
+TEXT = sentence("labels", "text")
+RULES = sentence("labels", "rules")
+FEEDBACK = sentence("labels", "feedback")
 Problem = tuple[Fate, str]
 """What is wrong with a proposed text, and the sentence on it for the model that wrote it."""
 Check = Callable[[Variable, str], Awaitable[list[Problem]]]
 """What else is wrong with a proposed text than what its constraints say."""
 LEAK_SMALL = 20_000
 """Characters that are gone through for a leak at once: a few milliseconds."""
-FORM = "<the whole improved text>"
+FORM = sentence("labels", "whole")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ async def _propose_one(
         new = asked.fence.unwrap(str(value))
         new = _ended_like(old, new)
         if not new.strip():
-            raise Malformed('"value" is empty. Write the whole improved text.')
+            raise Malformed(sentence("problems", "no_value"))
         return new
 
     async def look(new: str) -> None:
@@ -281,10 +281,14 @@ async def _remembered(
         return []
     found = await work.store.history.spent_gradients(work.session.pk, parameter.id, count)
     room = budget // max(len(found), 1)
-    return [
-        (f"acted on in version {v}" if v else "the rewrite was refused", shorten(t, room))
-        for t, v in found
-    ]
+    return [(_taken_up(v), shorten(t, room)) for t, v in found]
+
+
+def _taken_up(version: int | None) -> str:
+    """What came of feedback: the version that took it up, if one did."""
+    if version:
+        return sentence("labels", "earlier_taken", version=str(version))
+    return sentence("labels", "earlier_refused")
 
 
 def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
@@ -308,14 +312,14 @@ def _score_of(same: Sequence[Proposal]) -> dict[str, str]:
 
 def _fate(proposal: Proposal) -> str:
     if proposal.fate is Fate.COPIED:  # older reasons have words of the examples
-        return f"{proposal.verdict}: it quoted examples that must not be quoted"
+        return sentence("labels", "tried_copied", verdict=proposal.verdict)
     if proposal.score is None or proposal.parent_score is None:
         return f"{proposal.verdict}: {proposal.reason}"[:120]
-    said = f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"
+    said = "tried_beaten" if proposal.fate is Fate.BEATEN else "tried_noise"
     if proposal.verdict == "accepted" or proposal.score <= proposal.parent_score:
-        return said
-    better = "another was better" if proposal.fate is Fate.BEATEN else "perhaps by chance"
-    return f"{said}, {better}"
+        said = "tried"
+    scores = {"score": f"{proposal.score:.2f}", "before": f"{proposal.parent_score:.2f}"}
+    return sentence("labels", said, verdict=proposal.verdict, **scores)
 
 
 async def _reduced(
@@ -346,7 +350,7 @@ async def _merge(work: RunContext, parameter: Variable, pieces: list[str]) -> st
     room = work.settings.prompt_budget * CHARS_PER_TOKEN // len(pieces)
     pieces = [shorten(p, room) for p in pieces]
     fence = Fence(pieces)
-    user = [f"Feedback on a text whose role is: {parameter.role}"]
+    user = [sentence("labels", "merge", role=parameter.role)]
     user += [fence.wrap("feedback", p) for p in pieces]
     request = CompletionRequest(
         purpose=Purpose.REDUCE,

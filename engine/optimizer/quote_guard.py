@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...schemas.graph import Fate, Kind, Variable
 from ..constraints import constraints
 from ..program.missing_fields import named
+from ..prompts import sentence
 from ..runs.context import RunContext
 from ..store import Program
 from ..workers.pool import Job
@@ -122,17 +123,11 @@ def _rows(hits: quotes.Hits) -> list[int]:
 def _forbidden(rows: Sequence[int]) -> list[str]:
     if not rows:
         return []
-    return [
-        f"It quotes training examples ({named(rows)}): state the rule instead, or make examples "
-        "up. (The constraint examples=no_copy forbids it; examples=may_copy would allow it.)"
-    ]
+    return [sentence("problems", "copied", rows=named(rows))]
 
 
 def _held_out(split: str, count: int) -> list[str]:
     if not count:
         return []
     rows = "a row" if count == 1 else f"{count} rows"
-    return [
-        f"It quotes {rows} of the {split} split, input and answer: leave those examples out, or "
-        "make others up. (The constraint examples=any_copy would allow it.)"
-    ]
+    return [sentence("problems", "held_out", rows=rows, split=split)]

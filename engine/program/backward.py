@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.graph import NO_EXAMPLE, Gradient, Kind, Op, Operation, number
 from ..constraints.constraints import CHARS_PER_TOKEN
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
 from ..runs.context import RunContext
@@ -273,7 +273,8 @@ def shorten(value: str, chars: int) -> str:
     if len(value) <= chars:
         return value
     half = max(chars // 2 - 30, 20)
-    return f"{value[:half]}\n[... {len(value) - 2 * half} characters left out ...]\n{value[-half:]}"
+    note = sentence("labels", "left_out", count=str(len(value) - 2 * half))
+    return f"{value[:half]}\n{note}\n{value[-half:]}"
 
 
 async def _reply(
@@ -327,13 +328,11 @@ def _prompt(
     fence = Fence([*shared.values(), *(t for m in materials.values() for t in m.values())])
     parts = [_described(operation)]
     for source, value in shared.items():
-        parts.append(
-            f"{source}, {_as(operation, source)}:\n"
-            + fence.wrap("text", value, role=variables[source].role)
-        )
+        title = sentence("labels", "source", id=source, names=_as(operation, source))
+        parts.append(f"{title}\n" + fence.wrap("text", value, role=variables[source].role))
     for place, material in materials.items():
         if place != NO_EXAMPLE:
-            parts.append(f"Example e{place}:")
+            parts.append(sentence("labels", "example", example=f"e{place}"))
         parts += [fence.wrap(name.replace(" ", "-"), t) for name, t in material.items()]
     if pictures:
         parts.append(text("gradient_pictures"))
@@ -357,7 +356,7 @@ def _as(operation: Operation, source: str) -> str:
     names = [name for name, v in operation.inputs.items() if v == source]
     if source == operation.system:
         names.append("system prompt")
-    return f"used as {' and '.join(names)}"
+    return " and ".join(names)
 
 
 def _asked(state: Backward, operation: Operation, group: list[int], sources: list[str]) -> str:
@@ -365,18 +364,16 @@ def _asked(state: Backward, operation: Operation, group: list[int], sources: lis
     for source in sources:
         v = state.program.variables[source]
         if _shared(state, source):
-            of = "for all examples together" if group[0] != NO_EXAMPLE else ""
-            lines.append(f'"{source}": feedback on {source} (role: {v.role}) {of}'.rstrip())
+            which = "ask_all" if group[0] != NO_EXAMPLE else "ask_one"
+            lines.append(sentence("labels", which, id=source, role=v.role))
         else:
-            lines.append(
-                f'"{source} eN" for each example N: feedback on what {source} '
-                f"(role: {v.role}; {_as(operation, source)}) was there"
-            )
+            names = _as(operation, source)
+            lines.append(sentence("labels", "ask_each", id=source, role=v.role, names=names))
     keys = _keys(state, sources, group)
-    form = ", ".join(f'"{key}": "<feedback on {key}>"' for key in keys)
+    form = ", ".join(sentence("labels", "ask_form", key=key) for key in keys)
     on = [state.program.variables[source] for source in sources]
     asked = text("gradient_ask", names=" and ".join(sources), keys=form)
-    parts = ["Write feedback on:\n" + "\n".join(lines)]
+    parts = [sentence("labels", "ask") + "\n" + "\n".join(lines)]
     return "\n\n".join([*parts, *quoting.in_feedback(on, measured=state.measured), asked])
 
 

@@ -22,7 +22,7 @@ from .. import metrics
 from ..answerers import Go, RecordAttempt
 from ..evaluators.command import FIX
 from ..evaluators.evaluators import Evaluators
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence, read_named
 from ..prompts.template import render
 from ..replies.reply import Malformed, object_schema, parse_object
@@ -155,7 +155,7 @@ def read_critique(completion: Completion, schema: dict[str, Any], material: str)
     reply = parse_object(completion.text, schema, material=material)
     score = reply.get("score")
     if score is not None and not 0 <= score <= 1:
-        raise Malformed(f"The score must be between 0 and 1, not {score}.")
+        raise Malformed(sentence("problems", "score", score=str(score)))
     return Value(text=reply["feedback"].strip(), score=score)
 
 
@@ -173,7 +173,11 @@ async def _judge(work: RunContext, operation: Operation, inputs: Inputs) -> Valu
     values = [fence.wrap("text", t, name=n) for n, t in inputs.texts.items()]
     form = '{"feedback": "...", "score": 0.0}' if graded else '{"feedback": "..."}'
     user = "\n\n".join(
-        [f"Instruction: {operation.spec['instruction']}", *values, text("reply", form=form)]
+        [
+            sentence("labels", "instruction", instruction=str(operation.spec["instruction"])),
+            *values,
+            text("reply", form=form),
+        ]
     )
     request = CompletionRequest(
         purpose=Purpose.JUDGE,
