@@ -222,7 +222,7 @@ async def tested(engine: Engine, pauses: Pauses) -> object:
     draw = random.Random(3)
     before, after = ([round(draw.random(), 3) for _ in range(10_000)] for _ in range(2))
     async with pauses.watch():
-        return await gate.measured(engine.workers, "local", before, after)
+        return await gate.measured(engine.parts.workers, "local", before, after)
 
 
 def templates(*times: int, size: int = 1_000_000) -> Work:

@@ -19,6 +19,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.tools.arguments import check
+from textgrad_mcp.engine.tools.inspect import Inspect
 from textgrad_mcp.schemas.errors import BadInput, TextGradError
 from textgrad_mcp.schemas.text import DEEPEST, DIGITS, unusable
 from textgrad_mcp.server.protocol import resource_views as views
@@ -130,7 +131,7 @@ async def of_a_tool(client: Client) -> None:
 @pytest.mark.parametrize(
     ("where", "name", "work"),
     [
-        (Engine, "inspect", of_a_tool),
+        (Inspect, "__call__", of_a_tool),
         (Engine, "judged_by", of_a_run),
         (views, "sessions", of_a_resource("textgrad://sessions")),
     ],

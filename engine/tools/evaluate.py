@@ -1,33 +1,31 @@
-"""Evaluate: a split's mean score with its error and its failures; and `revert`."""
+"""The tool `evaluate`: a split's mean score with its error and its failures."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from statistics import fmean
 from typing import get_args
 
-from ...schemas.errors import BadInput, NotFound
-from ...schemas.graph import NO_EXAMPLE, Session, Split, Variable, number
-from ...schemas.results import EvaluateResult, Failure, Result, VariableResult
+from ...schemas.errors import BadInput
+from ...schemas.graph import NO_EXAMPLE, Split
+from ...schemas.results import EvaluateResult, Failure, Result
 from ..evaluation.scoring import Scored, score, vote
 from ..evaluation.statistics import mean_and_error
 from ..optimizer.quote_guard import QuoteGuard
-from ..program.definition import check_text
 from ..program.missing_fields import complete, left_out, named, unusable
 from ..runs.context import RunContext
 from ..runs.runner import Caller
 from ..views import results as show
-from .lookup import Core
+from .lookup import Tool
 
 FAIR = 2
 """Texts that may be measured on the test split: those at the start, and those at the end."""
 
 
-class Evaluating(Core):
-    """The tools that measure, and the one that undoes."""
+class Evaluate(Tool):
+    """Measures a program on a split."""
 
-    async def evaluate(
+    async def __call__(
         self,
         caller: Caller,
         *,
@@ -40,22 +38,25 @@ class Evaluating(Core):
 
         With `votes`, each example is run so often and the most frequent output is scored.
         """
-        session = await self.store.sessions.get(session_id, caller.owner)
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
         if split not in get_args(Split):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        named = await self.losses(session, [loss] if loss is not None else None)
+        named = await self.parts.losses(session, [loss] if loss is not None else None)
         if not 1 <= votes <= 64:
             raise BadInput(f"votes must be between 1 and 64, not {votes}.", "5 is usual.")
         args: dict[str, object] = {"loss": named[0].id, "split": split, "votes": votes}
-        return await self.run(caller, session, "evaluate", args)
+        return await self.parts.run(caller, session, "evaluate", args)
 
-    async def _evaluate_body(self, work: RunContext) -> Result:
+    async def body(self, work: RunContext) -> Result:
+        """What a run of it does; executed again from the top when the run is resumed."""
         loss, split = work.args["loss"], work.args["split"]
-        variable = await self.one_variable(work.session, loss)
+        variable = await self.parts.one_variable(work.session, loss)
         places = (
-            await self.named_examples(work.session, split) if variable.per_example else [NO_EXAMPLE]
+            await self.parts.named_examples(work.session, split)
+            if variable.per_example
+            else [NO_EXAMPLE]
         )
-        full, lacking = await complete(self.store, work.session.pk, [loss], places)
+        full, lacking = await complete(self.parts.store, work.session.pk, [loss], places)
         places = full or places  # with none, whatever reads the field says what is missing
         work.phase = f"evaluating on {split}"
         votes = work.args.get("votes", 1)
@@ -68,7 +69,7 @@ class Evaluating(Core):
         }
         known = work.state.get("reads")
         if known is None:
-            known = await self.store.evaluations.add(
+            known = await self.parts.store.evaluations.add(
                 work.session.pk, loss, split, versions, mean, error, len(scored.scores), work.fence
             )
         result = EvaluateResult(
@@ -103,87 +104,6 @@ class Evaluating(Core):
             return []
         rest = f": without them it is {fmean(others):.2f}" if others else ""
         return [f"The texts quote {named(found)}, which flatters the score{rest}."]
-
-    async def revert(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        variable: str,
-        version: int | str | None = None,
-    ) -> VariableResult:
-        """Make an earlier version current again, as a new version, or a proposal (`p4`).
-
-        Without a version, take the text of the file that the variable is bound to.
-        Raises BadInput, NotFound, Conflict.
-        """
-        session = await self.store.sessions.get(session_id, caller.owner)
-        await self.runs.admit(session, "")
-        v = await self.one_variable(session, variable)
-        if not v.is_leaf or v.value is None:
-            raise BadInput(f"{v.label} has no versions: it is computed.", "Revert a parameter.")
-        if version is None:
-            return await self._reread(session, v)
-        await self.reconcile_files(session)
-        name, text = await self._text_of(session, v, version)
-        if text == v.value:
-            return VariableResult(
-                session_id=session.id,
-                variable=v.id,
-                version=v.version,
-                notes=[f"{name} has the text that is current already."],
-                next="Nothing changed.",
-            )
-        made = await self.store.history.set_value(session.pk, v.id, text, v.version, "revert")
-        await self.reconcile_files(session)
-        return VariableResult(
-            session_id=session.id,
-            variable=v.id,
-            version=made,
-            next=f"{v.id} has the text of {name.lower()} now, as version {made}. Call "
-            f"forward(session_id='{session.id}') to recompute what depends on it.",
-        )
-
-    async def _text_of(self, session: Session, v: Variable, asked: int | str) -> tuple[str, str]:
-        """The name and the text of a version, or of a proposal that was not installed."""
-        if isinstance(asked, str) and not asked.isdecimal():
-            proposal = await self.store.history.proposal(session.pk, asked)
-            if proposal is None or proposal.variable != v.id:
-                raise NotFound(
-                    f"{v.label} has no proposal {asked!r}.",
-                    "inspect(session_id, what='steps') lists them; a version is a number.",
-                )
-            return f"Proposal {asked}", proposal.text
-        n = number(f"v{asked}", "v")
-        old = await self.store.history.version(session.pk, v.id, n) if n else None
-        if old is None:
-            raise NotFound(
-                f"{v.label} has no version {asked}; it is at {v.version}.",
-                f"inspect(session_id, what='variable', id='{v.id}') lists its versions.",
-            )
-        return f"Version {asked}", old.text
-
-    async def _reread(self, session: Session, v: Variable) -> VariableResult:
-        """Take the text of a bound file as a new version."""
-        if v.file is None:
-            raise BadInput(
-                f"{v.label} is bound to no file, so a version is needed.",
-                f"inspect(session_id, what='variable', id='{v.id}') lists its versions.",
-            )
-        path = v.file.path
-        text, binding = await asyncio.to_thread(self.workspace.bind, path, write=v.file.write)
-        check_text(f"the file {path!r}", text, self.settings.max_value_chars, empty=True)
-        made = v.version
-        if text != v.value:
-            made = await self.store.history.set_value(session.pk, v.id, text, v.version, "edit")
-        await self.store.graph.note_file(session.pk, v.id, binding.digest)
-        return VariableResult(
-            session_id=session.id,
-            variable=v.id,
-            version=made,
-            next=f"{v.id} has the text of {path!r}, as version {made}. Call "
-            f"forward(session_id='{session.id}') to recompute what depends on it.",
-        )
 
 
 def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:

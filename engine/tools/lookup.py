@@ -32,8 +32,8 @@ WHERE = {
 """How to find the right id of each kind."""
 
 
-class Core:
-    """The engine's parts, and helpers that several tools share."""
+class Parts:
+    """The engine's parts, and which things are meant: examples, variables, losses."""
 
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
         self.settings = settings
@@ -163,20 +163,29 @@ class Core:
         return await self.runs.start(caller, session, tool, args, digest)
 
 
-async def gate_places(core: Core, session: Session, losses: Sequence[str]) -> tuple[list[int], str]:
+async def gate_places(
+    parts: Parts, session: Session, losses: Sequence[str]
+) -> tuple[list[int], str]:
     """Where candidates are compared: the validation split, or the program itself without examples.
 
     Raises Conflict when there should be validation examples and are none.
     """
-    named = [await core.one_variable(session, i) for i in losses]
+    named = [await parts.one_variable(session, i) for i in losses]
     if not any(v.per_example for v in named):
         return [NO_EXAMPLE], "the program's own loss"
-    places = await core.store.examples.split(session.pk, "validation")
+    places = await parts.store.examples.split(session.pk, "validation")
     if not places:
         raise Conflict(
             "Candidates are compared on the validation split, which is empty.",
             f"Call add_examples(session_id='{session.id}', split='validation', ...), or step with "
             "accept='always'.",
         )
-    full, _ = await complete(core.store, session.pk, losses, places)
+    full, _ = await complete(parts.store, session.pk, losses, places)
     return full or places, "validation"
+
+
+class Tool:
+    """One tool: it is called with its caller and arguments, and stands on the engine's parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts

@@ -28,16 +28,16 @@ from ..runs.context import RunContext
 from ..runs.runner import Caller, digest_of
 from ..views import results as show
 from . import arguments, outcome
-from .lookup import Core, gate_places
+from .lookup import Tool, gate_places
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
 
 
-class Optimizing(Core):
-    """The tool that runs the whole loop."""
+class Optimize(Tool):
+    """Runs the whole loop."""
 
-    async def optimize(
+    async def __call__(
         self,
         caller: Caller,
         *,
@@ -61,7 +61,7 @@ class Optimizing(Core):
         `memory` is as for `step`; with `together` false, each step changes one of them in turn.
         Raises BadInput, NotFound, Conflict.
         """
-        session = await self.store.sessions.get(session_id, caller.owner)
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
         asked: dict[str, Any] = {
             "loss": loss,
             "variables": list(variables) if variables else None,
@@ -78,14 +78,16 @@ class Optimizing(Core):
             "together": together,
         }
         digest = digest_of("optimize", asked)
-        waiting = await self.runs.admit(session, digest)
+        waiting = await self.parts.runs.admit(session, digest)
         if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
+            return await self.parts.runs.go_on(caller, session, waiting)
         arguments.check(asked)
-        losses = [v.id for v in await self.losses(session, [loss] if loss else None)]
+        losses = [v.id for v in await self.parts.losses(session, [loss] if loss else None)]
         args = asked | {"losses": losses, "budget": asked["budget"]}
-        await self._check_budget(session.pk, losses, args, await gate_places(self, session, losses))
-        return await self.runs.start(caller, session, "optimize", args, digest)
+        await self._check_budget(
+            session.pk, losses, args, await gate_places(self.parts, session, losses)
+        )
+        return await self.parts.runs.start(caller, session, "optimize", args, digest)
 
     async def _check_budget(
         self, session: int, losses: list[str], args: dict[str, Any], places: tuple[list[int], str]
@@ -98,16 +100,19 @@ class Optimizing(Core):
     async def _need(
         self, session: int, losses: list[str], args: dict[str, Any], places: Sequence[int]
     ) -> afford.CostEstimate:
-        program = await self.store.graph.program(session, losses, everything=True)
-        some = await self.store.examples.get(
+        program = await self.parts.store.graph.program(session, losses, everything=True)
+        some = await self.parts.store.examples.get(
             session, [p for p in places[:SAMPLED] if p != NO_EXAMPLE]
         )
-        train = (await self.store.examples.split_sizes(session)).get("train", 0)
-        return afford.estimate(program, list(some.values()), args, places, train, self.settings)
+        train = (await self.parts.store.examples.split_sizes(session)).get("train", 0)
+        return afford.estimate(
+            program, list(some.values()), args, places, train, self.parts.settings
+        )
 
-    async def _optimize_body(self, work: RunContext) -> Result:
+    async def body(self, work: RunContext) -> Result:
+        """What a run of it does; executed again from the top when the run is resumed."""
         args = work.args
-        places, split = await gate_places(self, work.session, args["losses"])
+        places, split = await gate_places(self.parts, work.session, args["losses"])
         loop = load(work.state)
         try:
             loop = loop or await self._begin(work, places)
@@ -139,18 +144,18 @@ class Optimizing(Core):
     async def _usage(self, work: RunContext) -> dict[str, dict[str, float]]:
         """What this run has used so far, by purpose."""
         run = await work.ensure_run()
-        return await self.store.calls.usage(work.session.pk, number(run.id, "r"))
+        return await self.parts.store.calls.usage(work.session.pk, number(run.id, "r"))
 
     async def _note_score(self, work: RunContext, loop: SearchState, places: Sequence[int]) -> None:
         """Remember the installed texts' validation score, for the report."""
         if loop.paired or list(places) == [NO_EXAMPLE]:
             return
         mean, error = mean_and_error(loop.current.scores)
-        parameters = await self.store.graph.parameters(work.session.pk)
+        parameters = await self.parts.store.graph.parameters(work.session.pk)
         versions = {v.id: v.version for v in parameters}
         [loss] = work.args["losses"]
         pk, fence, state = work.session.pk, work.fence, loop.dump()
-        await self.store.evaluations.add(
+        await self.parts.store.evaluations.add(
             pk, loss, "validation", versions, mean, error, len(places), fence, state
         )
 
@@ -211,7 +216,7 @@ class Optimizing(Core):
 
     async def _quoted(self, work: RunContext, guard: QuoteGuard, parent: PoolEntry) -> set[int]:
         """The training examples that the texts of `parent` quote."""
-        program = await self.store.graph.program(
+        program = await self.parts.store.graph.program(
             work.session.pk, work.args["losses"], everything=True
         )
         leaves = {v.id: v.value for v in program.variables.values() if v.is_leaf and v.value}
@@ -222,10 +227,10 @@ class Optimizing(Core):
 
         Those that are quoted say nothing about others, and are left out while there are others.
         """
-        variables = await self.store.graph.variables(work.session.pk, work.args["losses"])
+        variables = await self.parts.store.graph.variables(work.session.pk, work.args["losses"])
         if not any(v.per_example for v in variables.values()):
             return [NO_EXAMPLE]
-        every = await self.store.examples.split(work.session.pk, "train")
+        every = await self.parts.store.examples.split(work.session.pk, "train")
         train = [n for n in every if n not in quoted] or every
         if not train:
             raise Conflict(
@@ -236,7 +241,7 @@ class Optimizing(Core):
         epoch, turn = divmod(iteration, -(-len(train) // size))
         order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
         batch = sorted(order[turn * size : (turn + 1) * size])
-        return (await complete(self.store, work.session.pk, work.args["losses"], batch))[0]
+        return (await complete(self.parts.store, work.session.pk, work.args["losses"], batch))[0]
 
     async def _to_improve(
         self, work: RunContext, learnt: BackwardPass, ids: Sequence[str] | None
@@ -244,7 +249,7 @@ class Optimizing(Core):
         """The parameters that got feedback, as they are installed."""
         about = list(dict.fromkeys(g.variable for g in learnt.gradients))
         chosen = [v for v in about if ids is None or v in ids]
-        found = await self.store.graph.variables(work.session.pk, chosen)
+        found = await self.parts.store.graph.variables(work.session.pk, chosen)
         return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
 
     async def _demonstrations(
@@ -313,9 +318,9 @@ class Optimizing(Core):
             judged.reasons[judged.winner] = Reason(Fate.ACCEPTED, judged.summary)
         changed = await self._changed(work, parameters, parent)
         record = record_of(changed, _by_variable(learnt), candidates, judged, parent.led)
-        number_ = await self.store.history.last_step(work.session.pk) + 1
+        number_ = await self.parts.store.history.last_step(work.session.pk) + 1
         loop.take(f"s{number_}", candidates, judged, record)
-        await self.store.history.record_step(
+        await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, loop.dump(), work.chain
         )
 
@@ -324,7 +329,7 @@ class Optimizing(Core):
     ) -> list[Variable]:
         """All parameters whose text a candidate sets, those of its parent included."""
         ids = dict.fromkeys([*(p.id for p in parameters), *parent.texts])
-        found = await self.store.graph.variables(work.session.pk, ids)
+        found = await self.parts.store.graph.variables(work.session.pk, ids)
         return [found[v] for v in ids]
 
     async def _report(
@@ -338,15 +343,15 @@ class Optimizing(Core):
         usage = await self._usage(work)
         if loop.accepted:
             await self._note_score(work, loop, places)
-        history = await self.store.history.proposals(work.session.pk, limit=show.VALUES)
+        history = await self.parts.store.history.proposals(work.session.pk, limit=show.VALUES)
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))
-            await self.store.calls.retire_unusable(work.session.pk)
+            await self.parts.store.calls.retire_unusable(work.session.pk)
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
-        tested = "test" in await self.store.examples.split_sizes(work.session.pk)
+        tested = "test" in await self.parts.store.examples.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
 
 

@@ -1,32 +1,23 @@
-"""The tools that learn: forward's work, backward and step. A body is re-run to be continued."""
+"""The tool `step`: better texts from the gradients, through the gate where that is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.errors import BadInput, Conflict, TextGradError
+from ...schemas.errors import BadInput, Conflict
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
 from ...schemas.results import (
-    BackwardResult,
-    EvaluateResult,
-    ForwardResult,
-    OptimizeResult,
     Result,
-    StepResult,
 )
 from ..optimizer import gate
-from ..optimizer.gradients import BackwardPass, backward_pass, choose, record_of
+from ..optimizer.gradients import choose, record_of
 from ..optimizer.proposer import Candidate, Reason, propose, usable_gradients
 from ..optimizer.quote_guard import QuoteGuard
-from ..program.forward import Evaluation, evaluate, load
-from ..program.missing_fields import complete, left_out, named
 from ..runs.context import RunContext
-from ..runs.runner import Body, Caller, digest_of
+from ..runs.runner import Caller, digest_of
 from ..store import StepRecord
 from ..views import results as show
-from .evaluate import Evaluating
-from .lookup import gate_places
-from .optimize import Optimizing
+from .lookup import Tool, gate_places
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 ACCEPT = ("always", "if_better", "never")
@@ -34,136 +25,10 @@ MEMORY = 64
 """Most spent gradients that a step can show again."""
 
 
-class Training(Evaluating, Optimizing):
-    """Tools whose work needs completions, as bodies of runs."""
+class Step(Tool):
+    """Rewrites parameters."""
 
-    def register(self) -> None:
-        """Tell the runs which body continues which tool."""
-        self.runs.bodies |= {
-            tool: (kind, self._with_files(body))
-            for tool, kind, body in (
-                ("forward", ForwardResult, self._forward_body),
-                ("compute_loss", ForwardResult, self._forward_body),
-                ("backward", BackwardResult, self._backward_body),
-                ("step", StepResult, self._step_body),
-                ("evaluate", EvaluateResult, self._evaluate_body),
-                ("optimize", OptimizeResult, self._optimize_body),
-            )
-        }
-
-    def _with_files(self, body: Body) -> Body:
-        """`body` between two looks at the files that parameters are bound to.
-
-        The first refuses a file that was changed outside; the second writes what was accepted.
-        """
-
-        async def run(work: RunContext) -> Result:
-            bound = await self.reconcile_files(work.session, work.chain)
-            result = await body(work)
-            if bound and work.tool in ("step", "optimize"):
-                try:
-                    await work.chain.settled()
-                    await self.reconcile_files(work.session)
-                except TextGradError as error:  # the step stands; its text is in the session
-                    result.notes = [*result.notes, f"Not written to the file: {error}"]
-            return result
-
-        return run
-
-    async def _forward_body(self, work: RunContext) -> Result:
-        session, targets = work.session, work.args["targets"]
-        work.phase = "computing"
-        program = await self.store.graph.program(
-            session.pk, targets, everything=False, chain=work.chain
-        )
-        places = await self.places(session, list(program.variables.values()))
-        waiting = [v for v in targets if program.variables[v].per_example and not places]
-        if waiting:
-            targets, places = [v for v in targets if v not in waiting], [NO_EXAMPLE]
-            program = await self.store.graph.program(session.pk, targets, everything=False)
-        full, lacking = await complete(self.store, session.pk, targets, places, program)
-        places = full or places
-        evaluation = await load(work, targets, places, program=program)
-        try:
-            await evaluate(work, evaluation, places)
-        finally:
-            await self._save(work, evaluation, places)
-        kept = [p for p in places if p not in evaluation.left_out]
-        result = show.forward_result(work, evaluation, targets, kept)
-        result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
-        if waiting:
-            result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
-        return result
-
-    async def _save(self, work: RunContext, evaluation: Evaluation, places: Sequence[int]) -> None:
-        """Keep what was computed, also when not all of it could be."""
-        clean = [
-            v for v in evaluation.program.dirty if all(evaluation.has(v, place) for place in places)
-        ]
-        if evaluation.computed or clean:
-            await self.store.values.save(
-                work.session.pk, evaluation.computed, clean, work.fence, work.chain
-            )
-
-    async def backward(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        losses: Sequence[str] | None = None,
-        examples: Sequence[str] | str | None = None,
-        exact: bool = False,
-    ) -> Result:
-        """Textual gradients from losses to parameters. Raises BadInput, NotFound, Conflict."""
-        session = await self.store.sessions.get(session_id, caller.owner)
-        named = await self.losses(session, losses)
-        places = (
-            await self.named_examples(session, examples)
-            if examples is not None
-            else await self.places(session, named)
-        )
-        if not any(v.per_example for v in named):
-            places = [NO_EXAMPLE]
-        if not places:
-            raise Conflict(
-                "There are no training examples to learn from.",
-                f"Call add_examples(session_id='{session_id}', split='train', ...).",
-            )
-        held_out = await self._held_out(session, places)
-        args: dict[str, object] = {
-            "losses": [v.id for v in named],
-            "places": places,
-            "exact": exact,
-            "notes": held_out,
-        }
-        return await self.run(caller, session, "backward", args)
-
-    async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
-        found = await self.store.examples.get(session.pk, [p for p in places if p != NO_EXAMPLE])
-        splits = {e.split for e in found.values()} - {"train"}
-        if not splits:
-            return []
-        return [
-            f"Some of these examples are from {' and '.join(sorted(splits))}: feedback from them "
-            "makes that split's scores untrustworthy."
-        ]
-
-    async def _backward_body(self, work: RunContext) -> Result:
-        args = work.args
-        learnt = await backward_pass(
-            work, args["losses"], args["places"], exact=bool(args.get("exact"))
-        )
-        blamed = {g.variable for g in learnt.gradients}
-        spared = [
-            f"{v.label}: nothing to change was found on these examples."
-            for v in learnt.evaluation.program.variables.values()
-            if v.kind is Kind.PARAMETER and v.requires_grad and v.id not in blamed
-        ]
-        sizes = await self.store.examples.split_sizes(work.session.pk, work.chain)
-        gated = not sizes or bool(sizes.get("validation"))
-        return _backward_result(work, learnt, spared, gated=gated)
-
-    async def step(
+    async def __call__(
         self,
         caller: Caller,
         *,
@@ -177,7 +42,7 @@ class Training(Evaluating, Optimizing):
 
         `memory` is the number of spent gradients on each parameter that are shown again.
         """
-        session = await self.store.sessions.get(session_id, caller.owner)
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
         if accept not in ACCEPT:
             raise BadInput(f"accept cannot be {accept!r}.", f"Use one of {', '.join(ACCEPT)}.")
         if not 1 <= candidates <= 16:
@@ -186,23 +51,23 @@ class Training(Evaluating, Optimizing):
             raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.", "0 is usual.")
         args = _step_args(variables, accept, candidates, memory)
         digest = digest_of("step", args)
-        active = await self.runs.admit(session, digest)
+        active = await self.parts.runs.admit(session, digest)
         if active is not None:
-            return await self.runs.go_on(caller, session, active)
+            return await self.parts.runs.go_on(caller, session, active)
         parameters = await self._parameters(session, variables)
         bound = args | {"bound": {p.id: p.version for p in parameters}}
-        return await self.runs.start(caller, session, "step", bound, digest)
+        return await self.parts.runs.start(caller, session, "step", bound, digest)
 
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
         if ids is None:
-            ids = await self.store.history.with_gradients(session.pk)
+            ids = await self.parts.store.history.with_gradients(session.pk)
             if not ids:
                 raise Conflict(
                     "There is no gradient to step from.",
                     "Call backward first: a step spends the gradients it uses.",
                 )
-        parameters = [await self.one_variable(session, i) for i in dict.fromkeys(ids)]
+        parameters = [await self.parts.one_variable(session, i) for i in dict.fromkeys(ids)]
         wrong = [p.label for p in parameters if p.kind not in STEPPED]
         if wrong or not parameters:
             raise BadInput(
@@ -211,7 +76,8 @@ class Training(Evaluating, Optimizing):
             )
         return parameters
 
-    async def _step_body(self, work: RunContext) -> Result:
+    async def body(self, work: RunContext) -> Result:
+        """What a run of it does; executed again from the top when the run is resumed."""
         if "recorded" in work.state:  # killed between the step and the end of its run
             recorded = StepRecord.model_validate(work.state["recorded"])
             return show.step_result(work.session, recorded, [])
@@ -228,14 +94,14 @@ class Training(Evaluating, Optimizing):
         gradients, notes = await usable_gradients(work, written)
         used = [g for found in gradients.values() for g in found]
         losses = list(dict.fromkeys(x for g in used for x in g.losses)) or [
-            v.id for v in await self.losses(work.session, None)
+            v.id for v in await self.parts.losses(work.session, None)
         ]
         batch = sorted(
             {number(e, "e") or NO_EXAMPLE for g in used for e in g.batch} or {NO_EXAMPLE}
         )
         where = None
         if work.args["accept"] == "if_better":  # refuses before anything is asked
-            where = await gate_places(self, work.session, losses)
+            where = await gate_places(self.parts, work.session, losses)
         count = work.args["candidates"]
         candidates = []
         if written:
@@ -254,7 +120,7 @@ class Training(Evaluating, Optimizing):
             )
         judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
-        stored = await self.store.history.record_step(
+        stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
         return show.step_result(work.session, stored, [*notes, *judged.notes])
@@ -291,26 +157,3 @@ def _step_args(
         "candidates": candidates,
         "memory": memory,
     }
-
-
-def _backward_result(
-    work: RunContext, learnt: BackwardPass, spared: Sequence[str], *, gated: bool
-) -> BackwardResult:
-    notes = [*work.args.get("notes", []), *learnt.notes, *spared]
-    unusable = {place for _, place in learnt.evaluation.unusable} - {NO_EXAMPLE}
-    if unusable:
-        notes.append(
-            f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
-        )
-    session, accept = work.session.id, "if_better" if gated else "always"
-    gradients, left_out = show.gradients(learnt.gradients)
-    return BackwardResult(
-        examples=[f"e{p}" for p in learnt.places if p != NO_EXAMPLE],
-        gradients=gradients,
-        mean_score=show.mean_score(learnt.evaluation, work.args["losses"], learnt.places),
-        notes=[*notes, *left_out],
-        next=f"Call step(session_id='{session}', accept='{accept}') to propose better texts."
-        + ("" if gated else " With examples in the validation split, accept='if_better' proves it.")
-        if learnt.gradients
-        else "The losses found nothing to improve on these examples. Try others, or stop here.",
-    )

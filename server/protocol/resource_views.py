@@ -141,7 +141,7 @@ async def changes(engine: Engine, one: Session, variable: str, old: str, new: st
     """
     before = await _version(engine.store, one, variable, old)
     after = await _version(engine.store, one, variable, new)
-    return await engine.difference(one, before, after)
+    return await engine.inspect.difference(one, before, after)
 
 
 async def gradients(store: Store, one: Session) -> str:

@@ -1,0 +1,75 @@
+"""The tool `compute_loss`: adds a loss and computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...schemas.graph import (
+    Operation,
+)
+from ...schemas.results import Result
+from ..program.definition import (
+    MOST_INPUTS,
+    NAME_A_SPLIT,
+    TOGETHER,
+    check_count,
+    check_loss,
+    loss_kind,
+)
+from ..runs.runner import Caller, digest_of
+from .add_operation import add_operation, on_examples
+from .lookup import Tool
+
+
+class ComputeLoss(Tool):
+    """Adds losses; they are computed as `forward` computes."""
+
+    async def __call__(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        kind: str,
+        inputs: Mapping[str, str],
+        instruction: str | None = None,
+        metric: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        evaluator: str | None = None,
+        feedback: str | None = None,
+        score: float | None = None,
+        graded: bool = True,
+        weights: Mapping[str, float] | None = None,
+        name: str = "",
+        examples: Sequence[str] | str | None = None,
+    ) -> Result:
+        """Add a loss and compute it. Raises BadInput, NotFound, Conflict."""
+        check_count("inputs", inputs, TOGETHER, MOST_INPUTS)
+        check_count("examples", examples or (), NAME_A_SPLIT)
+        check_count("options", options or {}, "No metric has so many.", MOST_INPUTS)
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
+        spec = {
+            "instruction": instruction,
+            "metric": metric,
+            "options": dict(options) if options else None,
+            "evaluator": evaluator,
+            "function": feedback if kind == "feedback" else None,
+            "score": score,
+            "graded": graded if kind == "judge" else None,
+            "weights": dict(weights) if weights else None,
+        }
+        args = spec | {"kind": kind, "inputs": dict(inputs), "name": name, "examples": examples}
+        digest = digest_of("compute_loss", args)
+        waiting = await self.parts.runs.admit(session, digest)
+        if waiting is not None:
+            return await self.parts.runs.go_on(caller, session, waiting)
+        session = await on_examples(self.parts, session, examples)
+        op = Operation(
+            id="",
+            kind=loss_kind(kind),
+            output="",
+            inputs=dict(inputs),
+            spec={k: v for k, v in spec.items() if v is not None},
+        )
+        await check_loss(op, self.parts.evaluators, self.parts.workers, caller.owner)
+        return await add_operation(self.parts, caller, session, op, "loss", name, digest, [])
