@@ -18,10 +18,9 @@ from ...schemas.distance import share_changed
 from ...schemas.errors import BadInput
 from ...schemas.near import nearest
 from ..prompts import sentence
+from ..prompts.length import CHARS_PER_TOKEN, tokens
 from ..prompts.template import placeholders
 
-CHARS_PER_TOKEN = 4
-"""The estimate behind `max_tokens`: characters divided by this, rounded up."""
 RULES = {
     "max_chars": "max_chars=500: at most so many characters",
     "max_words": "max_words=60: at most so many words",
@@ -137,11 +136,6 @@ def shots_of(lines: Iterable[str]) -> int:
     """How many worked examples a demonstrations variable may hold."""
     said = _values(lines, "demonstrations")
     return _whole("demonstrations", said[0]) if said else 0
-
-
-def tokens(text: str) -> int:
-    """An estimate of how many tokens `text` has: characters / 4, rounded up."""
-    return math.ceil(len(text) / CHARS_PER_TOKEN)
 
 
 def _rule(key: str, text: str, value: str | None) -> Rule:

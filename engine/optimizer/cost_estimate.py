@@ -15,8 +15,8 @@ from typing import Any
 from ...schemas.errors import BadInput
 from ...schemas.graph import NO_EXAMPLE, Example, Kind, Op, Operation
 from ...schemas.settings import RoleSettings, Settings
-from ..constraints.constraints import CHARS_PER_TOKEN
 from ..program.forward import IMAGE_URL
+from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.ledger import USUAL_REPLY
 from ..store import Program
 

@@ -16,7 +16,7 @@ from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdic
 from ..program.missing_fields import left_out
 from ..runs.context import RunContext
 from ..workers.pool import Job, Workers
-from .proposer import Candidate, Reason
+from .candidate import Candidate, Reason
 
 Z = 1.0
 """A gain must exceed this many standard errors of the paired differences (docs/gate.md: why)."""

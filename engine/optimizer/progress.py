@@ -9,8 +9,8 @@ from typing import Any
 from ...schemas.graph import Fate, Proposal
 from ..store import StepRecord
 from . import gate
+from .candidate import Candidate
 from .pool import CandidatePool, PoolEntry, load_pool
-from .proposer import Candidate
 
 HOPELESS = 3
 """So many times without usable feedback, or without a usable rewrite, leave no hope."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.errors import Conflict, ReplyError, TooLong
@@ -11,16 +11,16 @@ from ...schemas.graph import Fate, Gradient, Proposal, Variable
 from ..constraints import checks as constrained
 from ..constraints import constraints
 from ..constraints import judge as judged
-from ..constraints.constraints import CHARS_PER_TOKEN
 from ..program import quoting
-from ..program.backward import shorten
 from ..prompts import sentence, text
 from ..prompts.fence import Fence
+from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..replies.reply import Malformed, object_schema, parse_object
 from ..runs.context import RunContext
 from ..runs.schedule import gather
 from ..workers.pool import Job
 from . import leaks
+from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit, problems
 
 INSTRUCTIONS = ("update", "update_ask", "update_again", "examples")
 HISTORY = 6
@@ -29,44 +29,9 @@ VALUE_REPLY = object_schema({"value": {"type": "string"}})
 TEXT = sentence("labels", "text")
 RULES = sentence("labels", "rules")
 FEEDBACK = sentence("labels", "feedback")
-Problem = tuple[Fate, str]
-"""What is wrong with a proposed text, and the sentence on it for the model that wrote it."""
-Check = Callable[[Variable, str], Awaitable[list[Problem]]]
-"""What else is wrong with a proposed text than what its constraints say."""
 LEAK_SMALL = 20_000
 """Characters that are gone through for a leak at once: a few milliseconds."""
 FORM = sentence("labels", "whole")
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a candidate came to its fate."""
-
-    fate: Fate
-    words: str
-
-
-UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
-
-
-@dataclass
-class Candidate:
-    """One proposal for each parameter; `refused` says why it is out of the running.
-
-    `quotes` are the numbers of the training examples that its texts quote.
-    """
-
-    texts: dict[str, str] = field(default_factory=dict)
-    refused: Reason | None = None
-    quotes: list[int] = field(default_factory=list)
-
-
-class Unfit(Malformed):
-    """A proposed text that cannot be taken; `fate` is that of the first of its problems."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(" ".join(words for _, words in problems))
-        self.fate = problems[0][0]
 
 
 async def usable_gradients(
@@ -215,11 +180,6 @@ async def _leaked(work: RunContext, parameter: Variable, asked: Asked, new: str)
 def headings() -> tuple[str, ...]:
     """What stands above the parts of a request for a rewrite."""
     return TEXT, RULES, text("update_tried"), text("update_earlier"), FEEDBACK
-
-
-def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
-    """Problems that would all come to the same fate."""
-    return [(fate, words) for words in sentences]
 
 
 def _ended_like(old: str, new: str) -> str:

@@ -14,7 +14,7 @@ from ..runs.context import RunContext
 from ..store import Program
 from ..workers.pool import Job
 from . import quotes
-from .proposer import Candidate, Problem, problems
+from .candidate import Candidate, Problem, problems
 
 HELD_OUT = ("validation", "test")
 SHARED = 3

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.graph import NO_EXAMPLE, Gradient, Kind, Op, Operation, number
-from ..constraints.constraints import CHARS_PER_TOKEN
 from ..prompts import sentence, text
 from ..prompts.fence import Fence
+from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..replies.reply import object_schema, parse_object
 from ..runs.context import RunContext
 from ..runs.schedule import gather, raise_first, wavefront
@@ -266,15 +266,6 @@ def _material(state: Backward, operation: Operation, place: int) -> dict[str, st
     shown["feedback"] = "\n\n".join(state.feedback(operation.output, place))
     budget = state.plan.tokens * CHARS_PER_TOKEN
     return {name: shorten(t, budget // (len(shown) + 1)) for name, t in shown.items()}
-
-
-def shorten(value: str, chars: int) -> str:
-    """`value` with its middle left out where it is longer than `chars`, and a note of that."""
-    if len(value) <= chars:
-        return value
-    half = max(chars // 2 - 30, 20)
-    note = sentence("labels", "left_out", count=str(len(value) - 2 * half))
-    return f"{value[:half]}\n{note}\n{value[-half:]}"
 
 
 async def _reply(

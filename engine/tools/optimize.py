@@ -18,11 +18,13 @@ from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
 from ..optimizer import gate
-from ..optimizer.gradients import BackwardPass, backward_pass, choose, record_of
+from ..optimizer.candidate import Candidate, Reason
+from ..optimizer.gradients import BackwardPass, backward_pass, choose
 from ..optimizer.pool import CandidatePool, PoolEntry
 from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, SearchState, load, stopped
-from ..optimizer.proposer import Candidate, Reason, propose
+from ..optimizer.proposer import propose
 from ..optimizer.quote_guard import QuoteGuard
+from ..optimizer.record import record_of
 from ..program.missing_fields import complete, left_out, unusable
 from ..runs.context import RunContext
 from ..runs.runner import Caller, digest_of

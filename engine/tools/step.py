@@ -10,9 +10,11 @@ from ...schemas.results import (
     Result,
 )
 from ..optimizer import gate
-from ..optimizer.gradients import choose, record_of
-from ..optimizer.proposer import Candidate, Reason, propose, usable_gradients
+from ..optimizer.candidate import Candidate, Reason
+from ..optimizer.gradients import choose
+from ..optimizer.proposer import propose, usable_gradients
 from ..optimizer.quote_guard import QuoteGuard
+from ..optimizer.record import record_of
 from ..runs.context import RunContext
 from ..runs.runner import Caller, digest_of
 from ..store import StepRecord
