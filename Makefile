@@ -44,7 +44,7 @@ bench: .venv/.dev .venv-bench/.done
 
 # Clients, suites and tools that come from npm and need Node: tests/clients/package.json.
 CLIENTS := tests/clients/node_modules/.package-lock.json
-CLIENT_TESTS := $(addprefix tests/test_,$(addsuffix .py,conformance inspector typescript bundle))
+CLIENT_TESTS := $(addprefix tests/whole/test_,$(addsuffix .py,conformance inspector typescript bundle))
 
 .PHONY: clients test-clients conformance
 clients: $(CLIENTS)
@@ -57,7 +57,7 @@ test-clients: .venv/.dev $(CLIENTS)
 	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest $(CLIENT_TESTS)
 
 conformance: .venv/.dev $(CLIENTS)
-	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest tests/test_conformance.py -s
+	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest tests/whole/test_conformance.py -s
 
 BUNDLE := pyproject.toml README.md LICENSE server engine schemas mcpb/main.py
 
