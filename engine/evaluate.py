@@ -67,7 +67,15 @@ class Evaluating(Core):
         known = work.state.get("reads")
         if known is None:
             known = await self.store.note_evaluation(
-                work.session.pk, loss, split, versions, mean, error, len(scored.scores), work.fence
+                work.session.pk,
+                loss,
+                split,
+                versions,
+                mean,
+                error,
+                len(scored.scores),
+                work.fence,
+                scores=scored.scores,
             )
         result = EvaluateResult(
             loss=loss,

@@ -11,6 +11,7 @@ from .examples import Added, ExampleVerbs
 from .graph import GraphVerbs, Program
 from .history import HistoryVerbs, StepRecord
 from .ledger import LedgerVerbs
+from .overview import OverviewVerbs
 from .removal import RemovalVerbs
 from .reports import ReportVerbs
 from .rows import Fence
@@ -28,6 +29,7 @@ class Store(
     LedgerVerbs,
     HistoryVerbs,
     ReportVerbs,
+    OverviewVerbs,
     RunVerbs,
     RemovalVerbs,
     TransferVerbs,

@@ -165,6 +165,18 @@ ALTER TABLE examples ADD COLUMN likeness TEXT NOT NULL DEFAULT '';
 CREATE INDEX examples_alike ON examples (session, likeness);
 """
 
+GAINS = """
+ALTER TABLE steps ADD COLUMN gain REAL;
+ALTER TABLE steps ADD COLUMN error REAL;
+ALTER TABLE steps ADD COLUMN p REAL;
+ALTER TABLE proposals ADD COLUMN gain REAL;
+ALTER TABLE proposals ADD COLUMN error REAL;
+ALTER TABLE proposals ADD COLUMN p REAL;
+ALTER TABLE evaluations ADD COLUMN scores TEXT;
+CREATE INDEX proposals_by_fate ON proposals (session, fate);
+CREATE INDEX versions_in_order ON versions (session, created, variable, version, origin, step);
+"""
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
@@ -173,4 +185,5 @@ MIGRATIONS: list[tuple[str, str]] = [
     ("what was taken out of a session", REMOVED),
     ("what a model thought before its answer", REASONING),
     ("examples that are alike", ALIKE),
+    ("gains with their errors, and the examples' scores behind a mean", GAINS),
 ]

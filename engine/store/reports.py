@@ -27,8 +27,9 @@ class ReportVerbs:
         examples: int,
         fence: Fence | None,
         state: dict[str, Any] | None = None,
+        scores: Mapping[int, float] | None = None,
     ) -> tuple[int, int]:
-        """Remember a split's score.
+        """Remember a split's score, and the `scores` of its examples by number.
 
         Gives how often the test split has been read by now, and how many different texts it
         has measured (0 where another split is noted). The run remembers `state`, or else these
@@ -39,7 +40,7 @@ class ReportVerbs:
             check_fence(db, session, fence)
             n = next_number(db, "evaluations", session)
             db.execute(
-                "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?,?)",
                 (
                     session,
                     n,
@@ -50,6 +51,7 @@ class ReportVerbs:
                     error,
                     examples,
                     now(),
+                    dumps(dict(scores)) if scores else None,
                 ),
             )
             sql = (

@@ -171,6 +171,9 @@ def to_proposal(r: sqlite3.Row) -> Proposal:
                 "version",
                 "score",
                 "parent_score",
+                "gain",
+                "error",
+                "p",
                 "split",
                 "examples",
             )

@@ -70,7 +70,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "steps": {
         **{"n": "i", "accepted": "i", "gate": "s", "before": "f?", "after": "f?", "split": "s?"},
-        **{"examples": "i", "created": "s"},
+        **{"examples": "i", "created": "s", "gain": "f?", "error": "f?", "p": "f?"},
     },
     "proposals": {
         **{"n": "i", "step": "i", "variable": "i", "parent": "i", "text": "s", "verdict": "s"},
@@ -83,10 +83,11 @@ TABLES: dict[str, dict[str, str]] = {
             "split": "s?",
         },
         **{"examples": "i", "gradients": "as", "created": "s"},
+        **{"gain": "f?", "error": "f?", "p": "f?"},
     },
     "evaluations": {
         **{"n": "i", "loss": "i", "split": "s", "versions": "oi", "mean": "f", "error": "f?"},
-        **{"examples": "i", "created": "s"},
+        **{"examples": "i", "created": "s", "scores": "of?"},
     },
     "runs": {
         **{"n": "i", "tool": "s", "args": "o", "digest": "s", "status": "s", "state": "o"},
@@ -108,7 +109,13 @@ LEFT_OUT = {
     "sessions": {"pk", "id", "owner"},
 }
 """Columns that stay behind, besides `session`."""
-LATER: dict[str, dict[str, Any]] = {"calls": {"reasoning": ""}}
+_GAIN = {"gain": None, "error": None, "p": None}
+LATER: dict[str, dict[str, Any]] = {
+    "calls": {"reasoning": ""},
+    "steps": _GAIN,
+    "proposals": _GAIN,
+    "evaluations": {"scores": None},
+}
 """Columns that files of earlier versions lack, with what that means."""
 DERIVED = {"edges", "spent", "owner_calls"}
 """Tables that are made anew from the others, or that belong to an owner and no session."""
