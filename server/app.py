@@ -28,16 +28,17 @@ from pydantic import AnyUrl, ValidationError
 from ..schemas.completions import Role
 from ..schemas.errors import BadInput
 from ..schemas.near import did_you_mean
-from ..schemas.results import Result
+from ..schemas.results import Result, ShowResult
 from ..schemas.settings import RoleSettings, Settings
 from ..schemas.text import unusable
 from . import completions, resources, stdio, subscriptions, telemetry
-from .auth import principal
+from .auth import LOCAL, principal
 from .calls import refusal
 from .config import default_database, resolve
 from .definitions import compact, outline
 from .failures import explained, in_words, misfits
 from .logs import guard_log
+from .page import tools as page_tools
 from .prompts import prompts
 from .sampling import Sampler, Sampling
 from .signals import leave_on_signals, leave_soon
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of t
     from ..engine.answerers import Answerer
     from ..engine.answerers.limiter import Limiters
     from ..engine.engine import Engine
+    from .page.viewer import Viewer
 
 INSTRUCTIONS = """\
 Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
@@ -85,6 +87,7 @@ class Host:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._engine: Engine | None = None
+        self._viewer: Viewer | None = None
         self._opening = asyncio.Lock()
 
     async def engine(self) -> Engine:
@@ -104,6 +107,17 @@ class Host:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
         return principal(ctx.request_context.request)
 
+    async def viewer(self) -> Viewer:
+        """The page's viewer in this process, opened now if need be. Raises StoreError."""
+        async with self._opening:
+            if self._viewer is None:
+                await asyncio.to_thread(import_module, ".page.viewer", __package__)
+                from .page.viewer import opened
+
+                path = self.settings.database or default_database()
+                self._viewer = await opened(self.settings, path, owner=LOCAL)
+            return self._viewer
+
     async def stop(self) -> None:
         """Stop the runs under way: who waits for one is told, and it can be resumed."""
         if self._engine is not None:
@@ -111,6 +125,9 @@ class Host:
 
     async def close(self) -> None:
         """Leave everything resumable."""
+        if self._viewer is not None:
+            viewer, self._viewer = self._viewer, None
+            await viewer.close()
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await engine.close()
@@ -140,7 +157,7 @@ def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
 
 CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
     "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
-    "tools/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "tools/list": CacheHint(ttl_ms=3_600_000, scope="private"),
     "prompts/list": CacheHint(ttl_ms=3_600_000, scope="public"),
     "resources/templates/list": CacheHint(ttl_ms=3_600_000, scope="public"),
     "resources/list": CacheHint(ttl_ms=0, scope="private"),
@@ -161,6 +178,7 @@ class TextGradServer(MCPServer[Host]):
     host: Host | None = None
     leaving: Callable[[], None] = staticmethod(lambda: None)
     """Called when the last client is gone, before anything is closed."""
+    page = "on"
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
@@ -217,6 +235,9 @@ class TextGradServer(MCPServer[Host]):
         self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """One of ours, or an extension's. Raises NotFound, ResourceError."""
+        page = page_tools.read(str(uri))
+        if page is not None and self.page != "off":
+            return [page]
         found = await resources.read(str(uri), context) if context is not None else None
         return [found] if found is not None else await super().read_resource(uri, context)
 
@@ -244,7 +265,7 @@ class TextGradServer(MCPServer[Host]):
         on."""
         tool = self._tool_manager.get_tool(name)
         if tool is None:
-            names = [t.name for t in self._tool_manager.list_tools()]
+            names = [t.name for t in self._tool_manager.list_tools() if t.name != "page_data"]
             return refusal(
                 BadInput(
                     f"There is no tool {quoted(name)}.{did_you_mean(name, names)}",
@@ -323,7 +344,9 @@ def build(settings: Settings) -> TextGradServer:
         cache_hints=CACHE_HINTS,
         request_state_security=security(settings),
         middleware=[in_words],
+        extensions=[page_tools.PageExtension()] if settings.page == "on" else [],
     )
+    server.page = settings.page
     server.sampler = Sampler()
     server.watchers = Watchers()
     resources.install(server)
@@ -337,14 +360,21 @@ def build(settings: Settings) -> TextGradServer:
         server.add_tool(function, description=words, annotations=marks, structured_output=False)
         tool = server._tool_manager.get_tool(function.__name__)
         if tool is not None:
-            _tighten(tool, result)
+            _tighten(tool, result, outline(result))
+    page_tools.install(server, settings.page)
+    for name, answers in (("show", ShowResult), ("page_data", None)):
+        tool = server._tool_manager.get_tool(name)
+        if tool is not None:
+            _tighten(tool, answers, {"type": "object"})
     return server
 
 
-def _tighten(tool: Tool, result: type[Result]) -> None:
+def _tighten(tool: Tool, result: type[Result] | None, schema: dict[str, Any]) -> None:
     tool.parameters = compact(tool.parameters, closed=True)
     tool.fn_metadata = TextKept(
-        arg_model=tool.fn_metadata.arg_model, output_model=result, output_schema=outline(result)
+        arg_model=tool.fn_metadata.arg_model,
+        output_model=result,
+        output_schema=schema if result else None,
     )
 
 
