@@ -59,6 +59,17 @@ test-clients: .venv/.dev $(CLIENTS)
 conformance: .venv/.dev $(CLIENTS)
 	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest tests/test_conformance.py -s
 
+# The page in a real Chromium: apt-get install -y --no-install-recommends chromium fonts-dejavu-core
+PAGE_TESTS := $(wildcard tests/test_page_*.py)
+
+.PHONY: test-page
+test-page: .venv/.dev .venv/.page $(CLIENTS)
+	PAGE_REQUIRED=1 CLIENTS_REQUIRED=1 $(BIN)/python -m pytest $(PAGE_TESTS)
+
+.venv/.page: .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.60,<2'
+	touch $@
+
 BUNDLE := pyproject.toml README.md LICENSE server engine schemas mcpb/main.py
 
 .PHONY: mcpb docker

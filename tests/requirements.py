@@ -126,6 +126,12 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "no shell is used.",
         "program-limits": "A registered program is limited in time, memory and disk, with all that "
         "it starts, and leaves nothing running, not even if the server is killed.",
+        "page-is-text": "Nothing that a session holds becomes markup or script in the page, in a "
+        "chat, in a browser or in a file.",
+        "viewer-locked": "The viewer serves this machine alone, to whoever has its key, and "
+        "changes nothing.",
+        "page-read-only": "The page reads what is recorded: no call is made, nothing is written, "
+        "and held-out rows are shown only to who asked for them.",
         "confined-files": "Files are read and written only beneath the folders the operator named.",
     },
     "Protocol": {
