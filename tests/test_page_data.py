@@ -308,3 +308,43 @@ def test_scores_that_were_not_kept_are_not_guessed(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.requirement("page-read-only")
+def test_a_replay_reads_thoughts_repairs_and_refusals_as_the_run_did(tmp_path: Path) -> None:
+    def untidy(pending: Facts) -> Any:
+        if pending["purpose"].startswith("judge"):
+            if "could not be used" not in pending["prompt"]:
+                return "I would say it is fine."
+            return (
+                {"feedback": "It is short.", "score": 0.75} if "#1" in pending["prompt"] else "No."
+            )
+        return f"<think>Hm, {pending['prompt'][:5]}</think>FIN"
+
+    path, ids, means = tmp_path / "t.db", [], []
+
+    async def begin(call: Tools) -> None:
+        s = str((await call("create_variable", role="prompt", value="Sort."))["session_id"])
+        ids.append(s)
+        await call("create_variable", session_id=s, role="x", example_field="x")
+        rows = [{"x": f"case #{n}"} for n in (1, 2, 10)]
+        await call("add_examples", session_id=s, split="validation", examples=rows)
+        ask = {"operation": "llm", "system": "v1", "inputs": {"x": "v2"}}
+        await answered(call, await call("forward", session_id=s, **ask, examples=["e1"]), untidy)
+        judge = {"kind": "judge", "instruction": "Good?", "inputs": {"x": "v2", "output": "v3"}}
+        loss = await call("compute_loss", session_id=s, **judge, examples=["e1"])
+        await answered(call, loss, untidy)
+        found = await answered(call, await call("evaluate", session_id=s), untidy)
+        means.append(found["mean_score"])
+
+    drive(begin, assisted(path))
+
+    async def main(page: Page, session: Session) -> None:
+        asked = {"loss": "v4", "split": "validation", "a": {"v1": 1}, "b": {"v1": 1}}
+        rows = (await page.view(session, "rows", asked))["rows"]
+        scores = [row["a"]["score"] or 0.0 for row in rows]
+        assert means == [pytest.approx(sum(scores) / 3, abs=0.001)]
+        assert [row["a"]["output"] for row in rows] == ["FIN", "FIN", "FIN"]
+        assert "could not be used" in rows[1]["a"]["missing"]
+
+    look(path, ids[0], main)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from ...schemas.completions import Completion, CompletionRequest, Purpose
-from ...schemas.errors import ReplyError, TextGradError
+from ...schemas.errors import TextGradError
 from ...schemas.graph import HERE, Op, Session
 from ...schemas.settings import Settings
 from ..answerers import Answerer
@@ -15,11 +15,9 @@ from ..evaluators import Evaluators
 from ..forward import Evaluation, evaluate, load
 from ..ledger import Ledger, Work
 from ..operations import RULES, evaluator_rule
-from ..replies import Malformed, check_completion
 from ..schedule import NotYet
 from ..store import Store
 
-T = TypeVar("T")
 MOST = 200
 """Places that are replayed at once."""
 
@@ -70,17 +68,17 @@ class Recorded(Ledger):
         ]
 
 
-class Reading(Work):
-    """An execution that takes what is recorded and nothing else."""
+class Unchanged:
+    """A store through which nothing is noted: a reply that cannot be used stays as it is."""
 
-    async def ask(self, request: CompletionRequest, read: Callable[[Completion], T]) -> T:
-        """What `read` makes of the recorded reply. Raises NotYet, ReplyError."""
-        completion = await self.ledger.need(self, request)
-        try:
-            check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
-            return read(completion)
-        except Malformed as problem:
-            raise ReplyError(f"The reply cannot be used: {problem}", "It counts as 0.") from problem
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._store, verb)
+
+    async def set_unusable(self, session: int, key: str) -> None:
+        """Nothing."""
 
 
 async def replay(
@@ -98,7 +96,8 @@ async def replay(
     MOST places are taken."""
     ledger = Recorded(store, await store.addresses(session.pk))
     rules = {**RULES, Op.EVALUATOR: evaluator_rule(Evaluators(settings.evaluators))}
-    work = Reading(session, "evaluate", {}, "", "", store, ledger, rules, settings)
+    kept = cast(Store, Unchanged(store))
+    work = Work(session, "evaluate", {}, "", "", kept, ledger, rules, settings)
     found: dict[int, Replayed] = {}
     evaluation = await load(work, [loss], list(places)[:MOST], overrides=texts)
     if trace:
@@ -109,7 +108,7 @@ async def replay(
     return found, list(ledger.keys)
 
 
-async def _one(work: Reading, evaluation: Evaluation, loss: str, place: int) -> Replayed:
+async def _one(work: Work, evaluation: Evaluation, loss: str, place: int) -> Replayed:
     missing = ""
     try:
         await evaluate(work, evaluation, [place], tolerant=True)
