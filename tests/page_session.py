@@ -14,6 +14,8 @@ from typing import Any
 
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.views.page import Page
+from textgrad_mcp.engine.views.replay import Reader
+from textgrad_mcp.engine.workers import Workers
 from textgrad_mcp.schemas.graph import Session
 from textgrad_mcp.schemas.settings import Settings
 
@@ -185,13 +187,14 @@ def look(path: Path, session_id: str, main: Look, **options: Any) -> None:
     """Run `main` with a page over the database, and the session."""
 
     async def run() -> None:
-        store = Store(path)
+        store, workers = Store(path), Workers()
         await store.open()
         try:
             session = await store.any_session(session_id)
             assert session is not None
-            await main(Page(store, Settings(), **options), session)
+            await main(Page(Reader(store, Settings(), workers), **options), session)
         finally:
+            await workers.close()
             await store.close()
 
     asyncio.run(run())

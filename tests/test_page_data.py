@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.views.examples import Examples
 from textgrad_mcp.engine.views.page import Page
+from textgrad_mcp.engine.views.replay import Reader
 from textgrad_mcp.engine.views.session_report import headline
 from textgrad_mcp.schemas.errors import BadInput, NotFound, StoreError
 from textgrad_mcp.schemas.graph import Session
@@ -239,7 +239,7 @@ def test_a_session_with_nothing_measured_says_so(tmp_path: Path) -> None:
         async with an_engine(Scripted(), tmp_path / "t.db") as engine:
             made = await engine.create_variable(ME, role="a text", value="Be kind.")
             session = await engine.store.session(made.session_id or "", "local")
-            page = Page(engine.store, engine.settings)
+            page = Page(Reader(engine.store, engine.settings, engine.workers))
             found = await page.view(session, "summary", {})
             assert found["headline"] == "Nothing has been measured yet."
             assert found["run"] is None
@@ -289,15 +289,9 @@ def test_scores_that_were_not_kept_are_not_guessed(tmp_path: Path) -> None:
 
     drive(begin, assisted(path))
 
-    async def main() -> None:
-        store = Store(path)
-        await store.open()
-        session = await store.any_session(ids[0])
-        assert session is not None
-        await store.set_value(session.pk, "v1", "A text that nobody ran.", 1, "edit")
-        page = Page(store, assisted(path))
-        examples = Examples(store, page.settings, session)
-        rows = await examples.rows("v5", "validation", {"v1": 1}, {"v1": 2})
+    async def main(page: Page, session: Session) -> None:
+        await page.store.set_value(session.pk, "v1", "A text that nobody ran.", 1, "edit")
+        rows = await Examples(page.reader, session).rows("v5", "validation", {"v1": 1}, {"v1": 2})
         assert not rows["counted"]
         assert rows["rows"][0]["a"]["score"] is not None
         assert rows["rows"][0]["b"] == {
@@ -305,9 +299,8 @@ def test_scores_that_were_not_kept_are_not_guessed(tmp_path: Path) -> None:
             "score": None,
             "missing": "This was never run with these texts.",
         }
-        await store.close()
 
-    asyncio.run(main())
+    look(path, ids[0], main)
 
 
 @pytest.mark.requirement("page-read-only")

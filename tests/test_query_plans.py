@@ -11,6 +11,7 @@ from typing import Any
 
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.views.page import Page
+from textgrad_mcp.engine.views.replay import Reader
 
 from .helpers import ME, Scripted, an_engine, made
 
@@ -80,7 +81,7 @@ async def _whole_life(engine: Engine) -> None:
 
 async def _look(engine: Engine, session_id: str) -> None:
     """Every view of the page."""
-    page = Page(engine.store, engine.settings)
+    page = Page(Reader(engine.store, engine.settings, engine.workers))
     session = await engine.store.session(session_id, "local")
     texts = {"loss": "v5", "split": "validation", "a": {"v1": 1}, "b": {"v1": 2}}
     asked: dict[str, dict[str, Any]] = {"step": {"step": 1}, "rows": texts}

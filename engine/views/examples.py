@@ -8,11 +8,9 @@ from typing import Any, Literal
 
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import HERE, Kind, Session, number
-from ...schemas.settings import Settings
 from ..forward import IMAGE_URL
 from ..show import cut
-from ..store import Store
-from .replay import MOST, Replayed, replay
+from .replay import MOST, Reader, Replayed, replay
 
 Filter = Literal["all", "better", "worse", "same"]
 CELL = 240
@@ -36,9 +34,9 @@ class Sides:
 class Examples:
     """The rows of one loss and split, and one example whole."""
 
-    def __init__(self, store: Store, settings: Settings, session: Session) -> None:
-        self.store = store
-        self.settings = settings
+    def __init__(self, reader: Reader, session: Session) -> None:
+        self.reader = reader
+        self.store = reader.store
         self.session = session
 
     async def rows(
@@ -117,9 +115,7 @@ class Examples:
         sides = []
         for versions in (a, b):
             texts = await self._texts(versions)
-            found, keys = await replay(
-                self.store, self.settings, self.session, loss, [place], texts, trace=True
-            )
+            found, keys = await replay(self.reader, self.session, loss, [place], texts, trace=True)
             calls = await self.store.call_numbers(self.session.pk, keys)
             sides.append(_whole(found[place]) | {"calls": [f"c{n}" for n in calls.values()]})
         fields = known[place].fields if place in known else {}
@@ -165,7 +161,7 @@ class Examples:
         found: dict[int, Replayed] = {}
         for start in range(0, len(places), MOST):
             some = places[start : start + MOST]
-            one = await replay(self.store, self.settings, self.session, loss, some, texts)
+            one = await replay(self.reader, self.session, loss, some, texts)
             found |= one[0]
         return found
 

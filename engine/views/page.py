@@ -10,10 +10,10 @@ from typing import Any
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import LOSSES, Operation, Proposal, Session, Variable, number
 from ...schemas.near import did_you_mean
-from ...schemas.settings import Settings
 from ..show import cut
 from ..store import Store
 from .examples import WHOLE, Examples
+from .replay import Reader
 from .session_report import session_report
 
 LISTED = 100
@@ -32,9 +32,10 @@ View = Callable[[Session, Args], Awaitable[dict[str, Any]]]
 class Page:
     """What the page shows, read from the store. With `held_out`, rows of the test split too."""
 
-    def __init__(self, store: Store, settings: Settings, *, held_out: bool = False) -> None:
-        self.store = store
-        self.settings = settings
+    def __init__(self, reader: Reader, *, held_out: bool = False) -> None:
+        self.reader = reader
+        self.store = reader.store
+        self.settings = reader.settings
         self.held_out = held_out
         self.views: dict[str, View] = {
             "summary": self._summary,
@@ -179,7 +180,7 @@ class Page:
         kind = args.get("filter", "all")
         if kind not in ("all", "better", "worse", "same"):
             raise BadInput(f"There is no filter {kind!r}.", "Use all, better, worse or same.")
-        return await Examples(self.store, self.settings, session).rows(
+        return await Examples(self.reader, session).rows(
             str(args.get("loss")),
             split,
             _versions_of(args, "a"),
@@ -195,7 +196,7 @@ class Page:
         for one in known.values():
             self._check_split(one.split)
         sides = _versions_of(args, "a"), _versions_of(args, "b")
-        examples = Examples(self.store, self.settings, session)
+        examples = Examples(self.reader, session)
         return await examples.example(str(args.get("loss")), id_, *sides)
 
     def _check_split(self, split: str) -> None:

@@ -17,6 +17,7 @@ from ..ledger import Ledger, Work
 from ..operations import RULES, evaluator_rule
 from ..schedule import NotYet
 from ..store import Store
+from ..workers import Workers
 
 MOST = 200
 """Places that are replayed at once."""
@@ -81,9 +82,17 @@ class Unchanged:
         """Nothing."""
 
 
+@dataclass(frozen=True)
+class Reader:
+    """What reading takes: what is recorded, and who computes the metrics."""
+
+    store: Store
+    settings: Settings
+    workers: Workers
+
+
 async def replay(
-    store: Store,
-    settings: Settings,
+    reader: Reader,
     session: Session,
     loss: str,
     places: Sequence[int],
@@ -94,10 +103,19 @@ async def replay(
     """What the program made of each place with `texts` in place of its parameters' own, and the
     keys of the replies that were read for it, with `trace` of all that stand behind it. At most
     MOST places are taken."""
-    ledger = Recorded(store, await store.addresses(session.pk))
-    rules = {**RULES, Op.EVALUATOR: evaluator_rule(Evaluators(settings.evaluators))}
-    kept = cast(Store, Unchanged(store))
-    work = Work(session, "evaluate", {}, "", "", kept, ledger, rules, settings)
+    store, settings = reader.store, reader.settings
+    work = Work(
+        session=session,
+        tool="evaluate",
+        args={},
+        digest="",
+        owner="",
+        store=cast(Store, Unchanged(store)),
+        ledger=Recorded(store, await store.addresses(session.pk)),
+        rules={**RULES, Op.EVALUATOR: evaluator_rule(Evaluators(settings.evaluators))},
+        settings=settings,
+        workers=reader.workers,
+    )
     found: dict[int, Replayed] = {}
     evaluation = await load(work, [loss], list(places)[:MOST], overrides=texts)
     if trace:
@@ -105,7 +123,7 @@ async def replay(
     # One by one: where something was never asked, the others are not to be held back by it.
     for place in list(places)[:MOST]:
         found[place] = await _one(work, evaluation, loss, place)
-    return found, list(ledger.keys)
+    return found, list(cast(Recorded, work.ledger).keys)
 
 
 async def _one(work: Work, evaluation: Evaluation, loss: str, place: int) -> Replayed:

@@ -108,10 +108,16 @@ async def page_of(
     and outputs; `with_id`: with the session's id.
     """
     from ...engine.views.page import Page
+    from ...engine.views.replay import Reader
     from ...engine.views.whole import Gathering
+    from ...engine.workers import Workers
     from . import bundle
 
-    page = Page(store, settings, held_out=held_out)
-    whole = await Gathering(page, session, full=full, redact=redact).gather()
+    workers = Workers()
+    try:
+        page = Page(Reader(store, settings, workers), held_out=held_out)
+        whole = await Gathering(page, session, full=full, redact=redact).gather()
+    finally:
+        await workers.close()
     island = whole.as_json(session, with_id=with_id)
     return bundle.html("file", session.title or "textgrad session", island)

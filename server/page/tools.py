@@ -76,12 +76,14 @@ async def page_data(
 ) -> CallToolResult:
     """For the page of `show`: one view of a session as JSON."""
     from ...engine.views.page import Page
+    from ...engine.views.replay import Reader
 
     host = ctx.request_context.lifespan_context
     try:
         session = await _session(ctx, session_id)
         engine = await host.engine()
-        found = await Page(engine.store, engine.settings).view(session, view, args or {})
+        page = Page(Reader(engine.store, engine.settings, engine.workers))
+        found = await page.view(session, view, args or {})
     except TextGradError as error:
         return refusal(error)
     text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))

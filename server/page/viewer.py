@@ -22,6 +22,8 @@ from starlette.types import Receive, Scope, Send
 
 from ...engine.store import Store
 from ...engine.views.page import Page, compare, sessions, whole_number
+from ...engine.views.replay import Reader
+from ...engine.workers import Workers
 from ...schemas.errors import BadInput, NotFound, TextGradError
 from ...schemas.graph import Session
 from ...schemas.settings import Settings
@@ -61,7 +63,8 @@ class Viewer:
         self, store: Store, settings: Settings, *, held_out: bool = False, owner: str | None = None
     ) -> None:
         self.store = store
-        self.page = Page(store, settings, held_out=held_out)
+        self.workers = Workers()
+        self.page = Page(Reader(store, settings, self.workers), held_out=held_out)
         self.owner = owner
         self.key = secrets.token_urlsafe(24)
         self.port = 0
@@ -98,6 +101,7 @@ class Viewer:
             self._server.should_exit = True
             self._server.force_exit = True
         await self.ended()
+        await self.workers.close()
         await self.store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
