@@ -14,6 +14,7 @@ from typing import get_args
 from ...schemas.graph import Example, Split
 from ...schemas.words import says_much, words
 from .database import Chain, Database
+from .quotas import bounded
 from .rows import dumps, next_number, now, rows, to_example
 
 
@@ -66,7 +67,7 @@ class ExampleVerbs:
                 first if some else None, last if some else None, count, total, elsewhere, alike
             )
 
-        return await self.db.write(job)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def examples(
         self, session: int, numbers: Sequence[int], chain: Chain | None = None
@@ -132,7 +133,7 @@ class ExampleVerbs:
         def job(db: sqlite3.Connection) -> None:
             set_batch(db, session, numbers)
 
-        await self.db.write(job)
+        await self.db.write(bounded(job, session, self.db.quota_bytes))
 
 
 def _prepared(data: Sequence[dict[str, str]]) -> list[tuple[str, str, str]]:
