@@ -14,6 +14,11 @@ class Measured(BaseModel):
     examples: int
     versions: dict[str, int]
 
+    @property
+    def said(self) -> str:
+        """The mean with its standard error, where it has one."""
+        return f"{self.mean:.3f}" + ("" if self.error is None else f" ± {self.error:.3f}")
+
 
 class Change(BaseModel):
     """The first and the latest score of a loss on a split.
@@ -31,11 +36,28 @@ class Change(BaseModel):
     texts: int
     gain: float | None = None
     error: float | None = None
-    p: float | None = None
     paired: bool = False
     better: int | None = None
     worse: int | None = None
     same: int | None = None
+
+    @property
+    def said(self) -> str:
+        """The gain with its sign and standard error; nothing where there is one reading alone."""
+        if self.gain is None:
+            return ""
+        return f"{self.gain:+.3f}" + ("" if self.error is None else f" ± {self.error:.3f}")
+
+
+class Gated(BaseModel):
+    """Of the steps that were compared on a split: the score before the first, after the last that
+    was accepted, and how many there were and were accepted."""
+
+    split: str | None
+    before: float
+    after: float
+    steps: int
+    accepted: int
 
 
 class Funnel(BaseModel):
@@ -47,7 +69,7 @@ class Funnel(BaseModel):
     accepted: int = 0
 
 
-class Spent(BaseModel):
+class Price(BaseModel):
     """What was used. `cost` is in dollars; `by_purpose` has calls, tokens, seconds and cost."""
 
     calls: int
@@ -56,8 +78,23 @@ class Spent(BaseModel):
     by_purpose: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
+class Made(BaseModel):
+    """A version of a text: what made it, the gate's words, and the feedback that led to it."""
+
+    version: int
+    origin: str
+    step: str | None
+    gate: str
+    feedback: list[str]
+    created: str
+
+
 class Parameter(BaseModel):
-    """A text that is being improved, and the version it is at."""
+    """A text that is being improved, and the version it is at.
+
+    Where the report was asked for texts: its `text`, and of those it tells of, the first text and
+    how it came to be, the newest version first.
+    """
 
     id: str
     role: str
@@ -65,24 +102,32 @@ class Parameter(BaseModel):
     kind: str
     version: int
     file: str | None = None
+    first_text: str | None = None
+    text: str | None = None
+    lineage: list[Made] = Field(default_factory=list)
 
 
 class SessionReport(BaseModel):
     """What was tried, what was won, and what it cost.
 
     `headline` says in one honest sentence what the figures prove, and what they do not.
+    `proposals` counts them by what became of them; `left_out` says what is not told.
     """
 
+    session_id: str
     title: str
+    owner: str
     created: str
     updated: str
     headline: str
     scores: list[Change]
     steps: int
     accepted: int
-    fates: dict[str, int]
+    gated: Gated | None
+    proposals: dict[str, int]
     funnel: Funnel
     test_reads: int
     examples: dict[str, int]
     parameters: list[Parameter]
-    spent: Spent
+    price: Price
+    left_out: list[str] = Field(default_factory=list)

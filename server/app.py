@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of t
     from ..engine.answerers import Answerer
     from ..engine.answerers.limiter import Limiters
     from ..engine.engine import Engine
+    from ..engine.views.page import Page
     from .page.viewer import Viewer
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Host:
         self.path = settings.database or default_database()
         self._engine: Engine | None = None
         self._viewer: Viewer | None = None
+        self._page: Page | None = None
         self._opening = asyncio.Lock()
         self._fresh = True
 
@@ -127,6 +129,17 @@ class Host:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
         return principal(ctx.request_context.request)
 
+    async def page(self) -> Page:
+        """The page's views of the database that is open; it keeps what it has compared."""
+        engine = await self.engine()
+        if self._page is None or self._page.store is not engine.store:
+            await asyncio.to_thread(import_module, "..engine.views.page", __package__)
+            from ..engine.views.page import Page
+            from ..engine.views.replay import Reader
+
+            self._page = Page(Reader(engine.store, self.settings, engine.workers))
+        return self._page
+
     async def viewer(self) -> Viewer:
         """The page's viewer in this process, opened now if need be. Raises StoreError."""
         async with self._opening:
@@ -134,8 +147,7 @@ class Host:
                 await asyncio.to_thread(import_module, ".page.viewer", __package__)
                 from .page.viewer import opened
 
-                path = self.settings.database or default_database()
-                self._viewer = await opened(self.settings, path, owner=LOCAL)
+                self._viewer = await opened(self.settings, self.path, owner=LOCAL)
             return self._viewer
 
     async def stop(self) -> None:

@@ -262,11 +262,12 @@ def test_the_headline_never_says_more_than_the_figures() -> None:
             "gain": 0.1,
             "error": 0.1,
         }
-        spent = {"calls": 0, "tokens": 0, "cost": 0}
+        price = {"calls": 0, "tokens": 0, "cost": 0}
         found = {
             **{"title": "", "created": "", "updated": "", "headline": "", "scores": [change | one]},
-            **{"steps": 1, "accepted": 1, "fates": {}, "funnel": {}, "test_reads": 2},
-            **{"examples": {}, "parameters": [], "spent": spent},
+            **{"session_id": "", "owner": "", "gated": None, "proposals": {}, "price": price},
+            **{"steps": 1, "accepted": 1, "funnel": {}, "test_reads": 2},
+            **{"examples": {}, "parameters": []},
         }
         return SessionReport.model_validate(found)
 

@@ -177,7 +177,6 @@ def large(rows: int = 100_000, steps: int = 10_000) -> dict[str, Any]:
             "first": {"mean": 0.2, **side},
             "latest": {"mean": 0.9, **side},
             "error": 0.02,
-            "p": 0.0001,
         },
         **{"paired": True, "better": rows // 2, "worse": rows // 10, "same": rows - rows * 6 // 10},
     }
@@ -191,7 +190,12 @@ def large(rows: int = 100_000, steps: int = 10_000) -> dict[str, Any]:
             "steps": steps,
             "accepted": sum(accepted),
         },
-        **{"fates": {"accepted": sum(accepted)}, "test_reads": 0, "budget": {}, "held_out": False},
+        **{
+            "proposals": {"accepted": sum(accepted)},
+            "test_reads": 0,
+            "budget": {},
+            "held_out": False,
+        },
         "funnel": {"proposed": 3 * steps, "usable": 2 * steps, "compared": steps, "accepted": 250},
         "examples": {"validation": rows},
         "parameters": [
@@ -204,7 +208,7 @@ def large(rows: int = 100_000, steps: int = 10_000) -> dict[str, Any]:
                 "file": None,
             }
         ],
-        "spent": {"calls": 10**6, "tokens": 10**9, "cost": 12.5, "by_purpose": {}},
+        "price": {"calls": 10**6, "tokens": 10**9, "cost": 12.5, "by_purpose": {}},
         "steps_taken": {
             **{"n": every, "accepted": accepted, "before": score, "after": after},
             **{"gain": [0.01] * steps, "error": [0.02] * steps, "p": [0.5] * steps},

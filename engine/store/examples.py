@@ -15,7 +15,7 @@ from ...schemas.graph import Example, Split
 from ...schemas.words import says_much, words
 from .database import Chain, Database
 from .quotas import bounded
-from .rows import dumps, next_number, now, rows, to_example
+from .rows import columns, dumps, next_number, now, rows, to_example
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ class ExampleVerbs:
 
         def job(db: sqlite3.Connection) -> list[int]:
             sql = "SELECT n FROM examples WHERE session = ? AND split = ? ORDER BY n LIMIT ?"
-            found = rows(db, sql, session, split, -1 if limit is None else limit)
-            return [r["n"] for r in found]
+            return columns(db, sql, session, split, -1 if limit is None else limit)["n"]
 
         return await self.db.read(job, single=True)
 

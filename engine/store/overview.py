@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
-from ...schemas.graph import Proposal, number
+from ...schemas.graph import LOSSES, Operation, Proposal, Variable, number
 from .database import Database
-from .rows import dumps, row, rows, to_proposal
-
-STEP_COLUMNS = ("n", "accepted", "before", "after", "gain", "error", "p", "examples", "split")
+from .rows import columns, dumps, row, rows, to_operation, to_proposal, to_variable
 
 
 class OverviewVerbs:
@@ -63,8 +62,7 @@ class OverviewVerbs:
                 "gain, error, p, examples, split, created FROM steps s "
                 "WHERE session = ? ORDER BY n"
             )
-            found = rows(db, sql, session)
-            return {name: [r[name] for r in found] for name in (*STEP_COLUMNS, "created")}
+            return columns(db, sql, session)
 
         return await self.db.read(job, single=True)
 
@@ -89,30 +87,92 @@ class OverviewVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def version_columns(self, session: int) -> dict[str, list[Any]]:
-        """The versions of all leaves in the order they came, one list a column, without texts."""
+    async def version_columns(
+        self, session: int, newest: int | None = None
+    ) -> dict[str, list[Any]]:
+        """The versions of all leaves in the order they came, one list a column, without texts.
+
+        With `newest`, so many of the last.
+        """
 
         def job(db: sqlite3.Connection) -> dict[str, list[Any]]:
             sql = (
                 "SELECT 'v' || variable AS variable, version, origin, step FROM versions "
-                "WHERE session = ? ORDER BY created, variable, version"
+                "WHERE session = ? ORDER BY created DESC, variable DESC, version DESC LIMIT ?"
             )
-            found = rows(db, sql, session)
-            names = ("variable", "version", "origin", "step")
-            return {name: [r[name] for r in found] for name in names}
+            found = columns(db, sql, session, -1 if newest is None else newest)
+            return {name: column[::-1] for name, column in found.items()}
 
         return await self.db.read(job, single=True)
 
-    async def readings(self, session: int) -> list[dict[str, Any]]:
-        """Every evaluation, the oldest first, without the examples' scores."""
+    async def learnt(self, session: int, limit: int | None = None) -> list[Variable]:
+        """The leaves that steps change, in the order they were made."""
+
+        def job(db: sqlite3.Connection) -> list[Variable]:
+            sql = (
+                "SELECT * FROM variables WHERE session = ? "
+                "AND kind IN ('parameter', 'demonstrations') ORDER BY n LIMIT ?"
+            )
+            found = rows(db, sql, session, -1 if limit is None else limit)
+            return [to_variable(r) for r in found]
+
+        return await self.db.read(job, single=True)
+
+    async def answer_fields(self, session: int) -> list[str]:
+        """The fields of examples that hold right answers."""
+
+        def job(db: sqlite3.Connection) -> list[str]:
+            sql = (
+                "SELECT DISTINCT field FROM variables WHERE session = ? AND reference "
+                "AND field IS NOT NULL ORDER BY field"
+            )
+            return [r["field"] for r in rows(db, sql, session)]
+
+        return await self.db.read(job, single=True)
+
+    async def losses(self, session: int, limit: int) -> list[Operation]:
+        """The operations that make losses, in the order they were made."""
+        kinds = dumps([kind.value for kind in LOSSES])
+
+        def job(db: sqlite3.Connection) -> list[Operation]:
+            sql = (
+                "SELECT * FROM operations WHERE session = ? "
+                "AND kind IN (SELECT value FROM json_each(?)) ORDER BY n LIMIT ?"
+            )
+            return [to_operation(r) for r in rows(db, sql, session, kinds, limit)]
+
+        return await self.db.read(job, single=True)
+
+    async def readings(self, session: int, limit: int) -> list[dict[str, Any]]:
+        """The newest evaluations, the oldest of them first, without the examples' scores."""
 
         def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
             sql = (
-                "SELECT n, 'v' || loss AS loss, split, versions, mean, error, examples, "
-                "scores IS NOT NULL AS kept, created FROM evaluations WHERE session = ? ORDER BY n"
+                "SELECT 'v' || loss AS loss, split, versions, mean, error, examples, created "
+                "FROM evaluations WHERE session = ? ORDER BY n DESC LIMIT ?"
             )
-            found = rows(db, sql, session)
+            found = rows(db, sql, session, limit)[::-1]
             return [dict(r) | {"versions": json.loads(r["versions"])} for r in found]
+
+        return await self.db.read(job, single=True)
+
+    async def evaluation_of(
+        self, session: int, loss: str, split: str, versions: Mapping[str, int]
+    ) -> tuple[int, str] | None:
+        """The newest evaluation of these versions that kept its examples' scores: its number, and
+        when it was made."""
+
+        def job(db: sqlite3.Connection) -> tuple[int, str] | None:
+            sql = (
+                "SELECT n, created, versions FROM evaluations WHERE session = ? AND loss = ? "
+                "AND split = ? AND scores IS NOT NULL ORDER BY n DESC"
+            )
+            with closing(db.execute(sql, (session, number(loss, "v"), split))) as found:
+                for r in found:
+                    had = json.loads(r["versions"])
+                    if all(had.get(v, n) == n for v, n in versions.items()):
+                        return r["n"], r["created"]
+            return None
 
         return await self.db.read(job, single=True)
 
@@ -123,7 +183,7 @@ class OverviewVerbs:
             sql = "SELECT scores FROM evaluations WHERE session = ? AND n = ?"
             found = row(db, sql, session, evaluation)
             kept = json.loads(found["scores"]) if found and found["scores"] else {}
-            return {int(n): score for n, score in kept.items() if n.isdecimal()}
+            return dict(zip(map(int, kept), kept.values(), strict=True))
 
         return await self.db.read(job, single=True)
 
@@ -184,6 +244,18 @@ class OverviewVerbs:
 
         return await self.db.read(job, single=True)
 
+    async def split_mark(self, session: int, split: str) -> tuple[int, int]:
+        """How many examples a split has, and the number of the last (0 where there is none)."""
+
+        def job(db: sqlite3.Connection) -> tuple[int, int]:
+            sql = (
+                "SELECT count(*), coalesce(max(n), 0) FROM examples WHERE session = ? AND split = ?"
+            )
+            [found] = rows(db, sql, session, split)
+            return found[0], found[1]
+
+        return await self.db.read(job, single=True)
+
     async def split_page(self, session: int, split: str, offset: int, limit: int) -> list[int]:
         """The numbers of a page of a split's examples, in the order they came."""
 
@@ -195,17 +267,20 @@ class OverviewVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def digests(self, session: int, numbers: Sequence[int]) -> dict[str, int]:
-        """What tells examples apart wherever they are, with their numbers here."""
+    async def shared(self, sessions: Sequence[int]) -> dict[str, int]:
+        """How many examples of each split are the same in all of these sessions."""
 
         def job(db: sqlite3.Connection) -> dict[str, int]:
             sql = (
-                "SELECT e.digest, e.n FROM json_each(?) j CROSS JOIN examples e "
-                "ON e.session = ? AND e.n = j.value"
+                "SELECT split, count(*) AS n FROM (SELECT e.split, e.digest "
+                "FROM json_each(?1) j CROSS JOIN examples e INDEXED BY examples_once "
+                "ON e.session = j.value GROUP BY e.split, e.digest HAVING count(*) = ?2) "
+                "GROUP BY split"
             )
-            return {r["digest"]: r["n"] for r in rows(db, sql, dumps(list(numbers)), session)}
+            found = rows(db, sql, dumps(list(sessions)), len(sessions))
+            return {r["split"]: r["n"] for r in found}
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job)
 
     async def counts(self, sessions: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Of each session: how many steps it took and accepted, and the first and the latest
@@ -240,8 +315,3 @@ def _first_and_latest(db: sqlite3.Connection, session: int) -> dict[str, Any] | 
                 "examples": latest["examples"],
             }
     return None
-
-
-def step_number(name: str) -> int:
-    """The number of a step such as `s4`; 0 for what is none."""
-    return number(name, "s") or 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import HERE, Kind, Session, number
 from ..forward import IMAGE_URL
 from ..show import cut
+from .comparisons import Sorted, sort
 from .replay import MOST, Reader, Replayed, replay
 
 Filter = Literal["all", "better", "worse", "same"]
@@ -21,14 +22,11 @@ WHOLE = 20_000
 SCANNED = 2_000
 """Of so many examples at most, scores that were not kept are replayed for a filter."""
 Versions = Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Two sets of texts and the scores of all examples under each, as far as they are known."""
-
-    texts: tuple[dict[str, str], dict[str, str]]
-    scores: tuple[dict[int, float], dict[int, float]]
+Texts = tuple[dict[str, str], dict[str, str]]
+Mark = tuple[int, int]
+"""How many examples a split has, and the number of the last."""
+Reading = tuple[int, str]
+"""An evaluation: its number, and when it was made."""
 
 
 class Examples:
@@ -51,49 +49,66 @@ class Examples:
     ) -> dict[str, Any]:
         """A page of examples with outputs and scores on both sides, and how many changed how.
 
+        Where nobody knows what became of them (`counted` is false), all come in their order.
         Raises BadInput, NotFound.
         """
-        if await self._is_unsorted(loss, split, a, b):
-            return await self._in_order(loss, split, (a, b), offset, limit)
-        places = await self._places(loss, split)
-        sides = await self._sides(loss, split, places, a, b)
-        sorted_ = _sorted(places, sides.scores)
-        chosen = sorted_[kind]
-        page = chosen[offset : offset + min(limit, MOST)]
-        return {
-            "total": len(chosen),
-            "counts": {name: len(found) for name, found in sorted_.items()},
-            "counted": bool(sides.scores[0] and sides.scores[1]),
-            "offset": offset,
-            "rows": await self._page(loss, page, sides.texts),
-        }
-
-    async def _is_unsorted(self, loss: str, split: str, a: Versions, b: Versions) -> bool:
-        """Whether there are many examples, of which nobody knows what became."""
-        sizes = await self.store.split_sizes(self.session.pk)
-        if sizes.get(split, 0) <= SCANNED:
-            return False
-        readings = await self.store.readings(self.session.pk)
-        return not all(_kept(readings, loss, split, versions) for versions in (a, b))
-
-    async def _in_order(
-        self, loss: str, split: str, sides: tuple[Versions, Versions], offset: int, limit: int
-    ) -> dict[str, Any]:
-        """A page of a large split, in the order it came."""
-        page = await self.store.split_page(self.session.pk, split, offset, min(limit, MOST))
-        total = (await self.store.split_sizes(self.session.pk)).get(split, 0)
-        texts = (await self._texts(sides[0]), await self._texts(sides[1]))
+        texts = (await self._texts(a), await self._texts(b))
+        here = not await self._is_per_example(loss)
+        mark = (1, HERE) if here else await self.store.split_mark(self.session.pk, split)
+        changes = await self._changes(loss, split, (a, b), texts, mark)
+        if changes is None or kind == "all":
+            found, total = [HERE], mark[0]
+            if not here:
+                page = (split, offset, min(limit, MOST))
+                found = await self.store.split_page(self.session.pk, *page)
+        else:
+            chosen: list[int] = getattr(changes, kind)
+            found, total = chosen[offset : offset + min(limit, MOST)], len(chosen)
+        counts = {name: len(getattr(changes, name, ())) for name in ("better", "worse", "same")}
         return {
             "total": total,
-            "counts": {"all": total, "better": 0, "worse": 0, "same": 0},
-            "counted": False,
+            "counts": {"all": mark[0], **counts},
+            "counted": changes is not None,
             "offset": offset,
-            "rows": await self._page(loss, page, texts),
+            "rows": await self._page(loss, found, texts),
         }
 
-    async def _page(
-        self, loss: str, page: Sequence[int], texts: tuple[dict[str, str], dict[str, str]]
-    ) -> list[dict[str, Any]]:
+    async def _is_per_example(self, loss: str) -> bool:
+        found = await self.store.variables(self.session.pk, [loss])
+        if loss not in found:
+            raise NotFound(f"There is no variable {loss!r}.", "Name a loss of the session.")
+        return found[loss].per_example
+
+    async def _changes(
+        self, loss: str, split: str, sides: tuple[Versions, Versions], texts: Texts, mark: Mark
+    ) -> Sorted | None:
+        """The examples by what became of them, or None where nobody knows.
+
+        By the scores that evaluations kept; else, if there are few examples, by replaying them.
+        """
+        pk, once = self.session.pk, self.reader.comparisons.once
+        a, b = [await self.store.evaluation_of(pk, loss, split, one) for one in sides]
+        if a and b:
+            return await once((pk, a, b, split, mark), lambda: self._kept(split, a, b))
+        if mark[0] > SCANNED:
+            return None
+        asked = repr((loss, split, *sides, await self.store.revision(pk)))
+        return await once((pk, asked), lambda: self._scanned(loss, split, texts, mark))
+
+    async def _kept(self, split: str, a: Reading, b: Reading) -> Sorted:
+        before, after = [await self.store.scores_of(self.session.pk, n) for n, _ in (a, b)]
+        there = set(await self.store.split(self.session.pk, split))
+        return await asyncio.to_thread(sort, before, after, there)
+
+    async def _scanned(self, loss: str, split: str, texts: Texts, mark: Mark) -> Sorted | None:
+        places = [HERE] if mark[1] == HERE else await self.store.split(self.session.pk, split)
+        sides = []
+        for one in texts:
+            found = await self._replayed(loss, places, one)
+            sides.append({p: x.score for p, x in found.items() if x.score is not None})
+        return sort(sides[0], sides[1], set(places)) if all(sides) else None
+
+    async def _page(self, loss: str, page: Sequence[int], texts: Texts) -> list[dict[str, Any]]:
         before, after = [await self._replayed(loss, page, one) for one in texts]
         known = await self.store.examples(self.session.pk, [p for p in page if p != HERE])
         return [
@@ -127,34 +142,6 @@ class Examples:
             "b": sides[1],
         }
 
-    async def _places(self, loss: str, split: str) -> list[int]:
-        found = await self.store.variables(self.session.pk, [loss])
-        if loss not in found:
-            raise NotFound(f"There is no variable {loss!r}.", "Name a loss of the session.")
-        if not found[loss].per_example:
-            return [HERE]
-        return await self.store.split(self.session.pk, split)
-
-    async def _sides(
-        self, loss: str, split: str, places: Sequence[int], a: Versions, b: Versions
-    ) -> Sides:
-        readings = await self.store.readings(self.session.pk)
-        texts, scores = [], []
-        for versions in (a, b):
-            texts.append(await self._texts(versions))
-            kept = _kept(readings, loss, split, versions)
-            found = await self.store.scores_of(self.session.pk, kept[-1]) if kept else {}
-            if not found and len(places) <= SCANNED:
-                found = await self._scanned(loss, places, texts[-1])
-            scores.append(found)
-        return Sides((texts[0], texts[1]), (scores[0], scores[1]))
-
-    async def _scanned(
-        self, loss: str, places: Sequence[int], texts: Mapping[str, str]
-    ) -> dict[int, float]:
-        found = await self._replayed(loss, places, texts)
-        return {p: one.score for p, one in found.items() if one.score is not None}
-
     async def _replayed(
         self, loss: str, places: Sequence[int], texts: Mapping[str, str]
     ) -> dict[int, Replayed]:
@@ -179,32 +166,6 @@ class Examples:
                 raise NotFound(f"{v} has no version {n}.", "texts lists its versions.")
             texts[v] = found.text
         return texts
-
-
-def _kept(
-    readings: Sequence[Mapping[str, Any]], loss: str, split: str, versions: Versions
-) -> list[int]:
-    """The evaluations of these versions whose scores were kept."""
-    return [
-        one["n"]
-        for one in readings
-        if one["kept"]
-        and (one["loss"], one["split"]) == (loss, split)
-        and all(one["versions"].get(v, n) == n for v, n in versions.items())
-    ]
-
-
-def _sorted(
-    places: Sequence[int], scores: tuple[Mapping[int, float], Mapping[int, float]]
-) -> dict[str, list[int]]:
-    """The places by what became of them; those without both scores are in `all` alone."""
-    found: dict[str, list[int]] = {"all": list(places), "better": [], "worse": [], "same": []}
-    before, after = scores
-    for p in places:
-        if p in before and p in after:
-            change = after[p] - before[p]
-            found["better" if change > 0 else "worse" if change < 0 else "same"].append(p)
-    return found
 
 
 def _name(place: int) -> str:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping
-from itertools import pairwise
 from typing import Any
 
 from ...schemas.errors import BadInput, NotFound
-from ...schemas.graph import LOSSES, Operation, Proposal, Session, Variable, number
+from ...schemas.graph import Operation, Proposal, Session, Variable, number
 from ...schemas.near import did_you_mean
+from ...schemas.report import SessionReport
 from ..show import cut
-from ..store import Store
 from .examples import WHOLE, Examples
 from .replay import Reader
 from .session_report import session_report
+from .states import NEWEST, states
 
 LISTED = 100
 """Entries in one page of a list."""
 NODES = 200
+READINGS = 1000
 FEW = 8
-STATES = 60
-"""Sets of texts that may be chosen for a comparison."""
 STEP_TEXTS = 120_000
 """Characters of all texts of one step together."""
+WHOSE = {"session_id", "owner"}
+"""What a report says of whose it is, and a page that may be handed on does not."""
 HELD_OUT = "Whoever reads these and changes the text afterwards has no held-out figure any more."
 Args = Mapping[str, Any]
 View = Callable[[Session, Args], Awaitable[dict[str, Any]]]
@@ -62,26 +63,25 @@ class Page:
         revision = await self.store.revision(session.pk)
         if args.get("since") == revision:
             return {"same": True, "revision": revision}
-        readings = await self.store.readings(session.pk)
         steps = await self.store.step_columns(session.pk)
-        versions = await self.store.version_columns(session.pk)
-        report = await session_report(self.store, session, readings, steps)
+        report = await session_report(self.store, session, self.reader.comparisons)
         began = steps.pop("created")
+        readings = await self.store.readings(session.pk, READINGS)
         return {
             "revision": revision,
-            **report.model_dump(mode="json"),
+            **report.model_dump(mode="json", exclude=WHOSE),
             "budget": self.settings.session_budget,
             "steps_taken": {name: packed(column) for name, column in steps.items()},
-            "readings": [_reading(one, began) for one in readings[-1000:]],
-            "states": _states(versions),
+            "readings": [_reading(one, began) for one in readings],
+            "states": await self._states(session, report),
             "losses": await self._losses(session),
-            "references": await self._references(session),
+            "references": await self.store.answer_fields(session.pk),
             "run": await self._run(session),
             "held_out": self.held_out,
         }
 
     async def _losses(self, session: Session) -> list[dict[str, Any]]:
-        operations = [o for o in await self.store.operations(session.pk) if o.kind in LOSSES]
+        operations = await self.store.losses(session.pk, LISTED)
         found = await self.store.variables(session.pk, [o.output for o in operations])
         return [
             {
@@ -91,13 +91,12 @@ class Page:
                 "per_example": found[o.output].per_example,
                 "graded": bool(o.spec.get("graded", True)),
             }
-            for o in operations[:LISTED]
+            for o in operations
         ]
 
-    async def _references(self, session: Session) -> list[str]:
-        """The fields that hold right answers."""
-        variables = await self.store.variables(session.pk)
-        return sorted({v.field for v in variables.values() if v.field and v.reference})
+    async def _states(self, session: Session, report: SessionReport) -> list[dict[str, Any]]:
+        columns = await self.store.version_columns(session.pk, NEWEST)
+        return states(columns, {p.id: p.version for p in report.parameters})
 
     async def _run(self, session: Session) -> dict[str, Any] | None:
         """The newest run, and how far it has come."""
@@ -275,58 +274,6 @@ class Page:
         return {"n": steps["n"], "calls": calls, "tokens": tokens, "cost": cost}
 
 
-async def sessions(store: Store, offset: int = 0, owner: str | None = None) -> dict[str, Any]:
-    """Sessions (an owner's, or all), the last used first, with the first and the latest score."""
-    every = await store.every_session(owner)
-    page = every[offset : offset + LISTED]
-    counts = await store.counts([one.pk for one in page])
-    return {
-        "total": len(every),
-        "offset": offset,
-        "sessions": [
-            {
-                "session_id": one.id,
-                "title": one.title,
-                "owner": one.owner,
-                "created": one.created,
-                "updated": one.updated,
-                "calls": one.used_calls,
-                "tokens": one.used_tokens,
-                "cost": round(one.used_cost, 6),
-                **{k: counts[one.pk][k] for k in ("steps", "accepted", "score")},
-            }
-            for one in page
-        ],
-    }
-
-
-async def compare(store: Store, found: list[Session]) -> dict[str, Any]:
-    """Sessions side by side: scores, present texts, cost, and how many examples they share."""
-    reports = [(await session_report(store, one)) for one in found]
-    columns = []
-    shared: dict[str, int] = {}
-    for one, report in zip(found, reports, strict=True):
-        variables = await store.variables(one.pk, [p.id for p in report.parameters])
-        for split in ("train", "validation", "test"):
-            for digest in await store.digests(one.pk, await store.split(one.pk, split, 5000)):
-                shared[f"{split} {digest}"] = shared.get(f"{split} {digest}", 0) + 1
-        columns.append(
-            {
-                "session_id": one.id,
-                **report.model_dump(mode="json"),
-                "texts": [
-                    {"id": v.id, "role": v.role, "text": cut(v.value or "", WHOLE)[0]}
-                    for v in variables.values()
-                ],
-            }
-        )
-    common = {
-        split: sum(n == len(found) and key.startswith(split) for key, n in shared.items())
-        for split in ("train", "validation", "test")
-    }
-    return {"sessions": columns, "shared": common}
-
-
 def packed(column: list[Any]) -> Any:
     """A column in few characters: rounded, or by its rule where it has one."""
     if len(column) > FEW and all(value == column[0] for value in column):
@@ -340,36 +287,6 @@ def packed(column: list[Any]) -> Any:
 def _reading(one: Mapping[str, Any], began: list[str]) -> dict[str, Any]:
     kept = {k: one[k] for k in ("loss", "split", "versions", "mean", "error", "examples")}
     return kept | {"after": bisect_left(began, one["created"])}
-
-
-def _states(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """The sets of texts the program has had, the oldest first: the first and the newest ones."""
-    found: list[dict[str, Any]] = []
-    now: dict[str, int] = {}
-    for variable, version, origin, step in zip(
-        *(columns[k] for k in ("variable", "version", "origin", "step")), strict=True
-    ):
-        now = now | {variable: version}
-        if origin == "created":
-            if found and not found[-1]["label"].startswith("start"):
-                continue
-            found[:] = [{"label": "start", "versions": now}]
-        elif step is not None and found and found[-1]["label"] == f"s{step}":
-            found[-1]["versions"] = now
-        else:
-            found.append({"label": f"s{step}" if step else origin, "versions": now})
-    short = found if len(found) <= STATES else [found[0], *found[1 - STATES :]]
-    changed = {v for a, b in pairwise(found) for v in _differ(a, b)}
-    return [{"label": one["label"], "versions": _only(one["versions"], changed)} for one in short]
-
-
-def _differ(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
-    return {v for v, n in b["versions"].items() if a["versions"].get(v) != n}
-
-
-def _only(versions: Mapping[str, int], changed: set[str]) -> dict[str, int]:
-    """The versions that say something: constants have one all along."""
-    return {v: n for v, n in versions.items() if v in changed} or dict(list(versions.items())[:1])
 
 
 def _loss_name(operation: Operation, variable: Variable) -> str:

@@ -18,6 +18,7 @@ from ..operations import RULES, evaluator_rule
 from ..schedule import NotYet
 from ..store import Store
 from ..workers import Workers
+from .comparisons import Comparisons
 
 MOST = 200
 """Places that are replayed at once."""
@@ -84,11 +85,12 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Reader:
-    """What reading takes: what is recorded, and who computes the metrics."""
+    """What reading takes: what is recorded, who computes the metrics, and what was compared."""
 
     store: Store
     settings: Settings
     workers: Workers
+    comparisons: Comparisons = field(default_factory=Comparisons)
 
 
 async def replay(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from ...schemas.graph import Fate, Kind, Session
-from ...schemas.report import Change, Funnel, Measured, Parameter, SessionReport, Spent
-from ..stats import paired_gain
+from ...schemas.graph import Fate, Session, Variable
+from ...schemas.report import Change, Funnel, Parameter, Price, SessionReport
 from ..store import Store
+from .comparisons import Comparisons, Paired, paired
+from .lineage import add_texts
 
 FAIR = 2
 """Texts that may be measured on the test split: those at the start, and those at the end."""
 PARAMETERS = 50
+"""Parameters of a report without texts."""
 UNUSABLE = (Fate.UNCHANGED, Fate.COPIED, Fate.LEAKED, Fate.BROKEN, Fate.UNUSABLE, Fate.TWICE)
 UNCOMPARED = (*UNUSABLE, Fate.MINIBATCH, Fate.NOT_COMPARED)
 
@@ -21,33 +25,36 @@ UNCOMPARED = (*UNUSABLE, Fate.MINIBATCH, Fate.NOT_COMPARED)
 async def session_report(
     store: Store,
     session: Session,
-    readings: Sequence[Mapping[str, Any]] | None = None,
-    steps: Mapping[str, list[Any]] | None = None,
+    comparisons: Comparisons | None = None,
+    *,
+    texts: bool = False,
 ) -> SessionReport:
-    """The session's report. `readings` and `steps` are the store's, where they were read already.
+    """The session's report; with `texts`, parameters tell theirs and how they came to be.
 
     The difference between the first and the latest score of a split is a gain only where the loss
-    is the same; scores on train and validation have steered the search, test has not.
+    is the same; scores on train and validation have steered the search, test has not. What
+    `comparisons` has compared before is not compared again.
     """
-    readings = await store.readings(session.pk) if readings is None else readings
-    steps = await store.step_columns(session.pk) if steps is None else steps
-    scores = [await _change(store, session.pk, one) for one in grouped(readings)]
-    verdicts = await store.verdicts(session.pk)
-    fates = {name.removeprefix("refused: "): n for name, n in verdicts.items()}
+    known = comparisons or Comparisons()
+    spans = await store.spans(session.pk)
+    progress = await store.progress(session.pk)
+    proposals = await store.verdicts(session.pk)
+    parameters = await store.learnt(session.pk, None if texts else PARAMETERS)
     report = SessionReport(
+        session_id=session.id,
         title=session.title,
+        owner=session.owner,
         created=session.created,
         updated=session.updated,
         headline="",
-        scores=scores,
-        steps=len(steps["n"]),
-        accepted=sum(steps["accepted"]),
-        fates=fates,
-        funnel=_funnel(fates),
+        scores=[await _change(store, session.pk, one, known) for one in spans],
+        **progress,
+        proposals=proposals,
+        funnel=_funnel(proposals),
         test_reads=session.test_reads,
         examples=await store.split_sizes(session.pk),
-        parameters=await _parameters(store, session),
-        spent=Spent(
+        parameters=[_parameter(v) for v in parameters],
+        price=Price(
             calls=session.used_calls,
             tokens=session.used_tokens,
             cost=round(session.used_cost, 6),
@@ -55,58 +62,34 @@ async def session_report(
         ),
     )
     report.headline = headline(report)
+    if texts:
+        await add_texts(store, session.pk, report, parameters)
     return report
 
 
-def grouped(readings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """The evaluations of each loss and split, the oldest first."""
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for one in readings:
-        found.setdefault((one["loss"], one["split"]), []).append(one)
-    return list(found.values())
-
-
-async def _change(store: Store, session: int, found: Sequence[Mapping[str, Any]]) -> Change:
-    first, latest = found[0], found[-1]
-    change = Change(
-        loss=first["loss"],
-        split=first["split"],
-        first=_measured(first),
-        latest=_measured(latest),
-        evaluations=len(found),
-        texts=len({tuple(sorted(one["versions"].items())) for one in found}),
-    )
-    if len(found) == 1:
+async def _change(
+    store: Store, session: int, span: Mapping[str, Any], comparisons: Comparisons
+) -> Change:
+    change = Change.model_validate(span)
+    if change.evaluations == 1:
         return change
-    before, after = [await store.scores_of(session, one["n"]) for one in (first, latest)]
-    both = [n for n in before if n in after]
-    if both and len(both) == len(before) == len(after):
-        _compare(change, [before[n] for n in both], [after[n] for n in both])
-        return change
+    ends = [(span[end]["n"], span[end]["created"]) for end in ("first", "latest")]
+
+    async def compare() -> Paired | None:
+        before, after = [await store.scores_of(session, n) for n, _ in ends]
+        return await asyncio.to_thread(paired, before, after)
+
+    found = await comparisons.once((session, *ends), compare)
+    if found is not None:
+        return change.model_copy(update={"paired": True, **asdict(found)})
     errors = (change.first.error, change.latest.error)
     change.gain = change.latest.mean - change.first.mean
     change.error = None if None in errors else math.hypot(*(e or 0.0 for e in errors))
     return change
 
 
-def _compare(change: Change, before: Sequence[float], after: Sequence[float]) -> None:
-    gain = paired_gain(before, after)
-    change.gain, change.error, change.p, change.paired = (
-        gain.gain,
-        gain.standard_error,
-        gain.p,
-        True,
-    )
-    change.better = sum(b > a for a, b in zip(before, after, strict=True))
-    change.worse = sum(b < a for a, b in zip(before, after, strict=True))
-    change.same = len(before) - change.better - change.worse
-
-
-def _measured(one: Mapping[str, Any]) -> Measured:
-    return Measured(**{key: one[key] for key in ("mean", "error", "examples", "versions")})
-
-
-def _funnel(fates: Mapping[str, int]) -> Funnel:
+def _funnel(proposals: Mapping[str, int]) -> Funnel:
+    fates = {name.removeprefix("refused: "): n for name, n in proposals.items()}
     total = sum(fates.values())
     return Funnel(
         proposed=total,
@@ -116,21 +99,15 @@ def _funnel(fates: Mapping[str, int]) -> Funnel:
     )
 
 
-async def _parameters(store: Store, session: Session) -> list[Parameter]:
-    variables = await store.variables(session.pk)
-    wanted = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
-    return [
-        Parameter(
-            id=v.id,
-            role=v.role,
-            name=v.name,
-            kind=v.kind,
-            version=v.version,
-            file=v.file.path if v.file else None,
-        )
-        for v in variables.values()
-        if v.kind in wanted
-    ][:PARAMETERS]
+def _parameter(v: Variable) -> Parameter:
+    return Parameter(
+        id=v.id,
+        role=v.role,
+        name=v.name,
+        kind=v.kind,
+        version=v.version,
+        file=v.file.path if v.file else None,
+    )
 
 
 def headline(report: SessionReport) -> str:

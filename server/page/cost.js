@@ -17,10 +17,10 @@ const TOLD = {
 
 /** What stands under the tab of that name. */
 export function Cost({ summary, get, place, go }) {
-  const purposes = Object.entries(summary.spent.by_purpose)
+  const purposes = Object.entries(summary.price.by_purpose)
     .sort(([a], [b]) => ORDER.indexOf(a) - ORDER.indexOf(b));
-  const priced = summary.spent.cost > 0;
-  const tokens = summary.spent.tokens > 0;
+  const priced = summary.price.cost > 0;
+  const tokens = summary.price.tokens > 0;
   return html`
     <${Section} title="By purpose" id="purpose-head">
       ${purposes.length === 0 ? html`<p class="quiet">No call was answered yet.</p>` : html`
@@ -45,7 +45,7 @@ export function Cost({ summary, get, place, go }) {
 function Budget({ summary }) {
   const limits = Object.entries(summary.budget || {});
   return limits.map(([name, most]) => {
-    const used = summary.spent[name] || 0;
+    const used = summary.price[name] || 0;
     const words = name === "cost" ? `${dollars(used)} of ${dollars(most)}`
       : `${count(used)} of ${count(most)} ${name}`;
     return html`<div class="budget" key=${name}><span>session budget: ${words}</span>

@@ -48,14 +48,14 @@ export function Hero({ summary, onWorse }) {
 }
 
 function Facts({ summary }) {
-  const { examples, spent } = summary;
+  const { examples, price } = summary;
   const sizes = ["train", "validation", "test"].filter((split) => examples[split])
     .map((split) => `${split} ${short(examples[split])}`).join(" · ");
   const facts = [
     ["steps", summary.steps
       ? `${short(summary.accepted)} of ${short(summary.steps)} accepted` : "none yet"],
-    ["calls", [short(spent.calls), spent.tokens && `${short(spent.tokens)} tokens`,
-      spent.cost && dollars(spent.cost)].filter(Boolean).join(" · ")],
+    ["calls", [short(price.calls), price.tokens && `${short(price.tokens)} tokens`,
+      price.cost && dollars(price.cost)].filter(Boolean).join(" · ")],
     ["examples", sizes || "none"],
     summary.test_reads > 0 && ["test split", `read ${plural(summary.test_reads, "time")}`],
   ].filter(Boolean);

@@ -59,7 +59,7 @@ export function Compare({ get, ids, open }) {
         <tr><th scope="row">steps</th>${all.map((one) => html`<td key=${one.session_id}>
           ${one.accepted} of ${one.steps} accepted</td>`)}</tr>
         <tr><th scope="row">calls</th>${all.map((one) => html`<td key=${one.session_id}>
-          ${short(one.spent.calls)}${one.spent.cost ? `, ${dollars(one.spent.cost)}` : ""}</td>`)}
+          ${short(one.price.calls)}${one.price.cost ? `, ${dollars(one.price.cost)}` : ""}</td>`)}
         </tr></tbody></table></div>
     ${all[0].texts.map((text, n) => html`<div key=${text.id}>
       <h3><${Said} text=${text.role} /></h3><div class="sides">
@@ -81,8 +81,9 @@ function Doubts({ all, shared }) {
     const sizes = all.map((one) => one.examples[split] || 0);
     if (Math.max(...sizes) === 0) return "";
     if (shared[split] === Math.max(...sizes)) return `The ${split} examples are the same.`;
-    return `Of the ${split} examples (${sizes.join(", ")}) ${shared[split]} are in all of them: `
-      + "the figures are of different data.";
+    return `Of the ${split} examples (${sizes.join(", ")}) ${shared[split]} are in all of them. `
+      + "The figures of each are over all of its own, not over those they share: they are of "
+      + "different data.";
   }).filter(Boolean);
   return said.map((words) => html`<p class="note" key=${words}>${words}</p>`);
 }

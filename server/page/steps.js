@@ -49,7 +49,7 @@ function Row({ steps, i, narrow }) {
 }
 
 function Funnel({ summary }) {
-  const { funnel, fates } = summary;
+  const { funnel, proposals } = summary;
   const bars = [
     ["proposed", funnel.proposed],
     ["usable texts", funnel.usable],
@@ -57,7 +57,7 @@ function Funnel({ summary }) {
     ["accepted", funnel.accepted],
   ];
   const most = Math.max(1, funnel.proposed);
-  const refused = Object.entries(fates).filter(([name]) => name !== "accepted");
+  const refused = Object.entries(proposals).filter(([name]) => name !== "accepted");
   return html`<div class="columns">
     <dl class="bars">${bars.map(([name, n]) => html`<div key=${name}><dt>${name}</dt>
       <dd><i style=${`width:${(100 * n) / most}%`}></i><span>${count(n)}</span></dd></div>`)}</dl>

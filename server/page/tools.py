@@ -75,14 +75,10 @@ async def page_data(
     args: dict[str, Any] | None = None,
 ) -> CallToolResult:
     """For the page of `show`: one view of a session as JSON."""
-    from ...engine.views.page import Page
-    from ...engine.views.replay import Reader
-
     host = ctx.request_context.lifespan_context
     try:
         session = await _session(ctx, session_id)
-        engine = await host.engine()
-        page = Page(Reader(engine.store, engine.settings, engine.workers))
+        page = await host.page()
         found = await page.view(session, view, args or {})
     except TextGradError as error:
         return refusal(error)

@@ -21,8 +21,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ...engine.store import Store
-from ...engine.views.page import Page, compare, sessions, whole_number
+from ...engine.views.page import Page, whole_number
 from ...engine.views.replay import Reader
+from ...engine.views.several import compare, sessions
 from ...engine.workers import Workers
 from ...schemas.errors import BadInput, NotFound, TextGradError
 from ...schemas.graph import Session

@@ -1,0 +1,153 @@
+"""One report, drawn four times: page, Markdown, terminal, and in short for a model."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textgrad_mcp.engine.report import in_short
+from textgrad_mcp.engine.stats import paired_gain
+from textgrad_mcp.engine.store import Store
+from textgrad_mcp.engine.views.comparisons import Comparisons, paired, sort
+from textgrad_mcp.engine.views.page import Page
+from textgrad_mcp.engine.views.session_report import session_report
+from textgrad_mcp.engine.views.several import compare
+from textgrad_mcp.engine.views.states import STATES, states
+from textgrad_mcp.schemas.graph import Session
+from textgrad_mcp.server import report, session_view
+from textgrad_mcp.server.paint import Paint
+
+from .helpers import ME, Scripted, an_engine
+from .page_session import database_of, look
+
+SCORES = st.dictionaries(st.integers(1, 30), st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A database with an optimised session, and the session's id."""
+    return database_of(tmp_path_factory.mktemp("drawn"))
+
+
+def test_every_drawing_says_the_same(made: tuple[Path, str]) -> None:
+    async def main(page: Page, session: Session) -> None:
+        found = await session_report(page.store, session, texts=True)
+        [test] = [one for one in found.scores if one.split == "test"]
+        assert test.said == "+0.917 ± 0.047"
+        summary = await page.view(session, "summary", {})
+        markdown = await report.report(page.store, session)
+        facts = await session_view.facts(page.store, session)
+        terminal = session_view.words(facts, Paint())
+        short = in_short(found)
+        assert found.headline == summary["headline"] == short["headline"] == facts["headline"]
+        assert found.headline in markdown
+        assert found.headline in terminal
+        for words in (markdown, terminal):
+            assert "0.000 ± 0.000" in words
+            assert "0.917 ± 0.047" in words
+            assert "Tickets about" in words  # the feedback
+        assert f"| {test.said} (paired) |" in markdown
+        assert summary["gated"] == short["gated"] == facts["gated"]
+        assert summary["proposals"] == short["proposals"] == facts["proposals"]
+        assert summary["price"] == short["price"] == facts["price"]
+        assert "owner" not in summary
+        assert "session_id" not in summary
+
+    look(*made, main)
+
+
+def test_two_evaluations_are_compared_once_however_often_the_page_asks(
+    made: tuple[Path, str],
+) -> None:
+    async def main(page: Page, session: Session) -> None:
+        read: list[int] = []
+
+        class Counting:
+            def __getattr__(self, verb: str) -> Any:
+                return getattr(page.store, verb)
+
+            async def scores_of(self, pk: int, evaluation: int) -> dict[int, float]:
+                read.append(evaluation)
+                return await page.store.scores_of(pk, evaluation)
+
+        known = Comparisons()
+        store: Any = Counting()
+        first = await session_report(store, session, known)
+        told = len(read)
+        assert told
+        assert await session_report(store, session, known) == first
+        assert len(read) == told
+
+    look(*made, main)
+
+
+@given(SCORES, SCORES)
+def test_a_comparison_agrees_with_the_gates(
+    before: dict[int, float], after: dict[int, float]
+) -> None:
+    both = sorted(before.keys() & after.keys())
+    found = sort(before, after, set(before) | set(after))
+    assert sorted([*found.better, *found.worse, *found.same]) == both
+    assert found.worse == [n for n in both if after[n] < before[n]]
+    pairs = paired(before, after)
+    if pairs is None:
+        assert not before or before.keys() != after.keys()
+        return
+    gain = paired_gain([before[n] for n in both], [after[n] for n in both])
+    assert pairs.gain == pytest.approx(gain.gain, abs=1e-9)
+    assert pairs.error == (gain.standard_error and pytest.approx(gain.standard_error, abs=1e-9))
+    assert (pairs.better, pairs.worse) == (len(found.better), len(found.worse))
+
+
+@given(st.lists(st.sampled_from(["v1", "v2"]), max_size=3 * STATES), st.integers(1, 4 * STATES))
+def test_the_newest_versions_tell_the_states_of_all(taken: list[str], newest: int) -> None:
+    """What is read of the versions is bounded; the start and the newest states are the same."""
+    now = {"v1": 1, "v2": 1}
+    every: list[tuple[str, int, str, int | None]] = [(v, 1, "created", None) for v in now]
+    for step, v in enumerate(taken, 1):
+        now[v] += 1
+        every.append((v, now[v], "step", step))
+
+    def found(rows: list[tuple[str, int, str, int | None]]) -> list[dict[str, Any]]:
+        names = ("variable", "version", "origin", "step")
+        return states({k: [r[n] for r in rows] for n, k in enumerate(names)}, now)
+
+    whole, part = found(every), found(every[-newest:])
+    assert part[0]["label"] == whole[0]["label"] == "start"
+    shown = len(part) - 1
+    labels = [[one["label"] for one in x] for x in (part[1:], whole[len(whole) - shown :])]
+    assert labels[0] == labels[1]
+    assert now | part[0]["versions"] == now | whole[0]["versions"]
+    for one, other in zip(part[1:], whole[len(whole) - shown :], strict=True):
+        assert now | one["versions"] == now | other["versions"]
+
+
+def test_an_example_that_was_taken_out_is_in_no_list() -> None:
+    scores = {1: 0.0, 2: 0.0, 3: 1.0}
+    found = sort(scores, {1: 1.0, 2: 1.0, 3: 0.0}, {2, 3})
+    assert (found.better, found.worse, found.same) == ([2], [3], [])
+
+
+def test_sessions_share_the_examples_that_all_of_them_have(tmp_path: Path) -> None:
+    async def session(store: Store, engine: Any, rows: list[int]) -> Session:
+        made = await engine.create_variable(ME, role="prompt", value="x")
+        s = str(made.session_id)
+        data = [{"q": f"question {n}"} for n in rows]
+        await engine.add_examples(ME, session_id=s, split="validation", examples=data)
+        return await store.session(s, "local")
+
+    async def main() -> None:
+        async with an_engine(Scripted(), tmp_path / "t.db") as engine:
+            store = engine.store
+            one = await session(store, engine, [1, 2, 3])
+            other = await session(store, engine, [2, 3, 4, 5])
+            third = await session(store, engine, [3, 9])
+            pair = await compare(store, [one, other])
+            assert pair["shared"] == {"train": 0, "validation": 2, "test": 0}
+            assert (await compare(store, [one, other, third]))["shared"]["validation"] == 1
+
+    asyncio.run(main())
