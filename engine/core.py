@@ -9,15 +9,15 @@ from typing import get_args
 from ..schemas.completions import Role
 from ..schemas.errors import BadInput, Conflict, NotFound
 from ..schemas.graph import HERE, Op, Session, Split, Variable, number
-from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
 from .evaluators import Evaluators
 from .files import Workspace
 from .ledger import Ledger
 from .operations import RULES, evaluator_rule
-from .runs import Caller, Runs, digest_of
+from .runs import Runs
 from .store import Chain, Store
+from .sweep import Sweep
 
 
 class Core:
@@ -31,11 +31,14 @@ class Core:
         self.workspace = Workspace(settings.workspace, settings.max_value_chars)
         rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
         self.runs = Runs(store, self.ledger, settings, rules)
+        self.sweep = Sweep(self.runs)
 
     async def close(self) -> None:
-        """Stop runs (they can be resumed), keep what is being answered, close the file."""
+        """Stop runs (anybody can go on with them), keep what is being answered, close the file."""
+        await self.sweep.stop()
         await self.runs.close()
         await self.ledger.close()
+        await self.runs.give_back()
         await self.store.close()
 
     async def places(self, session: Session, targets: Sequence[Variable]) -> list[int]:
@@ -116,13 +119,3 @@ class Core:
             if digest is not None:
                 await self.store.note_file(session.pk, v.id, digest)
         return bool(bound)
-
-    async def run(
-        self, caller: Caller, session: Session, tool: str, args: dict[str, object]
-    ) -> Result:
-        """Start a run of `tool`, or go on with the one that this same call began."""
-        digest = digest_of(tool, args)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
-        return await self.runs.start(caller, session, tool, args, digest)

@@ -37,7 +37,7 @@ class Inspecting(Listings):
         """A view of the sessions, or of one. Raises BadInput, NotFound."""
         if offset < 0:
             raise BadInput(f"offset must be 0 or more, not {offset}.", "Leave it out to begin.")
-        if session_id is None:
+        if not session_id:
             if what not in (None, "sessions"):
                 raise BadInput(f"what={what!r} needs a session_id.", "Call inspect() to list them.")
             return await self._sessions(caller)
@@ -97,7 +97,7 @@ class Inspecting(Listings):
             "variables": [_line(v) for v in variables.values()],
             "examples": sizes,
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
-            "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
+            "active_run": f"{run.id} {run.tool}: {run.status}" if run else None,
             "answerers": answers,
             "usage": usage,
             "total": {

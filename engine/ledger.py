@@ -8,169 +8,28 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..schemas.completions import (
-    Completion,
-    CompletionRequest,
-    Message,
-    Purpose,
-    Role,
-    role_of,
-)
+from ..schemas.completions import Completion, CompletionRequest, Purpose, Role, role_of
 from ..schemas.errors import (
     AnswererError,
     BudgetExhausted,
     Conflict,
-    ReplyError,
     StoreBusy,
     TextGradError,
 )
-from ..schemas.graph import Op, Run, Session, number
 from ..schemas.settings import Settings
-from .answerers import Answerer, Assistant, Attempt
-from .replies import Malformed, check_completion
+from .answerers import OUTSIDE, Answerer, Assistant, Attempt
 from .schedule import NotYet
-from .store import Chain, Fence, Store
+from .store import Chain, Store
 from .store.budgets import Budgets, Price
-from .texts import text
+from .work import Work, digest_of
+
+__all__ = ["Ledger", "Work"]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 BUSY_TRIES = 3
 USUAL_REPLY = 256
 """Tokens set aside for a reply whose length is not limited."""
-
-
-@dataclass
-class Work:
-    """One execution of a tool call: a deterministic function of the graph and the ledger.
-
-    It gets a durable run when it first needs something that is not in the ledger yet.
-    """
-
-    session: Session
-    tool: str
-    args: dict[str, Any]
-    digest: str
-    owner: str
-    store: Store
-    ledger: Ledger
-    rules: Mapping[Op, Any]
-    settings: Settings
-    run: Run | None = None
-    asked: int = 0
-    answered: int = 0
-    fatal: TextGradError | None = None
-    on_progress: Callable[[int, int, str], None] | None = None
-    phase: str = ""
-    chain: Chain = field(default_factory=Chain)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def fence(self) -> Fence | None:
-        """What guards this run's writes."""
-        return (number(self.run.id, "r") or 0, self.owner) if self.run else None
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """How far a long run had come when it was last saved."""
-        return self.run.state if self.run else {}
-
-    async def ensure_run(self) -> Run:
-        """The durable run, begun now if need be. Raises Conflict if the session has another."""
-        async with self._starting:
-            if self.run is None:
-                self.run = await self.store.start_run(
-                    self.session.pk,
-                    self.session.id,
-                    self.tool,
-                    self.args,
-                    self.digest,
-                    self.owner,
-                    self.chain,
-                )
-                self.begun.set()
-            return self.run
-
-    async def save_state(self, state: dict[str, Any]) -> None:
-        """Remember how far the run has come, for whoever continues it."""
-        run = await self.ensure_run()
-        run.state = state
-        await self.store.save_state(self.session.pk, run.id, self.owner, state)
-
-    def check(self) -> None:
-        """Raise what stops this run from making another call, if anything does."""
-        if self.fatal is not None:
-            raise self.fatal
-
-    def stop(self) -> None:
-        """Make no more calls; those under way are still recorded."""
-        self.fatal = self.fatal or Conflict(
-            "The run was cancelled; what was answered is kept.", "Make the same call to go on."
-        )
-
-    def progress(self) -> None:
-        """Tell whoever watches."""
-        if self.on_progress:
-            self.on_progress(self.answered, self.asked, self.phase)
-
-    @property
-    def measures(self) -> bool:
-        """Whether the program's outputs are taken as they come, for they show how good it is."""
-        return self.tool not in ("forward", "compute_loss")
-
-    async def supply(self, request: CompletionRequest, text: str) -> None:
-        """Record what the caller told, as the answer to `request`."""
-        pk = self.session.pk
-        request = self.ledger.addressed(request)
-        call = await self.store.open_call(pk, request, None, "caller")
-        await self.store.answer(pk, {call: Completion(text=text, model="caller")})
-
-    async def ask(self, request: CompletionRequest, read: Callable[[Completion], T]) -> T:
-        """The completion of `request`, as `read` makes of it; one repair when it is malformed.
-
-        `read` raises Malformed with words that tell a model what to mend. Raises NotYet while
-        nobody has answered, ReplyError when the repaired reply is malformed too. What the program
-        itself says where it is measured is not repaired, and stays recorded.
-        """
-        request = self.ledger.addressed(request)
-        completion = await self.ledger.need(self, request)
-        try:
-            return _read(request, completion, read)
-        except Malformed as problem:
-            if self.measures and request.purpose is Purpose.FORWARD:
-                about = f"{request.about or request.purpose}: the reply cannot be used: {problem}"
-                raise ReplyError(about, "Call forward to have it asked for again.") from problem
-            repair = request.model_copy(
-                update={"messages": _repair_messages(request, completion, str(problem))}
-            )
-        repaired = await self.ledger.need(self, repair)
-        try:
-            return _read(request, repaired, read)
-        except Malformed as problem:
-            for used in (request, repair):
-                await self.store.set_unusable(self.session.pk, used.key)
-            raise ReplyError(
-                f"{request.about or request.purpose}: the reply could not be used, and neither "
-                f"could its repair: {problem}",
-                "Call resume to ask afresh; if it fails again, use a stronger model, or allow "
-                "longer replies (max_tokens).",
-            ) from problem
-
-
-def _read(request: CompletionRequest, completion: Completion, read: Callable[[Completion], T]) -> T:
-    check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
-    return read(completion)
-
-
-def _repair_messages(
-    request: CompletionRequest, completion: Completion, problem: str
-) -> tuple[Message, ...]:
-    again = Message(role="user", content=text("repair", problem=problem))
-    if not completion.text.strip():
-        return (*request.messages, again)
-    said = Message(role="assistant", content=completion.text)
-    return (*request.messages, said, again)
 
 
 @dataclass
@@ -196,6 +55,22 @@ class Ledger:
         self.outside = Assistant()
         self._flights: dict[tuple[int, str], tuple[asyncio.Task[Completion], Work]] = {}
         self._short: set[asyncio.Task[Any]] = set()
+
+    @property
+    def alone(self) -> bool:
+        """Whether all is answered without a caller who waits for it."""
+        return not any(a.name in OUTSIDE for a in self.answerers.values())
+
+    def models(self) -> list[object]:
+        """Who answers, as far as answers depend on it."""
+        return [(r, a.model, dict(a.params)) for r, a in sorted(self.answerers.items())]
+
+    def identity(self, settings: Settings) -> str:
+        """Tells processes apart that would answer the calls of a run differently."""
+        roles = (settings.forward, settings.backward)
+        addresses = [(role.base_url, role.update_params) for role in roles]
+        names = sorted((role, answerer.name) for role, answerer in self.answerers.items())
+        return digest_of("answerers", {"of": [self.models(), names, addresses]})
 
     def addressed(self, request: CompletionRequest) -> CompletionRequest:
         """The request with the model and parameters of whoever serves its role."""
@@ -275,8 +150,8 @@ class Ledger:
                 opening.result()
 
         try:
-            if limits.any:
-                await opening  # raises when there is no room for the call
+            if limits.any or work.overdue:
+                await opening  # raises when there is no room for the call, or the run is lost
             completion = await chosen.answer(request, record, go)
             await self._opened(row, opening)
         except (AnswererError, BudgetExhausted, Conflict) as error:

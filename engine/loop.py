@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from ..schemas.graph import Proposal
-from . import gate
-from .parents import Parent, Pool, load_pool
+from pydantic import BaseModel, model_validator
+
+from ..schemas.graph import STATE_VERSION, Proposal, Run
+from . import gate, saved
+from .parents import Parent, Pool
+from .stands import Stands
 from .step import Candidate
 from .store import StepRecord
 
 
-@dataclass
-class Loop:
+class Loop(BaseModel):
     """Where an optimisation stands. Saved with each step.
 
     `before` are the scores it began with; `start` is what it took to have them (calls, tokens,
     cost).
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
+    `stands`: what the scores stand on; unknown in what earlier versions saved. `notes` are for the
+    result.
     """
 
     pool: Pool
@@ -31,7 +34,16 @@ class Loop:
     idle: int = 0
     without_gain: int = 0
     paired: bool = False
-    start: dict[str, float] = field(default_factory=dict)
+    start: dict[str, float] = {}
+    stands: Stands | None = None
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Loop:
+        lengths = {len(self.before), *(len(member.scores) for member in self.pool.members)}
+        if len(lengths) != 1 or 0 in lengths or not 0 <= self.pool.current < len(self.pool.members):
+            raise ValueError("scores and texts do not fit")
+        return self
 
     @property
     def current(self) -> Parent:
@@ -40,7 +52,7 @@ class Loop:
 
     def dump(self) -> dict[str, Any]:
         """As it is saved."""
-        return self.__dict__ | {"pool": self.pool.model_dump()}
+        return {"version": STATE_VERSION, **self.model_dump(mode="json")}
 
     def standing(self) -> str:
         """How far it has come, for whoever watches."""
@@ -55,6 +67,8 @@ class Loop:
         """Take in the outcome of `step`: what was scored may be a parent from now on."""
         self.steps += 1
         self.accepted += record.accepted
+        if self.stands is not None and judged.winner is not None:
+            self.stands.install(candidates[judged.winner].texts)
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
         self.without_gain = 0 if record.accepted else self.without_gain + 1
         for index, scores in judged.by_place.items():
@@ -71,10 +85,9 @@ class Loop:
             self.pool.restart()  # preferences over another text say nothing about these
 
 
-def load(state: Mapping[str, Any]) -> Loop | None:
-    """The loop in a run's state, if it has got that far."""
-    pool = load_pool(dict(state))
-    return Loop(**(dict(state) | {"pool": pool})) if pool else None
+def load(run: Run) -> Loop | None:
+    """The loop in a run's state, if it has got that far. Raises Outdated if it cannot be read."""
+    return saved.state_of(run, Loop) if "pool" in run.state else None
 
 
 def stopped(loop: Loop, args: Mapping[str, Any]) -> str:

@@ -92,6 +92,7 @@ class Host:
                 store = Store(self.settings.database or default_database())
                 await store.open()
                 self._engine = Engine(self.settings, store, answerers(self.settings))
+                self._engine.sweep.start()
             return self._engine
 
     def owner(self, ctx: Context[Any, Any]) -> str:
@@ -183,7 +184,7 @@ class TextGradServer(MCPServer[Host]):
             return
         host = context.request_context.lifespan_context
         owner = host.owner(context)
-        await self.watchers.changed(owner, session, new="session_id" not in arguments)
+        await self.watchers.changed(owner, session, new=not arguments.get("session_id"))
         if data.get("status") == "running":
             self.watchers.follow(await host.engine(), owner, session)
 

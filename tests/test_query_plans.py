@@ -67,7 +67,8 @@ async def _whole_life(engine: Engine) -> None:
     for id in ("v1", "v4", "v1@2", "c1", "e1"):  # noqa: A001
         await engine.inspect(ME, session_id=s, id=id)
     await engine.resume(ME, session_id=s)
-    await engine.store.keep_alive("somebody")
+    await engine.store.keep_alive("somebody", [(1, "r1")])
+    await engine.store.give_back("somebody")
 
 
 async def _plans(path: Path) -> dict[str, list[str]]:

@@ -24,6 +24,9 @@ class Attempt:
     brought: Completion | None = None
 
 
+OUTSIDE = ("assistant", "sampling")
+"""Names of answerers who leave every completion to somebody outside this process."""
+
 RecordAttempt = Callable[[Attempt], Awaitable[None]]
 Go = Callable[[], None]
 """Called just before each attempt goes out; raises when the run has been cancelled."""

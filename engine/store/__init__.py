@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .additions import adding, binding, recomputing
+from .admission import busy
 from .care import CareVerbs
 from .connection import Fault
 from .database import Chain, Database
@@ -13,10 +15,24 @@ from .history import HistoryVerbs, StepRecord
 from .ledger import LedgerVerbs
 from .reports import ReportVerbs
 from .rows import Fence
-from .runs import RunVerbs, busy
+from .runs import Adds, Admitted, NewRun, RunVerbs
 from .transfer import TransferVerbs
 
-__all__ = ["Added", "Chain", "Fence", "Program", "StepRecord", "Store", "busy"]
+__all__ = [
+    "Added",
+    "Adds",
+    "Admitted",
+    "Chain",
+    "Fence",
+    "NewRun",
+    "Program",
+    "StepRecord",
+    "Store",
+    "adding",
+    "binding",
+    "busy",
+    "recomputing",
+]
 
 
 class Store(

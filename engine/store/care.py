@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import sqlite3
-import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +14,11 @@ from ...schemas.errors import BadInput, Conflict, StoreError
 from ...schemas.graph import Session
 from .connection import explain
 from .database import Database
-from .rows import dumps, rows, to_session
+from .rows import CLOCK, dumps, rows, to_session
 
 IN_USE = (
     "EXISTS (SELECT 1 FROM runs r WHERE r.session = s.pk AND r.status = 'running' "
-    "AND r.lease > :now AND r.owner != '')"
+    f"AND r.lease > {CLOCK} AND r.owner != '')"
 )
 
 
@@ -53,7 +52,7 @@ class CareVerbs:
         """
 
         def job(db: sqlite3.Connection) -> int:
-            which = {"pks": dumps(pks), "now": time.time()}
+            which = {"pks": dumps(pks)}
             sql = (
                 "SELECT s.id FROM sessions s WHERE s.pk IN (SELECT value FROM json_each(:pks)) "
                 f"AND {IN_USE}"
@@ -80,7 +79,7 @@ class CareVerbs:
                 "SELECT * FROM sessions s WHERE updated < :before AND (:owner IS NULL OR "
                 f"owner = :owner) AND NOT {IN_USE} ORDER BY updated"
             )
-            given = {"before": stamp, "owner": owner, "now": time.time()}
+            given = {"before": stamp, "owner": owner}
             return [to_session(r) for r in db.execute(sql, given).fetchall()]
 
         return await self.db.read(job)

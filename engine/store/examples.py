@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ...schemas.graph import Example, Split
+from .admission import check_idle
 from .database import Chain, Database
 from .rows import dumps, next_number, now, rows, to_example
 
@@ -31,9 +32,11 @@ class ExampleVerbs:
     db: Database
 
     async def add_examples(self, session: int, split: str, data: Sequence[dict[str, str]]) -> Added:
-        """Store rows; one that the split already has is skipped."""
+        """Store rows; one that the split already has is skipped. Raises Conflict when the session
+        has an active run."""
 
         def job(db: sqlite3.Connection) -> Added:
+            check_idle(db, session)
             first = next_number(db, "examples", session)
             digests = [digest_of_fields(fields) for fields in data]
             cursor = db.executemany(
@@ -94,6 +97,18 @@ class ExampleVerbs:
 
         return await self.db.read(job, single=True)
 
+    async def split_digest(self, session: int, split: str) -> str:
+        """What tells one content of a split from another."""
+
+        def job(db: sqlite3.Connection) -> str:
+            sql = "SELECT n, digest FROM examples WHERE session = ? AND split = ? ORDER BY n"
+            hashed = hashlib.sha256()
+            for r in db.execute(sql, (session, split)):
+                hashed.update(f"{r['n']} {r['digest']} ".encode())
+            return hashed.hexdigest()[:16]
+
+        return await self.db.read(job, single=True)
+
     async def split_sizes(self, session: int, chain: Chain | None = None) -> dict[str, int]:
         """How many examples each split has."""
 
@@ -102,14 +117,6 @@ class ExampleVerbs:
             return {r["split"]: r["n"] for r in rows(db, sql, session)}
 
         return await self.db.read(job, single=True, join=chain)
-
-    async def use_batch(self, session: int, numbers: Sequence[int]) -> None:
-        """Make these the examples in use; what depends on examples is then to be recomputed."""
-
-        def job(db: sqlite3.Connection) -> None:
-            set_batch(db, session, numbers)
-
-        await self.db.write(job)
 
 
 def set_batch(db: sqlite3.Connection, session: int, numbers: Sequence[int]) -> None:

@@ -150,9 +150,20 @@ UPDATE proposals SET fate = CASE
 CREATE INDEX proposals_of_step ON proposals (session, step);
 """
 
+ADMISSION = """
+ALTER TABLE runs ADD COLUMN stopped REAL;
+ALTER TABLE runs ADD COLUMN answerers TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE quiet_runs (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, digest TEXT NOT NULL,
+    tool TEXT NOT NULL, result TEXT NOT NULL, stopped REAL NOT NULL,
+    PRIMARY KEY (session, digest)) WITHOUT ROWID;
+"""
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
     ("what became of each proposal, and those of a step", FATES),
+    ("a run from the admission of its call on", ADMISSION),
 ]
