@@ -165,10 +165,7 @@ class Runs:
             log.warning("others can go on with our runs only in a while: %s", error)
 
     def _turn(self, session: int) -> asyncio.Lock:
-        lock = self._turns.get(session)
-        if lock is None:
-            lock = self._turns[session] = asyncio.Lock()
-        return lock
+        return self._turns.setdefault(session, asyncio.Lock())
 
     def _here(self, session: int) -> Active | None:
         active = self._active.get(session)
@@ -271,9 +268,9 @@ class Runs:
     def _forget(self, session: int, active: Active) -> None:
         if self._active.get(session) is active:
             del self._active[session]
-        self._endings.note(session, active.work.run.digest)
-        if not active.task.cancelled():
-            active.task.exception()  # seen, also where nobody waits
+        # What was refused has left nothing that others could get.
+        if active.task.cancelled() or active.task.exception() is None:
+            self._endings.note(session, active.work.run.digest)
 
     async def _follow(
         self,
@@ -363,8 +360,9 @@ class Runs:
                 "Make the same call again; what was answered is kept.",
             )
         if done:
+            result = active.task.result()
             self._endings.note(work.session.pk, work.run.digest)
-            return active.task.result()
+            return result
         await work.chain.settled()
         return told.running(self.execution.kinds, work.run, (work.answered, work.asked))
 

@@ -191,6 +191,23 @@ def test_a_run_that_waits_or_failed_may_be_continued_by_anyone_and_an_ended_one_
     using(main)
 
 
+@pytest.mark.requirement("one-run")
+def test_an_earlier_run_that_is_gone_on_with_is_the_one_to_resume() -> None:
+    async def main(store: Store, session: Session) -> None:
+        for n in range(2):
+            await begun(store, session, digest=f"{n}")
+            await store.end_run(session.pk, f"r{n + 1}", A, "failed" if n == 0 else "done")
+        newest = await store.last_run(session.pk, session.id)
+        assert newest is not None
+        assert newest.id == "r2"
+        assert await store.claim_run(session.pk, await present(store, session), B)
+        last = await store.last_run(session.pk, session.id)
+        assert last is not None
+        assert last.id == "r1"
+
+    using(main)
+
+
 @pytest.mark.requirement("takeover")
 def test_of_many_who_claim_a_dead_run_one_gets_it() -> None:
     async def main(store: Store, session: Session) -> None:

@@ -114,8 +114,15 @@ class RunVerbs:
         return await self._run(f"session = ? AND {ACTIVE}", session_id, session)
 
     async def last_run(self, session: int, session_id: str) -> Run | None:
-        """The session's newest run, whatever became of it."""
-        return await self._run("session = ? ORDER BY n DESC LIMIT 1", session_id, session)
+        """The session's active run, or else its newest one, whatever became of it."""
+
+        def job(db: sqlite3.Connection) -> Run | None:
+            found = row(db, f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}", session)
+            newest = "SELECT * FROM runs WHERE session = ? ORDER BY n DESC LIMIT 1"
+            found = found or row(db, newest, session)
+            return to_run(found, session_id) if found else None
+
+        return await self.db.read(job)
 
     async def run(self, session: int, session_id: str, run_id: str) -> Run | None:
         """One run by id."""
