@@ -23,10 +23,10 @@ from ..schemas.graph import Op, Run, Session
 from ..schemas.results import Result
 from ..schemas.settings import Settings
 from . import told
-from .endings import Endings
 from .execution import ABANDONED, Active, Execution
 from .leases import Heart, Sightings
 from .ledger import Ledger
+from .recent import Endings
 from .store import Adds, Admitted, Chain, NewRun, Store, busy
 from .work import Progress, Work
 
