@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ..schemas.errors import BadInput, NotFound
+from ..schemas.errors import BadInput
 from ..schemas.graph import (
     Kind,
     Op,
@@ -21,10 +20,15 @@ from . import constraints as rules
 from . import show
 from .core import Core
 from .define import (
+    MOST_INPUTS,
+    NAME_A_SPLIT,
+    TOGETHER,
+    check_count,
     check_loss,
     check_operation,
     check_text,
     demonstrations_leaf,
+    example_texts,
     forward_spec,
     loss_kind,
     operation_kind,
@@ -39,6 +43,7 @@ from .work import digest_of
 
 MAX_ROLE = 2000
 MAX_NAME = 200
+MAX_CONSTRAINTS = 100
 EMPTY_ID = "The session_id was empty, so a new session was started; its id is in this result."
 
 
@@ -128,10 +133,15 @@ class Building(Core):
                 "Only a parameter (requires_grad=true, with a value) can have constraints.",
                 "Leave constraints out, or make it a parameter.",
             )
+        if len(constraints) > MAX_CONSTRAINTS:
+            raise BadInput(
+                f"There are {len(constraints):,} constraints; at most {MAX_CONSTRAINTS} are taken.",
+                "Put some of them together.",
+            )
         for constraint in constraints:
             check_text("a constraint", constraint, MAX_ROLE)
         if constraints:
-            rules.violations(rules.parse(list(constraints)), value or "", value or "")
+            rules.check_possible(constraints, value or "")
         return Variable(
             id="",
             kind=kind,
@@ -165,6 +175,8 @@ class Building(Core):
 
         Raises BadInput, NotFound, Conflict.
         """
+        check_count("inputs", inputs or {}, TOGETHER, MOST_INPUTS)
+        check_count("examples", examples or (), NAME_A_SPLIT)
         session = await self.store.session(session_id, caller.owner)
         args = {
             "operation": operation,
@@ -219,6 +231,9 @@ class Building(Core):
         examples: Sequence[str] | str | None = None,
     ) -> Result:
         """Add a loss and compute it. Raises BadInput, NotFound, Conflict."""
+        check_count("inputs", inputs, TOGETHER, MOST_INPUTS)
+        check_count("examples", examples or (), NAME_A_SPLIT)
+        check_count("options", options or {}, "No metric has so many.", MOST_INPUTS)
         session = await self.store.session(session_id, caller.owner)
         spec = {
             "instruction": instruction,
@@ -241,7 +256,7 @@ class Building(Core):
                 inputs=dict(inputs),
                 spec={k: v for k, v in spec.items() if v is not None},
             )
-            check_loss(op, self.evaluators)
+            await check_loss(op, self.evaluators, self.workers, caller.owner)
             return await self._addition(session, op, "loss", name, batch, [])
 
         digest = digest_of("compute_loss", args)
@@ -259,7 +274,8 @@ class Building(Core):
                 raise BadInput(
                     "There are no examples in the call.", "Give rows: [{field: text}, ...]."
                 )
-            data = [self._row(i, row) for i, row in enumerate(examples)]
+            most = self.settings.max_value_chars
+            data = [example_texts(str(i), row, most) for i, row in enumerate(examples)]
             added = await self.store.add_examples(session.pk, split, data)
         fields = sorted({key for row in data for key in row})
         return ExamplesResult(
@@ -270,29 +286,10 @@ class Building(Core):
             total=added.total,
             first=f"e{added.first}" if added.first else None,
             last=f"e{added.last}" if added.last else None,
-            notes=example_notes(data, fields, len(data) - added.added, added.elsewhere, split),
+            notes=example_notes(data, fields, added, split),
             next=f"{split} now has {added.total} examples with the fields {', '.join(fields)}. "
             "Variables made with example_field are fed from them; call forward to compute.",
         )
-
-    def _row(self, index: int, row: Mapping[str, Any]) -> dict[str, str]:
-        if not isinstance(row, Mapping) or not row:
-            raise BadInput(
-                f"Example {index} is not an object with fields.",
-                'Give rows such as {"question": "...", "answer": "..."}.',
-            )
-        texts = {
-            k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
-            for k, v in row.items()
-        }
-        for key, value in texts.items():
-            check_text(
-                f"field {key!r} of example {index}",
-                value,
-                self.settings.max_value_chars,
-                empty=True,
-            )
-        return texts
 
     async def _addition(
         self,
@@ -317,10 +314,7 @@ class Building(Core):
         found = await self.store.variables(session.pk, op.sources)
         for source in op.sources:
             if source not in found:
-                raise NotFound(
-                    f"There is no variable {source!r} in this session.",
-                    "Refer to variables by id ('v3'); inspect(session_id) lists them.",
-                )
+                raise await self.missing(session, "variable", source)
         leaked = [v.label for v in found.values() if v.reference]
         if leaked and not op.is_loss and op.kind is not Op.FORMAT:
             raise BadInput(

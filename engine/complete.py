@@ -1,10 +1,10 @@
-"""Examples that lack a field which the program reads: left out, and said."""
+"""Examples that cannot be used: left out, named and counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ..schemas.graph import HERE, Kind
+from ..schemas.graph import HERE, Kind, number
 from .store import Program, Store
 
 NAMED = 5
@@ -31,6 +31,34 @@ async def complete(
     if not lacking:
         return kept, []
     names = ", ".join(sorted(set().union(*lacking.values())))
-    which = ", ".join(f"e{p}" for p in sorted(lacking)[:NAMED])
-    more = ", ..." if len(lacking) > NAMED else ""
-    return kept, [f"Left out, as they lack a field ({names}): {len(lacking)} ({which}{more})."]
+    return kept, [f"Left out, as they lack a field ({names}): {len(lacking)} ({named(lacking)})."]
+
+
+def named(places: Iterable[int]) -> str:
+    """The ids of the first few examples."""
+    found = sorted(places)
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return ", ".join(f"e{p}" for p in found[:NAMED]) + more
+
+
+def left_out(reasons: Mapping[str, str]) -> list[str]:
+    """A note on examples that could not be used: how many, and the first few with their reasons."""
+    if not reasons:
+        return []
+    first = sorted(reasons, key=lambda example: number(example, "e") or HERE)[:NAMED]
+    shown = " ".join(f"{example}: {reasons[example]}" for example in first)
+    more = " ..." if len(reasons) > NAMED else ""
+    return [f"Left out, as they cannot be scored: {len(reasons)}. {shown}{more}"]
+
+
+def unusable(reasons: Mapping[str, str]) -> list[str]:
+    """A note on examples that gave no usable reply, by their ids: how many, which, and a reason.
+
+    A program without examples has one reason, under no id.
+    """
+    if not reasons:
+        return []
+    which = "" if "" in reasons else f": {named(number(e, 'e') or HERE for e in reasons)}"
+    many = f"{len(reasons)} example{'s' if len(reasons) > 1 else ''}"
+    why = next(iter(reasons.values()))
+    return [f"{many} gave no usable reply, which counts as 0{which}. {why}"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from ..schemas.errors import ExampleError
 from ..schemas.graph import Example, Kind, Variable
 from .complete import complete
 from .constraints import shots_of
@@ -61,8 +62,11 @@ async def _labelled(work: Work, losses: Sequence[str], places: list[int]) -> str
 
 
 async def _bootstrapped(work: Work, losses: Sequence[str], places: list[int], shots: int) -> str:
-    scored = await score(work, losses, places)
-    right = [p for p in places if scored.scores[p] >= 1][:shots]
+    try:
+        scored = await score(work, losses, places)
+    except ExampleError:
+        return ""  # none of these can show what is right
+    right = [p for p, value in scored.scores.items() if value >= 1][:shots]
     return "\n\n".join(
         _shown(scored.evaluation, scored.evaluation.examples[p], _output(scored, losses[0], p))
         for p in right

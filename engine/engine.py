@@ -13,14 +13,15 @@ from ..schemas.settings import Settings
 from . import told
 from .answerers import Answerer
 from .build import Building
-from .define import check_text
+from .define import check_count, check_text
 from .inspect import Inspecting
+from .remove import Removing
 from .runs import Caller
 from .store import Store
 from .train import Training
 
 
-class Engine(Building, Training, Inspecting):
+class Engine(Building, Training, Inspecting, Removing):
     """Textual gradient descent over stored programs. Close it when done."""
 
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
@@ -73,6 +74,7 @@ class Engine(Building, Training, Inspecting):
         """Record completions; notes on those that were answered before."""
         if not completions:
             return []
+        check_count("completions", completions, "Hand in some first, then the others.")
         texts: dict[int, Completion] = {}
         for call, given in completions.items():
             n = number(call, "c")

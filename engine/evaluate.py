@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
+from statistics import fmean
 from typing import get_args
 
 from pydantic import BaseModel
@@ -11,9 +13,10 @@ from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import HERE, STATE_VERSION, Session, Split, Variable
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import saved, show
-from .complete import complete
+from .complete import complete, left_out, named, unusable
 from .core import Core
 from .define import check_text
+from .guard import Guard
 from .runs import Caller, Start
 from .scoring import Scored, score, vote
 from .stands import Stands, stands_on
@@ -65,7 +68,7 @@ class Evaluating(Core):
         loss, split = work.args["loss"], work.args["split"]
         variable = await self.one_variable(work.session, loss)
         places = await self.named_examples(work.session, split) if variable.per_example else [HERE]
-        full, left_out = await complete(self.store, work.session.pk, [loss], places)
+        full, lacking = await complete(self.store, work.session.pk, [loss], places)
         places = full or places  # with none, whatever reads the field says what is missing
         work.phase = f"evaluating on {split}"
         votes = work.args.get("votes", 1)
@@ -73,24 +76,29 @@ class Evaluating(Core):
             vote(work, loss, places, votes) if votes > 1 else score(work, [loss], places)
         )
         mean, error = mean_and_error(list(scored.scores.values()))
-        known = await self._noted(work, variable, scored, len(places))
+        known = await self._noted(work, variable, scored)
         result = EvaluateResult(
             loss=loss,
             split=split,
             mean_score=round(mean, 4),
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
-            notes=[*left_out, *_unusable(scored)],
+            notes=[
+                *lacking,
+                *left_out(scored.left_out),
+                *unusable(scored.why_unusable),
+                *_failed(scored.failed),
+            ],
         )
+        if split == "train":
+            result.notes += await self._flattered(work, scored)
         if split == "test":
             _hold_out(result, *known)
         else:
             result.failures, result.next = _improve(work.session.id, scored, loss)
         return result
 
-    async def _noted(
-        self, work: Work, loss: Variable, scored: Scored, places: int
-    ) -> tuple[int, int]:
+    async def _noted(self, work: Work, loss: Variable, scored: Scored) -> tuple[int, int]:
         """Note a measurement, once; gives how often the test split was read, and how many texts it
         has measured. One of what the run no longer stands on was another."""
         split = work.args["split"]
@@ -109,11 +117,23 @@ class Evaluating(Core):
             versions,
             mean,
             error,
-            places,
+            len(scored.scores),
             work.fence,
             state,
             work.chain,
         )
+
+    async def _flattered(self, work: Work, scored: Scored) -> list[str]:
+        """A note where the texts quote examples that they are measured on."""
+        program = scored.evaluation.program
+        texts = [v.value for v in program.variables.values() if v.is_leaf and v.value]
+        quoted = await Guard.for_program(work, program).quoted(texts)
+        found = [p for p in scored.scores if p in quoted]
+        others = [s for p, s in scored.scores.items() if p not in quoted]
+        if not found:
+            return []
+        rest = f": without them it is {fmean(others):.2f}" if others else ""
+        return [f"The texts quote {named(found)}, which flatters the score{rest}."]
 
     async def revert(
         self,
@@ -213,11 +233,13 @@ def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:
     )
 
 
-def _unusable(scored: Scored) -> list[str]:
-    n = len(scored.unusable)
-    if not n:
+def _failed(places: Collection[int]) -> list[str]:
+    """Which examples count as 0 because the evaluator failed on what was made for them."""
+    if not places:
         return []
-    return [f"{n} example{'s' if n > 1 else ''} gave no usable reply, which counts as 0."]
+    which = "" if HERE in places else f": {named(places)}"
+    many = f"{len(places)} example{'s' if len(places) > 1 else ''}"
+    return [f"{many} made the evaluator fail, which counts as 0{which}."]
 
 
 def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:

@@ -1,188 +1,121 @@
 """Evaluators: programs that the operator registered, used as losses.
 
 A program gets `{"inputs": {name: text}}` as JSON on stdin and prints `{"score": 0..1, "feedback":
-"..."}` on stdout. It runs without a shell, in a process group and an empty temporary directory of
-its own, with limits on time, memory and output, and sees only the environment variables that the
-operator named (HOME and TMPDIR are that directory). This keeps accidents in; it is no prison for
-hostile programs, which is why only the operator can register one.
+"..."}` on stdout. It runs without a shell, beneath a supervisor and in an empty temporary directory
+of its own, with limits on time, memory, disk and output, and sees only the environment variables
+that the operator named (HOME and TMPDIR are that directory). This keeps accidents in; it is no
+prison for hostile programs, which is why only the operator can register one.
 
-Failures are AnswererErrors, since an evaluator answers what the graph asks: EndpointDown for a
-time-out, which may pass on another try, and EndpointRefused for all else, since the program would
-do the same again until somebody changes it.
+Two kinds of failure are told apart: ProgramFailed, on these texts, which may be their fault; and
+EndpointRefused, when it cannot be run at all, so that no text is to blame.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Mapping
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping
 
-from ..schemas.errors import BadInput, EndpointDown, EndpointRefused
+from ..schemas.errors import BadInput, ProgramFailed
 from ..schemas.graph import Value
+from ..schemas.near import nearest
 from ..schemas.settings import EvaluatorSettings
-from .processes import Finished, TimedOut, TooMuchOutput, run
+from . import evaluator_command as commands
+from . import evaluator_reply as replies
+from .child import CANNOT_START
+from .processes import Finished, Limits, OverLimit, TimedOut, run
 
 MAX_OUTPUT = 1 << 20
 """Bytes that a program may print on stdout."""
-MAX_FEEDBACK = 10_000
-"""Characters of feedback that are kept."""
-_TAIL = 1000  # characters of stderr that an error shows
-_CHILD = str(Path(__file__).with_name("child.py"))
-_FIX = "Nothing was scored. The operator can fix the program or its settings; then try again."
 
 
 class Evaluators:
-    """The evaluators of one server. At most `at_once` programs run at the same time."""
+    """The evaluators of one server. Those without `slots` of their own share `at_once`.
+
+    `scored` counts by name how often each gave a score.
+    """
 
     def __init__(
         self, settings: Mapping[str, EvaluatorSettings], at_once: int | None = None
     ) -> None:
         self._settings = dict(settings)
-        self._slots = asyncio.Semaphore(at_once or os.cpu_count() or 1)
+        self._shared = asyncio.Semaphore(at_once or os.cpu_count() or 1)
+        self._slots = {n: asyncio.Semaphore(s.slots) for n, s in settings.items() if s.slots}
+        self.scored: Counter[str] = Counter()
 
     @property
-    def descriptions(self) -> dict[str, str]:
-        """Name and description of each."""
-        return {name: found.description for name, found in self._settings.items()}
+    def listed(self) -> str:
+        """Their names with what they measure, in one line; empty where there are none."""
+        return commands.listed(self._settings)
 
     def check(self, name: str) -> EvaluatorSettings:
         """The settings of an evaluator that can be tried. Raises BadInput."""
         if name not in self._settings:
-            raise BadInput(*_unknown(name, list(self._settings)))
-        settings = self._settings[name]
-        if bool(settings.command) == bool(settings.entry_point):
-            raise BadInput(
-                f"The evaluator {name} needs either `command` or `entry_point`.",
-                "The operator must change its settings.",
-            )
-        module, colon, function = (settings.entry_point or "module:function").partition(":")
-        if not (module and colon and function):
-            raise BadInput(
-                f"The entry_point of {name} must have the form module:function.",
-                "The operator must change its settings.",
-            )
-        return settings
+            raise BadInput(*self._unknown(name))
+        commands.check(name, self._settings[name])
+        return self._settings[name]
 
-    async def score(self, name: str, inputs: Mapping[str, str]) -> Value:
+    async def score(
+        self, name: str, inputs: Mapping[str, str], go: Callable[[], None] = lambda: None
+    ) -> Value:
         """The program's score (0 to 1) of `inputs`, with its feedback.
 
-        Raises BadInput like `check`, EndpointDown on a time-out, and EndpointRefused if the
-        program cannot be started, fails, or does not answer in the form above.
+        `go` is called when it is the program's turn, and raises if it should not run any more.
+        Raises ProgramFailed when it fails on these inputs, EndpointRefused when it cannot be run
+        at all, BadInput as `check`.
         """
         settings = self.check(name)
-        async with self._slots:
-            finished = await _finished(name, settings, inputs)
-        if finished.code:
-            how = f"exited with code {finished.code}" if finished.code > 0 else _signal(finished)
-            raise _refused(name, how, finished.stderr)
-        return _value(name, finished)
+        async with self._slots.get(name, self._shared):
+            go()
+            value = await _run(name, settings, inputs)
+        self.scored[name] += 1
+        return value
 
-
-async def _finished(name: str, settings: EvaluatorSettings, inputs: Mapping[str, str]) -> Finished:
-    payload = json.dumps({"inputs": dict(inputs)}).encode()
-    command = _command(name, settings)
-    with tempfile.TemporaryDirectory(prefix="evaluator-", ignore_cleanup_errors=True) as place:
-        try:
-            return await run(
-                command,
-                payload,
-                cwd=place,
-                env=_environment(settings, place),
-                timeout=settings.timeout,
-                max_output=MAX_OUTPUT,
+    def _unknown(self, name: str) -> tuple[str, str]:
+        if not self._settings:
+            return (
+                f"There is no evaluator {name!r}: none is registered.",
+                "Use a metric or a judge.",
             )
-        except TimedOut as stopped:
-            how = f"did not finish within {settings.timeout:g} s and was stopped"
-            raise EndpointDown(_failed(name, how, stopped.stderr), _FIX) from stopped
-        except TooMuchOutput as stopped:
-            how = f"printed more than {MAX_OUTPUT:,} bytes and was stopped"
-            raise _refused(name, how, stopped.stderr) from stopped
-        except OSError as error:
-            raise _refused(name, f"could not be started: {error}", "") from error
+        near = nearest(name, self._settings)
+        hint = f" Did you mean {near}?" if near else ""
+        what = f"There is no evaluator {name!r}.{hint}" if name else "Name an evaluator."
+        return what, f"Evaluators: {self.listed}."
 
 
-def _command(name: str, settings: EvaluatorSettings) -> list[str]:
-    """The whole command line: our launcher, its limits, the program."""
-    if os.name != "posix":
-        raise _refused(name, "needs a POSIX system", "")
-    if settings.entry_point:
-        # -P: neither the temporary directory nor this script's is searched for modules
-        program = [sys.executable, "-P", _CHILD, "call", settings.entry_point]
-    else:
-        program = _found(name, settings.command or [])
-    memory = settings.memory_mb << 20
-    seconds = math.ceil(settings.timeout * (os.cpu_count() or 1)) + 1  # should the server be killed
-    return [sys.executable, "-I", "-S", _CHILD, "limit", str(memory), str(seconds), *program]
-
-
-def _found(name: str, command: list[str]) -> list[str]:
-    """`command` with the path of its program, which is looked up as the server would."""
-    path = shutil.which(command[0])
-    if path is None:
-        raise _refused(name, f"could not be started: no program {command[0]!r} was found", "")
-    return [str(Path(path).absolute()), *command[1:]]
-
-
-def _environment(settings: EvaluatorSettings, place: str) -> dict[str, str]:
-    named = {key: os.environ[key] for key in settings.env if key in os.environ}
-    return {"HOME": place, "TMPDIR": place, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **named}
-
-
-def _value(name: str, finished: Finished) -> Value:
+async def _run(name: str, settings: EvaluatorSettings, inputs: Mapping[str, str]) -> Value:
+    """One run of the program. Raises ProgramFailed, EndpointRefused."""
+    environment = commands.environment_of(settings)
     try:
-        answer = json.loads(finished.stdout)
-    except (ValueError, RecursionError) as error:
-        how = f"printed something that is not JSON ({error}): {_shown(finished.stdout)}"
-        raise _refused(name, how, finished.stderr) from error
-    score = _score(answer)
-    if score is None:
-        how = f'must print {{"score": 0..1, "feedback": "..."}} but printed {_shown(answer)}'
-        raise _refused(name, how, finished.stderr)
-    feedback = str(answer.get("feedback") or f"{name} gave the score {score:.2f}.")
-    return Value(text=_storable(feedback)[:MAX_FEEDBACK], score=score)
+        finished = await _finished(name, settings, inputs, environment)
+        value = replies.value_of(name, finished, settings.memory_mb << 20)
+    except ProgramFailed as failure:
+        said = commands.scrubbed(failure.message, environment)
+        raise ProgramFailed(said, failure.next) from failure
+    return value.model_copy(update={"text": commands.scrubbed(value.text, environment)})
 
 
-def _score(answer: Any) -> float | None:
-    score = answer.get("score") if isinstance(answer, dict) else None
-    return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None
-
-
-def _storable(text: str) -> str:
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def _shown(answer: Any) -> str:
-    text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else json.dumps(answer)
-    text = text.strip()
-    return (text if len(text) <= 200 else text[:199] + "…") or "nothing"
-
-
-def _signal(finished: Finished) -> str:
-    return f"was killed by signal {-finished.code}"
-
-
-def _refused(name: str, how: str, stderr: str) -> EndpointRefused:
-    return EndpointRefused(_failed(name, how, stderr), _FIX)
-
-
-def _failed(name: str, how: str, stderr: str) -> str:
-    tail = _storable(stderr.strip())
-    if len(tail) > _TAIL:
-        tail = "…" + tail[-_TAIL:]
-    return f"The evaluator {name} {how}." + (f" Its stderr ends:\n{tail}\n" if tail else "")
-
-
-def _unknown(name: str, known: list[str]) -> tuple[str, str]:
-    if not known:
-        return f"There is no evaluator {name!r}: none is registered.", "Use a metric or a judge."
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"There is no evaluator {name!r}.{hint}", f"Evaluators: {', '.join(known)}."
+async def _finished(
+    name: str,
+    settings: EvaluatorSettings,
+    inputs: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> Finished:
+    command = commands.command_of(name, settings)
+    memory, disk = settings.memory_mb << 20, settings.disk_mb << 20
+    limits = Limits(settings.timeout, memory, disk, MAX_OUTPUT)
+    payload = json.dumps({"inputs": dict(inputs)}).encode()
+    try:
+        finished = await run(command, payload, env=environment, limits=limits)
+    except TimedOut as late:
+        how = f"it did not finish within {settings.timeout:g} s and was stopped"
+        raise replies.failure(name, how, late.stderr) from late
+    except OverLimit as over:
+        raise replies.failure(name, replies.stopped(over, memory, disk), over.stderr) from over
+    except OSError as error:
+        raise commands.cannot_run(name, str(error)) from error
+    if settings.entry_point and finished.code == CANNOT_START:
+        raise commands.cannot_run(name, commands.scrubbed(finished.stderr.strip(), environment))
+    return finished

@@ -32,6 +32,12 @@ class Active:
     task: asyncio.Task[Result | None]
     waiting: int = 0
 
+    async def stop(self) -> None:
+        """End it; what is under way at an endpoint is still recorded."""
+        self.work.stop()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
 
 class Execution:
     """Executes runs, by the `bodies` of their tools, each with the kind of its results."""
@@ -61,12 +67,16 @@ class Execution:
                 await self._drop(work)
                 raise
             failure = told.failed(self.kinds, work.run, error)
+            failure.notes += work.notes
             return failure if await self._end(work, "failed", failure, error.message) else None
         except Exception:
             log.exception("run of %s crashed", work.tool)
             await self._end(work, "failed", error="Internal error; see the log.")
             raise
-        if result is None or result.status != "done":
+        if result is None:
+            return None
+        result.notes += work.notes
+        if result.status != "done":
             return result
         result.session_id = work.session.id
         if work.asked or work.continued:

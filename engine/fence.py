@@ -9,6 +9,7 @@ from itertools import count
 
 NONCE_DIGITS = 6
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_NAMED = re.compile(r'<([A-Za-z][\w-]*-[0-9a-f]+) name="([^"<>\n]*)">\n(.*?)\n</\1>', re.DOTALL)
 _ESCAPES = {ord(c): f"&#{ord(c)};" for c in '&<>"\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029'}
 
 
@@ -47,9 +48,18 @@ class Fence:
         """
         tag = rf"</?[A-Za-z][\w-]*-{self.nonce}(?:[^<>\n]*>)?\n?"
         text = re.sub(tag, "", text)
-        while mark := next((m for m in self._marks if text.lstrip().startswith(m)), None):
-            text = text.lstrip()[len(mark) :].lstrip(" >")
-        return text.strip("\n")
+        marks = "|".join(map(re.escape, sorted(self._marks, key=len, reverse=True)))
+        left = re.match(rf"(?:\s*(?:{marks})[ >]*)+", text) if marks else None
+        return text[left.end() if left else 0 :].strip("\n")
+
+
+def read_named(prompt: str) -> dict[str, str]:
+    """The texts in a prompt's fences by their `name`, as they were given to `wrap`."""
+    return {_unescaped(name): text for _, name, text in _NAMED.findall(prompt)}
+
+
+def _unescaped(mark: str) -> str:
+    return re.sub(r"&#([0-9]+);", lambda found: chr(int(found[1])), mark)
 
 
 def _escaped(value: str) -> str:

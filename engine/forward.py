@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from ..schemas.errors import BadInput, ReplyError
+from ..schemas.errors import BadInput, ExampleError, ProgramFailed, ReplyError, TooLong
 from ..schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
+from . import metrics
 from .ledger import Work
-from .operations import Inputs
-from .schedule import raise_first, wavefront
+from .operations import Inputs, check_room, failure_in
+from .schedule import WIDE, NotYet, in_turns, raise_first, wavefront
 from .store import Program
+from .workers import Job
 
+EVERYTHING = 100
+"""What is put together in one computation: at most so many times the longest value."""
 IMAGE_URL = "data:image/"
 Node = tuple[str, int]
 """A variable's id and a place."""
@@ -24,7 +30,10 @@ def place_of(variable: Variable, place: int) -> int:
 
 @dataclass
 class Evaluation:
-    """A program's values: `known` before, `computed` now, `unusable` where a reply was refused."""
+    """A program's values: `known` before, `computed` now, `unusable` where a reply was refused.
+
+    `left_out` are the places of examples that cannot be used, whatever the texts are.
+    """
 
     program: Program
     examples: Mapping[int, Example]
@@ -33,6 +42,12 @@ class Evaluation:
     known: dict[Node, Value] = field(default_factory=dict)
     computed: dict[Node, Value] = field(default_factory=dict)
     unusable: dict[Node, ReplyError] = field(default_factory=dict)
+    left_out: dict[int, ExampleError] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why examples were left out, by their ids."""
+        return {f"e{p}": self.left_out[p].message for p in sorted(self.left_out)}
 
     def value(self, variable: str, place: int) -> Value:
         """The value of `variable` for the example at `place`. Raises KeyError if it has none."""
@@ -142,46 +157,158 @@ async def evaluate(
 ) -> None:
     """Compute what is missing of the program's outputs at `places`, all that is ready at once.
 
-    What was computed before an error stays in `evaluation.computed` (and in the ledger). With
-    `tolerant`, an unusable reply leaves its node, and those made from it, without a value.
-    Raises NotYet, or the first error.
+    What was computed before an error stays in `evaluation.computed` (and in the ledger). What an
+    ExampleError stops has no value, and its example is in `evaluation.left_out`. With `tolerant`,
+    the same is true of an unusable reply, and an example whose right answer cannot be read is left
+    out before anything is asked for it. Raises NotYet, or the first error; ExampleError when no
+    example is left.
     """
-    operations = _nodes(evaluation, places)
-    graph = {
-        node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
-        for node, op in operations.items()
-    }
-
-    def compute(node: Node) -> Awaitable[None] | None:
-        op = operations[node]
-        made = work.rules[op.kind](work, op, evaluation.inputs(op, node[1]))
-        if isinstance(made, Value):
-            evaluation.computed[node] = made
-            return None
-        return _keep(evaluation, node, made)
-
-    failed = await wavefront(graph, compute)
+    if tolerant:
+        evaluation.left_out |= await _unreadable(work, evaluation, places)
+        places = _left(work, evaluation, places)
+    failed = await _computed(work, evaluation, places)
+    if _any(failed, NotYet):  # what comes may be scored, so that failures have a cause
+        failed = {n: e for n, e in failed.items() if not isinstance(e, ProgramFailed)}
+    elif _any(failed, ProgramFailed) and work.fatal is None:
+        failed = await _computed(work, evaluation, places)  # others may have been scored since
     if tolerant:
         unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
         evaluation.unusable.update(unusable)
         failed = {n: e for n, e in failed.items() if n not in unusable}
-    raise_first(failed)
+    out = {place: e for (_, place), e in failed.items() if isinstance(e, ExampleError)}
+    evaluation.left_out |= out
+    failed = {n: e for n, e in failed.items() if not isinstance(e, ExampleError)}
+    raise_first({node: _placed(work, node, error) for node, error in failed.items()})
+    _left(work, evaluation, places)
+
+
+def _placed(work: Work, node: Node, error: BaseException) -> BaseException:
+    """An error that would come again, with where it was met, and the way out there always is."""
+    variable, place = node
+    out = f"Or take it out: revert(session_id='{work.session.id}', remove=['{variable}'])."
+    if isinstance(error, ReplyError):
+        error.next = f"{error.next} {out}"
+        return error
+    if not isinstance(error, BadInput):
+        return error
+    where = f"{variable} for e{place}" if place != HERE else variable
+    return BadInput(f"{where}: {error.message}", f"{error.next} {out}")
+
+
+def _any(failed: Mapping[Node, BaseException], kind: type[BaseException]) -> bool:
+    return any(isinstance(error, kind) for error in failed.values())
+
+
+async def _computed(
+    work: Work, evaluation: Evaluation, places: Sequence[int]
+) -> dict[Node, BaseException]:
+    """Computes what is missing; gives what each node that could not be computed raised."""
+    operations = await _nodes(evaluation, places)
+    graph = {
+        node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
+        async for node, op in in_turns(operations.items())
+    }
+    room = EVERYTHING * work.settings.max_value_chars
+
+    def compute(node: Node) -> Awaitable[None] | None:
+        nonlocal room
+        op = operations[node]
+        inputs = evaluation.inputs(op, node[1])
+        check_room(work, inputs)
+        made = work.rules[op.kind](work, op, inputs)
+        if not isinstance(made, Value):
+            return _keep(evaluation, node, made)
+        room -= len(made.text)
+        if room < 0:
+            raise failure_in(work, _no_room(work))
+        evaluation.computed[node] = made
+        return None
+
+    roles = work.settings.forward, work.settings.backward
+    wide = max(WIDE, *(4 * role.concurrency for role in roles))
+    return await wavefront(graph, compute, wide)
+
+
+def _left(work: Work, evaluation: Evaluation, places: Sequence[int]) -> list[int]:
+    """Those of `places` that are not left out. Raises ExampleError when there is none."""
+    if HERE in evaluation.left_out:
+        raise evaluation.left_out[HERE]
+    kept = [p for p in places if p not in evaluation.left_out]
+    if places and not kept:
+        why, reasons = evaluation.left_out[places[0]], evaluation.reasons
+        message = f"No example can be scored. {next(iter(reasons))}: {why.message}"
+        raise ExampleError(message, f"{why.next} {_way_out(work, evaluation, places[0])}", reasons)
+    return kept
+
+
+def _way_out(work: Work, evaluation: Evaluation, place: int) -> str:
+    """How an example is mended, and how the losses that cannot be computed there are taken out."""
+    s, example = work.session.id, evaluation.examples[place]
+    losses = [
+        o.output
+        for o in evaluation.program.operations.values()
+        if o.is_loss and not evaluation.has(o.output, place)
+    ]
+    return (
+        f"add_examples(session_id='{s}', split='{example.split}', examples={{'{example.id}': "
+        f"{{...}}}}) mends one; revert(session_id='{s}', remove={losses}) takes the loss out."
+    )
+
+
+async def _unreadable(
+    work: Work, evaluation: Evaluation, places: Sequence[int]
+) -> dict[int, ExampleError]:
+    """The places where a metric cannot read the right answer, which nobody has to compute."""
+    found: dict[int, ExampleError] = {}
+    variables = evaluation.program.variables
+    for operation in evaluation.program.operations.values():
+        if operation.kind is not Op.METRIC:
+            continue
+        metric, options = operation.spec["metric"], operation.spec.get("options", {})
+        _, answer = metrics.roles(metric, operation.inputs)
+        source = variables[operation.inputs[answer]] if answer else None
+        if source is None or not source.is_leaf:
+            continue
+        for place in places if variables[operation.output].per_example else (HERE,):
+            if (operation.output, place) not in evaluation.known:
+                await asyncio.sleep(0)  # others have their turn
+                try:
+                    await _check_answer(work, metric, evaluation.value(source.id, place), options)
+                except ExampleError as error:
+                    found.setdefault(place, error)
+    return found
+
+
+async def _check_answer(work: Work, metric: str, answer: Value, options: dict[str, Any]) -> None:
+    if metrics.is_quick(metric, [answer.text]):
+        metrics.check_answer(metric, answer.text, options)
+        return
+    what = f"Reading a right answer of {len(answer.text):,} characters"
+    job = Job(work.session.owner, what, metrics.advice(metric), work.check)
+    await work.workers.run(job, metrics.check_answer, metric, answer.text, options)
+
+
+def _no_room(work: Work) -> TooLong:
+    most = EVERYTHING * work.settings.max_value_chars
+    return TooLong(
+        f"The texts that are put together here have more than {most:,} characters in all.",
+        "Use fewer examples at once, or shorter texts.",
+    )
 
 
 async def _keep(evaluation: Evaluation, node: Node, made: Awaitable[Value]) -> None:
     evaluation.computed[node] = await made
 
 
-def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
+async def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
     program = evaluation.program
-    nodes: dict[Node, Operation] = {}
-    for operation in program.operations.values():
-        output = program.variables[operation.output]
-        for place in places if output.per_example else (HERE,):
-            node = (operation.output, place)
-            if node not in evaluation.known:
-                nodes[node] = operation
-    return nodes
+    found = (
+        ((operation.output, place), operation)
+        for operation in program.operations.values()
+        for place in (places if program.variables[operation.output].per_example else (HERE,))
+    )
+    done = evaluation.known.keys() | evaluation.computed.keys()
+    return {node: op async for node, op in in_turns(found) if node not in done}
 
 
 def _needs(evaluation: Evaluation, operation: Operation, place: int) -> Iterable[Node]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..schemas.graph import Kind, Session, Variable
+from .complete import named
+from .store import Added
 
 
 def needs_examples(session: Session) -> str:
@@ -35,15 +37,22 @@ def after_leaf(session_id: str, v: Variable) -> str:
 
 
 def example_notes(
-    data: Sequence[dict[str, str]], fields: list[str], skipped: int, elsewhere: int, split: str
+    data: Sequence[dict[str, str]], fields: list[str], added: Added, split: str
 ) -> list[str]:
     """What is odd about examples that were loaded, in words; `fields` are all that they have."""
     notes = []
+    skipped = len(data) - added.added
     if skipped:
         notes.append(f"{skipped} were skipped: {split} has them already.")
-    if elsewhere:
+    if added.elsewhere:
         notes.append(
-            f"{elsewhere} of these are in another split too: scores there are no longer held-out."
+            f"{added.elsewhere} of these are in another split too: scores there are no longer "
+            "held-out."
+        )
+    if added.alike:
+        notes.append(
+            f"Rows of other splits ({named(added.alike)}) differ from some of these in case, "
+            "spacing or punctuation alone: scores there are no longer held-out."
         )
     uneven = sum(1 for row in data if len(row) != len(fields))
     if uneven:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..schemas.errors import BadInput, NotFound
+from ..schemas.errors import BadInput, NotFound, TooLong
 from ..schemas.graph import HERE, Operation, Session, Variable, Version, number
+from ..schemas.near import did_you_mean
 from ..schemas.results import InspectResult
+from .distance import diff
 from .listings import TEXT_PAGE, Listings, text_page
 from .report import report
 from .runs import Caller
 from .show import VALUE, cut
+from .worker import SMALL
+from .workers import Job
 
 PAGE = 20
 DIFF = 1500
@@ -45,8 +48,7 @@ class Inspecting(Listings):
         views = self._views()
         what = what or ("session" if id is None else _what_of(id))
         if what not in views:
-            close = difflib.get_close_matches(what, views, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(what, views, 0.6)
             raise BadInput(f"There is no view {what!r}.{hint}", f"Use one of {', '.join(views)}.")
         view = await views[what](session, id, offset)
         following = str(view.pop("next", ""))
@@ -99,6 +101,7 @@ class Inspecting(Listings):
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
             "active_run": f"{run.id} {run.tool}: {run.status}" if run else None,
             "answerers": answers,
+            **({"evaluators": self.evaluators.listed} if self.evaluators.listed else {}),
             "usage": usage,
             "total": {
                 "calls": session.used_calls,
@@ -128,12 +131,14 @@ class Inspecting(Listings):
     async def _operation(self, session: Session, id: str) -> dict[str, Any]:  # noqa: A002
         found = await self.store.operations(session.pk, [id])
         if not found:
-            raise NotFound(f"There is no operation {id!r}.", "what='graph' without id lists them.")
+            return await self._gone(session, "operation", id)
         return {"operations": [o.model_dump(exclude_none=True, mode="json") for o in found]}
 
     async def _variable(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         name, _, version = (id or "").partition("@")
-        v = await self.one_variable(session, name)
+        v = (await self.store.variables(session.pk, [name])).get(name)
+        if v is None:
+            return await self._gone(session, "variable", name, version, offset)
         if version:
             return await self._version(session, v, version, offset)
         view: dict[str, Any] = {"variable": _line(v, text=False), "constraints": v.constraints}
@@ -160,6 +165,24 @@ class Inspecting(Listings):
                 view["next"] = "It has no value now: call forward to compute it."
         return view
 
+    async def _gone(
+        self, session: Session, what: str, id_: str, version: str = "", offset: int = 0
+    ) -> dict[str, Any]:
+        """What was taken out, as it was; its texts can be read as before. Raises NotFound."""
+        was = await self.store.removed(session.pk, id_)
+        if was is None:
+            raise await self.missing(session, what, id_)
+        view: dict[str, Any] = {"removed": True, what: {"id": id_} | _said(was)}
+        if version:
+            found = await self.store.version(session.pk, id_, _number(version))
+            return view | text_page(found.text if found else "", offset)
+        versions = await self.store.versions(session.pk, id_, PAGE)
+        if versions:
+            view |= text_page(versions[0].text, offset)
+            view["versions"] = [x.version for x in versions]
+            view["next"] = f"id='{id_}@1' shows an earlier text of it."
+        return view
+
     async def _version(
         self, session: Session, v: Variable, asked: str, offset: int
     ) -> dict[str, Any]:
@@ -179,8 +202,11 @@ class Inspecting(Listings):
         }
         view |= text_page(found.text, offset)
         if before is not None:
-            names = f"{v.id}@{before.version}", f"{v.id}@{found.version}"
-            view["diff"] = cut(diff(before.text, found.text, *names), DIFF)[0]
+            try:
+                shown = await self.difference(session, before, found)
+            except TooLong as error:
+                shown = str(error)
+            view["diff"] = cut(shown, DIFF)[0]
         view["next"] = (
             f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
             "the first."
@@ -189,9 +215,18 @@ class Inspecting(Listings):
         )
         return view
 
+    async def difference(self, session: Session, old: Version, new: Version) -> str:
+        """What changed between two versions, as a unified diff. Raises TooLong."""
+        texts = old.text, new.text, f"{old.variable}@{old.version}", f"{new.variable}@{new.version}"
+        size = len(old.text) + len(new.text)
+        if size <= SMALL:
+            return diff(*texts)
+        what = f"Comparing two versions with {size:,} characters"
+        job = Job(session.owner, what, "Read one after the other.")
+        return await self.workers.run(job, diff, *texts)
+
     async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
-        n = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
-        found = await self.store.version(session.pk, v.id, n)
+        found = await self.store.version(session.pk, v.id, _number(version))
         if found is None:
             raise NotFound(
                 f"{v.label} has no version {asked!r}; it is at {v.version}.",
@@ -223,6 +258,7 @@ class Inspecting(Listings):
             "model",
             "request",
             "text",
+            "reasoning",
             "finish",
             "refusal",
             "prompt_tokens",
@@ -232,10 +268,22 @@ class Inspecting(Listings):
             "attempts",
         )
         view = {key: found[key] for key in kept if found[key] is not None}
-        for key in ("request", "text"):
+        if not view["reasoning"]:
+            del view["reasoning"]
+        for key in ("request", "text", "reasoning"):
             if key in view:
                 view[key] = cut(str(view[key])[offset:], TEXT_PAGE)[0]
         return view
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+
+
+def _said(was: dict[str, Any]) -> dict[str, Any]:
+    """What there is to say of a thing that was taken out: columns that hold something, cut."""
+    shown = {k: v for k, v in was.items() if v not in (None, "", 0, [], {})}
+    return {k: cut(v, VALUE)[0] if isinstance(v, str) else v for k, v in shown.items()}
 
 
 def _call_line(call: dict[str, object]) -> dict[str, object]:
@@ -245,12 +293,6 @@ def _call_line(call: dict[str, object]) -> dict[str, object]:
         for key, value in call.items()
         if value not in (None, 0, "", "stop") and key != "created"
     }
-
-
-def diff(old: str, new: str, was: str = "before", now: str = "after") -> str:
-    """A unified diff of two texts, by lines, under the names `was` and `now`."""
-    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), was, now, lineterm="", n=2)
-    return "\n".join(lines)
 
 
 def _what_of(id: str) -> str:  # noqa: A002

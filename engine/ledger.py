@@ -13,6 +13,7 @@ from ..schemas.errors import (
     AnswererError,
     BudgetExhausted,
     Conflict,
+    PromptRefused,
     StoreBusy,
     TextGradError,
 )
@@ -140,7 +141,8 @@ class Ledger:
             if attempt.brought is not None:
                 await keep(attempt.brought, [attempt])
             else:  # the run ends with the call: at once, for others are about to go out
-                work.fatal = work.fatal or attempt.ends
+                ends = None if isinstance(attempt.ends, PromptRefused) else attempt.ends
+                work.fatal = work.fatal or ends
                 call = await self._opened(row, opening)
                 await self.store.note_attempt(pk, call, attempt)
 
@@ -154,6 +156,9 @@ class Ledger:
                 await opening  # raises when there is no room for the call, or the run is lost
             completion = await chosen.answer(request, record, go)
             await self._opened(row, opening)
+        except PromptRefused as refused:  # the others may be answered
+            await self.store.refuse(pk, await self._opened(row, opening), refused.message)
+            raise
         except (AnswererError, BudgetExhausted, Conflict) as error:
             work.fatal = error
             raise
@@ -164,6 +169,7 @@ class Ledger:
             raise NotYet
         if not recorded:
             await keep(completion)
+        work.notes += completion.notes
         work.answered += 1
         work.progress()
         return completion

@@ -68,6 +68,11 @@ class Listings(Core):
     async def _examples(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         sizes = await self.store.split_sizes(session.pk)
         if id is not None and id not in sizes:
+            was = await self.store.removed(session.pk, id)
+            if was is not None:
+                known = was["fields"] if isinstance(was.get("fields"), dict) else {}
+                fields = {k: cut(str(t), TEXT_PAGE)[0] for k, t in known.items()}
+                return {"removed": True, "examples": [{"id": id} | was | {"fields": fields}]}
             numbers = await self.named_examples(session, [id])
             most = TEXT_PAGE
         else:

@@ -7,19 +7,27 @@ from typing import Any
 
 from pydantic import BaseModel, model_validator
 
-from ..schemas.graph import STATE_VERSION, Proposal, Run
+from ..schemas.graph import STATE_VERSION, Fate, Proposal, Run
 from . import gate, saved
 from .parents import Parent, Pool
 from .stands import Stands
 from .step import Candidate
 from .store import StepRecord
 
+HOPELESS = 3
+"""So many times without usable feedback, or without a usable rewrite, leave no hope."""
+NO_FEEDBACK = "no usable feedback on the training examples"
+NO_REWRITE = "no usable rewrite"
+
 
 class Loop(BaseModel):
     """Where an optimisation stands. Saved with each step.
 
     `before` are the scores it began with; `start` is what it took to have them (calls, tokens,
-    cost).
+    cost). `left_out` says why examples could not be scored, by their ids, and `unusable` why they
+    gave no usable reply with the installed texts. `unread` counts the minibatches since the last
+    step on which there was no usable feedback, `unwritten` the steps in a row that brought no
+    usable text, and `problem` says what was wrong with the last.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     `stands`: what the scores stand on; unknown in what earlier versions saved. `notes` are for the
     result.
@@ -35,6 +43,11 @@ class Loop(BaseModel):
     without_gain: int = 0
     paired: bool = False
     start: dict[str, float] = {}
+    left_out: dict[str, str] = {}
+    unusable: dict[str, str] = {}
+    unread: int = 0
+    unwritten: int = 0
+    problem: str = ""
     stands: Stands | None = None
     notes: list[str] = []
 
@@ -49,6 +62,10 @@ class Loop(BaseModel):
     def current(self) -> Parent:
         """The texts that are installed, with their scores."""
         return self.pool.members[self.pool.current]
+
+    def scored(self, places: Sequence[int]) -> list[int]:
+        """Those of these examples that could be scored at the start."""
+        return [p for p in places if f"e{p}" not in self.left_out]
 
     def dump(self) -> dict[str, Any]:
         """As it is saved."""
@@ -66,6 +83,10 @@ class Loop(BaseModel):
     ) -> None:
         """Take in the outcome of `step`: what was scored may be a parent from now on."""
         self.steps += 1
+        self.unread = 0
+        self._note_unusable(judged)
+        if judged.winner is not None:
+            self.unusable = judged.unusable.get(judged.winner, {})
         self.accepted += record.accepted
         if self.stands is not None and judged.winner is not None:
             self.stands.install(candidates[judged.winner].texts)
@@ -84,6 +105,15 @@ class Loop(BaseModel):
         if self.paired and record.accepted:
             self.pool.restart()  # preferences over another text say nothing about these
 
+    def _note_unusable(self, judged: gate.Judged) -> None:
+        """Count a step none of whose candidates could be read at all."""
+        reasons = list(judged.reasons.values())
+        if reasons and all(reason.fate is Fate.UNUSABLE for reason in reasons):
+            self.unwritten += 1
+            self.problem = reasons[-1].words
+        else:
+            self.unwritten = 0
+
 
 def load(run: Run) -> Loop | None:
     """The loop in a run's state, if it has got that far. Raises Outdated if it cannot be read."""
@@ -98,9 +128,12 @@ def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
         return "steps"
     if loop.without_gain >= args["patience"]:
         return "patience"
-    if loop.idle >= args["patience"]:
-        return "nothing left to improve on the training examples"
-    return ""
+    idle = loop.idle >= args["patience"]
+    if loop.unread >= HOPELESS or (idle and loop.unread):
+        return NO_FEEDBACK
+    if loop.unwritten >= HOPELESS:
+        return NO_REWRITE
+    return "nothing left to improve on the training examples" if idle else ""
 
 
 def _led(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:

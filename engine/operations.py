@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
+from ..schemas.errors import (
+    BadInput,
+    EndpointDown,
+    EndpointRefused,
+    ProgramFailed,
+    ReplyError,
+    TextGradError,
+    TooLong,
+)
 from ..schemas.graph import Op, Operation, Value
 from . import metrics
 from .answerers import Go, RecordAttempt
+from .define import check_weights
+from .evaluator_command import FIX
 from .evaluators import Evaluators
-from .fence import Fence
+from .fence import Fence, read_named
 from .ledger import Work
 from .replies import Malformed, object_schema, parse_object
 from .templates import render
 from .texts import text
+from .workers import Job
 
 
 @dataclass
@@ -32,25 +43,46 @@ class Inputs:
     sample: int = 0
 
 
+READ = 4
+"""What one operation reads: at most so many times the longest value."""
 Rule = Callable[[Work, Operation, Inputs], "Value | Awaitable[Value]"]
 
 
-def prompt_of(operation: Operation, inputs: Inputs) -> str:
-    """The user prompt of an llm or format operation: its template, filled in, or its one input."""
+def check_room(work: Work, inputs: Inputs) -> None:
+    """Raises TooLong (where outputs are measured, ReplyError) for more than fits into a request."""
+    size, most = sum(map(len, inputs.texts.values())), READ * work.settings.max_value_chars
+    if size > most:
+        words = f"{inputs.about} reads {size:,} characters; at most {most:,} are taken."
+        raise failure_in(work, TooLong(words, "Use shorter inputs, or fewer."))
+
+
+def prompt_of(operation: Operation, inputs: Inputs, most: int | None = None) -> str:
+    """The user prompt of an llm or format operation: its template, filled in, or its one input.
+
+    Raises TooLong, before it is built, where it would have more than `most` characters.
+    """
     template = operation.spec.get("template")
     if template is None:
         return next(iter(inputs.texts.values()), "")
     shown = {name: f"[image: {name}]" for name in inputs.images}
-    return render(template, inputs.texts | shown)
+    return render(template, inputs.texts | shown, most)
+
+
+def _prompt(work: Work, operation: Operation, inputs: Inputs) -> str:
+    try:
+        return prompt_of(operation, inputs, work.settings.max_value_chars)
+    except TooLong as error:
+        about = TooLong(f"{inputs.about}: {error.message}", error.next)
+        raise failure_in(work, about) from error
 
 
 def _format(work: Work, operation: Operation, inputs: Inputs) -> Value:
-    return Value(text=prompt_of(operation, inputs))
+    return Value(text=_prompt(work, operation, inputs))
 
 
 async def _llm(work: Work, operation: Operation, inputs: Inputs) -> Value:
     user = Message(
-        role="user", content=prompt_of(operation, inputs), images=tuple(inputs.images.values())
+        role="user", content=_prompt(work, operation, inputs), images=tuple(inputs.images.values())
     )
     system = [Message(role="system", content=inputs.system)] if inputs.system else []
     request = CompletionRequest(
@@ -113,9 +145,12 @@ CRITIQUE_REPLY = object_schema({"feedback": {"type": "string"}})
 GRADED_REPLY = object_schema({"feedback": {"type": "string"}, "score": {"type": "number"}})
 
 
-def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
-    """Feedback and score out of a reply. Raises Malformed, also for a score outside 0 to 1."""
-    reply = parse_object(completion.text, schema)
+def read_critique(completion: Completion, schema: dict[str, Any], material: str) -> Value:
+    """Feedback and score out of a reply to a prompt that shows `material`.
+
+    Raises Malformed, also for a score outside 0 to 1.
+    """
+    reply = parse_object(completion.text, schema, material=material)
     score = reply.get("score")
     if score is not None and not 0 <= score <= 1:
         raise Malformed(f"The score must be between 0 and 1, not {score}.")
@@ -125,7 +160,7 @@ def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
 async def _feedback(work: Work, operation: Operation, inputs: Inputs) -> Value:
     found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
     request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
-    return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY))
+    return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
 
 async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
@@ -147,17 +182,40 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
         reply=schema,
         about=inputs.about,
     )
-    return await work.ask(request, lambda c: read_critique(c, schema))
+    return await work.ask(request, lambda c: read_critique(c, schema, user))
 
 
 def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitable[Value]:
     metric, options = operation.spec["metric"], operation.spec.get("options", {})
-    if metric in metrics.SLOW:  # these wait for a child process
-        return asyncio.to_thread(metrics.score, metric, inputs.texts, options)
-    return metrics.score(metric, inputs.texts, options)
+    if not metrics.is_quick(metric, inputs.texts.values()):
+        return _scored(work, metric, inputs, options)
+    try:
+        return metrics.score(metric, inputs.texts, options)
+    except TooLong as error:
+        raise failure_in(work, error) from error
+
+
+async def _scored(work: Work, metric: str, inputs: Inputs, options: dict[str, Any]) -> Value:
+    size = sum(map(len, inputs.texts.values()))
+    what = f"The metric {metric} on {size:,} characters, {inputs.about},"
+    job = Job(work.session.owner, what, metrics.advice(metric), work.check)
+    try:
+        said, score = await work.workers.run(job, metrics.scored, metric, inputs.texts, options)
+    except TooLong as error:
+        raise failure_in(work, error) from error
+    return Value(text=said, score=score)
+
+
+def failure_in(work: Work, error: TooLong) -> TextGradError:
+    """What `error` is to `work`: where outputs are measured, one that counts as 0; else the end."""
+    if work.measures:
+        return ReplyError(error.message, error.next)
+    work.fatal = work.fatal or error
+    return error
 
 
 def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:
+    check_weights(operation)  # some were taken before they were checked
     weights = operation.spec.get("weights", {})
     parts = [(n, v, float(weights.get(n, 1.0))) for n, v in inputs.values.items()]
     said = "\n\n".join(f"{name}: {value.text}" for name, value, _ in parts if value.text)
@@ -165,7 +223,8 @@ def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:
     if not graded:
         return Value(text=said)
     total = sum(w for _, w in graded)
-    return Value(text=said, score=sum(s * w for s, w in graded) / total)
+    score = sum(s * w for s, w in graded) / total if total else None
+    return Value(text=said, score=score)
 
 
 RULES: dict[Op, Rule] = {
@@ -179,14 +238,27 @@ RULES: dict[Op, Rule] = {
 }
 
 
+FEW = 8
+"""An evaluator that has scored nothing in its session may fail on so many texts, then no more."""
+CONTROLS = "\b\f\r"
+"""What a program may print, and means as it stands: no model forgot a backslash there."""
+
+
 class _Program:
-    """The answerer that is a registered program, for one set of inputs."""
+    """The answerer that is a registered program, for one set of inputs.
+
+    Where it fails, the texts are to blame if it has scored others in this session, and still does:
+    then the failure is its answer. Else it is an error, and nothing is recorded.
+    """
 
     model = ""
 
-    def __init__(self, evaluators: Evaluators, name: str, texts: dict[str, str]) -> None:
-        self.name = f"evaluator {name}"
-        self._evaluators, self._evaluator, self._texts = evaluators, name, texts
+    def __init__(
+        self, work: Work, evaluators: Evaluators, loss: Operation, texts: dict[str, str]
+    ) -> None:
+        self._work, self._evaluators, self._loss, self._texts = work, evaluators, loss, texts
+        self._evaluator = loss.spec["evaluator"]
+        self.name = f"evaluator {self._evaluator}"
 
     @property
     def params(self) -> dict[str, object]:
@@ -194,9 +266,49 @@ class _Program:
 
     async def answer(self, request: CompletionRequest, record: RecordAttempt, go: Go) -> Completion:
         go()
-        value = await self._evaluators.score(self._evaluator, self._texts)
+        noted = self._work.failed.get((self.name, request.key))  # it was run a moment ago
+        before, failure = noted or (self._evaluators.scored[self._evaluator], None)
+        try:
+            if failure is not None:
+                raise failure
+            value = await self._evaluators.score(self._evaluator, self._texts, go)
+        except BadInput as error:
+            raise EndpointRefused(error.message, self._way_out()) from error
+        except ProgramFailed as error:
+            await self._check_fault(request.key, before, error, go)
+            return Completion(text="", refusal=error.message, model=self.name)
         found = {"feedback": value.text, "score": value.score}
         return Completion(text=json.dumps(found, ensure_ascii=False), model=self.name)
+
+    async def _check_fault(self, key: str, before: int, failure: ProgramFailed, go: Go) -> None:
+        """Raises unless the texts are to blame, `before` being how much was scored before them."""
+        scored = await self._work.store.last_answered(self._work.session.pk, self.name)
+        if scored is None:
+            self._work.failed[self.name, key] = before, failure
+            raise self._unknown(failure)
+        if self._evaluators.scored[self._evaluator] != before:
+            return  # it has scored something since
+        try:
+            await self._evaluators.score(self._evaluator, read_named(scored.prompt), go)
+        except ProgramFailed:
+            raise EndpointDown(
+                f"{failure.message} It now fails on a text that it has scored before, too.", FIX
+            ) from failure
+
+    def _unknown(self, failure: ProgramFailed) -> TextGradError:
+        if sum(name == self.name for name, _ in self._work.failed) < FEW:
+            return failure
+        return EndpointRefused(
+            f"{failure.message} It failed on {FEW} texts and has scored none in this session.",
+            failure.next,
+        )
+
+    def _way_out(self) -> str:
+        session, loss = self._work.session.id, self._loss.output
+        return (
+            "The operator can register it (again); or take the loss out: "
+            f"revert(session_id='{session}', remove=['{loss}'])."
+        )
 
     async def close(self) -> None:
         pass
@@ -206,17 +318,19 @@ def evaluator_rule(evaluators: Evaluators) -> Rule:
     """The rule of losses that are programs: run once for the same texts, like any completion."""
 
     async def rule(work: Work, operation: Operation, inputs: Inputs) -> Value:
-        name = operation.spec["evaluator"]
         fence = Fence(inputs.texts.values())
         values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
         request = CompletionRequest(
             purpose=Purpose.JUDGE,
-            model=f"evaluator {name}",
+            model=f"evaluator {operation.spec['evaluator']}",
             messages=(Message(role="user", content="\n\n".join(values)),),
             about=inputs.about,
         )
-        program = _Program(evaluators, name, inputs.texts)
+        program = _Program(work, evaluators, operation, inputs.texts)
         completion = await work.ledger.need(work, request, program)
-        return read_critique(completion, FEEDBACK_REPLY)
+        if completion.refusal is not None:  # it failed on these texts, which is what they get
+            await work.store.set_unusable(work.session.pk, request.key)  # may be tried again
+            return Value(text=completion.refusal, score=0.0)
+        return read_critique(completion, FEEDBACK_REPLY, CONTROLS)
 
     return rule

@@ -6,18 +6,20 @@ goes on as if nothing had happened.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from ..schemas.errors import BudgetExhausted, Conflict, ReplyError
+from ..schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
 from ..schemas.graph import HERE, Fate, Gradient, Kind, Session, Variable, number
 from ..schemas.results import Result
 from . import afford, arguments, gate, outcome, show
-from .complete import complete
+from .complete import complete, left_out, unusable
 from .core import Core
-from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
-from .loop import Loop, load, stopped
+from .guard import Guard
+from .learn import Learnt, choose, gate_places, gradients_on, record_of
+from .loop import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
 from .parents import Parent, Pool
 from .runs import Caller, Start
 from .scoring import compare, in_pairs
@@ -107,6 +109,7 @@ class Optimizing(Core):
         loop = load(work.run)
         try:
             loop = await self._measured(work, loop, places)
+            places = loop.scored(places)
             work.standing = loop.standing
             while not (why := stopped(loop, args)):
                 await self._iterate(work, loop, places, split)
@@ -127,7 +130,7 @@ class Optimizing(Core):
             changed = ["the version of textgrad-mcp"]
         else:
             changed = loop.stands.changes(now, "validation")
-        if not changed and len(loop.before) == len(places):
+        if not changed and len(loop.before) == len(loop.scored(places)):
             return loop
         why = (
             f"Meanwhile {' and '.join(changed) or 'something'} changed: the texts were measured "
@@ -141,8 +144,15 @@ class Optimizing(Core):
         """A loop whose scores are measured now; with what `earlier` counted."""
         work.phase = "scoring the start"
         start, _ = await compare(work, work.args["losses"], places, {}, [])
+        places = list(start.scores)
         first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
-        loop = Loop(pool=Pool(members=[first]), before=first.scores, stands=stands)
+        loop = Loop(
+            pool=Pool(members=[first]),
+            before=first.scores,
+            left_out=start.left_out,
+            unusable=start.why_unusable,
+            stands=stands,
+        )
         loop.paired = await in_pairs(work, work.args["losses"])
         if earlier is None:
             loop.start = outcome.figures(await self._usage(work))
@@ -174,8 +184,9 @@ class Optimizing(Core):
     async def _iterate(self, work: Work, loop: Loop, places: Sequence[int], split: str) -> None:
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
-        batch = await self._minibatch(work, loop.iteration)
-        learnt = await self._learn(work, batch, parent) if batch else None
+        guard = await Guard.of(work, args["losses"])
+        batch = await self._minibatch(work, loop.iteration, await self._quoted(work, guard, parent))
+        learnt = await self._learn(work, loop, batch, parent) if batch else None
         if learnt is None:
             await self._idle(work, loop)
             return
@@ -188,16 +199,18 @@ class Optimizing(Core):
             return
         loop.iteration += 1
         loop.idle = 0
-        candidates = await self._candidates(work, learnt, parameters, chosen, parent, batch)
+        candidates = await self._candidates(work, learnt, parameters, chosen, parent, batch, guard)
         await self._step(
             work, loop, learnt, candidates, [*parameters, *chosen], parent, batch, places, split
         )
 
-    async def _learn(self, work: Work, batch: Sequence[int], parent: Parent) -> Learnt | None:
+    async def _learn(
+        self, work: Work, loop: Loop, batch: Sequence[int], parent: Parent
+    ) -> Learnt | None:
         """The gradients on a minibatch; None where no usable feedback could be had on it."""
         strategy = work.args["strategy"]
         try:
-            return await gradients_on(
+            learnt = await gradients_on(
                 work,
                 work.args["losses"],
                 batch,
@@ -205,8 +218,15 @@ class Optimizing(Core):
                 direct=strategy == "rewrite",
                 texts=parent.texts,
             )
-        except ReplyError:
-            return None  # the ledger holds the replies; another minibatch may do better
+        except ReplyError as error:  # the ledger holds the replies; another may do better
+            loop.unread += 1
+            loop.problem = error.why
+            return None
+        except ExampleError as error:
+            loop.left_out |= error.reasons
+            return None
+        loop.left_out |= learnt.evaluation.reasons
+        return learnt
 
     async def _idle(self, work: Work, loop: Loop) -> None:
         """Go on to the next minibatch: there was nothing to learn from this one."""
@@ -214,12 +234,22 @@ class Optimizing(Core):
         loop.idle += 1
         await work.save_state(loop.dump())
 
-    async def _minibatch(self, work: Work, iteration: int) -> list[int]:
-        """The next examples of an epoch that is shuffled anew each time, by seed alone."""
+    async def _quoted(self, work: Work, guard: Guard, parent: Parent) -> set[int]:
+        """The training examples that the texts of `parent` quote."""
+        program = await self.store.program(work.session.pk, work.args["losses"], everything=True)
+        leaves = {v.id: v.value for v in program.variables.values() if v.is_leaf and v.value}
+        return set(await guard.quoted((leaves | dict(parent.texts)).values()))
+
+    async def _minibatch(self, work: Work, iteration: int, quoted: Set[int]) -> list[int]:
+        """The next examples of an epoch that is shuffled anew each time, by seed alone.
+
+        Those that are quoted say nothing about others, and are left out while there are others.
+        """
         variables = await self.store.variables(work.session.pk, work.args["losses"])
         if not any(v.per_example for v in variables.values()):
             return [HERE]
-        train = await self.store.split(work.session.pk, "train")
+        every = await self.store.split(work.session.pk, "train")
+        train = [n for n in every if n not in quoted] or every
         if not train:
             raise Conflict(
                 "There are no training examples to learn from.",
@@ -227,8 +257,7 @@ class Optimizing(Core):
             )
         size = min(work.args["batch_size"], len(train))
         epoch, turn = divmod(iteration, -(-len(train) // size))
-        order = list(train)
-        random.Random(f"{work.args['seed']}:{epoch}").shuffle(order)  # noqa: S311 - repeatable
+        order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
         batch = sorted(order[turn * size : (turn + 1) * size])
         return (await complete(self.store, work.session.pk, work.args["losses"], batch))[0]
 
@@ -263,6 +292,7 @@ class Optimizing(Core):
         chosen: Sequence[Variable],
         parent: Parent,
         batch: Sequence[int],
+        guard: Guard,
     ) -> list[Candidate]:
         """Rewrites from the gradients and other demonstrations, about half of each."""
         count = work.args["candidates"]
@@ -271,17 +301,19 @@ class Optimizing(Core):
             based = [
                 p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
             ]
-            check = await checks(self.store, work.session)
             written = -(-count // 2) if chosen else count
             gradients = _by_variable(learnt)
             memory = work.args.get("memory", 0)
-            found = await propose(work, based, gradients, count=written, check=check, memory=memory)
+            found = await propose(
+                work, based, gradients, count=written, check=guard.objections, memory=memory
+            )
         if chosen:
             rest = max(1, (count - len(found)) // len(chosen))
             found += await choose(work, chosen, work.args["losses"], batch, rest)
         for candidate in found:
             if not candidate.refused:
                 candidate.texts = {**parent.texts, **candidate.texts}
+        await guard.note(found)
         return found
 
     async def _step(
@@ -328,13 +360,22 @@ class Optimizing(Core):
         if loop.accepted:
             await self._note_score(work, loop, places)
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
-        notes = []
+        notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
+        if why in (NO_FEEDBACK, NO_REWRITE):
+            notes.append(outcome.hopeless(loop, why))
+            await self.store.retire_unusable(work.session.pk)
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
-            notes = [spent.message, spent.next, outcome.next_step(loop, usage, found)]
+            notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
         notes = [*loop.notes, *notes]
         tested = "test" in await self.store.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
+
+
+def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
+    order = list(numbers)
+    random.Random(seed).shuffle(order)  # noqa: S311 - repeatable
+    return order
 
 
 def _in_turn(

@@ -1,30 +1,56 @@
-"""Child processes that leave nothing behind: the whole group is killed, whatever happens."""
+"""Programs run apart from the server, each beneath a supervisor that leaves nothing behind.
+
+The supervisor (supervisor.py) holds one end of a socket, this process the other. Closing it ends
+the program and all that it started; the system closes it should the server be killed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 import signal
+import socket
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
+_SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
 _STDERR_KEPT = 8192  # bytes, the last ones
-_GRACE = 5.0  # seconds for the pipes of a killed group to close
+_STDERR_MOST = 64 << 20  # reading without end would keep the loop from all else
+_GRACE = 10.0  # seconds for a supervisor to end what it runs; it gives up after five
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use: `timeout` in seconds, the others in bytes.
+
+    `memory` is what the program and all that it starts have resident, `disk` what their files in
+    the working directory hold, `output` what is printed on stdout.
+    """
+
+    timeout: float
+    memory: int
+    disk: int
+    output: int
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a child ended: its exit code (negative: the signal), its stdout, and stderr's end."""
+    """How a program ended: its exit code (negative: the signal), its stdout, the end of its
+    stderr, and the most memory that it was seen to use, in bytes."""
 
     code: int
     stdout: bytes
     stderr: str
+    memory: int
 
 
 class Stopped(Exception):
-    """The child was killed before it ended. `stderr` is the end of what it printed there."""
+    """The program was killed before it ended. `stderr` is the end of what it printed there."""
 
     def __init__(self, stderr: str) -> None:
         super().__init__(stderr)
@@ -35,49 +61,74 @@ class TimedOut(Stopped):
     """It took too long."""
 
 
-class TooMuchOutput(Stopped):
-    """It printed too much on stdout."""
+class OverLimit(Stopped):
+    """It used more `what` than it may: memory, disk or output (`used` bytes), or processes."""
+
+    def __init__(self, what: str, used: int, stderr: str) -> None:
+        super().__init__(stderr)
+        self.what, self.used = what, used
 
 
 async def run(
-    command: Sequence[str],
-    stdin: bytes,
-    *,
-    cwd: str,
-    env: Mapping[str, str],
-    timeout: float,
-    max_output: int,
+    command: Sequence[str], stdin: bytes, *, env: Mapping[str, str], limits: Limits
 ) -> Finished:
-    """Runs `command` in a session of its own, feeds it `stdin`, and waits for its end.
+    """Runs `command` in a new directory, feeds it `stdin`, and waits for its end.
 
-    When it ends, times out (seconds), prints more than `max_output` bytes, or the caller is
-    cancelled, every process left in its group is killed.
-    Raises TimedOut, TooMuchOutput, and OSError where it cannot be started.
+    When it ends, breaks a limit, or the caller is cancelled, every process that it started is
+    killed and the directory removed (HOME and TMPDIR are that directory).
+    Raises TimedOut, OverLimit, and OSError where it cannot be started.
     """
-    loop = asyncio.get_running_loop()
-    transport, child = await loop.subprocess_exec(
-        lambda: _Child(max_output), *command, cwd=cwd, env=dict(env), start_new_session=True
-    )
-    try:
-        feed = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
-        feed.write(stdin)
-        feed.write_eof()
-        async with asyncio.timeout(timeout):
-            await asyncio.shield(child.closed)
-    except TimeoutError:
-        raise TimedOut(child.error_text) from None
-    finally:
-        child.kill()
-        await _settled(transport, child)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    child = _Child(limits.output, ours)
+    starting = asyncio.create_task(_start(child, command, env, limits, theirs))
+    with ours:
+        try:
+            # Shielded: half-started, it could not be ended in order.
+            transport = await asyncio.shield(starting)
+            feed = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
+            feed.write(stdin)
+            feed.write_eof()
+            async with asyncio.timeout(limits.timeout):
+                await asyncio.shield(child.closed)
+        except TimeoutError:
+            raise TimedOut(child.error_text) from None
+        finally:
+            child.end()
+            await _settled(await starting, child)
+        report = _report(ours)
     if child.flooded:
-        raise TooMuchOutput(child.error_text)
-    return Finished(transport.get_returncode() or 0, bytes(child.out), child.error_text)
+        raise OverLimit("output", child.flooded, child.error_text)
+    if "failed" in report:
+        raise OSError(report["failed"])
+    if "over" in report:
+        raise OverLimit(report["over"], report["used"], child.error_text)
+    return Finished(report["code"], bytes(child.out), child.error_text, report["memory"])
+
+
+async def _start(
+    child: _Child,
+    command: Sequence[str],
+    env: Mapping[str, str],
+    limits: Limits,
+    theirs: socket.socket,
+) -> asyncio.SubprocessTransport:
+    job = (theirs.fileno(), limits.memory, limits.disk, tempfile.gettempdir(), *command)
+    with theirs:
+        transport, _ = await asyncio.get_running_loop().subprocess_exec(
+            lambda: child,
+            *(sys.executable, "-I", "-S", _SUPERVISOR, *map(str, job)),
+            env=dict(env),
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+    return transport
 
 
 async def _settled(transport: asyncio.SubprocessTransport, child: _Child) -> None:
-    """Waits until a killed child is reaped and its pipes are closed.
+    """Waits until the supervisor has ended everything, and itself.
 
-    A process that left the group can hold the pipes open: after a grace they are closed here.
+    A process that it could not end can hold the pipes open: after a grace they are closed here.
     """
     try:
         await asyncio.wait([child.closed], timeout=_GRACE)
@@ -85,44 +136,47 @@ async def _settled(transport: asyncio.SubprocessTransport, child: _Child) -> Non
         transport.close()
 
 
-class _Child(asyncio.SubprocessProtocol):
-    """Collects what a child prints; kills the rest of its group when it ends or floods us."""
+def _report(ours: socket.socket) -> dict[str, Any]:
+    """What the supervisor said at its end; when it said nothing, it was killed."""
+    try:
+        said = ours.recv(1 << 16)
+    except OSError:
+        said = b""
+    return dict(json.loads(said)) if said else {"code": -signal.SIGKILL, "memory": 0}
 
-    def __init__(self, max_output: int) -> None:
+
+class _Child(asyncio.SubprocessProtocol):
+    """Collects what a program prints; ends it when it prints more than `flooded` then says."""
+
+    def __init__(self, max_output: int, life: socket.socket) -> None:
         self.out, self._err = bytearray(), bytearray()
-        self.flooded = False
+        self.flooded = 0
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._max_output = max_output
-        self._group = 0
+        self._most, self._errors = max_output, 0
+        self._life = life
 
     @property
     def error_text(self) -> str:
         """The end of stderr."""
         return self._err.decode("utf-8", "replace")
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._group = cast(asyncio.SubprocessTransport, transport).get_pid()
-
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 2:
+        most, before = (_STDERR_MOST, self._errors) if fd == 2 else (self._most, len(self.out))
+        if before + len(data) > most:
+            self.flooded = most
+            self.end()
+        elif fd == 2:
+            self._errors += len(data)
             self._err += data
             del self._err[:-_STDERR_KEPT]
-        elif len(self.out) + len(data) <= self._max_output:
+        else:
             self.out += data
-        elif not self.flooded:
-            self.flooded = True
-            self.kill()
-
-    def process_exited(self) -> None:
-        self.kill()  # what it left running would keep the pipes open
-        self._group = 0  # from now on the number may be somebody else's
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.closed.done():
             self.closed.set_result(None)
 
-    def kill(self) -> None:
-        """Kills every process in the group; none left is fine."""
-        if self._group:  # 0 would mean our own group
-            with suppress(ProcessLookupError):
-                os.killpg(self._group, signal.SIGKILL)
+    def end(self) -> None:
+        """Has the supervisor end the program, all that it started, and itself."""
+        with suppress(OSError):  # it may have ended
+            self._life.shutdown(socket.SHUT_WR)

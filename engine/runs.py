@@ -29,6 +29,7 @@ from .ledger import Ledger
 from .recent import Endings
 from .store import Adds, Admitted, Chain, NewRun, Store, busy
 from .work import Progress, Work
+from .workers import Workers
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -60,12 +61,18 @@ class Runs:
     """Starts, continues, waits for and cancels runs. One is active in a session at a time."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, settings: Settings, rules: Mapping[Op, Any]
+        self,
+        store: Store,
+        ledger: Ledger,
+        settings: Settings,
+        rules: Mapping[Op, Any],
+        workers: Workers,
     ) -> None:
         self.store = store
         self.ledger = ledger
         self.settings = settings
         self.rules = rules
+        self.workers = workers
         self.execution = Execution(store)
         self._active: dict[int, Active] = {}
         self._endings = Endings()
@@ -130,15 +137,15 @@ class Runs:
         ended = await self.store.cancel_run(session.pk, run.id)
         here = self._here(session.pk)
         if here is not None and here.work.run.id == run.id:
-            await self._stop(here)
+            await here.stop()
         return ended
 
     async def look_after(self, most: int) -> bool:
-        """Look at all that runs, so that it is known who lives, also to a caller who looks seldom;
-        gives whether there is anything that runs elsewhere.
+        """Look at all that runs elsewhere, so that who lives is known also to callers who look
+        seldom; whether there is anything.
 
-        Goes on with what nobody goes on with, if nobody need be asked for it, it began with the
-        same answerers, and it was taken over less than `most` times.
+        Goes on with what nobody does, if nobody need be asked for it, it began with the same
+        answerers, and it was taken over less than `most` times.
         """
         found = [one for one in await self.store.running() if self._here(one.session) is None]
         for one in found:
@@ -153,7 +160,7 @@ class Runs:
         """Stop everything; runs stay as they are."""
         self._closing = True
         for active in list(self._active.values()):
-            await self._stop(active)
+            await active.stop()
 
     async def give_back(self) -> None:
         """After `close`, when no reply is awaited any more: let others go on with the runs."""
@@ -256,6 +263,7 @@ class Runs:
             ledger=self.ledger,
             rules=self.rules,
             settings=self.settings,
+            workers=self.workers,
             continued=chain is None,
             chain=chain or Chain(),
         )
@@ -375,13 +383,8 @@ class Runs:
             active.task.cancel()
 
     async def _abandon(self, active: Active) -> None:
-        await self._stop(active)
+        await active.stop()
         await self.execution.abandon(active.work)
-
-    async def _stop(self, active: Active) -> None:
-        active.work.stop()
-        active.task.cancel()
-        await asyncio.gather(active.task, return_exceptions=True)
 
 
 def _ending() -> Conflict:

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ..schemas.errors import BadInput, ReplyError
+from ..schemas.errors import BadInput, ExampleRefused, ReplyError
 from ..schemas.graph import HERE, Op, Operation
 from . import metrics
+from .evaluator_reply import is_failure
 from .fence import Fence
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
 from .replies import object_schema, parse_object
 from .schedule import gather
 from .texts import text
+from .workers import Job
 
 Texts = Mapping[str, str]
 """Other texts for some parameters; empty for those that are installed."""
@@ -24,7 +26,8 @@ Texts = Mapping[str, str]
 class Scored:
     """Scores by place, in order; `evaluation` holds the values behind them.
 
-    An example whose program gave no usable reply counts as 0; it is in `unusable`.
+    An example whose program gave no usable reply counts as 0; it is in `unusable`. One that cannot
+    be scored, whatever the program, is not in `scores` but in `left_out`, by its id.
     """
 
     evaluation: Evaluation
@@ -32,9 +35,31 @@ class Scored:
     unusable: dict[int, ReplyError] = field(default_factory=dict)
 
     @property
+    def left_out(self) -> dict[str, str]:
+        """Why examples have no score, by their ids."""
+        return self.evaluation.reasons
+
+    @property
+    def why_unusable(self) -> dict[str, str]:
+        """Why examples gave no usable reply, by their ids."""
+        return {f"e{p}" if p != HERE else "": e.why for p, e in self.unusable.items()}
+
+    @property
     def mean(self) -> float:
         """The mean score."""
         return sum(self.scores.values()) / len(self.scores)
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """The places where an evaluator failed on the program's output, and how."""
+        found: dict[int, str] = {}
+        operations = self.evaluation.program.operations.values()
+        for loss in [o.output for o in operations if o.kind is Op.EVALUATOR]:
+            for place in self.scores:
+                if self.evaluation.has(loss, place):
+                    value = self.evaluation.value(loss, place)
+                    found |= {place: value.text} if is_failure(value) else {}
+        return found
 
 
 async def score(
@@ -47,19 +72,32 @@ async def score(
 ) -> Scored:
     """The mean of the losses' scores at each place; another `sample` asks the model afresh.
 
-    Raises BadInput when a loss gives no score.
+    Raises BadInput when a loss gives no score, ExampleError when no example can be scored; that of
+    texts other than the installed ones is 0 then.
     """
     evaluation = await load(work, losses, places, overrides=texts, sample=sample)
     await evaluate(work, evaluation, places, tolerant=True)
     scores: dict[int, float] = {}
     unusable: dict[int, ReplyError] = {}
     for place in places:
+        if place in evaluation.left_out:
+            continue
         if all(evaluation.has(loss, place) for loss in losses):
             scores[place] = sum(_score(evaluation, x, place) for x in losses) / len(losses)
         else:
             scores[place] = 0.0
             unusable[place] = _reason(evaluation, place)
+    if not texts:
+        _check_any(places, unusable)
     return Scored(evaluation, scores, unusable)
+
+
+def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> None:
+    """Raise what an endpoint says where it refuses every example: then no example is to blame."""
+    refused = [e for e in unusable.values() if isinstance(e, ExampleRefused)]
+    if len(refused) == len(places) > 0:
+        first = refused[0]
+        raise ExampleRefused(f"Every example was refused. {first.message}", first.next)
 
 
 async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scored:
@@ -69,15 +107,15 @@ async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scor
     by their text; of outputs that are as frequent, the one that came first.
     """
     runs = await gather([score(work, [loss], places, sample=i) for i in range(votes)])
-    return _majority(loss, runs)
+    return await _majority(work, loss, runs)
 
 
-def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
+async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
     first = runs[0]
     operation = first.evaluation.program.operation_of(loss)
     result = Scored(first.evaluation, {})
     for place in first.scores:
-        ballots = [_ballot(run, operation, place) for run in runs]
+        ballots = [await _ballot(work, run, operation, place) for run in runs]
         cast = [b for b in ballots if b is not None]
         if not cast:
             result.scores[place] = 0.0
@@ -88,14 +126,20 @@ def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
     return result
 
 
-def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
-    if place in run.unusable or operation is None:
+async def _ballot(work: Work, run: Scored, operation: Operation | None, place: int) -> str | None:
+    if place in run.unusable or place not in run.scores or operation is None:
         return None
     texts = run.evaluation.inputs(operation, place).texts
     metric = operation.spec.get("metric", "")
     if operation.kind is not Op.METRIC:
         return "\n".join(texts.values()).strip()
-    return metrics.canonical(metric, texts[metrics.roles(metric, texts)[0]])
+    output = texts[metrics.roles(metric, texts)[0]]
+    options = operation.spec.get("options", {})
+    if metrics.is_quick(metric, [output]):
+        return metrics.canonical(metric, output, options)
+    what = f"Reading an output of {len(output):,} characters"
+    job = Job(work.session.owner, what, metrics.advice(metric))
+    return await work.workers.run(job, metrics.canonical, metric, output, options)
 
 
 async def compare(
@@ -105,7 +149,8 @@ async def compare(
     present: Texts,
     others: Sequence[Texts],
 ) -> tuple[Scored, list[Scored]]:
-    """Scores with the `present` texts and with each of the others, all at once.
+    """Scores with the `present` texts and with each of the others, all at once, at those `places`
+    where the present texts have one.
 
     Where the losses are judges without a score, each result is judged against the present one in
     both orders: 1 if it is better both times, -1 if worse, else 0; the present one has 0.
@@ -113,10 +158,17 @@ async def compare(
     judges = await _ungraded_judges(work, losses)
     if judges is None:
         found = await gather([score(work, losses, places, t) for t in [present, *others]])
-        return found[0], found[1:]
+        return found[0], [_beside(found[0], other) for other in found[1:]]
     runs = await gather([_values(work, losses, places, t) for t in [present, *others]])
+    places = [p for p in places if p not in runs[0].left_out]
     won = await gather([_contests(work, judges, places, runs[0], run) for run in runs[1:]])
     return Scored(runs[0], dict.fromkeys(places, 0.0)), won
+
+
+def _beside(present: Scored, other: Scored) -> Scored:
+    """The `other` scores where there are present ones: 0 for what only these texts lost."""
+    scores = {p: other.scores.get(p, 0.0) for p in present.scores}
+    return Scored(other.evaluation, scores, other.unusable)
 
 
 async def _values(
@@ -180,7 +232,10 @@ async def _contest(
         for judge in judges
         for pair in ((other, present), (present, other))
     ]
-    said = await gather(asked)
+    try:
+        said = await gather(asked)
+    except ExampleRefused:
+        return 0.0  # the endpoint will not compare the two
     total = 0.0
     for forth, back in zip(said[::2], said[1::2], strict=True):
         total += {("first", "second"): 1.0, ("second", "first"): -1.0}.get((forth, back), 0.0)

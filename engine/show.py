@@ -17,6 +17,7 @@ from ..schemas.results import (
     ShownProposal,
     StepResult,
 )
+from .evaluator_command import listed
 from .forward import Evaluation, place_of
 from .ledger import Work
 from .scoring import Scored
@@ -70,23 +71,25 @@ def forward_result(
 ) -> ForwardResult:
     """What was computed: the values of `shown`, the first few in words."""
     variables = evaluation.program.variables
-    values = [
-        _shown(evaluation, v, place)
+    nodes = [
+        (v, p)
         for v in shown
-        for place in (places if variables[v].per_example else [HERE])
+        for p in (places if variables[v].per_example else [HERE])
+        if evaluation.has(v, p)
     ]
+    values = [_shown(evaluation, *node) for node in nodes[:VALUES]]
     made = work.args.get("made", {})
     losses = [v for v in shown if _is_loss(evaluation, v)]
     notes = list(work.args.get("notes", []))
-    if len(values) > VALUES:
+    if len(nodes) > VALUES:
         notes.append(
-            f"{VALUES} of {len(values)} values are shown; read others with "
+            f"{VALUES} of {len(nodes)} values are shown; read others with "
             f"inspect(session_id='{work.session.id}', what='variable', id='vN')."
         )
     return ForwardResult(
         recomputed=[] if made else list(shown),
         examples=[f"e{p}" for p in places if p != HERE],
-        values=values[:VALUES],
+        values=values,
         mean_score=mean_score(evaluation, losses, places),
         notes=notes,
         next=_after_forward(work, losses, shown),
@@ -121,11 +124,14 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
         )
     if not shown:
         return FRESH
+    evaluators = listed(work.settings.evaluators)
+    kinds = ["judge", "metric", "feedback", *(["evaluator"] if evaluators else [])]
     return (
         f"Use {shown[-1]} in another forward, or judge it: compute_loss(session_id='{session}', "
-        f"kind='judge'|'metric'|'feedback', inputs={{'output': '{shown[-1]}'}}, ...); "
+        f"kind={'|'.join(map(repr, kinds))}, "
+        f"inputs={{'output': '{shown[-1]}'}}, ...); "
         "a metric that compares also takes "
-        "'answer', the reference."
+        "'answer', the reference." + (f" Evaluators: {evaluators}." if evaluators else "")
     )
 
 

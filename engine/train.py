@@ -15,12 +15,13 @@ from ..schemas.results import (
     StepResult,
 )
 from . import gate, saved, show
-from .complete import complete
+from .complete import complete, left_out, named
 from .evaluate import Evaluating
 from .execution import Body
 from .forward import Evaluation, evaluate, load
+from .guard import Guard
 from .hints import needs_examples
-from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
+from .learn import Learnt, choose, gate_places, gradients_on, record_of
 from .optimize import Optimizing
 from .runs import Caller, Start
 from .step import Candidate, Reason, propose, usable_gradients
@@ -94,15 +95,16 @@ class Training(Evaluating, Optimizing):
         if waiting:
             targets, places = [v for v in targets if v not in waiting], [HERE]
             program = await self.store.program(session.pk, targets, everything=False)
-        full, left_out = await complete(self.store, session.pk, targets, places, program)
+        full, lacking = await complete(self.store, session.pk, targets, places, program)
         places = full or places
         evaluation = await load(work, targets, places, program=program)
         try:
             await evaluate(work, evaluation, places)
         finally:
             await self._save(work, evaluation, places)
-        result = show.forward_result(work, evaluation, targets, places)
-        result.notes = [*left_out, *result.notes]
+        kept = [p for p in places if p not in evaluation.left_out]
+        result = show.forward_result(work, evaluation, targets, kept)
+        result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
         if waiting:
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
             if "made" in work.args:
@@ -252,11 +254,12 @@ class Training(Evaluating, Optimizing):
         count = work.args["candidates"]
         candidates = []
         if written:
-            check = await checks(self.store, work.session)
+            guard = await Guard.of(work, losses)
             memory = work.args.get("memory", 0)
             candidates = await propose(
-                work, written, gradients, count=count, check=check, memory=memory
+                work, written, gradients, count=count, check=guard.objections, memory=memory
             )
+            await guard.note(candidates)
         candidates += await choose(work, chosen, losses, batch if used else [], count)
         if not candidates:
             raise Conflict(
@@ -307,9 +310,11 @@ def _backward_result(
     work: Work, learnt: Learnt, spared: Sequence[str], *, gated: bool
 ) -> BackwardResult:
     notes = [*work.args.get("notes", []), *learnt.notes, *spared]
-    unusable = learnt.evaluation.unusable
+    unusable = {place for _, place in learnt.evaluation.unusable} - {HERE}
     if unusable:
-        notes.append(f"{len(unusable)} examples gave no usable reply and were left out.")
+        notes.append(
+            f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
+        )
     session, accept = work.session.id, "if_better" if gated else "always"
     gradients, left_out = show.gradients(learnt.gradients)
     return BackwardResult(

@@ -6,18 +6,18 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ..schemas.errors import Conflict, ReplyError, TextGradError
+from ..schemas.completions import Completion, CompletionRequest
+from ..schemas.errors import Conflict, ProgramFailed, TextGradError
 from ..schemas.graph import STATE_VERSION, Op, Run, Session, number
 from ..schemas.settings import Settings
-from .replies import Malformed, check_completion
+from . import asking
 from .store import Chain, Fence, Store
 from .store.runs import LEASE_SECONDS
-from .texts import text
+from .workers import Workers
 
 if TYPE_CHECKING:
     from .ledger import Ledger
@@ -38,7 +38,8 @@ class Work:
 
     Its durable `run` is there from the start, and keeps everybody else from changing the session.
     `begun` is set once it needs something that is not in the ledger: from then on it may take long.
-    It is `lost` when another process has taken it over, or cancelled it.
+    It is `lost` when another process has taken it over, or cancelled it. `failed` are failures of
+    evaluators by name and request: how much was scored before, and what went wrong.
     """
 
     session: Session
@@ -47,14 +48,17 @@ class Work:
     ledger: Ledger
     rules: Mapping[Op, Any]
     settings: Settings
+    workers: Workers
     continued: bool = False
     lost: bool = False
     asked: int = 0
     answered: int = 0
     fatal: TextGradError | None = None
+    failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
     watchers: list[Progress] = field(default_factory=list)
     phase: str = ""
     standing: Callable[[], str] | None = None
+    notes: list[str] = field(default_factory=list)
     chain: Chain = field(default_factory=Chain)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     alive_until: float = field(default_factory=lambda: time.monotonic() + LEASE_SECONDS)
@@ -125,48 +129,11 @@ class Work:
         call = await self.store.open_call(pk, request, None, "caller")
         await self.store.answer(pk, {call: Completion(text=text, model="caller")})
 
-    async def ask(self, request: CompletionRequest, read: Callable[[Completion], T]) -> T:
-        """The completion of `request`, as `read` makes of it; one repair when it is malformed.
-
-        `read` raises Malformed with words that tell a model what to mend. Raises NotYet while
-        nobody has answered, ReplyError when the repaired reply is malformed too. What the program
-        itself says where it is measured is not repaired, and stays recorded.
-        """
-        request = self.ledger.addressed(request)
-        completion = await self.ledger.need(self, request)
-        try:
-            return _read(request, completion, read)
-        except Malformed as problem:
-            if self.measures and request.purpose is Purpose.FORWARD:
-                about = f"{request.about or request.purpose}: the reply cannot be used: {problem}"
-                raise ReplyError(about, "Call forward to have it asked for again.") from problem
-            repair = request.model_copy(
-                update={"messages": _repair_messages(request, completion, str(problem))}
-            )
-        repaired = await self.ledger.need(self, repair)
-        try:
-            return _read(request, repaired, read)
-        except Malformed as problem:
-            for used in (request, repair):
-                await self.store.set_unusable(self.session.pk, used.key)
-            raise ReplyError(
-                f"{request.about or request.purpose}: the reply could not be used, and neither "
-                f"could its repair: {problem}",
-                "Call resume to ask afresh; if it fails again, use a stronger model, or allow "
-                "longer replies (max_tokens).",
-            ) from problem
-
-
-def _read(request: CompletionRequest, completion: Completion, read: Callable[[Completion], T]) -> T:
-    check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
-    return read(completion)
-
-
-def _repair_messages(
-    request: CompletionRequest, completion: Completion, problem: str
-) -> tuple[Message, ...]:
-    again = Message(role="user", content=text("repair", problem=problem))
-    if not completion.text.strip():
-        return (*request.messages, again)
-    said = Message(role="assistant", content=completion.text)
-    return (*request.messages, said, again)
+    async def ask(
+        self,
+        request: CompletionRequest,
+        read: Callable[[Completion], T],
+        look: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """The completion of `request`, as `read` makes of it (see `asking.ask`)."""
+        return await asking.ask(self, self.ledger.addressed(request), read, look)

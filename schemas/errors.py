@@ -2,6 +2,7 @@
 
 TextGradError               what went wrong, and what to do next; safe to show to anyone
 ├── BadInput                an argument cannot be used as it is
+│   └── TooLong             ... because the work on it took too much time, memory or room
 ├── NotFound                no such session, variable, run, ... (or not the caller's)
 ├── Conflict                the state does not allow it now: another run, stale, spent
 │   ├── Outdated            ... because a run stands on what is no longer so: begin anew
@@ -10,12 +11,18 @@ TextGradError               what went wrong, and what to do next; safe to show t
 ├── AnswererError           no completion could be had
 │   ├── EndpointDown        ... now; the same call later may succeed
 │   └── EndpointRefused     ... with this key, model or request; change something first
+│       └── PromptRefused   ... for this prompt alone: too long, or filtered for what it says
+├── ExampleError            one example cannot be used, whatever the texts: the others go on
+│   └── ExampleRefused      ... by an endpoint, which refuses what the program makes of it
 ├── ReplyError              a model replied, twice, with something that cannot be used
+├── ProgramFailed           an evaluator's program failed on what it was given
 └── StoreError              the database cannot be used; nothing was overwritten
     └── StoreBusy           ... now: another process holds it, and did not let go for long
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class TextGradError(Exception):
@@ -32,6 +39,10 @@ class TextGradError(Exception):
 
 class BadInput(TextGradError):
     """An argument cannot be used as it is."""
+
+
+class TooLong(BadInput):
+    """Work on it took, or would take, more time, memory or room than there is."""
 
 
 class NotFound(TextGradError):
@@ -66,8 +77,47 @@ class EndpointRefused(AnswererError):
     """The endpoint will never answer this as it is: key, model, quota or request."""
 
 
+class PromptRefused(EndpointRefused):
+    """The endpoint will not answer this prompt: it is too long, or filtered for what it says."""
+
+
+class ExampleError(TextGradError):
+    """One example cannot be used, whatever the texts are: it is left out, the others go on.
+
+    `reasons` are those of all examples, by id, where none is left.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        next: str = "",  # noqa: A002 - as above
+        reasons: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, next)
+        self.reasons = dict(reasons or {})
+
+
 class ReplyError(TextGradError):
     """A model's reply was empty, cut off, refused or not in the form asked for, twice."""
+
+    @property
+    def why(self) -> str:
+        """What was wrong, and what cures the cause where that is known."""
+        cause = self.__cause__
+        cure = cause.next if isinstance(cause, TextGradError) else ""
+        return f"{self.message} {cure}".strip()
+
+
+class ExampleRefused(ExampleError, ReplyError):
+    """An endpoint refuses what the program makes of one example: too long, or filtered.
+
+    Where texts are measured it is a reply that cannot be used, and counts as 0: another text may
+    be answered. Else the example is left out.
+    """
+
+
+class ProgramFailed(TextGradError):
+    """An evaluator's program failed on the texts it was given: theirs may be the fault, or its."""
 
 
 class StoreError(TextGradError):

@@ -25,8 +25,11 @@ class RoleSettings(Strict):
     `update_params` over them where texts are rewritten (several candidates want a higher
     temperature than feedback does). `reply_format`
     says how a reply of a given shape is asked for: a JSON schema, a JSON object, or only words.
-    Prices are in dollars per million tokens.
+    `headers` go with every call, for gateways that want some of their own; their values are kept
+    out of everything that is shown. Prices are in dollars per million tokens.
     """
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     answerer: AnswererName = "auto"
     base_url: str | None = None
@@ -34,6 +37,7 @@ class RoleSettings(Strict):
     model: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     update_params: dict[str, Any] = Field(default_factory=dict)
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
     reply_format: ReplyFormat = "schema"
     concurrency: int = Field(default=16, ge=1, le=1024)
     timeout: float = Field(default=120.0, gt=0, le=3600)
@@ -45,13 +49,20 @@ class RoleSettings(Strict):
 class EvaluatorSettings(Strict):
     """A program that may be used as a loss: a command (no shell) or a Python entry point.
 
-    `timeout` is in seconds, `memory_mb` in MiB; `env` names the variables it may see.
+    Relative paths in `command` are looked up in `folder`: by default that of the configuration
+    file, without one the server's working directory. `timeout` is in seconds; `memory_mb`, for the
+    program and all that it starts, and `disk_mb`, for its working directory, are in MiB. `slots`
+    are runs at once; evaluators without share as many as there are cores. `env` names the variables
+    it may see.
     """
 
     command: list[str] | None = None
     entry_point: str | None = None
+    folder: Path | None = None
     timeout: float = Field(default=30.0, gt=0, le=3600)
-    memory_mb: int = Field(default=1024, ge=16)
+    memory_mb: int = Field(default=4096, ge=16)
+    disk_mb: int = Field(default=1024, ge=1)
+    slots: int | None = Field(default=None, ge=1, le=1024)
     env: list[str] = Field(default_factory=list)
     description: str = ""
 

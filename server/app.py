@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib import import_module
@@ -28,6 +27,7 @@ from pydantic import AnyUrl, ValidationError
 
 from ..schemas.completions import Role
 from ..schemas.errors import BadInput
+from ..schemas.near import did_you_mean
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
 from ..schemas.text import unstorable
@@ -38,7 +38,7 @@ from .config import default_database, resolve
 from .definitions import compact, outline
 from .prompts import prompts
 from .sampling import Sampler, Sampling
-from .signals import leave_on_signals
+from .signals import leave_on_signals, leave_soon
 from .state_key import security
 from .subscriptions import Watchers
 from .tools import TOOLS
@@ -70,6 +70,10 @@ and each on its own, and hand them back with resume; running: resume waits; fail
 A session does one thing at a time: while prompts are pending, resume comes before any other call. \
 `next` names the next call with its ids. Nothing answered is asked again; every version is kept.\
 """
+
+
+NAMED = 5
+"""So many wrong arguments are told at once."""
 
 
 class Host:
@@ -150,6 +154,8 @@ class TextGradServer(MCPServer[Host]):
     sampler: Sampler
     watchers: Watchers
     host: Host | None = None
+    leaving: Callable[[], None] = staticmethod(lambda: None)
+    """Called when the last client is gone, before anything is closed."""
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
@@ -208,11 +214,11 @@ class TextGradServer(MCPServer[Host]):
         """A prompt, filled in. Raises MCPError with the nearest right name for a wrong one."""
         known = {p.name: [a.name for a in p.arguments or []] for p in await self.list_prompts()}
         if name not in known:
-            words = f"There is no prompt {name!r}.{near(name, list(known))}"
+            words = f"There is no prompt {name!r}.{did_you_mean(name, list(known))}"
             raise MCPError(INVALID_PARAMS, words)
         for key in arguments or {}:
             if key not in known[name]:
-                words = f"{key!r} is no argument of {name}.{near(key, known[name])}"
+                words = f"{key!r} is no argument of {name}.{did_you_mean(key, known[name])}"
                 raise MCPError(INVALID_PARAMS, words)
         return await super().get_prompt(name, arguments, context)
 
@@ -226,7 +232,7 @@ class TextGradServer(MCPServer[Host]):
             names = [t.name for t in self._tool_manager.list_tools()]
             return refusal(
                 BadInput(
-                    f"There is no tool {name!r}.{near(name, names)}",
+                    f"There is no tool {name!r}.{did_you_mean(name, names)}",
                     f"Use one of {', '.join(names)}.",
                 )
             )
@@ -234,7 +240,8 @@ class TextGradServer(MCPServer[Host]):
         unknown = [key for key in arguments if key not in known]
         if unknown:
             hints = " ".join(
-                f"{key!r} is no argument of {name}.{near(key, known)}" for key in unknown
+                f"{key!r} is no argument of {name}.{did_you_mean(key, known)}"
+                for key in unknown[:NAMED]
             )
             return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
         spoilt = [key for key, value in arguments.items() if unstorable(value)]
@@ -247,12 +254,6 @@ class TextGradServer(MCPServer[Host]):
             if isinstance(error.__cause__, ValidationError):
                 return refusal(BadInput(_misfits(name, error.__cause__), "Call it again so."))
             raise
-
-
-def near(name: str, names: list[str]) -> str:
-    """A hint at the nearest right name."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _misfits(tool: str, error: ValidationError) -> str:
@@ -294,6 +295,7 @@ def build(settings: Settings) -> TextGradServer:
         try:
             yield host
         finally:
+            server.leaving()
             server.host = None
             await server.watchers.close()
             await host.close()
@@ -336,6 +338,7 @@ def _tighten(tool: Tool, result: type[Result]) -> None:
 def serve_stdio(settings: Settings) -> None:
     """Serve one client on stdin and stdout until it hangs up, or a signal comes."""
     server = build(settings)
+    server.leaving = leave_soon
 
     async def close() -> None:
         if server.host is not None:

@@ -58,6 +58,8 @@ def _clean(node: Any) -> Any:
     for key, value in node.items():
         if key == "title" and isinstance(value, str):
             continue
+        if key == "additionalProperties" and value is True:  # so it is anyway
+            continue
         if key == "properties":
             out[key] = {name: _clean(prop) for name, prop in value.items()}
         elif key not in ("default",) or value not in (None, "", [], {}):

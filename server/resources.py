@@ -28,7 +28,7 @@ from .report import report
 from .views import GRAPH_SCHEMA, ROOT
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
-    from ..engine.store import Store
+    from ..engine.engine import Engine
 
 LISTED = 50
 FOREVER_MS = 24 * 3600 * 1000
@@ -37,7 +37,10 @@ Show = Callable[..., Awaitable[str]]
 
 @dataclass(frozen=True)
 class View:
-    """One kind of resource beneath a session: `show(store, session, **ids)` gives its text."""
+    """One kind of resource beneath a session: `show(store, session, **ids)` gives its text.
+
+    Where that is work, `works`, it is given the engine and not the store alone.
+    """
 
     path: str
     name: str
@@ -46,6 +49,7 @@ class View:
     mime: str
     show: Show
     fixed: bool = False
+    works: bool = False
 
     @property
     def template(self) -> str:
@@ -90,6 +94,7 @@ VIEWS = (
         "text/x-diff",
         views.changes,
         fixed=True,
+        works=True,
     ),
     View(
         "/gradients",
@@ -215,20 +220,21 @@ async def read(uri: str, ctx: Context[Any, Any]) -> ReadResourceContents | None:
         owner = host.owner(ctx)
         if uri == ROOT:
             return ReadResourceContents(await views.sessions(engine.store, owner), JSON)
-        return await _read(engine.store, owner, uri)
+        return await _read(engine, owner, uri)
     except NotFound as error:
         raise ResourceNotFoundError(str(error)) from error
     except TextGradError as error:
         raise ResourceError(str(error)) from error
 
 
-async def _read(store: Store, owner: str, uri: str) -> ReadResourceContents:
+async def _read(engine: Engine, owner: str, uri: str) -> ReadResourceContents:
     found = view_of(uri)
     if found is None:
         raise NotFound("There is no such resource.", f"{ROOT} lists your sessions.")
     view, ids = found
-    one = await store.session(ids.pop("session_id"), owner)
-    return ReadResourceContents(await view.show(store, one, **ids), view.mime)
+    one = await engine.store.session(ids.pop("session_id"), owner)
+    given = engine if view.works else engine.store
+    return ReadResourceContents(await view.show(given, one, **ids), view.mime)
 
 
 def install(server: MCPServer[Any]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from ..engine.tables import load_rows
+from ..schemas.errors import BadInput
 from ..schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -52,7 +53,7 @@ async def create_variable(
         Field(
             description="Rules for new versions: free words, or checked by code: max_chars=N, "
             "max_words=N, max_tokens=N, contains=TEXT, keep=TEXT, max_change=0.3, "
-            "parses=json|python, placeholders=keep."
+            "parses=json|python, placeholders=keep, examples=no_copy."
         ),
     ] = None,
     example_field: Annotated[
@@ -271,8 +272,11 @@ async def add_examples(
         Field(description="train: learnt from. validation: steps are gated on it. test: held out."),
     ],
     examples: Annotated[
-        list[dict[str, Any]] | str | None,
-        Field(description="Rows [{field: text}], or a text of JSON Lines or CSV."),
+        list[dict[str, Any]] | dict[str, Any] | str | None,
+        Field(
+            description="Rows [{field: text}], or a text of JSON Lines or CSV. "
+            "{'e7': {field: text}} mends e7."
+        ),
     ] = None,
     path: Annotated[
         str | None, Field(description="Or a .jsonl or .csv file in the operator's data directory.")
@@ -281,7 +285,11 @@ async def add_examples(
     """Load examples into a split. Variables made with example_field are fed from them."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
-        rows = await asyncio.to_thread(load_rows, examples, path, engine.settings.data_dir)
+        changes = engine.changes_in(examples)
+        if changes is not None and path is None:
+            return await engine.mend(caller, session_id=session_id, split=split, changes=changes)
+        given = cast("list[dict[str, Any]] | str | None", examples)
+        rows = await asyncio.to_thread(load_rows, given, path, engine.settings.data_dir)
         return await engine.add_examples(caller, session_id=session_id, split=split, examples=rows)
 
     return await answer(ctx, call)
@@ -415,17 +423,29 @@ async def inspect(
 async def revert(
     ctx: Context[Any, Any],
     session_id: Session,
-    variable: Annotated[str, Field(description="Variable id.")],
+    variable: str | None = None,
     version: Annotated[
         int | str | None,
         Field(
             description="Version, or proposal (p4) that was refused. Leave out to re-read the file."
         ),
     ] = None,
+    remove: Annotated[
+        list[str] | None,
+        Field(description="Take out v7, op3, e12 and all made from them."),
+    ] = None,
+    confirm: Annotated[bool, Field(description="false: only say what would go.")] = False,
 ) -> CallToolResult:
-    """Make an earlier version, or a proposal, the newest version of a text."""
+    """Make an earlier version, or a proposal, the newest version of a text; or remove mistakes."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
+        if remove is not None and (variable is None and version is None):
+            return await engine.remove(caller, session_id=session_id, ids=remove, confirm=confirm)
+        if variable is None or remove is not None:
+            raise BadInput(
+                "Give either variable, to change its text, or remove.",
+                "revert(session_id, variable='v1', version=2), or remove=['v7'].",
+            )
         return await engine.revert(
             caller, session_id=session_id, variable=variable, version=version
         )
@@ -437,12 +457,17 @@ Tool = Callable[..., Awaitable[CallToolResult]]
 
 
 def _marks(
-    title: str, *, read: bool = False, idempotent: bool = False, world: bool = False
+    title: str,
+    *,
+    read: bool = False,
+    idempotent: bool = False,
+    world: bool = False,
+    destructive: bool = False,
 ) -> ToolAnnotations:
     return ToolAnnotations(
         title=title,
         read_only_hint=read,
-        destructive_hint=False,
+        destructive_hint=destructive,
         idempotent_hint=read or idempotent,
         open_world_hint=world,
     )
@@ -459,5 +484,5 @@ TOOLS: list[tuple[Tool, type[Result], ToolAnnotations]] = [
     (optimize, OptimizeResult, _marks("Optimize", world=True)),
     (resume, Result, _marks("Resume", idempotent=True, world=True)),
     (inspect, InspectResult, _marks("Inspect", read=True)),
-    (revert, VariableResult, _marks("Revert", idempotent=True)),
+    (revert, VariableResult, _marks("Revert", idempotent=True, destructive=True)),
 ]

@@ -12,6 +12,7 @@ from ..schemas.graph import Operation, Session, Variable, Version, number
 from .mermaid import flowchart
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.engine import Engine
     from ..engine.store import Store
 
 MOST = 1000
@@ -132,14 +133,14 @@ async def version(store: Store, one: Session, variable: str, version: str) -> st
     return (await _version(store, one, variable, version)).text
 
 
-async def changes(store: Store, one: Session, variable: str, old: str, new: str) -> str:
-    """A unified diff between two versions; empty when they are the same. Raises NotFound."""
-    before = await _version(store, one, variable, old)
-    after = await _version(store, one, variable, new)
-    from ..engine.inspect import diff
+async def changes(engine: Engine, one: Session, variable: str, old: str, new: str) -> str:
+    """A unified diff between two versions; empty when they are the same.
 
-    names = (f"{variable}@{n.version}" for n in (before, after))
-    return diff(before.text, after.text, *names)
+    Raises NotFound, TooLong.
+    """
+    before = await _version(engine.store, one, variable, old)
+    after = await _version(engine.store, one, variable, new)
+    return await engine.difference(one, before, after)
 
 
 async def gradients(store: Store, one: Session) -> str:

@@ -34,6 +34,13 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "whole-steps": "A step installs all of its texts or none, and of two on one version "
         "one is told.",
     },
+    "Taking back": {
+        "said-first": "What a removal takes out is said before, and nothing goes unconfirmed.",
+        "taken-out": "What was added by mistake can be taken out with all that rests on it; what "
+        "was paid for and what happened stay, and no id is used again.",
+        "mended": "A field of an example can be mended, and what rests on it is computed again.",
+        "ways-out": "Nothing that a session takes in can keep it from going on for ever.",
+    },
     "The file": {
         "file-refused": "A foreign, damaged or truncated file is refused unharmed, with its "
         "path and the way out.",
@@ -60,8 +67,18 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "concurrency": "No more calls are in flight than set; a crowded endpoint gets fewer; "
         "no slot is lost.",
         "partial-failure": "One failed call keeps the others; a retry pays for it alone.",
+        "left-out": "An example that cannot be scored is left out before anything is asked for it, "
+        "named and counted; the others go on.",
+        "refused-examples": "What an endpoint refuses of one example stops no other: it is named, "
+        "and counts as 0 where texts are measured.",
         "no-bad-values": "An empty, cut-off, filtered, refused or malformed reply is repaired "
         "once and never becomes a value.",
+        "reasoning-apart": "What a model thought before its answer is kept apart, and no part of a "
+        "value; tags that the program is about stay.",
+        "plainer": "A reply format or a system role that an endpoint refuses, in whatever words, "
+        "is left out, and so it stays for that model.",
+        "cut-prompts": "A prompt that an endpoint cut is noted with what cures it; one that was "
+        "read whole is not.",
         "errors-mapped": "Every exception of the libraries below is one of ours, with the next "
         "step.",
         "budgets": "A budget holds over calls under way, runs and restarts.",
@@ -73,12 +90,15 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "replies that arrive are kept.",
         "clean-exit": "After a clean exit no thread, file or transaction is left open.",
         "free-loop": "A big computation leaves other calls their turn.",
+        "bounded-work": "Local work that input can make long has a limit, and ends with the call "
+        "and the process that wanted it.",
         "clean-stdout": "Nothing but messages is written to stdout.",
     },
     "Hostile input": {
         "texts-unchanged": "Any text that can be stored goes in, through and out unchanged.",
         "fences": "No text inside a value can pass for an instruction or for the end of its fence.",
-        "limits": "What is too long or cannot be stored is refused where it comes in.",
+        "limits": "What is too long or cannot be stored is refused where it comes in, or before "
+        "it is put together.",
         "no-cycles": "Graphs have no cycles, however deep they are; an input read twice "
         "counts once.",
         "any-arguments": "No argument crashes a tool, hangs it or leaves a half-made change.",
@@ -99,8 +119,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "unasked.",
         "registered-programs": "A call can only name programs that the operator registered; "
         "no shell is used.",
-        "program-limits": "A registered program is limited in time and memory, and leaves "
-        "nothing running.",
+        "program-limits": "A registered program is limited in time, memory and disk, with all that "
+        "it starts, and leaves nothing running, not even if the server is killed.",
         "confined-files": "Files are read and written only beneath the folders the operator named.",
     },
     "Protocol": {
@@ -113,11 +133,20 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "beyond noise; ties never move.",
         "held-out": "The loop never reads the test split, and each reading of it is counted, once.",
         "references-hidden": "The right answers stand in no forward prompt.",
-        "no-leaks": "A rewrite that copies training examples or the optimiser's words is refused.",
+        "no-leaks": "A rewrite that quotes rows which measure it, or the request it came from, is "
+        "refused unless a constraint allows it; what right answers share is no quotation.",
+        "quoted-rows": "Training rows that a text quotes are noted, and do not count for it.",
         "refusals-remembered": "What was refused is remembered and shown to the next rewrite.",
         "repeatable": "The same session and seed ask the same questions in the same order.",
         "exact-gradients": "The feedback on each parameter comes from exactly the paths that lead "
         "to it.",
+        "verdicts": "A metric guesses nothing: what can be read in two ways is not right, and the "
+        "feedback says why.",
+        "as-seen": "Metrics compare texts as they look; what nobody sees decides nothing.",
+        "failed-candidates": "A text on which an evaluator fails counts as 0, with the reason as "
+        "its feedback, and the work goes on.",
+        "broken-evaluators": "An evaluator that fails on everything is told as such, and no text "
+        "pays for it.",
         "told": "What the caller measured itself is what the session holds.",
     },
     "Thrift": {

@@ -119,6 +119,7 @@ class Driver(RuleBasedStateMachine):
         assert {g["variable"] for g in facts.get("gradients", [])} == wanted
         for p in wanted:
             self.book.unspent[p] = len(self.leaf(p).texts)
+            self.book.losses[p] = list(self.losses)
 
     def took_step(self, facts: Facts) -> None:
         """Every parameter with feedback has a new text, and its feedback is spent."""

@@ -86,6 +86,11 @@ class Book:
     rows: dict[int, tuple[str, Row]] = field(default_factory=dict)
     unspent: dict[str, int] = field(default_factory=dict)
     """Parameter -> the version that its unspent gradients are about."""
+    losses: dict[str, list[str]] = field(default_factory=dict)
+    """Parameter -> the losses that its unspent gradients come from."""
+    gone: dict[str, list[str]] = field(default_factory=dict)
+    """What was taken out, with the texts it had."""
+    last_row: int = 0
 
     def leaves(self, *, parameter: bool) -> list[str]:
         """The parameters, or the other leaves."""
@@ -103,8 +108,22 @@ class Book:
         before = len(self.rows)
         for row in rows:
             if (split, row) not in self.rows.values():
-                self.rows[len(self.rows) + 1] = (split, row)
+                self.last_row += 1
+                self.rows[self.last_row] = (split, row)
         return len(self.rows) - before
+
+    def downstream(self, variable: str) -> list[str]:
+        """What is made from it, itself included."""
+        return [v for v in self.things if variable in self.upstream(v)]
+
+    def take_out(self, variables: list[str]) -> None:
+        """These are gone, and what was about to be learnt on or from them."""
+        for v in variables:
+            thing = self.things.pop(v)
+            self.gone[v] = thing.texts if isinstance(thing, Leaf) else []
+        for p in list(self.unspent):
+            if {p, *self.losses[p]} & set(variables):
+                del self.unspent[p]
 
     def in_use(self, variable: str) -> list[int]:
         """The places at which `variable` has values."""

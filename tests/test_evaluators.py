@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
 import pytest
-from textgrad_mcp.engine import evaluators
+from textgrad_mcp.engine.evaluator_reply import MAX_FEEDBACK
 from textgrad_mcp.engine.evaluators import Evaluators
-from textgrad_mcp.schemas.errors import AnswererError, BadInput, EndpointDown, EndpointRefused
+from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.graph import Value
 from textgrad_mcp.schemas.settings import EvaluatorSettings
 
-PRELUDE = "import json, os, signal, subprocess, sys, time\n"
-
-
-def program(source: str, *arguments: str, **settings: object) -> Evaluators:
-    """One evaluator, `it`, that runs Python source as a command."""
-    command = [sys.executable, "-c", PRELUDE + source, *arguments]
-    return Evaluators({"it": EvaluatorSettings.model_validate({"command": command, **settings})})
+from .evaluator_programs import failure, program, refusal, score
 
 
 def function(module: str, entry_point: str, place: Path, patch: pytest.MonkeyPatch) -> Evaluators:
@@ -30,34 +22,6 @@ def function(module: str, entry_point: str, place: Path, patch: pytest.MonkeyPat
     place.joinpath("my_evaluator.py").write_text(module)
     patch.setenv("PYTHONPATH", str(place))
     return Evaluators({"it": EvaluatorSettings(entry_point=entry_point, env=["PYTHONPATH"])})
-
-
-def score(found: Evaluators, **inputs: str) -> Value:
-    return asyncio.run(found.score("it", inputs))
-
-
-def refusal(found: Evaluators, **inputs: str) -> str:
-    with pytest.raises(EndpointRefused) as caught:
-        score(found, **inputs)
-    return caught.value.message
-
-
-def fifo_reader(path: Path) -> TextIO:
-    """The reading end of a named pipe that reports its end when the last writer is gone."""
-    os.mkfifo(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    os.set_blocking(descriptor, True)
-    return os.fdopen(descriptor)
-
-
-def children() -> set[str]:
-    """The process ids of this process's children, dead but unreaped ones too (Linux; else none)."""
-    found = set()
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with suppress(OSError):
-            if f"\nPPid:\t{os.getpid()}\n" in status.read_text():
-                found.add(status.parent.name)
-    return found
 
 
 # what a program gets and gives
@@ -122,7 +86,8 @@ def test_feedback_that_no_database_takes_is_mended_and_bounded() -> None:
     found = program(source)
     text = score(found).text
     assert text.startswith("\ufffd?xxx")
-    assert len(text) == evaluators.MAX_FEEDBACK
+    kept, _, note = text.rpartition("\n")
+    assert (len(kept), note) == (MAX_FEEDBACK, "[cut here: 10,000 characters]")
 
 
 # Python entry points
@@ -158,14 +123,82 @@ def test_a_python_function_that_raises_shows_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = "def rate(inputs):\n    raise ValueError('no such molecule')\n"
-    message = refusal(function(module, "my_evaluator:rate", tmp_path, monkeypatch))
-    assert "The evaluator it exited with code 1. Its stderr ends:" in message
+    message = failure(function(module, "my_evaluator:rate", tmp_path, monkeypatch))
+    assert "The evaluator it failed on this: it exited with code 1. Its stderr ends:" in message
     assert message.strip().endswith("ValueError: no such molecule")
 
 
-def test_a_missing_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    message = refusal(function("", "not_there_at_all:rate", tmp_path, monkeypatch))
-    assert "No module named 'not_there_at_all'" in message
+@pytest.mark.parametrize(
+    ("module", "entry_point", "says"),
+    [
+        ("", "not_there_at_all:rate", "No module named 'not_there_at_all'"),
+        ("", "my_evaluator:rate", "has no attribute 'rate'"),
+        ("rate = ", "my_evaluator:rate", "SyntaxError"),
+        ("1 / 0", "my_evaluator:rate", "ZeroDivisionError"),
+    ],
+)
+def test_a_function_that_cannot_be_loaded_is_no_texts_fault(
+    module: str, entry_point: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert says in refusal(function(module, entry_point, tmp_path, monkeypatch))
+
+
+def test_a_python_function_may_lie_in_the_folder_of_the_settings(tmp_path: Path) -> None:
+    tmp_path.joinpath("beside.py").write_text("def rate(inputs):\n    return 0.5\n")
+    settings = EvaluatorSettings(entry_point="beside:rate", folder=tmp_path)
+    assert score(Evaluators({"it": settings})).score == 0.5
+
+
+# where the score is found
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [
+        ("loading...\n{'x': 1}\n" + '{"score": 0.5}', 0.5),
+        ('{"level": "info"}\n{"score": 0.5}\n{"level": "info"}\nbye\n\n', 0.5),
+        ('{"score": 0.1}\n{"score": 0.5}', 0.5),
+        ('{\n  "score": 0.5,\n  "details": {"score": 0.1}\n}\n', 0.5),
+        ('\r\n{"score": 0.5}\r\n', 0.5),
+        ('{"score": 0.5, "time": 3, "notes": [1, {}]}', 0.5),
+        ('{"score": true}', 1.0),
+    ],
+)
+def test_the_score_is_the_last_object_that_has_one(printed: str, expected: float) -> None:
+    assert score(program("sys.stdout.write(sys.argv[1])", printed)).score == expected
+
+
+def test_bytes_that_are_no_text_around_the_score_do_no_harm() -> None:
+    found = program("""
+sys.stdout.buffer.write(b'\\xff\\xfe noise\\n')
+sys.stdout.buffer.write(b'{"score": 1, "feedback": "caf\\xe9 \\xe2\\x80\\xa8 ok"}\\n')
+""")
+    assert score(found).text == "caf\ufffd \u2028 ok"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ('["a", 1]', '["a", 1]'),
+        ('{"line": 3}', '{"line": 3}'),
+        ("7", "7"),
+        ("null", "it gave the score 1.00."),
+        ('"  "', "it gave the score 1.00."),
+    ],
+)
+def test_feedback_that_is_no_text_is_shown_as_json(given: str, text: str) -> None:
+    assert score(program(f'print(\'{{"score": 1, "feedback": {given}}}\')')).text == text
+
+
+def test_values_of_variables_that_hold_secrets_are_taken_out_of_what_a_program_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DOCK_API_KEY", "hunter2-hunter2")
+    told = "print(json.dumps({'score': 1, 'feedback': os.environ['DOCK_API_KEY'] + ' ok'}))"
+    assert score(program(told, env=["DOCK_API_KEY"])).text == "[DOCK_API_KEY] ok"
+    message = failure(program("sys.exit(os.environ['DOCK_API_KEY'])", env=["DOCK_API_KEY"]))
+    assert "hunter2" not in message
+    assert message.strip().endswith("[DOCK_API_KEY]")
 
 
 # failures
@@ -174,138 +207,101 @@ def test_a_missing_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("sys.exit('dock failed')", "exited with code 1. Its stderr ends:\ndock failed"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "was killed by signal 11"),
-        ("pass", "not JSON (Expecting value"),
-        ("print('score: 1')", "not JSON (Expecting value: line 1 column 1 (char 0)): score: 1"),
-        ("sys.stdout.buffer.write(b'\\xff\\xfe\\xff')", "not JSON"),
-        ("print('[' * 100000)", "not JSON"),
-        ("print('[1]')", 'must print {"score": 0..1, "feedback": "..."} but printed [1]'),
-        ('print(\'{"feedback": "x"}\')', "must print"),
-        ("print('{\"score\": 1.5}')", "must print"),
-        ("print('{\"score\": NaN}')", "must print"),
-        ('print(\'{"score": "1"}\')', "must print"),
+        ("sys.exit('dock failed')", "it exited with code 1. Its stderr ends:\ndock failed"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by signal 11 (SIGSEGV)"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "(SIGKILL), not by this server; it had used 1"),
+        ("pass", "but printed nothing"),
+        ("print('score: 1')", "but printed score: 1"),
+        ("print('x' * 300 + 'end')", "xxend"),
+        ("sys.stdout.buffer.write(b'\\xff\\xfe\\xff')", "but printed \ufffd\ufffd\ufffd"),
+        ("print('[' * 100000)", "but printed …[[["),
+        ("print('{\"a\":' * 100000)", "but printed …"),
+        ("print('[1]')", 'it must print {"score": 0..1, "feedback": "..."}, as all that it'),
+        ('print(\'{"feedback": "x"}\')', "it must print"),
+        ("print('{\"score\": 1.5}')", "its score is 1.5, no number from 0 to 1"),
+        ("print('{\"score\": -0.1}')", "its score is -0.1, no number from 0 to 1"),
+        ("print('{\"score\": NaN}')", "its score is NaN, no number from 0 to 1"),
+        ("print('{\"score\": Infinity}')", "its score is Infinity, no"),
+        ('print(\'{"score": "1"}\')', 'its score is "1", no number'),
+        ("print('{\"score\": null}')", "its score is null, no number"),
+        ("print('{\"score\": ' + '9' * 5000 + '}')", "it must print"),
         ("print('x' * 2_000_000); time.sleep(60)", "printed more than 1,048,576 bytes and was st"),
     ],
 )
-def test_a_program_that_fails_is_refused_with_the_reason(source: str, says: str) -> None:
-    assert says in refusal(program(source))
+def test_a_program_that_fails_on_a_text_says_how(source: str, says: str) -> None:
+    assert says in failure(program(source))
 
 
-@pytest.mark.requirement("program-limits")
-def test_the_memory_limit_holds() -> None:
-    message = refusal(program("bytearray(10**9)", memory_mb=256))
-    assert message.strip().endswith("MemoryError")
-
-
-def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
-    missing = Evaluators({"it": EvaluatorSettings(command=["no-such-program-anywhere"])})
-    assert "no program 'no-such-program-anywhere' was found" in refusal(missing)
-    broken = tmp_path / "broken"
-    broken.write_text("#!/no/such/interpreter\n")
-    broken.chmod(0o755)
-    settings = EvaluatorSettings(command=[str(broken)])
-    assert f"cannot start {broken}" in refusal(Evaluators({"it": settings}))
-
-
-def test_stderr_in_an_error_is_cut_to_its_end() -> None:
-    message = refusal(program("sys.stderr.write('x' * 100_000 + 'the end'); sys.exit(1)"))
+def test_stderr_in_a_failure_is_cut_to_its_end() -> None:
+    message = failure(program("sys.stderr.write('x' * 100_000 + 'the end'); sys.exit(1)"))
     assert message.strip().endswith("xthe end")
     assert len(message) < 1200
 
 
-def test_a_time_out_may_pass_and_tells_how_far_the_program_came() -> None:
+def test_a_time_out_tells_how_far_the_program_came() -> None:
     command = ["sh", "-c", "echo docking >&2; sleep 60"]
-    found = Evaluators({"it": EvaluatorSettings(command=command, timeout=2.0)})
-    with pytest.raises(EndpointDown, match="did not finish within 2 s and was stopped") as caught:
-        score(found)
-    assert "docking" in caught.value.message
-    assert isinstance(caught.value, AnswererError)
+    message = failure(Evaluators({"it": EvaluatorSettings(command=command, timeout=2.0)}))
+    assert "it did not finish within 2 s and was stopped. Its stderr ends:\ndocking" in message
 
 
-# nothing is left running
+# what cannot be run, and where it is looked for
 
 
-FAMILY = """
-pipe = os.open(sys.argv[1], os.O_WRONLY)
-os.set_inheritable(pipe, True)
-subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], close_fds=False)
-os.write(pipe, b'started\\n')
-"""
-
-
-@pytest.mark.requirement("program-limits")
-def test_a_time_out_kills_the_whole_process_group(tmp_path: Path) -> None:
-    with fifo_reader(tmp_path / "alive") as alive:
-        found = program(FAMILY + "time.sleep(60)", str(tmp_path / "alive"), timeout=3.0)
-        with pytest.raises(EndpointDown):
-            score(found)
-        assert alive.read() == "started\n"  # ends only when the last of them is dead
-
-
-@pytest.mark.requirement("program-limits")
-def test_what_a_finished_program_left_running_is_killed_and_does_not_hold_us_up(
+def test_a_program_that_cannot_be_run_is_named_with_the_path_that_was_tried(
     tmp_path: Path,
 ) -> None:
-    with fifo_reader(tmp_path / "alive") as alive:
-        found = program(FAMILY + "print('{\"score\": 1}')", str(tmp_path / "alive"))
-        assert score(found).score == 1
-        assert alive.read() == "started\n"
+    def tried(*command: str) -> str:
+        settings = EvaluatorSettings(command=list(command), folder=tmp_path)
+        return refusal(Evaluators({"it": settings}))
 
-
-def test_cancellation_kills_the_whole_process_group(tmp_path: Path) -> None:
-    async def cancelled(alive: TextIO) -> None:
-        found = program(FAMILY + "time.sleep(60)", str(tmp_path / "alive"))
-        task = asyncio.create_task(found.score("it", {}))
-        os.set_blocking(alive.fileno(), False)
-        started = asyncio.Event()
-        asyncio.get_running_loop().add_reader(alive.fileno(), started.set)
-        await started.wait()
-        asyncio.get_running_loop().remove_reader(alive.fileno())
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        os.set_blocking(alive.fileno(), True)
-
-    with fifo_reader(tmp_path / "alive") as alive:
-        asyncio.run(cancelled(alive))
-        assert alive.read() == "started\n"
-
-
-@pytest.mark.requirement("program-limits")
-def test_cancellation_at_any_moment_leaves_no_child_and_no_directory(tmp_path: Path) -> None:
-    async def storm() -> None:
-        found = program("print('{\"score\": 1}')")
-        tasks = [asyncio.create_task(found.score("it", {})) for _ in range(30)]
-        for turns, task in enumerate(tasks):
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(o, Value | asyncio.CancelledError) for o in outcomes)
-        assert (await found.score("it", {})).score == 1  # no slot was lost
-
-    before = children()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tempfile.tempdir", str(tmp_path))
-        asyncio.run(storm())
-    assert list(tmp_path.iterdir()) == []
-    assert children() <= before
-
-
-def test_only_so_many_programs_run_at_once(tmp_path: Path) -> None:
-    source = (
-        "n = len(os.listdir(sys.argv[1])); mine = os.path.join(sys.argv[1], str(os.getpid()))\n"
-        "open(mine, 'w').close(); n = len(os.listdir(sys.argv[1])); os.remove(mine)\n"
-        "print(json.dumps({'score': 1, 'feedback': str(n)}))"
+    assert tried("nosuch") == (
+        f"The evaluator it cannot be run: nosuch is not on the PATH, and {tmp_path}/nosuch is not "
+        "there."
     )
-    command = [sys.executable, "-c", PRELUDE + source, str(tmp_path)]
+    assert f"cannot be run: {tmp_path}/bin/dock is not there" in tried("bin/dock")
+    assert "cannot be run: /no/such/dock is not there" in tried("/no/such/dock")
+    plain = tmp_path / "plain"
+    plain.write_text("#!/bin/sh\n")
+    assert f"{plain} is not executable" in tried("./plain")
+    assert "is not there" in tried(str(tmp_path))  # a folder is no program
+    broken = tmp_path / "broken"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    assert "No such file or directory" in tried("./broken")
+    broken.write_text("no program at all")
+    assert "Exec format error" in tried("./broken")
 
-    async def many() -> list[Value]:
-        found = Evaluators({"it": EvaluatorSettings(command=command)}, at_once=1)
-        return await asyncio.gather(*(found.score("it", {}) for _ in range(5)))
 
-    assert [value.text for value in asyncio.run(many())] == ["1"] * 5
+def test_relative_paths_of_a_command_mean_the_folder_of_its_settings(tmp_path: Path) -> None:
+    show = "print(json.dumps({'score': 1, 'feedback': json.dumps(sys.argv[1:])}))"
+    tmp_path.joinpath("show.py").write_text("import json, sys\n" + show)
+    tmp_path.joinpath("data", "sets").mkdir(parents=True)
+    tmp_path.joinpath("data", "rec.pdb").touch()
+    there = ["show.py", "data/rec.pdb", "--receptor=data/rec.pdb", "data/sets", "./data"]
+    words = ["data", "--mode=data", "no.pdb", "x/y", "-", "--", "=", "", "a" * 5000, "/etc/hosts"]
+    settings = EvaluatorSettings(command=[sys.executable, *there, *words], folder=tmp_path)
+    assert json.loads(score(Evaluators({"it": settings})).text) == [
+        f"{tmp_path}/data/rec.pdb",
+        f"--receptor={tmp_path}/data/rec.pdb",
+        f"{tmp_path}/data/sets",
+        f"{tmp_path}/data",
+        *words,
+    ]
+
+
+def test_a_program_in_the_folder_is_found_by_its_name_but_never_before_the_path(
+    tmp_path: Path,
+) -> None:
+    for name in ("rate", "true"):
+        own = tmp_path / name
+        own.write_text("#!/bin/sh\necho '{\"score\": 0.5}'\n")
+        own.chmod(0o755)
+    found = Evaluators({"it": EvaluatorSettings(command=["rate"], folder=tmp_path)})
+    assert score(found).score == 0.5
+    hidden = Evaluators({"it": EvaluatorSettings(command=["true"], folder=tmp_path)})
+    assert "printed nothing" in failure(hidden)
+    spelt = Evaluators({"it": EvaluatorSettings(command=["./true"], folder=tmp_path)})
+    assert score(spelt).score == 0.5
 
 
 # names and settings
@@ -316,10 +312,23 @@ def test_an_unknown_evaluator_gets_the_nearest_name_and_the_list() -> None:
     found = Evaluators({"vina": EvaluatorSettings(command=["x"], description="docking score")})
     with pytest.raises(BadInput, match=r"no evaluator 'vinna'. Did you mean vina\?") as caught:
         found.check("vinna")
-    assert caught.value.next == "Evaluators: vina."
+    assert caught.value.next == "Evaluators: vina (docking score)."
+    with pytest.raises(BadInput, match="Name an evaluator"):
+        found.check("")
     with pytest.raises(BadInput, match="none is registered"):
         Evaluators({}).check("vina")
-    assert found.descriptions == {"vina": "docking score"}
+
+
+def test_a_list_of_evaluators_shows_what_each_measures_and_stays_short() -> None:
+    many = {
+        f"e{n}": EvaluatorSettings(command=["x"], description="long\nwords " * 100)
+        for n in range(30)
+    }
+    assert Evaluators({"plain": EvaluatorSettings(command=["x"])}).listed == "plain"
+    shown = Evaluators(many).listed
+    assert shown.startswith("e0 (long words long words")
+    assert shown.endswith("…), and 10 more")
+    assert len(shown) < 20 * 210 + 20
 
 
 @pytest.mark.parametrize(

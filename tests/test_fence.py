@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.fence import NONCE_DIGITS, Fence
+from textgrad_mcp.engine.fence import NONCE_DIGITS, Fence, read_named
 
 HOSTILE = st.sampled_from(
     [
@@ -43,6 +43,14 @@ def test_parsing_with_the_nonce_gives_back_exactly_the_values(
     fence = Fence(text for _, _, text in values)
     prompt = "\n\n".join(fence.wrap(kind, text, example=example) for kind, example, text in values)
     assert read_back(prompt, fence.nonce) == values
+
+
+@pytest.mark.requirement("fences")
+@given(st.dictionaries(TEXTS, TEXTS))
+def test_named_values_are_read_back_exactly(values: dict[str, str]) -> None:
+    fence = Fence(values.values())
+    prompt = "\n\n".join(fence.wrap("input", text, name=name) for name, text in values.items())
+    assert read_named(prompt) == values
 
 
 @pytest.mark.requirement("fences")

@@ -154,7 +154,10 @@ LIKELY: dict[str, Values] = {
     "losses": st.lists(ID, max_size=2),
     "inputs": st.dictionaries(st.sampled_from(["output", "answer", "q"]), ID, min_size=1),
     "metric": st.sampled_from(["exact_match", "contains", "regex", "numeric", "f1", "json_schema"]),
-    "examples": st.sampled_from(["train", "validation", ["e1"], ["e2", "e5"], [{"q": "x"}]]),
+    "examples": st.sampled_from(
+        ["train", "validation", ["e1"], ["e2", "e5"], [{"q": "x"}], {"e1": {"q": "x"}}]
+    ),
+    "remove": st.lists(ID | st.sampled_from(["op1", "e1", "e5", "train"]), max_size=2),
     "constraints": st.lists(st.sampled_from(["max_chars=9", "parses=json", "contains=x", "Short"])),
     "budget": st.dictionaries(st.sampled_from(["calls", "cost", "seconds"]), st.floats(0, 9)),
 }

@@ -20,6 +20,7 @@ WALKS = {
     "variables_on_examples": "a partial index: what is to be computed when the examples change",
     "runs_one_active": "a partial index of at most one",
     "calls_pending": "a partial index: what is being asked",
+    "calls_unusable": "a partial index: replies that may be asked for afresh",
     "gradients_unspent": "a partial index: what the next step uses",
     "PRIMARY KEY": "spent: a row for each of seven purposes",
     "GROUP BY split": "counts a session's examples in an index",
@@ -67,6 +68,11 @@ async def _whole_life(engine: Engine) -> None:
     for id in ("v1", "v4", "v1@2", "c1", "e1"):  # noqa: A001
         await engine.inspect(ME, session_id=s, id=id)
     await engine.resume(ME, session_id=s)
+    await engine.mend(ME, session_id=s, split="train", changes={"e1": {"q": "mended"}})
+    for ids in (["e2", "test"], ["v5"], ["v1"]):
+        await engine.remove(ME, session_id=s, ids=ids)
+        await engine.remove(ME, session_id=s, ids=ids, confirm=True)
+    await engine.inspect(ME, session_id=s, id="v1@1")
     await engine.store.keep_alive("somebody", [(1, "r1")])
     await engine.store.give_back("somebody")
 

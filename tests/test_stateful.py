@@ -161,6 +161,41 @@ class Session(Driver):
             texts.append(texts[chosen - 1])
         assert facts["version"] == len(texts)
 
+    @when_idle
+    @rule(pick=PICK, confirm=st.booleans())
+    def take_out(self, pick: int, confirm: bool) -> None:
+        """A thing with all that is made from it, once it is confirmed."""
+        variable = self.one(pick)
+        down = self.book.downstream(variable)
+        if set(self.book.leaves(parameter=True)) <= set(down):
+            return  # something is to be left to improve
+        before = self.document()
+        self.call("revert", remove=[variable])
+        assert self.document() == before
+        if confirm:
+            self.call("revert", remove=[variable], confirm=True)
+            self.book.take_out(down)
+            assert "taken out" in self.refused("revert", remove=[variable], confirm=True)
+
+    @when_idle
+    @precondition(lambda self: self.book.rows and not self.book.unspent)
+    @rule(pick=PICK, text=st.none() | st.sampled_from(["one", "four"]))
+    def correct(self, pick: int, text: str | None) -> None:
+        """An example is mended, or taken out; two of a split may not become the same."""
+        number = [*self.book.rows][pick % len(self.book.rows)]
+        split, row = self.book.rows[number]
+        if text is None:
+            self.call("revert", remove=[f"e{number}"], confirm=True)
+            del self.book.rows[number]
+            return
+        mended = (split, row | {"q": text})
+        arguments = {"split": split, "examples": {f"e{number}": {"q": text}}}
+        if mended in [r for n, r in self.book.rows.items() if n != number]:
+            assert "same as" in self.refused("add_examples", **arguments)
+        else:
+            self.call("add_examples", **arguments)
+            self.book.rows[number] = mended
+
     @while_waiting
     @rule(picks=st.lists(PICK, min_size=1, max_size=4), clumsy=st.booleans())
     def answer(self, picks: list[int], clumsy: bool) -> None:
@@ -206,6 +241,7 @@ class Session(Driver):
         for tool, arguments in (
             ("add_examples", {"split": "test", "examples": [{"q": "never", "w": "never"}]}),
             ("revert", {"variable": "v1", "version": 1}),
+            ("revert", {"remove": ["v1"], "confirm": True}),
             ("forward", {"operation": "format", "template": "{x}!", "inputs": {"x": "v1"}}),
         ):
             assert "session" in self.refused(tool, **arguments)
@@ -238,7 +274,8 @@ class Session(Driver):
             texts.setdefault(f"v{one['variable']}", []).append(one["text"])
             assert one["version"] == len(texts[f"v{one['variable']}"])
         leaves = {v: x.texts for v, x in self.book.things.items() if isinstance(x, Leaf)}
-        assert texts == {v: t for v, t in leaves.items() if t}
+        assert texts == {v: t for v, t in (leaves | self.book.gone).items() if t}
+        assert not self.book.gone.keys() & self.book.things.keys()
         cells = {(f"v{c['variable']}", c["place"]): c for c in document["cells"]}
         for (variable, place), cell in cells.items():
             assert (cell["text"], cell["score"]) == self.book.value(variable, place)

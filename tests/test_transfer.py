@@ -56,6 +56,9 @@ async def worked_on(engine: Engine) -> str:
     assert stepped.accepted
     await engine.backward(ME, session_id=s)
     await engine.forward(ME, session_id=s)
+    await engine.create_variable(ME, session_id=s, role="by mistake", value="x")
+    await engine.add_examples(ME, session_id=s, split="test", examples=ROWS[:1])
+    await engine.remove(ME, session_id=s, ids=["v6", "test"], confirm=True)
     return s
 
 

@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from itertools import islice
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from ...schemas.errors import BadInput
+from ...schemas.errors import BadInput, ExampleError
 from ...schemas.graph import Value
 from ...schemas.text import no_constant
-from .base import CORRECT, Metric, Options, quoted, wrong
+from .base import (
+    CORRECT,
+    EXPECTED,
+    FIX,
+    Metric,
+    Options,
+    difference,
+    plain,
+    quoted,
+    skeleton,
+    wrong,
+)
 from .patterns import matches
 
-_FENCED = re.compile(r"\s*```[a-zA-Z]*\n(.*?)\n?```\s*", re.DOTALL)
+_FENCED = re.compile(r"\s*(`{3,}|~{3,})[^\n`]*\n(.*?)\n?[ \t]*\1\s*", re.DOTALL)
+DIFFERENCES = 10
+"""So many differences at most are told of one output."""
+DEEPEST = 100
+"""So many levels of a document at most are compared."""
+PART = 160
+"""How many characters of a part of a document are told."""
 
 
 class Fences(Options):
-    """Options of `json_valid`, `json_match`: whether a code fence around the JSON is fine."""
+    """Options of `json_valid`: whether a code fence around the JSON is fine."""
 
     allow_fence: bool = False
+
+
+class Match(Options):
+    """Options of `json_match`, which compares what a code fence holds, unless it is forbidden."""
+
+    allow_fence: bool = True
 
 
 class Schema(Fences):
     """Options of `json_schema`."""
 
-    schema_: dict[str, Any] = Field(alias="schema")
+    schema_: Annotated[dict[str, Any], AfterValidator(lambda schema: _plain(schema))] = Field(
+        alias="schema"
+    )
 
 
 class _NotJsonError(Exception):
@@ -36,7 +63,7 @@ class _NotJsonError(Exception):
 
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=no_constant)
+        return _plain(json.loads(text, parse_constant=no_constant, parse_float=_finite))
     except json.JSONDecodeError as error:
         near = quoted(text[max(0, error.pos - 20) : error.pos + 20])
         where = f"line {error.lineno}, column {error.colno}, near {near}"
@@ -45,13 +72,30 @@ def _loaded(text: str) -> Any:
         raise _NotJsonError(f"The output is not usable JSON: {error}.") from error
 
 
-def _parsed(output: str, options: Fences) -> Any:
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{quoted(text, 40)} is too large")
+    return number
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """`value` with every text in it, keys included, as it looks. Raises ValueError if too deep."""
+    if depth > DEEPEST:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+    if isinstance(value, dict):
+        return {plain(key): _plain(one, depth + 1) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one, depth + 1) for one in value]
+    return plain(value) if isinstance(value, str) else value
+
+
+def _parsed(output: str, options: Fences | Match) -> Any:
     if not output.strip():
         raise _NotJsonError("The output is empty, not JSON.")
     fenced = _FENCED.fullmatch(output)
     if fenced is None:
         return _loaded(output)
-    value = _loaded(fenced[1])
+    value = _loaded(fenced[2])
     if not options.allow_fence:
         raise _NotJsonError("The JSON is valid but stands in a markdown code fence: write it bare.")
     return value
@@ -77,31 +121,29 @@ def _json_schema(output: str, answer: str, options: Schema) -> Value:
     return wrong(f"The JSON does not fit its schema. {' '.join(problems[:3])}{more}")
 
 
-def _json_match(output: str, answer: str, options: Fences) -> Value:
+def _right_json(answer: str, options: Match) -> Any:
     try:
-        expected = _loaded(answer)
+        return _parsed(answer, Match())
     except _NotJsonError as problem:
-        raise BadInput(
-            f"The right answer {quoted(answer, 80)} is not JSON.",
-            "Give answers as JSON, or compare texts with exact_match.",
-        ) from problem
+        raise ExampleError(f"The right answer {quoted(answer, 80)} is not JSON.", FIX) from problem
+
+
+def _json_match(output: str, answer: str, options: Match) -> Value:
+    expected = _right_json(answer, options)
+    whole = f"Expected, by value: {_told(expected, EXPECTED)}"
     try:
         value = _parsed(output, options)
     except _NotJsonError as problem:
-        return wrong(f"{problem} Expected, by value: {quoted(answer)}.")
+        return wrong(f"{problem} {whole}")
     if _same(value, expected):
         return CORRECT
+    said = list(islice(_differences(value, expected), DIFFERENCES + 1))
+    words = "; ".join(said[:DIFFERENCES]) + ("; and more" if len(said) > DIFFERENCES else "")
     if not isinstance(value, dict) or not isinstance(expected, dict):
-        return wrong(f"Expected {quoted(answer)}, by value; the output is {quoted(output)}.")
-    keys = [*expected, *(key for key in value if key not in expected)]
-    off = [
-        k for k in keys if k not in value or k not in expected or not _same(value[k], expected[k])
-    ]
-    said = "; ".join(_field(k, value, expected) for k in off[:3])
-    more = f"; and {len(off) - 3} more" if len(off) > 3 else ""
-    return wrong(
-        f"Of {len(keys)} fields {len(off)} are wrong: {said}{more}.", 1 - len(off) / len(keys)
-    )
+        return wrong(f"The JSON is another one: {words}. {whole}")
+    keys = value.keys() | expected.keys()
+    off = sum(k not in value or k not in expected or not _same(value[k], expected[k]) for k in keys)
+    return wrong(f"Of {len(keys)} fields {off} are wrong: {words}. {whole}", 1 - off / len(keys))
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -115,14 +157,45 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _field(key: str, value: dict[str, Any], expected: dict[str, Any]) -> str:
-    name = json.dumps(key, ensure_ascii=False)
-    if key not in value:
-        return f"{name} is missing"
-    if key not in expected:
-        return f"{name} does not belong there"
-    wanted = json.dumps(expected[key], ensure_ascii=False)
-    return f"{name} should be {quoted(wanted, 80)}"
+def _differences(value: Any, expected: Any, path: str = "") -> Iterator[str]:
+    """Where two documents differ, in words."""
+    if isinstance(value, dict) and isinstance(expected, dict):
+        for key in [*expected, *(key for key in value if key not in expected)]:
+            name = json.dumps(key, ensure_ascii=False)
+            here = f"{path}[{name}]" if path else name
+            if key not in value:
+                yield f"{here} is missing, it should be {_told(expected[key])}"
+            elif key not in expected:
+                yield f"{here} does not belong there{_meant(key, expected)}"
+            else:
+                yield from _differences(value[key], expected[key], here)
+    elif isinstance(value, list) and isinstance(expected, list):
+        if len(value) != len(expected):
+            yield f"{path or 'the list'} has {len(value)} items instead of {len(expected)}"
+        for index, pair in enumerate(zip(value, expected, strict=False)):
+            yield from _differences(*pair, f"{path}[{index}]")
+    elif not _same(value, expected):
+        wanted, there = _told(expected), _told(value)
+        yield f"{path or 'it'} should be {wanted} but is {there}{_where(value, expected)}"
+
+
+def _meant(key: str, expected: dict[str, Any]) -> str:
+    """How a key differs from one that looks alike."""
+    looks = next((k for k in expected if skeleton(k) == skeleton(key)), None)
+    return f" and only looks like one that does: {difference(looks, key)}" if looks else ""
+
+
+def _where(value: Any, expected: Any) -> str:
+    """Where two texts differ that are long, or look alike."""
+    if not isinstance(value, str) or not isinstance(expected, str):
+        return ""
+    alike = skeleton(value) == skeleton(expected)
+    return f" ({difference(expected, value)})" if alike or len(expected) > PART else ""
+
+
+def _told(value: Any, most: int = PART) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= most else quoted(text, most)
 
 
 def _sentence(error: Any) -> str:
@@ -137,14 +210,15 @@ def _errors(value: Any, schema: dict[str, Any]) -> list[Any]:
 
     try:
         return sorted(_validator(schema).iter_errors(value), key=lambda e: str(e.absolute_path))
-    except (Unresolvable, RecursionError) as error:
+    except (Unresolvable, RecursionError, re.error) as error:
         raise BadInput(
-            f"The JSON schema cannot be followed: {error}.", "References must stay inside it."
+            f"The JSON schema cannot be followed: {error}.",
+            "References must stay inside it, and patterns be regular expressions.",
         ) from error
 
 
 def _validator(schema: dict[str, Any]) -> Any:
-    """A validator that fetches nothing and matches patterns in bounded time."""
+    """A validator that fetches nothing, and quotes no more than a little."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
     from jsonschema.validators import extend
@@ -154,10 +228,10 @@ def _validator(schema: dict[str, Any]) -> Any:
         if isinstance(instance, str) and not matches(wanted, instance):
             yield ValidationError(f"{quoted(instance, 80)} does not match {quoted(wanted, 80)}")
 
-    bounded: Any = extend(  # type: ignore[no-untyped-call]
+    brief: Any = extend(  # type: ignore[no-untyped-call]
         Draft202012Validator, {"pattern": pattern}
     )
-    return bounded(schema, registry=Registry())
+    return brief(schema, registry=Registry())
 
 
 def _check_schema(options: Schema) -> None:
@@ -171,20 +245,6 @@ def _check_schema(options: Schema) -> None:
         raise BadInput(
             f"The JSON schema is not valid at {path}: {error.message}.", "Mend it and call again."
         ) from error
-    if "patternProperties" in _keys(options.schema_):
-        raise BadInput(
-            "The JSON schema uses patternProperties, whose patterns cannot be bounded in time.",
-            "Name the properties in `properties` instead.",
-        )
-
-
-def _keys(node: Any) -> Iterator[str]:
-    """Every key in a schema, at any depth."""
-    if isinstance(node, dict):
-        yield from node
-    for value in node.values() if isinstance(node, dict) else node:
-        if isinstance(value, dict | list):
-            yield from _keys(value)
 
 
 JSON_VALID = Metric(
@@ -201,6 +261,7 @@ JSON_SCHEMA = Metric(
 JSON_MATCH = Metric(
     "json_match",
     "1 if the output is JSON equal to the answer by value, else the share of fields that are",
-    Fences,
+    Match,
     _json_match,
+    check_answer=_right_json,
 )

@@ -5,16 +5,31 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
-from ...schemas.errors import BadInput
+from ...schemas.errors import ExampleError
 from ...schemas.graph import Value
 from ..distance import levenshtein
-from .base import CORRECT, Metric, Options, difference, quoted, wrong
+from .base import (
+    CORRECT,
+    EXPECTED,
+    FIX,
+    Metric,
+    Options,
+    difference,
+    folded,
+    look_alike,
+    quoted,
+    skeleton,
+    wrong,
+)
 
 LONGEST = 20_000
 """How many units (characters, else words, else lines) edit_similarity compares at most."""
+BEGINNING = 8
+"""So many characters of a text must be there for `contains` to say where it breaks off."""
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -29,7 +44,7 @@ class Lenience(Options):
     def normal(self, text: str) -> str:
         """`text` without what is overlooked."""
         if self.ignore_case:
-            text = text.casefold()
+            text = folded(text)
         if self.ignore_punctuation:
             text = "".join(c for c in text if not unicodedata.category(c).startswith("P"))
         return " ".join(text.split()) if self.ignore_whitespace else text.strip()
@@ -47,11 +62,13 @@ def _exact_match(output: str, answer: str, options: Lenience) -> Value:
         return CORRECT
     output, answer = output.strip(), answer.strip()
     if not output:
-        return wrong(f"Expected exactly {quoted(answer)} but the output was empty.")
-    expected = f"Expected exactly {quoted(answer)} but the output was {quoted(output)}; "
+        return wrong(f"Expected exactly {quoted(answer, EXPECTED)} but the output was empty.")
+    expected = f"Expected exactly {quoted(answer, EXPECTED)} but the output was {quoted(output)}; "
     for what, lenience in _LENIENCES.items():
         if lenience.normal(output) == lenience.normal(answer):
             return wrong(f"{expected}only {what} differs: {difference(answer, output)}.")
+    if skeleton(output) == skeleton(answer):
+        return wrong(f"{expected}they only look alike: {difference(answer, output)}.")
     if answer and answer in output:
         return wrong(f"{expected}the right answer is in it, but nothing else may stand around it.")
     return wrong(f"{expected}{difference(answer, output)}.")
@@ -63,17 +80,36 @@ class Contains(Options):
     ignore_case: bool = False
 
 
+def _wanted(answer: str, options: Contains) -> str:
+    if wanted := answer.strip():
+        return wanted
+    raise ExampleError("The right answer is empty: every output contains it.", FIX)
+
+
 def _contains(output: str, answer: str, options: Contains) -> Value:
-    wanted = answer.strip()
-    if not wanted:
-        raise BadInput("The right answer is empty: every output contains it.", "Fix the example.")
+    wanted = _wanted(answer, options)
     if wanted in output:
         return CORRECT
-    in_other_case = wanted.casefold() in output.casefold()
+    in_other_case = folded(wanted) in folded(output)
     if in_other_case and options.ignore_case:
         return CORRECT
-    hint = " It is there in other upper and lower case only." if in_other_case else ""
-    return wrong(f"The output must contain {quoted(wanted)} but was {quoted(output)}.{hint}")
+    expected = f"The output must contain {quoted(wanted, EXPECTED)} but was {quoted(output)}."
+    if in_other_case:
+        return wrong(f"{expected} It is there in other upper and lower case only.")
+    return wrong(expected + _nearest(wanted, output))
+
+
+def _nearest(wanted: str, output: str) -> str:
+    """Where a text that is not in the output comes nearest to being there, in words."""
+    alike = look_alike(wanted, output)
+    if alike is not None:
+        return f" {quoted(alike)} only looks like it: {difference(wanted, alike)}."
+    start = bisect_right(range(len(wanted)), 0, key=lambda n: wanted[: n + 1] not in output)
+    if start < BEGINNING:
+        return ""
+    at = output.find(wanted[:start])
+    there = output[at : at + len(wanted)]
+    return f" Its beginning is there, but {difference(wanted, there)}."
 
 
 def _tokens(text: str) -> list[str]:
@@ -87,11 +123,15 @@ def _f1(output: str, answer: str, options: Options) -> Value:
     value = 2 * common / (got.total() + wanted.total()) if got or wanted else 1.0
     if value == 1.0:
         return CORRECT
-    parts = [f"Word overlap (F1) with the expected {quoted(answer)} is {value:.2f}."]
+    parts = [f"Word overlap (F1) with the expected {quoted(answer, EXPECTED)} is {value:.2f}."]
     if missing := wanted - got:
         parts.append(f"Missing words: {_some(list(missing.elements()))}.")
     if surplus := got - wanted:
         parts.append(f"Words too many: {_some(list(surplus.elements()))}.")
+    seen = {skeleton(word): word for word in missing}
+    if alike := next((word for word in surplus if skeleton(word) in seen), None):
+        other = seen[skeleton(alike)]
+        parts.append(f"Two of them only look alike: {difference(other, alike)}.")
     return wrong(" ".join(parts), value)
 
 
@@ -120,8 +160,8 @@ def _edit_similarity(output: str, answer: str, options: Options) -> Value:
     value = max(0.0, 1 - edits / longest)
     where = difference(answer, output)
     return wrong(
-        f"Similarity to the expected {quoted(answer)} is {value:.2f}: {edits} edits on {longest} "
-        f"{unit}. The output was {quoted(output)}; {where}.",
+        f"Similarity to the expected {quoted(answer, EXPECTED)} is {value:.2f}: {edits} edits on "
+        f"{longest} {unit}. The output was {quoted(output)}; {where}.",
         value,
     )
 
@@ -130,7 +170,10 @@ EXACT_MATCH = Metric(
     "exact_match", "1 if the output is the right answer, outer white space aside", Lenience,
     _exact_match,
 )  # fmt: skip
-CONTAINS = Metric("contains", "1 if the output contains the right answer", Contains, _contains)
+CONTAINS = Metric(
+    "contains", "1 if the output contains the right answer", Contains, _contains,
+    check_answer=_wanted,
+)  # fmt: skip
 F1 = Metric("f1", "overlap of words with the right answer, as in SQuAD", Options, _f1)
 EDIT_SIMILARITY = Metric(
     "edit_similarity", "1 minus the edit distance as a share of the longer text", Options,

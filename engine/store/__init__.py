@@ -13,10 +13,12 @@ from .examples import Added, ExampleVerbs
 from .graph import GraphVerbs, Program
 from .history import HistoryVerbs, StepRecord
 from .ledger import LedgerVerbs
+from .removal import RemovalVerbs
 from .reports import ReportVerbs
 from .rows import Fence
 from .runs import Adds, Admitted, NewRun, RunVerbs
 from .transfer import TransferVerbs
+from .values import ValueVerbs
 
 __all__ = [
     "Added",
@@ -37,11 +39,13 @@ __all__ = [
 
 class Store(
     GraphVerbs,
+    ValueVerbs,
     ExampleVerbs,
     LedgerVerbs,
     HistoryVerbs,
     ReportVerbs,
     RunVerbs,
+    RemovalVerbs,
     TransferVerbs,
     CareVerbs,
 ):

@@ -72,16 +72,7 @@ def insert_operation(
     Raises NotFound when an input is not there.
     """
     sources = [number(source, "v") for source in operation.sources]
-    sql = (
-        "SELECT j.value AS n FROM json_each(?) j WHERE NOT EXISTS (SELECT 1 FROM variables v "
-        "WHERE v.session = ? AND v.n = j.value)"
-    )
-    gone = [f"v{r['n']}" for r in rows(db, sql, dumps(sources), session)]
-    if gone:
-        raise NotFound(
-            f"There is no variable {', '.join(gone)} in this session any more.",
-            "inspect(session_id) lists those there are.",
-        )
+    _check_there(db, session, sources)
     n = next_number(db, "operations", session)
     made = insert_variable(db, session, output, n)
     out = number(made.id, "v")
@@ -93,6 +84,19 @@ def insert_operation(
     )
     db.executemany("INSERT INTO edges VALUES (?,?,?)", [(session, s, out) for s in sources])
     return operation.model_copy(update={"id": f"op{n}", "output": made.id}), made
+
+
+def _check_there(db: sqlite3.Connection, session: int, numbers: Sequence[int | None]) -> None:
+    sql = (
+        "SELECT count(*) FROM json_each(?) j CROSS JOIN variables v "
+        "ON v.session = ? AND v.n = j.value"
+    )
+    found = rows(db, sql, dumps(numbers), session)[0][0]
+    if found != len(numbers):
+        raise NotFound(
+            "What this reads was taken out of the session meanwhile.",
+            "inspect(session_id, what='graph') shows what is there.",
+        )
 
 
 def insert_variable(

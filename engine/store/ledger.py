@@ -30,6 +30,19 @@ class LedgerVerbs:
 
         return await self.db.read(job, single=True)
 
+    async def last_answered(self, session: int, answerer: str) -> CompletionRequest | None:
+        """The session's newest request with an answer by `answerer` that is no refusal."""
+
+        def job(db: sqlite3.Connection) -> CompletionRequest | None:
+            sql = (
+                "SELECT request FROM calls WHERE session = ? AND answerer = ? "
+                "AND status = 'answered' AND refusal IS NULL ORDER BY n DESC LIMIT 1"
+            )
+            found = row(db, sql, session, answerer)
+            return CompletionRequest.model_validate_json(found["request"]) if found else None
+
+        return await self.db.read(job, single=True)
+
     async def open_call(
         self,
         session: int,
@@ -117,6 +130,27 @@ class LedgerVerbs:
 
         return await self.db.write(job, after=chain)
 
+    async def refuse(self, session: int, call: int, why: str) -> None:
+        """Close a pending call that the endpoint will not answer, for its prompt's sake.
+
+        The same request may be asked afresh: of an endpoint that was set up anew.
+        """
+        refused = Completion(text="", finish="refused", refusal=why)
+
+        def job(db: sqlite3.Connection) -> None:
+            if _answer(db, session, call, refused):
+                db.execute(
+                    "UPDATE calls SET status = 'unusable', key = key || '-' || n "
+                    "WHERE session = ? AND n = ?",
+                    (session, call),
+                )
+                db.execute(
+                    "UPDATE sessions SET used_calls = used_calls + 1, updated = ? WHERE pk = ?",
+                    (now(), session),
+                )
+
+        await self.db.write(job)
+
     async def note_attempt(self, session: int, call: int, attempt: Attempt) -> None:
         """Record one try at a call."""
 
@@ -126,12 +160,15 @@ class LedgerVerbs:
         await self.db.write(job)
 
     async def pending(self, session: int, run: int) -> list[tuple[int, CompletionRequest]]:
-        """A run's calls that nobody has answered, in the order they were asked."""
+        """A run's calls that nobody has answered, in the order they were asked.
+
+        Without those that a program of the operator answers: they are nobody else's business.
+        """
 
         def job(db: sqlite3.Connection) -> list[tuple[int, CompletionRequest]]:
             sql = (
                 "SELECT n, request FROM calls WHERE session = ? AND status = 'pending' "
-                "AND run = ? ORDER BY n"
+                "AND run = ? AND answerer NOT GLOB 'evaluator *' ORDER BY n"
             )
             found = rows(db, sql, session, run)
             return [(r["n"], CompletionRequest.model_validate_json(r["request"])) for r in found]
@@ -246,13 +283,14 @@ def _note(db: sqlite3.Connection, session: int, call: int, attempt: Attempt) -> 
 def _answer(db: sqlite3.Connection, session: int, n: int, completion: Completion) -> bool:
     usage: Usage = completion.usage
     cursor = db.execute(
-        "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, model = ?, "
-        "prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, latency = ?, "
-        "answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
+        "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, reasoning = ?, "
+        "model = ?, prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, "
+        "latency = ?, answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
         (
             completion.text,
             completion.finish,
             completion.refusal,
+            completion.reasoning,
             completion.model,
             usage.prompt_tokens,
             usage.completion_tokens,

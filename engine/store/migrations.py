@@ -150,6 +150,21 @@ UPDATE proposals SET fate = CASE
 CREATE INDEX proposals_of_step ON proposals (session, step);
 """
 
+REMOVED = """
+CREATE TABLE removed (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, kind TEXT NOT NULL,
+    n INTEGER NOT NULL, was TEXT NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (session, kind, n));
+CREATE INDEX calls_unusable ON calls (session) WHERE status = 'unusable';
+"""
+
+REASONING = "ALTER TABLE calls ADD COLUMN reasoning TEXT NOT NULL DEFAULT '';\n"
+
+ALIKE = """
+ALTER TABLE examples ADD COLUMN likeness TEXT NOT NULL DEFAULT '';
+CREATE INDEX examples_alike ON examples (session, likeness);
+"""
+
 ADMISSION = """
 ALTER TABLE runs ADD COLUMN stopped REAL;
 ALTER TABLE runs ADD COLUMN answerers TEXT NOT NULL DEFAULT '';
@@ -165,5 +180,8 @@ MIGRATIONS: list[tuple[str, str]] = [
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
     ("what became of each proposal, and those of a step", FATES),
+    ("what was taken out of a session", REMOVED),
+    ("what a model thought before its answer", REASONING),
+    ("examples that are alike", ALIKE),
     ("a run from the admission of its call on", ADMISSION),
 ]

@@ -54,9 +54,19 @@ def row(db: sqlite3.Connection, sql: str, *args: Any) -> sqlite3.Row | None:
 
 
 def next_number(db: sqlite3.Connection, table: str, session: int) -> int:
-    """The next free number of `table` within the session. Call inside a write."""
-    found = rows(db, f"SELECT coalesce(max(n), 0) + 1 FROM {table} WHERE session = ?", session)
-    return int(found[0][0])
+    """The next free number of `table` within the session: none is used again after a removal.
+
+    Call inside a write.
+    """
+    sql = f"SELECT coalesce(max(n), 0) FROM {table} WHERE session = ?"
+    used = int(rows(db, sql, session)[0][0])
+    return max(used, last_removed(db, table, session)) + 1
+
+
+def last_removed(db: sqlite3.Connection, table: str, session: int) -> int:
+    """The highest number in `table` that was taken out of the session, 0 if there is none."""
+    sql = "SELECT coalesce(max(n), 0) FROM removed WHERE session = ? AND kind = ?"
+    return int(rows(db, sql, session, table)[0][0])
 
 
 def check_fence(db: sqlite3.Connection, session: int, fence: Fence | None) -> None:
@@ -215,6 +225,7 @@ def to_completion(r: sqlite3.Row) -> Completion:
         text=r["text"],
         finish=r["finish"],
         refusal=r["refusal"],
+        reasoning=r["reasoning"],
         model=r["model"],
         latency=r["latency"],
         usage=usage,

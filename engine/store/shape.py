@@ -42,6 +42,7 @@ TABLES: dict[str, dict[str, str]] = {
     "calls": {
         **{"n": "i", "key": "s", "purpose": "s", "about": "s", "run": "i?", "request": "o"},
         **{"answerer": "s", "status": "s", "text": "s?", "finish": "s?", "refusal": "s?"},
+        **{"reasoning": "s"},
         **{"model": "s", "prompt_tokens": "i", "completion_tokens": "i", "cached_tokens": "i"},
         **{"cost": "f?", "latency": "f", "reserved_tokens": "i", "reserved_cost": "f"},
         **{"created": "s", "answered": "s?"},
@@ -76,18 +77,23 @@ TABLES: dict[str, dict[str, str]] = {
         **{"result": "o?", "error": "s", "created": "s", "updated": "s", "used_calls": "i"},
         **{"used_tokens": "i", "used_cost": "f", "began": "f"},
     },
+    "removed": {"kind": "s", "n": "i", "was": "o", "created": "s"},
 }
+LATER_TABLES = ("removed",)
+"""Tables that files of earlier versions do not have."""
 SESSION = {
     **{"title": "s", "created": "s", "updated": "s", "batch": "a", "budget": "o"},
     **{"test_reads": "i", "used_calls": "i", "used_tokens": "i", "used_cost": "f"},
 }
 LEFT_OUT = {
     "variables": {"file"},
-    "examples": {"digest"},
+    "examples": {"digest", "likeness"},
     "runs": {"owner", "lease", "stopped", "answerers", "taken"},
     "sessions": {"pk", "id", "owner"},
 }
 """Columns that stay behind, besides `session`."""
+LATER: dict[str, dict[str, Any]] = {"calls": {"reasoning": ""}}
+"""Columns that files of earlier versions lack, with what that means."""
 DERIVED = {"edges", "spent", "owner_calls", "quiet_runs"}
 """Tables that are made anew from the others, belong to an owner and no session, or pass."""
 
@@ -102,6 +108,7 @@ _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("proposals", "fate"): tuple(Fate),
     ("evaluations", "split"): _SPLITS,
     ("runs", "tool"): _TOOLS,
+    ("removed", "kind"): ("variables", "operations", "examples"),
     ("runs", "status"): ("running", "needs_completions", "done", "failed", "cancelled"),
 }
 _TYPES: dict[str, dict[str, Any]] = {
@@ -136,7 +143,8 @@ def file_schema() -> dict[str, Any]:
 
 
 def _row(table: str, columns: Mapping[str, str]) -> dict[str, Any]:
-    return _closed({name: _column(table, name, kind) for name, kind in columns.items()})
+    properties = {name: _column(table, name, kind) for name, kind in columns.items()}
+    return _closed(properties, LATER.get(table, {}))
 
 
 def _column(table: str, name: str, kind: str) -> dict[str, Any]:
@@ -146,11 +154,11 @@ def _column(table: str, name: str, kind: str) -> dict[str, Any]:
     return {"anyOf": [one, {"type": "null"}]} if kind.endswith("?") else one
 
 
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+def _closed(properties: dict[str, Any], optional: Iterable[str] = ()) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [name for name in properties if name not in optional],
         "additionalProperties": False,
     }
 
@@ -180,19 +188,28 @@ def _numbers(data: Mapping[str, Any], table: str) -> set[int]:
     return {row["n"] for row in data[table]}
 
 
+def _removed(data: Mapping[str, Any], table: str) -> set[int]:
+    return {row["n"] for row in data["removed"] if row["kind"] == table}
+
+
 def _check_references(data: Mapping[str, Any]) -> None:
     known = {t: _numbers(data, t) for t in ("variables", "steps", "calls", "runs", "examples")}
+    for table in ("variables", "operations", "examples"):
+        again = _numbers(data, table) & _removed(data, table)
+        if again:
+            raise _bad(f"{table} has {min(again)}, which was removed")
+    known["ever"] = known["variables"] | _removed(data, "variables")
     for table, column, target in (
-        ("versions", "variable", "variables"),
+        ("versions", "variable", "ever"),
         ("versions", "step", "steps"),
         ("cells", "variable", "variables"),
         ("calls", "run", "runs"),
         ("attempts", "call", "calls"),
-        ("gradients", "variable", "variables"),
+        ("gradients", "variable", "ever"),
         ("gradients", "spent_by", "steps"),
-        ("proposals", "variable", "variables"),
+        ("proposals", "variable", "ever"),
         ("proposals", "step", "steps"),
-        ("evaluations", "loss", "variables"),
+        ("evaluations", "loss", "ever"),
     ):
         given = {row[column] for row in data[table]} - {None}
         _all_known(given, known[target], f"{table}.{column}")

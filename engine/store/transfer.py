@@ -10,9 +10,19 @@ from typing import Any
 
 from ...schemas.errors import BadInput
 from .database import Database
-from .examples import digest_of_fields
+from .examples import digest_of_fields, likeness_of
 from .rows import dumps, row, rows
-from .shape import FORMAT, FORMAT_VERSION, SESSION, TABLES, check_file, is_json, sources
+from .shape import (
+    FORMAT,
+    FORMAT_VERSION,
+    LATER,
+    LATER_TABLES,
+    SESSION,
+    TABLES,
+    check_file,
+    is_json,
+    sources,
+)
 
 Document = dict[str, Any]
 
@@ -45,6 +55,8 @@ class TransferVerbs:
 
         Raises BadInput, and stores nothing, unless all of it is in order.
         """
+        if isinstance(document, dict):
+            document = {**{table: [] for table in LATER_TABLES}, **document}
         check_file(document)
         assert isinstance(document, dict)
         data: Document = document
@@ -77,7 +89,8 @@ def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Docum
     cursor = db.execute(_insert("sessions", head), head)
     session = cursor.lastrowid
     for table, columns in TABLES.items():
-        for one in data[table]:
+        for given in data[table]:
+            one = LATER.get(table, {}) | given
             values = _stored(one, columns) | {"session": session} | _made_here(table, one)
             db.execute(_insert(table, values), values)
     edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
@@ -101,7 +114,8 @@ def _made_here(table: str, one: Mapping[str, Any]) -> Document:
     """What stayed behind: nobody runs an imported run until somebody resumes it."""
     match table:
         case "examples":
-            return {"digest": digest_of_fields(one["fields"])}
+            fields = one["fields"]
+            return {"digest": digest_of_fields(fields), "likeness": likeness_of(fields)}
         case "runs":
             return {"owner": "", "lease": 0.0}
     return {}
