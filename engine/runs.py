@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from ..schemas.errors import Conflict, TextGradError
+from ..schemas.errors import BadInput, Conflict, TextGradError
 from ..schemas.graph import Op, Run, Session
 from ..schemas.results import Result
 from ..schemas.settings import Settings
@@ -210,9 +210,9 @@ class Runs:
             raise _ending()
         try:
             start = await prepare(session)
-        except TextGradError:
+        except TextGradError as error:
             # The same call may have just done elsewhere what is now refused; or another is active.
-            run = await self._standing(session, digest)
+            run = await self._standing(session, digest, instead=error)
             if run is not None:
                 return run
             raise
@@ -222,11 +222,14 @@ class Runs:
         new = NewRun(tool, start.args, digest, owner, self.answerers, came)
         return await self._whole(self._started(session, new, start.adds))
 
-    async def _standing(self, session: Session, digest: str) -> Run | None:
-        """What the same call has begun elsewhere. Raises Conflict when another one is active."""
+    async def _standing(
+        self, session: Session, digest: str, instead: TextGradError | None = None
+    ) -> Run | None:
+        """What the same call has begun elsewhere. Raises Conflict when another one is active,
+        unless there is bad input to be told of `instead`."""
         run = await self.store.standing(session.pk, session.id, digest, session.came)
         if run is not None and run.digest != digest:
-            raise busy(run)
+            raise instead if isinstance(instead, BadInput) else busy(run)
         return run
 
     async def _started(self, session: Session, new: NewRun, adds: Adds | None) -> Active | Run:

@@ -278,7 +278,7 @@ def test_a_metric_that_takes_too_long_fails_in_words_and_others_are_answered_mea
         assert not slow.done()
         failed = (await slow).structured_content or {}
         assert "The metric regex on 41 characters, v2 (metric), took longer" in failed["error"]
-        assert "Avoid repetitions inside repetitions" in failed["error"]
+        assert "Avoid repetitions inside repetitions" in failed["next"]
 
     drive(main, assisted())
 
