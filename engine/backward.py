@@ -325,7 +325,7 @@ def _prompt(
     materials = {place: _material(state, operation, place) for place in group}
     shared = {s: state.evaluation.value(s, group[0]).text for s in sources if _shared(state, s)}
     fence = Fence([*shared.values(), *(t for m in materials.values() for t in m.values())])
-    parts = [f"The step: {_described(operation)}"]
+    parts = [_described(operation)]
     for source, value in shared.items():
         parts.append(
             f"{source}, {_as(operation, source)}:\n"
@@ -336,7 +336,7 @@ def _prompt(
             parts.append(f"Example e{place}:")
         parts += [fence.wrap(name.replace(" ", "-"), t) for name, t in material.items()]
     if pictures:
-        parts.append("The pictures that are named above follow in their order, each once.")
+        parts.append(text("gradient_pictures"))
     parts.append(_asked(state, operation, group, sources))
     return "\n\n".join(parts)
 
@@ -344,14 +344,13 @@ def _prompt(
 def _described(operation: Operation) -> str:
     match operation.kind:
         case Op.LLM:
-            return "a language model is called with the prompt below and gives the output."
+            return text("step_llm")
         case Op.EXTERNAL | Op.FEEDBACK:
-            return f"a function: {operation.spec.get('function', '')}"
+            return text("step_function", function=str(operation.spec.get("function", "")))
         case Op.FORMAT | Op.SUM:
-            return "the inputs are put together into the output."
-    return "the output is judged: " + str(
-        operation.spec.get("instruction") or operation.spec.get("metric") or operation.kind
-    )
+            return text("step_format")
+    how = operation.spec.get("instruction") or operation.spec.get("metric") or operation.kind
+    return text("step_judged", how=str(how))
 
 
 def _as(operation: Operation, source: str) -> str:

@@ -10,7 +10,7 @@ from typing import get_args
 from pydantic import BaseModel
 
 from ..schemas.errors import BadInput, NotFound
-from ..schemas.graph import HERE, STATE_VERSION, Session, Split, Variable
+from ..schemas.graph import HERE, STATE_VERSION, Session, Split, Variable, number
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import saved, show
 from .complete import complete, left_out, named, unusable
@@ -190,7 +190,8 @@ class Evaluating(Core):
                     "inspect(session_id, what='steps') lists them; a version is a number.",
                 )
             return f"Proposal {asked}", proposal.text
-        old = await self.store.version(session.pk, v.id, int(asked))
+        n = number(f"v{asked}", "v")
+        old = await self.store.version(session.pk, v.id, n) if n else None
         if old is None:
             raise NotFound(
                 f"{v.label} has no version {asked}; it is at {v.version}.",

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ..schemas.errors import ReplyError, TextGradError
+from ..schemas.errors import ReplyError, TextGradError, fault
 from ..schemas.graph import Run, Session, number
 from ..schemas.results import Result
 from . import saved, told
@@ -69,10 +69,11 @@ class Execution:
             failure = told.failed(self.kinds, work.run, error)
             failure.notes += work.notes
             return failure if await self._end(work, "failed", failure, error.message) else None
-        except Exception:
-            log.exception("run of %s crashed", work.tool)
-            await self._end(work, "failed", error="Internal error; see the log.")
-            raise
+        except Exception as error:
+            crash = fault(f"The run of {work.tool}")
+            log.exception("%s", crash.message)
+            await self._end(work, "failed", told.failed(self.kinds, work.run, crash), crash.message)
+            raise crash from error
         if result is None:
             return None
         result.notes += work.notes

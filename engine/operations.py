@@ -171,7 +171,7 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
     values = [fence.wrap("text", t, name=n) for n, t in inputs.texts.items()]
     form = '{"feedback": "...", "score": 0.0}' if graded else '{"feedback": "..."}'
     user = "\n\n".join(
-        [f"Instruction: {operation.spec['instruction']}", *values, f"Reply as JSON: {form}"]
+        [f"Instruction: {operation.spec['instruction']}", *values, text("reply", form=form)]
     )
     request = CompletionRequest(
         purpose=Purpose.JUDGE,

@@ -263,7 +263,8 @@ async def _preferred(
     for title, texts in (("First", a), ("Second", b)):
         parts.append(f"{title} candidate:")
         parts += [fence.wrap("text", t, name=n) for n, t in texts.items()]
-    parts.append('Reply as JSON: {"reason": "...", "better": "first" | "second" | "equal"}')
+    form = '{"reason": "...", "better": "first" | "second" | "equal"}'
+    parts.append(text("reply", form=form))
     request = CompletionRequest(
         purpose=Purpose.COMPARE,
         messages=(

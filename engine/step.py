@@ -18,15 +18,13 @@ from .schedule import gather
 from .texts import text
 from .workers import Job
 
+INSTRUCTIONS = ("update", "update_ask", "update_again", "examples")
 HISTORY = 6
 """So many different texts that were tried before are shown."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
 TEXT = "The text to improve:"
 RULES = "The improved text must satisfy:"
-TRIED = "Tried before, with what came of it. Do not propose the refused ones again:"
-EARLIER = "Feedback on earlier versions. Do not undo what the text has taken up of it:"
 FEEDBACK = "Feedback on the text:"
-HEADINGS = (TEXT, RULES, TRIED, EARLIER, FEEDBACK)
 Problem = tuple[Fate, str]
 """What is wrong with a proposed text, and the sentence on it for the model that wrote it."""
 Check = Callable[[Variable, str], Awaitable[list[Problem]]]
@@ -201,14 +199,18 @@ async def _broken(work: Work, parameter: Variable, old: str, new: str) -> list[P
 async def _leaked(work: Work, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
     if constraints.may_quote_request(parameter.constraints):
         return []
-    sentences = [text(name) for name in ("update", "update_ask", "update_again", "examples")]
-    old, headings = parameter.value or "", (*HEADINGS, FORM)
-    args = new, old, list(asked.material), list(headings), sentences
+    old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
+    args = new, old, list(asked.material), [*headings(), FORM], sentences
     if len(new) + len(old) + sum(map(len, asked.material)) <= LEAK_SMALL:
         return problems(Fate.LEAKED, leaks.leaked(*args))
     what = f"Comparing a text of {len(new):,} characters with its request"
     job = Job(work.session.owner, what, "Shorten the text.")
     return problems(Fate.LEAKED, await work.workers.run(job, leaks.leaked, *args))
+
+
+def headings() -> tuple[str, ...]:
+    """What stands above the parts of a request for a rewrite."""
+    return TEXT, RULES, text("update_tried"), text("update_earlier"), FEEDBACK
 
 
 def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
@@ -251,17 +253,17 @@ async def _update_prompt(
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
     if tried:
-        parts.append(TRIED)
+        parts.append(text("update_tried"))
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
     if earlier:
-        parts.append(EARLIER)
+        parts.append(text("update_earlier"))
         parts += [fence.wrap("earlier-feedback", t, result=fate) for fate, t in earlier]
     parts.append(FEEDBACK)
     parts += [fence.wrap("feedback", t) for t in feedback]
     measured = any(g.examples for g in gradients) and await quoting.held_out(work)
     parts += quoting.in_rewrite(parameter, measured=measured)
     parts.append(text("update_ask"))
-    parts.append(f'Reply as JSON: {{"value": "{FORM}"}}')
+    parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
     user = Message(role="user", content="\n\n".join(parts))
     material = (parameter.role, *parameter.constraints, *feedback)
     return Asked(fence, (Message(role="system", content=text("update")), user), material)

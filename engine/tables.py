@@ -59,9 +59,9 @@ def read_rows(path: str, beneath: Path | None) -> list[dict[str, Any]]:
 def _array(text: str) -> list[dict[str, Any]]:
     try:
         rows = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(
-            f"examples is not valid JSON: {error}.", "Mend it and call again."
+            f"examples is not valid JSON: {_why(error)}.", "Mend it and call again."
         ) from error
     return [_object(row, i) for i, row in enumerate(rows, 1)]
 
@@ -73,11 +73,15 @@ def _json_lines(text: str) -> list[dict[str, Any]]:
         if line.strip():
             try:
                 rows.append(_object(json.loads(line), i))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise BadInput(
-                    f"Line {i} is not valid JSON: {error}.", "Give one JSON object a line."
+                    f"Line {i} is not valid JSON: {_why(error)}.", "Give one JSON object a line."
                 ) from error
     return rows
+
+
+def _why(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _object(row: Any, i: int) -> dict[str, Any]:

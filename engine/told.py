@@ -83,7 +83,7 @@ def failed(kinds: Kinds, run: Run, error: TextGradError) -> Result:
 def _failed(kinds: Kinds, run: Run, error: str, what_to_do: str) -> Result:
     then = (
         f"{what_to_do or 'Mend the cause.'} Everything answered so far is kept: "
-        f"resume(session_id='{run.session_id}') goes on from there."
+        f"resume(session_id='{run.session_id}') goes on."
     )
     return _result(kinds, run, status="failed", error=error, next=then)
 

@@ -16,12 +16,14 @@ TextGradError               what went wrong, and what to do next; safe to show t
 │   └── ExampleRefused      ... by an endpoint, which refuses what the program makes of it
 ├── ReplyError              a model replied, twice, with something that cannot be used
 ├── ProgramFailed           an evaluator's program failed on what it was given
-└── StoreError              the database cannot be used; nothing was overwritten
-    └── StoreBusy           ... now: another process holds it, and did not let go for long
+├── StoreError              the database cannot be used; nothing was overwritten
+│   └── StoreBusy           ... now: another process holds it, and did not let go for long
+└── InternalError           a fault of this program, which its log has under an id
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 
 
@@ -126,3 +128,16 @@ class StoreError(TextGradError):
 
 class StoreBusy(StoreError):
     """Another process holds the database; the same call later may succeed."""
+
+
+class InternalError(TextGradError):
+    """A fault of this program. Its log says more, under the id in the message."""
+
+
+def fault(doing: str) -> InternalError:
+    """What is told of a fault while `doing` something; whoever makes it logs what it was."""
+    name = secrets.token_hex(4)
+    return InternalError(
+        f"{doing} failed by a fault of the server (error {name}).",
+        f"Call it again with simpler arguments, if these are unusual; the log has it under {name}.",
+    )

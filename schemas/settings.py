@@ -8,14 +8,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from .text import unusable
+
 AnswererName = Literal["auto", "openai", "assistant", "sampling"]
 ReplyFormat = Literal["schema", "object", "text"]
 
 
 class Strict(BaseModel):
-    """A model that refuses keys it does not know."""
+    """A model that refuses keys it does not know, and numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _params(given: dict[str, Any]) -> dict[str, Any]:
+    if why := unusable(given):
+        raise ValueError(f"it {why}")
+    return given
+
+
+Params = Annotated[dict[str, Any], AfterValidator(_params)]
 
 
 class RoleSettings(Strict):
@@ -35,8 +46,8 @@ class RoleSettings(Strict):
     base_url: str | None = None
     api_key: SecretStr | None = None
     model: str | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
-    update_params: dict[str, Any] = Field(default_factory=dict)
+    params: Params = Field(default_factory=dict)
+    update_params: Params = Field(default_factory=dict)
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     reply_format: ReplyFormat = "schema"
     concurrency: int = Field(default=16, ge=1, le=1024)
@@ -94,7 +105,7 @@ class Settings(Strict):
     session_budget: Annotated[dict[str, float], AfterValidator(_budget)] = Field(
         default_factory=dict
     )
-    quota_sessions: int | None = Field(default=None, ge=1)
-    quota_calls_per_day: int | None = Field(default=None, ge=1)
+    quota_sessions: int | None = Field(default=None, ge=1, le=2**53)
+    quota_calls_per_day: int | None = Field(default=None, ge=1, le=2**53)
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.shared.exceptions import MCPError
@@ -30,19 +30,21 @@ from ..schemas.errors import BadInput
 from ..schemas.near import did_you_mean
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
-from ..schemas.text import unstorable
-from . import completions, resources, subscriptions, telemetry
+from ..schemas.text import unusable
+from . import completions, resources, stdio, subscriptions, telemetry
 from .auth import principal
 from .calls import refusal
 from .config import default_database, resolve
 from .definitions import compact, outline
+from .failures import explained, in_words, misfits
+from .logs import guard_log
 from .prompts import prompts
 from .sampling import Sampler, Sampling
 from .signals import leave_on_signals, leave_soon
 from .state_key import security
-from .subscriptions import Watchers
 from .tools import TOOLS
 from .version import VERSION
+from .watchers import Watchers
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.answerers import Answerer
@@ -147,6 +149,10 @@ CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
 }
 
 
+LONGEST_SLIP = 100
+"""Characters of a name that may be a right one misspelt; finding the nearest takes long."""
+
+
 class TextGradServer(MCPServer[Host]):
     """MCPServer with strict argument names and schemas without padding, sampling around the
     tools, and our resources beside those of extensions."""
@@ -161,7 +167,17 @@ class TextGradServer(MCPServer[Host]):
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; let the client's model write what is pending, where that is configured;
-        tell whoever watches the session."""
+        tell whoever watches the session. What fails is told, never raised."""
+        try:
+            return await self._served(name, arguments, context)
+        except MCPError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last place that can put it into words
+            return refusal(explained(error, name))
+
+    async def _served(
+        self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
         if context is None:
             return await self._called(name, arguments, None)
         if self.sampler.is_return(context):
@@ -201,7 +217,7 @@ class TextGradServer(MCPServer[Host]):
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        """One of ours, or an extension's. Raises ResourceNotFoundError, ResourceError."""
+        """One of ours, or an extension's. Raises NotFound, ResourceError."""
         found = await resources.read(str(uri), context) if context is not None else None
         return [found] if found is not None else await super().read_resource(uri, context)
 
@@ -214,11 +230,11 @@ class TextGradServer(MCPServer[Host]):
         """A prompt, filled in. Raises MCPError with the nearest right name for a wrong one."""
         known = {p.name: [a.name for a in p.arguments or []] for p in await self.list_prompts()}
         if name not in known:
-            words = f"There is no prompt {name!r}.{did_you_mean(name, list(known))}"
+            words = f"There is no prompt {quoted(name)}.{did_you_mean(name, list(known))}"
             raise MCPError(INVALID_PARAMS, words)
         for key in arguments or {}:
             if key not in known[name]:
-                words = f"{key!r} is no argument of {name}.{did_you_mean(key, known[name])}"
+                words = f"{quoted(key)} is no argument of {name}.{did_you_mean(key, known[name])}"
                 raise MCPError(INVALID_PARAMS, words)
         return await super().get_prompt(name, arguments, context)
 
@@ -232,7 +248,7 @@ class TextGradServer(MCPServer[Host]):
             names = [t.name for t in self._tool_manager.list_tools()]
             return refusal(
                 BadInput(
-                    f"There is no tool {name!r}.{did_you_mean(name, names)}",
+                    f"There is no tool {quoted(name)}.{did_you_mean(name, names)}",
                     f"Use one of {', '.join(names)}.",
                 )
             )
@@ -240,28 +256,25 @@ class TextGradServer(MCPServer[Host]):
         unknown = [key for key in arguments if key not in known]
         if unknown:
             hints = " ".join(
-                f"{key!r} is no argument of {name}.{did_you_mean(key, known)}"
+                f"{quoted(key)} is no argument of {name}.{did_you_mean(key, known)}"
                 for key in unknown[:NAMED]
             )
             return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
-        spoilt = [key for key, value in arguments.items() if unstorable(value)]
-        if spoilt:
-            what = f"{spoilt[0]} holds a NUL or half of a surrogate pair, which cannot be stored."
-            return refusal(BadInput(what, "Remove it."))
+        for key, value in arguments.items():
+            if why := unusable(value):
+                return refusal(BadInput(f"{key} {why}.", "Remove it."))
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
-            if isinstance(error.__cause__, ValidationError):
-                return refusal(BadInput(_misfits(name, error.__cause__), "Call it again so."))
+            cause = error.__cause__
+            if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
+                return refusal(BadInput(misfits(name, cause), "Call it again so."))
             raise
 
 
-def _misfits(tool: str, error: ValidationError) -> str:
-    problems = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(str(part) for part in one["loc"])
-        problems.append(f"{where}: {one['msg'][0].lower()}{one['msg'][1:]}")
-    return f"{tool}: " + "; ".join(dict.fromkeys(problems)) + "."
+def quoted(name: str) -> str:
+    """A name as it was given, or the beginning of a long one."""
+    return repr(name if len(name) <= LONGEST_SLIP else f"{name[:LONGEST_SLIP]}…")
 
 
 class TextKept(FuncMetadata):
@@ -310,6 +323,7 @@ def build(settings: Settings) -> TextGradServer:
         log_level="WARNING",
         cache_hints=CACHE_HINTS,
         request_state_security=security(settings),
+        middleware=[in_words],
     )
     server.sampler = Sampler()
     server.watchers = Watchers()
@@ -339,6 +353,7 @@ def serve_stdio(settings: Settings) -> None:
     """Serve one client on stdin and stdout until it hangs up, or a signal comes."""
     server = build(settings)
     server.leaving = leave_soon
+    guard_log()
 
     async def close() -> None:
         if server.host is not None:
@@ -347,6 +362,6 @@ def serve_stdio(settings: Settings) -> None:
 
     async def serve() -> None:
         leave_on_signals(close)
-        await server.run_stdio_async()
+        await stdio.serve(server)
 
     asyncio.run(serve())

@@ -59,10 +59,10 @@ def refusal(error: TextGradError) -> CallToolResult:
     """An error that the model can act on, without all of what it may quote."""
     from ..engine.show import cut
 
-    what, next_step = cut(error.message, SAID)[0], cut(error.next, SAID)[0]
+    said = {"error": cut(error.message, SAID)[0], "next": cut(error.next, SAID)[0]}
     return CallToolResult(
-        content=[TextContent(type="text", text=f"{what} {next_step}".strip())],
-        structured_content={"status": "failed", "error": what, "next": next_step},
+        content=[TextContent(type="text", text=render(said))],
+        structured_content={"status": "failed", **said},
         is_error=True,
     )
 

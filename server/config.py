@@ -147,7 +147,7 @@ def _misfits(error: ValidationError, merged: Layer) -> str:
         keys = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
         key = next((key for key in keys if key in merged), keys[0])
         origin = merged.get(key, ("", "?"))[1]
-        problems.append(f"{'.'.join(parts)} ({origin}): {one['msg']}")
+        problems.append(f"{'.'.join(parts)} ({origin}): {one['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems) + "."
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.graph import Proposal, Session, Variable
+from .markdown import block, inline, paragraph
+from .paint import one_line
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.store import Store
@@ -22,7 +24,7 @@ async def report(store: Store, one: Session) -> str:
     variables = await store.variables(one.pk)
     sizes = await store.split_sizes(one.pk)
     found = await facts(store, one)
-    lines = [f"# {one.title or 'Session'} {one.id}", ""]
+    lines = [f"# Session {one.id}", "", *(block(one_line(one.title)) if one.title else []), ""]
     lines += _won(steps, proposals)
     lines += _scores(found["scores"])
     lines += _texts(variables)
@@ -63,7 +65,7 @@ def _scores(scores: list[dict[str, Any]]) -> list[str]:
     lines += ["| loss | split | examples | first | latest |", "|---|---|---|---|---|"]
     for s in scores:
         cells = (s["loss"], s["split"], str(s["examples"]), s["first"], s["latest"])
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(map(inline, cells))} |")
     return [*lines, ""]
 
 
@@ -72,23 +74,24 @@ def _lineage(parameters: list[dict[str, Any]]) -> list[str]:
     lines: list[str] = []
     for p in parameters:
         for one in p["lineage"]:
-            how = " ".join(str(one.get("gate") or "").split())
+            how = inline(str(one.get("gate") or ""))
             made = f"by {one['step']}" if one.get("step") else f"by {one['origin']}"
-            lines.append(f"- {p['id']} version {one['version']}, {made}{f': {how}' if how else ''}")
-            lines += [f"  - {' '.join(said.split())}" for said in one.get("feedback", [])]
-    return ["## Lineage", "", *lines, ""] if lines else []
+            lines += [
+                f"- {p['id']} version {one['version']}, {made}{f': {how}' if how else ''}",
+                "",
+            ]
+            for said in one.get("feedback", []):
+                lines += [*paragraph(said, indent=2), ""]
+    return ["## Lineage", "", *lines] if lines else []
 
 
 def _texts(variables: dict[str, Variable]) -> list[str]:
     lines = ["## Parameters", ""]
     for v in variables.values():
         if v.requires_grad and v.value is not None:
-            lines += [f"### {v.label}, version {v.version}", "", *_quoted(v.value), ""]
+            lines += [f"### {v.id}, version {v.version}", "", f"{inline(v.name or v.role)}:", ""]
+            lines += [*block(v.value), ""]
     return lines
-
-
-def _quoted(text: str) -> list[str]:
-    return [f"    {line}" for line in text.split("\n")]
 
 
 def _verdicts(proposals: list[Proposal]) -> list[str]:
@@ -105,8 +108,7 @@ def _verdicts(proposals: list[Proposal]) -> list[str]:
     ]
     for p in proposals[:SHOWN]:
         cells = (p.id, p.step, p.variable, p.verdict, _score(p.score), _score(p.parent_score))
-        reason = " ".join(p.reason.replace("|", "\\|").split())
-        lines.append(f"| {' | '.join(cells)} | {reason} |")
+        lines.append(f"| {' | '.join(map(inline, [*cells, p.reason]))} |")
     return [*lines, ""]
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.shared.uri_template import UriTemplate
 from mcp_types import (
     Annotations,
@@ -21,9 +20,10 @@ from mcp_types import (
     ResourceTemplate,
 )
 
-from ..schemas.errors import NotFound, TextGradError
+from ..schemas.errors import NotFound
 from ..schemas.graph import Session
 from . import views
+from .paint import one_line
 from .report import report
 from .views import GRAPH_SCHEMA, ROOT
 
@@ -165,7 +165,7 @@ def _schema() -> Resource:
 
 
 def _of_session(one: Session) -> list[Resource]:
-    words = one.title or one.id[:8]
+    words = one_line(one.title) or one.id[:8]
     changed = Annotations(last_modified=one.updated or None)
     return [
         Resource(
@@ -208,23 +208,18 @@ def session_of(uri: str) -> str | None:
 async def read(uri: str, ctx: Context[Any, Any]) -> ReadResourceContents | None:
     """The resource at `uri`; None when the address is not one of ours.
 
-    Raises ResourceNotFoundError in the same words for what is foreign and what is not there.
+    Raises NotFound in the same words for what is foreign and what is not there.
     """
     if not uri.startswith("textgrad://"):
         return None
     if uri == GRAPH_SCHEMA:
         return ReadResourceContents(views.graph_schema(), "application/schema+json")
     host = ctx.request_context.lifespan_context
-    try:
-        engine = await host.engine()
-        owner = host.owner(ctx)
-        if uri == ROOT:
-            return ReadResourceContents(await views.sessions(engine.store, owner), JSON)
-        return await _read(engine, owner, uri)
-    except NotFound as error:
-        raise ResourceNotFoundError(str(error)) from error
-    except TextGradError as error:
-        raise ResourceError(str(error)) from error
+    engine = await host.engine()
+    owner = host.owner(ctx)
+    if uri == ROOT:
+        return ReadResourceContents(await views.sessions(engine.store, owner), JSON)
+    return await _read(engine, owner, uri)
 
 
 async def _read(engine: Engine, owner: str, uri: str) -> ReadResourceContents:

@@ -35,6 +35,7 @@ from ..schemas.results import Result
 from ..schemas.settings import RoleSettings
 from .calls import answer
 from .messages import completion_of, message_request
+from .paint import one_line
 from .text import render
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
@@ -47,6 +48,8 @@ ROUNDS = 8
 ROUND_CHARS = 1_500_000
 ROUND_REQUESTS = 1000
 REMEMBERED = 256
+SAID = 200
+"""Characters of what a client said of its failure."""
 MARK = "textgrad-sampling "
 
 
@@ -98,7 +101,7 @@ class Sampler:
         async def call(engine: Engine, caller: Caller) -> Result:
             session = await engine.store.session(state["session"], caller.owner)
             self._unanswered.pop((session.id, state["run"]), None)
-            await _commit(engine, session, _read(replies))
+            await _commit(engine, session, _read(replies, engine.settings.max_value_chars))
             return await engine.resume(caller, session_id=session.id)
 
         return await self.serve(ctx, await answer(ctx, call), int(state["round"]))
@@ -200,14 +203,14 @@ class Wave:
                     request_read_timeout_seconds=self._roles[role].timeout,
                     metadata=ServerMessageMetadata(related_request_id=self._ctx.request_id),
                 )
-            except (MCPError, ValidationError) as error:
-                words = error.message if isinstance(error, MCPError) else "its reply has no text"
+                found = _completion(n, reply, self._engine.settings.max_value_chars)
+            except (MCPError, ValidationError, BadInput) as error:
                 self._problem = (
-                    f"The client's model did not answer ({words}); what it answered is kept. "
-                    "Answer the rest yourself, or call resume to ask it again."
+                    f"The client's model did not answer ({_words(error)}); what it answered is "
+                    "kept. Answer the rest yourself, or call resume to ask it again."
                 )
                 return
-            await _commit(self._engine, self._waiting.session, {n: completion_of(reply)})
+            await _commit(self._engine, self._waiting.session, {n: found})
 
 
 def _resume(session_id: str) -> Any:
@@ -250,17 +253,39 @@ def _at_once(requests: dict[int, CompletionRequest]) -> dict[int, CompletionRequ
     return chosen
 
 
-def _read(replies: InputResponses) -> dict[int, Completion]:
-    """The completions among `replies`. Raises BadInput for an answer of another kind."""
+def _words(error: Exception) -> str:
+    """What stopped a client, in a few words, whatever it said itself."""
+    if isinstance(error, MCPError | BadInput):
+        return one_line(str(error.message), SAID)
+    return "its reply has no text"
+
+
+def _completion(
+    n: int, reply: CreateMessageResult | CreateMessageResultWithTools, most: int
+) -> Completion:
+    """What a client's model wrote for call `n`. Raises BadInput for more than `most` characters."""
+    found = completion_of(reply)
+    if len(found.text) > most:
+        raise BadInput(
+            f"the client's answer to c{n} has {len(found.text):,} characters; at most {most:,} "
+            "are taken",
+            "Ask for a shorter one.",
+        )
+    return found
+
+
+def _read(replies: InputResponses, most: int) -> dict[int, Completion]:
+    """The completions among `replies`. Raises BadInput for an answer of another kind, or one of
+    more than `most` characters."""
     found: dict[int, Completion] = {}
     for key, reply in replies.items():
         n = number(key, "c")
         if n is None or not isinstance(reply, CreateMessageResult | CreateMessageResultWithTools):
             raise BadInput(
-                f"The client's answer {key!r} answers nothing that was asked.",
+                f"The client's answer {one_line(key)!r} answers nothing that was asked.",
                 "Call resume to see what is pending.",
             )
-        found[n] = completion_of(reply)
+        found[n] = _completion(n, reply, most)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..engine.report import figure, report, spans
 from ..engine.store import Store
 from ..schemas.graph import Session
-from .paint import Cell, Paint, Style, clean, one_line
+from .paint import Cell, Paint, Style, cleaned, one_line
 
 REASON = 160
 COUNTED = ("calls", "prompt_tokens", "completion_tokens")
@@ -35,6 +35,7 @@ async def facts(store: Store, session: Session) -> dict[str, Any]:
 
 def words(found: dict[str, Any], paint: Paint) -> str:
     """What `facts` found, as text."""
+    found = cleaned(found)
     title = one_line(found["title"]) or "untitled"
     sizes = ", ".join(f"{split} {n}" for split, n in found["examples"].items() if n)
     parts = [
@@ -109,7 +110,7 @@ def _parameter(one: dict[str, Any], paint: Paint) -> list[str]:
 
 
 def _change(first: str, last: str, paint: Paint) -> list[str]:
-    old, new = clean(first).split("\n"), clean(last).split("\n")
+    old, new = first.split("\n"), last.split("\n")
     if old == new:
         return [f"  | {line}" for line in new]
     found = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..schemas.errors import BadInput, NotFound
 from ..schemas.text import no_constant
-from .flags import add_json
+from .flags import add_json, number
 from .output import remarked, told
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def _add_sessions(commands: Any, flags: argparse.ArgumentParser) -> None:
     bring.add_argument("file", type=Path)
     bring.add_argument("--owner", default="local", help="whose it shall be (%(default)s)")
     prune = _action(actions, flags, "prune", "delete what nobody has used for long", _prune)
-    prune.add_argument("--older-than", type=float, required=True, metavar="DAYS")
+    days = number(float, 0, 36_500)
+    prune.add_argument("--older-than", type=days, required=True, metavar="DAYS")
     prune.add_argument("--owner", help="only this owner's")
     for one in (delete, prune):
         one.add_argument("--yes", action="store_true", help="do it; otherwise only say what")
@@ -117,7 +118,7 @@ def _table(sessions: list[Session]) -> str:
         [
             (one.id, "bold"),
             (one.updated[:16], "dim"),
-            one.owner,
+            one_line(one.owner),
             f"{one.used_calls} calls",
             one_line(one.title),
         ]
@@ -146,10 +147,12 @@ async def _shown(store: Store, session_id: str | None) -> Session:
 
 
 async def _export(store: Store, args: argparse.Namespace) -> int:
+    from .paint import escaped
+
     session = await _found(store, args.session_id)
     text = json.dumps(await store.export_session(session.pk), ensure_ascii=False, indent=1) + "\n"
     if args.file is None:
-        sys.stdout.write(text)
+        sys.stdout.write(escaped(text))
         return 0
     await asyncio.to_thread(_write_new, args.file, text)
     facts = {"session_id": session.id, "file": str(args.file)}

@@ -142,7 +142,7 @@ def _parsed(key: str, value: str, name: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadInput(
             f"{name} is not valid JSON.", 'Write for example {"temperature": 0}.'
         ) from None

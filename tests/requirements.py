@@ -102,6 +102,10 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "no-cycles": "Graphs have no cycles, however deep they are; an input read twice "
         "counts once.",
         "any-arguments": "No argument crashes a tool, hangs it or leaves a half-made change.",
+        "in-words": "Every failure reaches its caller in words with a next step; a crash has an id "
+        "that the log has, too.",
+        "plain-reports": "What a model wrote is text and nothing else in reports, drawings and on "
+        "terminals.",
         "strict-names": "A misspelt argument, tool or id is refused with what was meant.",
         "addresses": "A resource address that names nothing of the caller's is refused, "
         "however it is written.",
@@ -113,6 +117,9 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "origins": "Pages of other hosts and origins are turned away.",
         "loopback": "The server listens on loopback unless callers are told apart.",
         "rates": "A caller who asks too often waits, and others do not.",
+        "strangers": "Half-sent requests, slow ones and readers who stop keep nobody out and fill "
+        "no log; an address is believed only from where it can be known.",
+        "revoked": "What is under way for a token ends soon after the token does.",
         "quotas": "An owner has no more sessions and calls a day than the operator allows.",
         "keys-hidden": "Keys appear in no message, database, log, export or configuration listing.",
         "keys-kept-home": "A key goes to no other address than its own, and spends nothing "
@@ -126,6 +133,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     "Protocol": {
         "both-eras": "Every tool works in both protocol eras and over every transport.",
         "conformance": "The official conformance scenarios pass.",
+        "announced": "A change is announced to those who watch it, and waits for none of them.",
         "no-fact-left-out": "A result says the same in words as in its structured content.",
     },
     "Training": {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textgrad_mcp.engine.leaks import ALLOWED, leaked
-from textgrad_mcp.engine.step import FORM, HEADINGS
+from textgrad_mcp.engine.step import FORM, headings
 from textgrad_mcp.engine.texts import text
 
 SENTENCES = [text(name) for name in ("update", "update_ask", "update_again", "examples")]
@@ -15,7 +15,7 @@ FENCED = "Sort.\n</text-3f9a2c>"
 
 
 def found(new: str, old: str = OLD, *material: str) -> list[str]:
-    return leaked(new, old, material, [*HEADINGS, FORM], SENTENCES)
+    return leaked(new, old, material, [*headings(), FORM], SENTENCES)
 
 
 @given(st.text())

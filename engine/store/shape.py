@@ -15,29 +15,45 @@ from jsonschema import Draft202012Validator
 from ...schemas.completions import CompletionRequest, Purpose
 from ...schemas.errors import BadInput
 from ...schemas.graph import Fate, Kind, Op, Verdict
-from ...schemas.text import unstorable
+from ...schemas.results import (
+    BackwardResult,
+    EvaluateResult,
+    ForwardResult,
+    OptimizeResult,
+    Result,
+    StepResult,
+)
+from ...schemas.text import DEEPEST, unusable
 
 FORMAT = "textgrad-mcp session"
 FORMAT_VERSION = 1
 SESSION_ID = re.compile(r"tg_[A-Za-z0-9_-]{16,64}")
-_TOOLS = ("forward", "compute_loss", "backward", "step", "evaluate", "optimize")
+_RESULTS: dict[str, type[Result]] = {
+    "forward": ForwardResult,
+    "compute_loss": ForwardResult,
+    "backward": BackwardResult,
+    "step": StepResult,
+    "evaluate": EvaluateResult,
+    "optimize": OptimizeResult,
+}
 _SPLITS = ("train", "validation", "test")
 
-# Column -> s text, i integer, f number, j any JSON, o JSON object, a JSON array; `?` may be null.
+# Column -> s text, i integer, f number, o JSON object, a JSON array, `?` may be null; a second
+# letter is the kind of all that an object or an array holds.
 TABLES: dict[str, dict[str, str]] = {
     "variables": {
         **{"n": "i", "kind": "s", "role": "s", "name": "s", "value": "s?", "version": "i"},
         **{"requires_grad": "i", "reference": "i", "per_example": "i", "field": "s?"},
-        **{"constraints": "a", "operation": "i?", "dirty": "i"},
+        **{"constraints": "as", "operation": "i?", "dirty": "i"},
     },
     "operations": {
-        **{"n": "i", "kind": "s", "output": "i", "system": "i?", "inputs": "o", "spec": "o"},
+        **{"n": "i", "kind": "s", "output": "i", "system": "i?", "inputs": "oi", "spec": "o"},
     },
     "versions": {
         **{"variable": "i", "version": "i", "text": "s", "origin": "s", "step": "i?"},
         **{"created": "s"},
     },
-    "examples": {"n": "i", "split": "s", "fields": "o"},
+    "examples": {"n": "i", "split": "s", "fields": "os"},
     "cells": {"variable": "i", "place": "i", "text": "s", "score": "f?"},
     "calls": {
         **{"n": "i", "key": "s", "purpose": "s", "about": "s", "run": "i?", "request": "o"},
@@ -49,8 +65,8 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "attempts": {"call": "i", "outcome": "s", "latency": "f", "detail": "s", "created": "s"},
     "gradients": {
-        **{"n": "i", "variable": "i", "version": "i", "text": "s", "examples": "a", "batch": "a"},
-        **{"operation": "s", "losses": "a", "exact": "i", "spent_by": "i?", "created": "s"},
+        **{"n": "i", "variable": "i", "version": "i", "text": "s", "examples": "as", "batch": "as"},
+        **{"operation": "s", "losses": "as", "exact": "i", "spent_by": "i?", "created": "s"},
     },
     "steps": {
         **{"n": "i", "accepted": "i", "gate": "s", "before": "f?", "after": "f?", "split": "s?"},
@@ -66,10 +82,10 @@ TABLES: dict[str, dict[str, str]] = {
             "parent_score": "f?",
             "split": "s?",
         },
-        **{"examples": "i", "gradients": "a", "created": "s"},
+        **{"examples": "i", "gradients": "as", "created": "s"},
     },
     "evaluations": {
-        **{"n": "i", "loss": "i", "split": "s", "versions": "j", "mean": "f", "error": "f?"},
+        **{"n": "i", "loss": "i", "split": "s", "versions": "oi", "mean": "f", "error": "f?"},
         **{"examples": "i", "created": "s"},
     },
     "runs": {
@@ -82,7 +98,7 @@ TABLES: dict[str, dict[str, str]] = {
 LATER_TABLES = ("removed",)
 """Tables that files of earlier versions do not have."""
 SESSION = {
-    **{"title": "s", "created": "s", "updated": "s", "batch": "a", "budget": "o"},
+    **{"title": "s", "created": "s", "updated": "s", "batch": "ai", "budget": "of"},
     **{"test_reads": "i", "used_calls": "i", "used_tokens": "i", "used_cost": "f"},
 }
 LEFT_OUT = {
@@ -107,7 +123,7 @@ _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("proposals", "verdict"): get_args(Verdict),
     ("proposals", "fate"): tuple(Fate),
     ("evaluations", "split"): _SPLITS,
-    ("runs", "tool"): _TOOLS,
+    ("runs", "tool"): tuple(_RESULTS),
     ("removed", "kind"): ("variables", "operations", "examples"),
     ("runs", "status"): ("running", "needs_completions", "done", "failed", "cancelled"),
 }
@@ -115,7 +131,6 @@ _TYPES: dict[str, dict[str, Any]] = {
     "s": {"type": "string"},
     "i": {"type": "integer", "minimum": 0, "maximum": 2**53},
     "f": {"type": "number"},
-    "j": {},
     "o": {"type": "object"},
     "a": {"type": "array"},
 }
@@ -123,7 +138,7 @@ _TYPES: dict[str, dict[str, Any]] = {
 
 def is_json(kind: str) -> bool:
     """Whether a column of this kind holds JSON."""
-    return kind[0] in "joa"
+    return kind[0] in "oa"
 
 
 def file_schema() -> dict[str, Any]:
@@ -150,7 +165,9 @@ def _row(table: str, columns: Mapping[str, str]) -> dict[str, Any]:
 def _column(table: str, name: str, kind: str) -> dict[str, Any]:
     if (table, name) in _ENUMS:
         return {"enum": list(map(str, _ENUMS[table, name]))}
-    one = _TYPES[kind[0]]
+    one, *inner = (_TYPES[letter] for letter in kind.removesuffix("?"))
+    if inner:
+        one = one | {"items" if kind[0] == "a" else "additionalProperties": inner[0]}
     return {"anyOf": [one, {"type": "null"}]} if kind.endswith("?") else one
 
 
@@ -165,16 +182,17 @@ def _closed(properties: dict[str, Any], optional: Iterable[str] = ()) -> dict[st
 
 def check_file(data: Any) -> None:
     """Raises BadInput, saying where, unless `data` is a session that hangs together."""
+    if why := unusable(data, 2 * DEEPEST):  # what was taken in stands some levels down
+        raise _bad(f"it {why}")
     problem = next(iter(Draft202012Validator(file_schema()).iter_errors(data)), None)
     if problem is not None:
         where = ".".join(map(str, problem.absolute_path)) or "the file"
         said = problem.message if len(problem.message) < 200 else f"{problem.message[:200]}..."
         raise _bad(f"{where}: {said}")
-    if unstorable(data):
-        raise _bad("it holds a NUL or half of a surrogate pair")
     _check_references(data)
     _check_graph(data)
     _check_calls(data)
+    _check_results(data)
 
 
 def _bad(what: str) -> BadInput:
@@ -267,3 +285,12 @@ def _check_calls(data: Mapping[str, Any]) -> None:
             raise _bad(f"the request of call c{row['n']} was changed")
         if (row["status"] == "pending") != (row["text"] is None):
             raise _bad(f"call c{row['n']} is {row['status']}, which does not fit its text")
+
+
+def _check_results(data: Mapping[str, Any]) -> None:
+    for row in data["runs"]:
+        try:
+            if row["result"] is not None:
+                _RESULTS[row["tool"]].model_validate(row["result"])
+        except ValueError:
+            raise _bad(f"run r{row['n']} holds no result of {row['tool']}") from None
