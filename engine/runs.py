@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -34,6 +34,8 @@ from .workers import Workers
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
+WAITS = ("needs_completions",)
+"""The status of a run that whoever makes its call again goes on with."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Runs:
     async def resume(self, caller: Caller, session: Session, run: Run) -> Result:
         """Go on with `run`, also when it failed, or wait for it where it is being run."""
         until = _time() + caller.deadline
-        result = await self._follow(caller, session, run, until, retry=True)
+        result = await self._follow(caller, session, run, until, (*WAITS, "failed"))
         if result is not None:
             return result
         ended = await self._standing(session, run.digest)  # it needed nothing, and is not listed
@@ -289,19 +291,17 @@ class Runs:
         session: Session,
         found: Active | Run,
         until: float,
-        *,
-        retry: bool = False,
+        waits: Sequence[str] = WAITS,
     ) -> Result | None:
-        """Wait for a run, here or elsewhere, and go on with it where nobody does any more.
-
-        `retry`: also when it failed. None when it was refused elsewhere, and nothing is left of it.
+        """Wait for a run, here or elsewhere, and go on with it where nobody does any more; also
+        when its status is one of `waits`. None when it was refused elsewhere, and nothing is left.
         """
         active, run = (found, found.work.run) if isinstance(found, Active) else (None, found)
-        digest, first = run.digest, True
+        digest = run.digest
         while True:
             if active is None and run.status in ("done", "cancelled"):
                 return await self.execution.ended(session, run)
-            active = active or await self._go_on(session, run, until, first=first, retry=retry)
+            active = active or await self._go_on(session, run, until, waits)
             if active is not None:
                 result = await self._wait(caller, active, until)
                 if result is not None:
@@ -315,26 +315,19 @@ class Runs:
                 return told.running(self.execution.kinds, now)
             if self._closing:
                 raise _ending()
-            active, run, first = None, now, False
+            active, run, waits = None, now, ()
             await asyncio.sleep(POLL_SECONDS)
 
     async def _go_on(
-        self,
-        session: Session,
-        run: Run,
-        until: float = 0.0,
-        *,
-        first: bool = False,
-        retry: bool = False,
+        self, session: Session, run: Run, until: float = 0.0, waits: Sequence[str] = ()
     ) -> Active | None:
         """Take over a run that nobody runs; or find it here; None if it is elsewhere.
 
         Raises Conflict when another call is under way instead.
         """
         dead = run.status == "running" and self._sightings.gone(session.pk, run)
-        waits = {"needs_completions": first, "failed": (first and retry) or _abandoned(run)}
-        free = waits.get(run.status, False)
-        free = free or (run.status == "running" and run.owner in ("", self.heart.owner))
+        nobodys = run.status == "running" and run.owner in ("", self.heart.owner)
+        free = nobodys or run.status in waits or _abandoned(run)
         here = self._here(session.pk)
         if here is not None and here.work.run.id == run.id:
             return here
