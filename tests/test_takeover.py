@@ -265,7 +265,6 @@ def test_a_run_that_was_taken_over_again_and_again_is_left_to_a_caller(tmp_path:
 def test_signs_of_life_go_on_after_the_file_was_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
     path = tmp_path / "t.db"
 
     async def main() -> None:
@@ -280,7 +279,11 @@ def test_signs_of_life_go_on_after_the_file_was_locked(
 
             run = await status(one, s)
             await until(noted)
-            with closing(sqlite3.connect(path, isolation_level=None)) as lock:
+            with (
+                monkeypatch.context() as impatient,
+                closing(sqlite3.connect(path, isolation_level=None)) as lock,
+            ):
+                impatient.setattr(connection, "BUSY_SECONDS", 0.05)
                 lock.execute("BEGIN IMMEDIATE")
                 await asyncio.sleep(2 * SHORT)
                 lock.execute("ROLLBACK")
