@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ..schemas.errors import BadInput
+from ..schemas.errors import BadInput, QuotaExceeded
 from ..schemas.graph import (
     Kind,
     Op,
@@ -19,6 +19,8 @@ from ..schemas.results import ExamplesResult, ForwardResult, Result, VariableRes
 from . import constraints as rules
 from . import show
 from .core import Core
+from .data.reading import listed
+from .data.tables import Given
 from .define import (
     MOST_INPUTS,
     NAME_A_SPLIT,
@@ -28,7 +30,6 @@ from .define import (
     check_operation,
     check_text,
     demonstrations_leaf,
-    example_texts,
     forward_spec,
     loss_kind,
     operation_kind,
@@ -101,7 +102,12 @@ class Building(Core):
                 caller.owner, role[:80], self.settings.quota_sessions, chain
             )
         )
-        made = await self.store.add_leaf(session.pk, leaf, chain)
+        try:
+            made = await self.store.add_leaf(session.pk, leaf, chain)
+        except QuotaExceeded:
+            if session_id is None:  # nothing stays of a session that could not begin
+                await self.store.delete_sessions([session.pk])
+            raise
         return VariableResult(
             session_id=session.id,
             variable=made.id,
@@ -263,31 +269,42 @@ class Building(Core):
         return await self.runs.call(caller, session, "compute_loss", digest, prepare)
 
     async def add_examples(
-        self, caller: Caller, *, session_id: str, split: str, examples: Sequence[dict[str, Any]]
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        split: str,
+        examples: Given | None = None,
+        path: str | None = None,
     ) -> ExamplesResult:
-        """Load rows into a split. Raises BadInput, NotFound, Conflict."""
+        """Load rows into a split: given as such, as a text, or by the path of a file.
+
+        All are read and checked before the first is stored. Raises BadInput, NotFound, Conflict.
+        """
         session = await self.store.session(session_id, caller.owner)
-        async with self.runs.alone(caller, session):
-            if split not in get_args(Split):
-                raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-            if not examples:
-                raise BadInput(
-                    "There are no examples in the call.", "Give rows: [{field: text}, ...]."
-                )
-            most = self.settings.max_value_chars
-            data = [example_texts(str(i), row, most) for i, row in enumerate(examples)]
-            added = await self.store.add_examples(session.pk, split, data)
-        fields = sorted({key for row in data for key in row})
+        if split not in get_args(Split):
+            raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
+        async with (
+            self.tables.read(examples, path) as loaded,
+            self.runs.alone(caller, session),
+        ):
+            added = [
+                await self.store.add_examples(session.pk, split, piece)
+                async for piece in loaded.pieces()
+            ]
+        new = [piece for piece in added if piece.first]
+        total = added[-1].total
+        count = sum(piece.added for piece in new)
         return ExamplesResult(
             session_id=session.id,
             split=split,
-            added=added.added,
-            skipped=len(data) - added.added,
-            total=added.total,
-            first=f"e{added.first}" if added.first else None,
-            last=f"e{added.last}" if added.last else None,
-            notes=example_notes(data, fields, added, split),
-            next=f"{split} now has {added.total} examples with the fields {', '.join(fields)}. "
+            added=count,
+            skipped=loaded.rows - count,
+            total=total,
+            first=f"e{new[0].first}" if new else None,
+            last=f"e{new[-1].last}" if new else None,
+            notes=example_notes(loaded, added, split),
+            next=f"{split} now has {total} examples with the fields {listed(loaded.fields)}. "
             "Variables made with example_field are fed from them; call forward to compute.",
         )
 

@@ -11,6 +11,7 @@ from ..schemas.errors import BadInput, Conflict, NotFound
 from ..schemas.graph import HERE, Op, Session, Split, Variable, number
 from ..schemas.settings import Settings
 from .answerers import Answerer
+from .data.tables import Tables
 from .define import NAME_A_SPLIT, check_count
 from .evaluators import Evaluators
 from .files import Workspace
@@ -36,9 +37,11 @@ class Core:
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
         self.settings = settings
         self.store = store
+        store.db.quota_bytes = settings.quota_bytes
         self.ledger = Ledger(store, answerers, settings.backward.update_params)
         self.evaluators = Evaluators(settings.evaluators)
         self.workspace = Workspace(settings.workspace, settings.max_value_chars)
+        self.tables = Tables(settings.data_dir, settings.max_value_chars)
         rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
         self.workers = Workers()
         self.runs = Runs(store, self.ledger, settings, rules, self.workers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
@@ -35,21 +34,6 @@ def check_text(what: str, value: str, most: int, *, empty: bool = False) -> None
             f"{what} holds a NUL or half of a surrogate pair, which cannot be stored.",
             "Remove it.",
         )
-
-
-def example_texts(which: str, row: Any, most: int) -> dict[str, str]:
-    """An example's fields as texts, of at most `most` characters each. Raises BadInput."""
-    if not isinstance(row, Mapping) or not row:
-        raise BadInput(
-            f"Example {which} is not an object with fields.",
-            'Give rows such as {"question": "...", "answer": "..."}.',
-        )
-    texts = {
-        k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in row.items()
-    }
-    for key, value in texts.items():
-        check_text(f"field {key!r} of example {which}", value, most, empty=True)
-    return texts
 
 
 def check_count(what: str, given: Sized, advice: str, most: int = MOST_NAMED) -> None:
@@ -129,6 +113,13 @@ def check_operation(op: Operation, most: int) -> list[str]:
 
 async def check_loss(op: Operation, evaluators: Evaluators, workers: Workers, owner: str) -> None:
     """Raises BadInput for a loss that cannot be made, for its `owner`."""
+    check_loss_form(op, evaluators)
+    if op.kind is Op.METRIC:
+        await _check_metric(op, workers, owner)
+
+
+def check_loss_form(op: Operation, evaluators: Evaluators) -> None:
+    """Raises BadInput like `check_loss`, without a look at a metric's options."""
     if not op.inputs:
         raise BadInput("A loss needs inputs.", "For example inputs={'output': 'v4'}.")
     match op.kind:
@@ -139,8 +130,6 @@ async def check_loss(op: Operation, evaluators: Evaluators, workers: Workers, ow
                     "For example instruction='Is the answer correct and short?'.",
                 )
             check_text("instruction", op.spec["instruction"], 100_000)
-        case Op.METRIC:
-            await _check_metric(op, workers, owner)
         case Op.EVALUATOR:
             evaluators.check(op.spec.get("evaluator") or "")
         case Op.FEEDBACK:

@@ -121,7 +121,7 @@ class Ledger:
         opening = open_row()
         work.asked += 1
         work.progress()
-        recorded = False
+        recorded: Completion | None = None
 
         def reopen() -> None:
             nonlocal opening, row
@@ -129,13 +129,12 @@ class Ledger:
             opening = open_row()
 
         async def keep(completion: Completion, attempts: Sequence[Attempt] = ()) -> None:
-            async def write() -> None:
+            async def write() -> Completion:
                 call = await self._opened(row, opening)
-                await self.store.answer(pk, {call: completion}, attempts, row.chain)
+                return await self.store.record(pk, call, completion, attempts, row.chain)
 
             nonlocal recorded
-            await _patiently(write, reopen)
-            recorded = True
+            recorded = await _patiently(write, reopen)
 
         async def record(attempt: Attempt) -> None:
             if attempt.brought is not None:
@@ -167,12 +166,12 @@ class Ledger:
         if completion is None:
             await row.chain.settled()
             raise NotYet
-        if not recorded:
+        if recorded is None:
             await keep(completion)
         work.notes += completion.notes
         work.answered += 1
         work.progress()
-        return completion
+        return recorded or completion
 
     async def _opened(self, row: Row, opening: asyncio.Task[int]) -> int:
         """The call's number, for which something is to be written now."""
@@ -270,7 +269,8 @@ def _limits(work: Work, answerer: Answerer) -> Budgets:
     settings = work.settings
     daily = settings.quota_calls_per_day if answerer.name == "openai" else None
     run = work.args.get("budget") or {}
-    return Budgets(run, settings.session_budget, work.session.owner, daily)
+    quotas = daily, settings.quota_bytes
+    return Budgets(run, settings.session_budget, work.session.owner, *quotas)
 
 
 def _seen(flight: asyncio.Task[Completion]) -> None:

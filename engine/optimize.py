@@ -173,8 +173,8 @@ class Optimizing(Core):
         if loop.paired or list(places) == [HERE]:
             return
         mean, error = mean_and_error(loop.current.scores)
-        variables = await self.store.variables(work.session.pk)
-        versions = {v.id: v.version for v in variables.values() if v.requires_grad and v.is_leaf}
+        parameters = await self.store.parameters(work.session.pk)
+        versions = {v.id: v.version for v in parameters}
         [loss] = work.args["losses"]
         pk, fence, state = work.session.pk, work.fence, loop.dump()
         await self.store.note_evaluation(

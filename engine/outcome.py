@@ -51,9 +51,16 @@ def result(
         calls=int(spent["calls"]),
         tokens=int(spent["tokens"]),
         cost=spent["cost"] or None,
-        notes=[*notes, *([PAIRED] if loop.paired else [])],
+        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(history, loop)],
         next=MEND if stopped in (NO_FEEDBACK, NO_REWRITE) else _next(work.session.id, tested),
     )
+
+
+def _left_out(history: Sequence[Proposal], loop: Loop) -> list[str]:
+    total = loop.refused + loop.accepted
+    if total <= len(history):
+        return []
+    return [f"The last {len(history)} proposals are shown; inspect(what='steps') has all."]
 
 
 def hopeless(loop: Loop, why: str) -> str:

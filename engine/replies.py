@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ..schemas.completions import Completion, CompletionRequest, Purpose
 from ..schemas.errors import ReplyError
-from ..schemas.text import unstorable
+from ..schemas.text import cleaned, unstorable
 from . import slips
 from .endings import Ending, ending
 from .lenient import ObjectReader, Unreadable
@@ -214,9 +214,12 @@ def _fitted(
         return _fitted(inner, schema, like, depth + 1)
     if missing:
         raise Malformed(_missing(missing, found, schema))
-    value = {key: slips.mended(item, kinds[key], prose=like is None) for key, item in named.items()}
+    value = {
+        key: slips.mended(cleaned(item), kinds[key], prose=like is None)
+        for key, item in named.items()
+    }
     value = {k: v for k, v in value.items() if k in required or not _misfit(v, kinds[k])}
-    problem = _misfit(value, schema) or _unstorable(value) or _controls(value, like)
+    problem = _misfit(value, schema) or _infinite(value) or _controls(value, like)
     if problem:
         raise Malformed(problem)
     return value
@@ -262,15 +265,13 @@ def _misfit(value: Any, schema: Schema) -> str:
     return f"The value of {key} does not fit: {_cut(error.message)}."
 
 
-def _unstorable(value: Any) -> str:
+def _infinite(value: Any) -> str:
     if isinstance(value, dict):
-        return next(filter(None, map(_unstorable, [*value, *value.values()])), "")
+        return next(filter(None, map(_infinite, [*value, *value.values()])), "")
     if isinstance(value, list):
-        return next(filter(None, map(_unstorable, value)), "")
+        return next(filter(None, map(_infinite, value)), "")
     if isinstance(value, float) and not math.isfinite(value):
         return "A number is too large. Write an ordinary number."
-    if isinstance(value, str) and unstorable(value):
-        return "A string holds a NUL or half of a character. Leave such characters out."
     return ""
 
 

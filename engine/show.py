@@ -119,7 +119,7 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
     session = work.session.id
     if losses:
         return (
-            f"Call backward(session_id='{session}', losses={losses[:3]}) for feedback, or, with "
+            f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
             f"train and validation examples, optimize(session_id='{session}') for the whole loop."
         )
     if not shown:
@@ -135,6 +135,11 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
     )
 
 
+def _few(ids: Sequence[str]) -> str:
+    """A list of ids, or its form where it is long: a shorter one would mean something else."""
+    return str(list(ids)) if len(ids) <= VALUES else "[...all that you mean]"
+
+
 def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]]:
     """Feedback on parameters, cut when long, and a note if some is left out."""
     most = share(min(len(found), GRADIENTS), 120, FEEDBACK)
@@ -145,7 +150,10 @@ def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]
         shown.append(
             ShownGradient(id=one.id, variable=one.variable, examples=ids, text=text, chars=chars)
         )
-    return shown, _left_out(found, GRADIENTS, "gradients")
+    notes = _left_out(found, GRADIENTS, "gradients")
+    if any(len(one.examples) > VALUES for one in found[:GRADIENTS]):
+        notes.append(f"{VALUES} examples of each are named at most; inspect(id='g1') names all.")
+    return shown, notes
 
 
 def proposals(found: Sequence[Proposal]) -> tuple[list[ShownProposal], list[str]]:

@@ -34,12 +34,15 @@ class Sweep:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _sweep(self) -> None:
-        busy = False
+        busy, told = False, ""
         while True:
             await asyncio.sleep(BUSY_SECONDS if busy else IDLE_SECONDS)
             try:
                 busy = await self._runs.look_after(MOST_TAKEN)
+                told = ""
             except TextGradError as error:
-                log.warning("could not look for runs that nobody goes on with: %s", error)
+                if told != error.message:  # a file that is gone stays so for long
+                    log.warning("could not look for runs that nobody goes on with: %s", error)
+                told = error.message
             except Exception:
                 log.exception("could not look for runs that nobody goes on with")

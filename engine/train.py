@@ -212,8 +212,7 @@ class Training(Evaluating, Optimizing):
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
         if ids is None:
-            found = await self.store.gradients(session.pk)
-            ids = list(dict.fromkeys(g.variable for g in found))
+            ids = await self.store.with_gradients(session.pk)
             if not ids:
                 raise Conflict(
                     "There is no gradient to step from.",

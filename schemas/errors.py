@@ -26,14 +26,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
+from .text import storable
+
 
 class TextGradError(Exception):
-    """Anything we can explain. `next` is one sentence on what to do about it."""
+    """Anything we can explain. `next` is one sentence on what to do about it.
+
+    Both may quote somebody, so that what could neither be stored nor sent is replaced in them.
+    """
 
     def __init__(self, message: str, next: str = "") -> None:  # noqa: A002 - the word the results use
-        super().__init__(message)
-        self.message = message
-        self.next = next
+        self.message, self.next = storable(message), storable(next)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.next}".strip()

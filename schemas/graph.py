@@ -44,7 +44,8 @@ LOSSES = frozenset({Op.JUDGE, Op.METRIC, Op.EVALUATOR, Op.FEEDBACK, Op.SUM})
 
 class Session(BaseModel):
     """One program, its data, budget and history. `pk` is the store's own key; `batch` are the
-    numbers of the examples in use. `came` is when it was asked for, by the process's own time."""
+    numbers of the examples in use, `bytes` what it takes up, as quotas count it. `came` is when it
+    was asked for, by the process's own time."""
 
     pk: int
     id: str
@@ -59,6 +60,7 @@ class Session(BaseModel):
     came: float = 0.0
     created: str = ""
     updated: str = ""
+    bytes: int = 0
 
 
 class FileBinding(BaseModel):

@@ -86,11 +86,15 @@ def _budget(given: dict[str, float]) -> dict[str, float]:
     return given
 
 
+OPEN_QUOTA_BYTES = 100_000_000
+
+
 class Settings(Strict):
     """Everything in force in one server process.
 
-    The quotas hold for each owner: the sessions one may have, and the calls to endpoints one may
-    make on a day (UTC).
+    The quotas hold for each owner: the sessions one may have, the calls to endpoints one may make
+    on a day (UTC), and the bytes one may have stored. Where callers are told apart by tokens,
+    OPEN_QUOTA_BYTES hold when nothing else is set.
     """
 
     database: Path | None = None
@@ -107,5 +111,6 @@ class Settings(Strict):
     )
     quota_sessions: int | None = Field(default=None, ge=1, le=2**53)
     quota_calls_per_day: int | None = Field(default=None, ge=1, le=2**53)
+    quota_bytes: int | None = Field(default=None, ge=1, le=2**53)
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)

@@ -28,8 +28,20 @@ def unstorable(value: Any) -> bool:
 
 
 def storable(text: str) -> str:
-    """`text` with what cannot be stored replaced by a mark that can."""
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    """`text` with a replacement character for every NUL and every half of a surrogate pair."""
+    if not _UNSTORABLE.search(text):
+        return text
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return whole.replace("\x00", "\ufffd")
+
+
+def cleaned(value: Any) -> Any:
+    """A JSON value whose every text, keys included, is `storable`."""
+    if isinstance(value, dict):
+        return {cleaned(key): cleaned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    return storable(value) if isinstance(value, str) else value
 
 
 def unusable(value: Any, deepest: int = DEEPEST) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -26,14 +28,14 @@ from mcp_types import (
 from pydantic import AnyUrl, ValidationError
 
 from ..schemas.completions import Role
-from ..schemas.errors import BadInput
+from ..schemas.errors import BadInput, StoreError
 from ..schemas.near import did_you_mean
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
-from ..schemas.text import unusable
-from . import completions, resources, stdio, subscriptions, telemetry
+from . import completions, resources, shapes, stdio, subscriptions, telemetry
+from .arguments import Arguments
 from .auth import principal
-from .calls import refusal
+from .calls import amended, refusal
 from .config import default_database, resolve
 from .definitions import compact, outline
 from .failures import explained, in_words, misfits
@@ -51,6 +53,7 @@ if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of t
     from ..engine.answerers.limiter import Limiters
     from ..engine.engine import Engine
 
+log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
 Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
 small program once, then repeat: forward, compute_loss, backward, step.
@@ -84,22 +87,40 @@ class Host:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.path = settings.database or default_database()
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
+        self._fresh = True
 
     async def engine(self) -> Engine:
-        """The engine, opened now if need be. Raises StoreError."""
-        async with self._opening:
-            if self._engine is None:
-                await asyncio.to_thread(import_module, "..engine.engine", __package__)
-                from ..engine.engine import Engine
-                from ..engine.store import Store
+        """The engine, opened now if need be; anew where another file is in the database's place.
 
-                store = Store(self.settings.database or default_database())
-                await store.open()
-                self._engine = Engine(self.settings, store, answerers(self.settings))
-                self._engine.sweep.start()
+        Raises StoreError. While no file is there nothing is let go of: it may be put back.
+        """
+        async with self._opening:
+            if self._engine is not None:
+                try:
+                    self._engine.store.check_presence()
+                except StoreError as gone:
+                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
+                        raise
+                    log.warning("%s It is opened anew.", gone.message)
+                    await self.close()
+            if self._engine is None:
+                self._engine = await self._opened()
             return self._engine
+
+    async def _opened(self) -> Engine:
+        await asyncio.to_thread(import_module, "..engine.engine", __package__)
+        from ..engine.engine import Engine
+        from ..engine.store import Store
+
+        store = Store(self.path)
+        await store.open(fresh=self._fresh)
+        self._fresh = False
+        engine = Engine(self.settings, store, answerers(self.settings))
+        engine.sweep.start()
+        return engine
 
     def owner(self, ctx: Context[Any, Any]) -> str:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
@@ -154,14 +175,18 @@ LONGEST_SLIP = 100
 
 
 class TextGradServer(MCPServer[Host]):
-    """MCPServer with strict argument names and schemas without padding, sampling around the
-    tools, and our resources beside those of extensions."""
+    """MCPServer that takes arguments as hosts send them, with schemas without padding, sampling
+    around the tools, and our resources beside those of extensions."""
 
     sampler: Sampler
     watchers: Watchers
     host: Host | None = None
     leaving: Callable[[], None] = staticmethod(lambda: None)
     """Called when the last client is gone, before anything is closed."""
+
+    @cached_property
+    def _takes(self) -> dict[str, Arguments]:
+        return {}
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
@@ -206,7 +231,8 @@ class TextGradServer(MCPServer[Host]):
             return
         host = context.request_context.lifespan_context
         owner = host.owner(context)
-        await self.watchers.changed(owner, session, new=not arguments.get("session_id"))
+        new = shapes.is_nothing(arguments.get("session_id"))
+        await self.watchers.changed(owner, session, new=new)
         if data.get("status") == "running":
             self.watchers.follow(await host.engine(), owner, session)
 
@@ -252,24 +278,24 @@ class TextGradServer(MCPServer[Host]):
                     f"Use one of {', '.join(names)}.",
                 )
             )
-        known = list(tool.parameters.get("properties", {}))
-        unknown = [key for key in arguments if key not in known]
-        if unknown:
-            hints = " ".join(
-                f"{quoted(key)} is no argument of {name}.{did_you_mean(key, known)}"
-                for key in unknown[:NAMED]
-            )
-            return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
-        for key, value in arguments.items():
-            if why := unusable(value):
-                return refusal(BadInput(f"{key} {why}.", "Remove it."))
         try:
-            return await super().call_tool(name, arguments, context)
+            clean, notes = self._arguments(tool).read(arguments)
+            result = await super().call_tool(name, clean, context)
+        except BadInput as error:
+            return refusal(error)
         except ToolError as error:
             cause = error.__cause__
             if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
                 return refusal(BadInput(misfits(name, cause), "Call it again so."))
             raise
+        if notes and isinstance(result, CallToolResult) and not result.is_error:
+            return amended(result, notes)
+        return result
+
+    def _arguments(self, tool: Tool) -> Arguments:
+        if tool.name not in self._takes:
+            self._takes[tool.name] = Arguments(tool.name, tool.parameters)
+        return self._takes[tool.name]
 
 
 def quoted(name: str) -> str:
@@ -277,26 +303,16 @@ def quoted(name: str) -> str:
     return repr(name if len(name) <= LONGEST_SLIP else f"{name[:LONGEST_SLIP]}…")
 
 
-class TextKept(FuncMetadata):
-    """Leaves strings alone where a string is wanted.
+class Read(FuncMetadata):
+    """Arguments that have been read already (`Arguments.read`).
 
     The SDK parses any string argument that happens to be JSON unless its type is exactly `str`;
     a value such as '{"a": 1}' or 'null' for `str | None` would arrive as something else.
     """
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Parse JSON strings only for arguments that take no plain text."""
-        texts = {k: v for k, v in data.items() if isinstance(v, str) and k in self._plain_texts}
-        return super().pre_parse_json({k: v for k, v in data.items() if k not in texts}) | texts
-
-    @cached_property
-    def _plain_texts(self) -> set[str]:
-        schemas = self.arg_model.model_json_schema()["properties"]
-        return {
-            key
-            for key, schema in schemas.items()
-            if any(kind.get("type") == "string" for kind in [schema, *schema.get("anyOf", [])])
-        }
+        """The arguments as they are."""
+        return data
 
 
 def build(settings: Settings) -> TextGradServer:
@@ -344,7 +360,7 @@ def build(settings: Settings) -> TextGradServer:
 
 def _tighten(tool: Tool, result: type[Result]) -> None:
     tool.parameters = compact(tool.parameters, closed=True)
-    tool.fn_metadata = TextKept(
+    tool.fn_metadata = Read(
         arg_model=tool.fn_metadata.arg_model, output_model=result, output_schema=outline(result)
     )
 

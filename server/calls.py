@@ -55,6 +55,16 @@ def reply(result: Result) -> CallToolResult:
     )
 
 
+def amended(result: CallToolResult, notes: list[str], following: str = "") -> CallToolResult:
+    """`result` with more notes, and another next step if there is one."""
+    data = dict(result.structured_content or {})
+    data["notes"] = [*data.get("notes", []), *notes]
+    if following:
+        data["next"] = following
+    block = TextContent(type="text", text=render(data))
+    return result.model_copy(update={"structured_content": data, "content": [block]})
+
+
 def refusal(error: TextGradError) -> CallToolResult:
     """An error that the model can act on, without all of what it may quote."""
     from ..engine.show import cut

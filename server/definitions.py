@@ -61,6 +61,8 @@ def _clean(node: Any) -> Any:
             continue
         if key == "additionalProperties" and value is True:  # so it is anyway
             continue
+        if key == "additionalProperties" and value is True:  # as it is without
+            continue
         if key == "properties":
             out[key] = {name: _clean(prop) for name, prop in value.items()}
         elif key not in ("default",) or value not in (None, "", [], {}):
@@ -73,7 +75,7 @@ def _without_null(node: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(kinds, list):
         return node
     kept = [kind for kind in kinds if kind != {"type": "null"}]
-    if len(kept) == len(kinds):
-        return node
     rest = {key: value for key, value in node.items() if key != "anyOf"}
-    return {**kept[0], **rest} if len(kept) == 1 else {"anyOf": kept, **rest}
+    if len(kept) > 1:  # what stands beside anyOf, some endpoints refuse
+        return {"anyOf": [kept[0] | rest, *kept[1:]]}
+    return {**kept[0], **rest}

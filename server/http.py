@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..schemas.errors import BadInput, TextGradError
-from ..schemas.settings import Settings
+from ..schemas.settings import OPEN_QUOTA_BYTES, Settings
 from .addresses import networks
 from .app import TextGradServer, build
 from .auth import FileTokens
@@ -39,6 +40,8 @@ OPEN = ("/healthz", "/readyz")
 GRACE_SECONDS, LAST_WORDS_SECONDS = 3, 1
 """How long calls under way may take to end by themselves, and to answer once they are stopped."""
 IDLE_SECONDS = 1800.0
+READY_SECONDS = 3.0
+"""For how long a store may be busy and still count as one that can be written."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,14 @@ def _has_port(name: str) -> bool:
 
 def http_app(settings: Settings, options: HttpOptions) -> Starlette:
     """The ASGI application: /mcp, /healthz and /readyz. Raises BadInput."""
-    return _app(build(settings), options, AT_ONCE)
+    return _app(build(bounded(settings, options)), options, AT_ONCE)
+
+
+def bounded(settings: Settings, options: HttpOptions) -> Settings:
+    """The settings as they hold: strangers are let in, so what each may store has a limit."""
+    if settings.quota_bytes is not None or not (options.tokens or options.jwks):
+        return settings
+    return settings.model_copy(update={"quota_bytes": OPEN_QUOTA_BYTES})
 
 
 def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlette:
@@ -167,21 +177,47 @@ def _metadata(options: HttpOptions) -> list[Route]:
         ) from None
 
 
+class Readiness:
+    """Whether calls can be served: a store that can be written, within a moment.
+
+    Whoever asks meanwhile waits for the one try that is under way.
+    """
+
+    def __init__(self, server: TextGradServer) -> None:
+        self._server = server
+        self.trying: asyncio.Task[bool] | None = None
+
+    async def look(self) -> bool:
+        """False too when the file has been locked by others for READY_SECONDS."""
+        if self.trying is None or self.trying.done():
+            self.trying = asyncio.create_task(self._try())
+        done, _ = await asyncio.wait({self.trying}, timeout=READY_SECONDS)
+        if not done:
+            log.error("not ready: the database has not answered for %g s", READY_SECONDS)
+        return bool(done) and self.trying.result()
+
+    async def _try(self) -> bool:
+        host = self._server.host
+        try:
+            if host is not None:
+                await (await host.engine()).store.ping()
+        except TextGradError as error:
+            log.error("not ready: %s", error)
+            return False
+        return host is not None
+
+
 def _health(server: TextGradServer) -> list[Route]:
+    readiness = Readiness(server)
+
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
         """Says no more than yes or no: anybody may ask."""
-        try:
-            host = server.host
-            if host is None:
-                return PlainTextResponse("not ready\n", status_code=503)
-            await (await host.engine()).store.ping()
-        except TextGradError as error:
-            log.error("not ready: %s", error)
-            return PlainTextResponse("not ready\n", status_code=503)
-        return PlainTextResponse("ready\n")
+        if await readiness.look():
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready\n", status_code=503)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 
@@ -203,7 +239,7 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
 
     proxies = networks(options.proxies)
     gate = Gate(room(), options.connections, proxies)
-    server, underway = build(settings), Underway()
+    server, underway = build(bounded(settings, options)), Underway()
     # One owner alone shall not hold every connection that others behind the same address need.
     shared = bool(options.tokens or options.jwks)
     app = _app(server, options, max(1, gate.per_address // (2 if shared else 1)))

@@ -9,6 +9,7 @@ from .paint import one_line
 
 SHAPES = {
     Kind.PARAMETER: ('[["', '"]]'),
+    Kind.DEMONSTRATIONS: ('[["', '"]]'),
     Kind.CONSTANT: ('["', '"]'),
     Kind.FIELD: ('[/"', '"/]'),
     Kind.IMAGE: ('[/"', '"/]'),

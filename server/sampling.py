@@ -33,10 +33,9 @@ from ..schemas.errors import BadInput, NotFound, StoreError
 from ..schemas.graph import Session, number
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings
-from .calls import answer
+from .calls import amended, answer
 from .messages import completion_of, message_request
 from .paint import one_line
-from .text import render
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.engine import Engine
@@ -116,14 +115,14 @@ class Sampler:
         capabilities = ctx.client_capabilities
         if capabilities is None or capabilities.sampling is None:
             why = "This client offers no sampling, so the prompts are handed to you."
-            return _amended(result, why)
+            return amended(result, [why])
         if self._refused_before(waiting):
             why = (
                 "The client was asked to let its model write these and brought no answer, so they "
                 "are handed to you. Answer them, or call resume without completions to ask the "
                 "client again."
             )
-            return _amended(result, why)
+            return amended(result, [why])
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             return self._ask(result, waiting, rounds)
         return await self._back_channel(ctx, result)
@@ -145,7 +144,7 @@ class Sampler:
         if rounds >= ROUNDS:
             go_on = f"Call resume(session_id='{waiting.session.id}') to go on."
             why = f"The client's model was asked {ROUNDS} times in this call; the run has more."
-            return _amended(result, why, go_on)
+            return amended(result, [why], go_on)
         chosen = _at_once(waiting.requests)
         self._remember(waiting, list(waiting.requests))
         asked: dict[str, InputRequest] = {f"c{n}": message_request(r) for n, r in chosen.items()}
@@ -160,13 +159,13 @@ class Sampler:
         while (waiting := await _waiting(ctx, result)) is not None:
             if loop.time() >= until:
                 go_on = f"Call resume(session_id='{waiting.session.id}') to go on."
-                return _amended(result, "The call's time is up; what was answered is kept.", go_on)
+                return amended(result, ["The call's time is up; what was answered is kept."], go_on)
             engine = await host.engine()
             problem = await Wave(ctx, engine, waiting, until).run()
             result = await answer(ctx, _resume(waiting.session.id))
             if problem:
                 left = await _waiting(ctx, result)
-                return result if left is None else _amended(result, problem)
+                return result if left is None else amended(result, [problem])
         return result
 
 
@@ -292,13 +291,3 @@ def _read(replies: InputResponses, most: int) -> dict[int, Completion]:
 async def _commit(engine: Engine, session: Session, found: dict[int, Completion]) -> None:
     if found:
         await engine.store.answer(session.pk, found)
-
-
-def _amended(result: CallToolResult, note: str, following: str = "") -> CallToolResult:
-    """`result` with one more note, and another next step if there is one."""
-    data = dict(result.structured_content or {})
-    data["notes"] = [*data.get("notes", []), note]
-    if following:
-        data["next"] = following
-    block = result.content[0].model_copy(update={"text": render(data)})
-    return result.model_copy(update={"structured_content": data, "content": [block]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from ..engine.report import figure, report, spans
+from ..engine.report import figure, report
 from ..engine.store import Store
 from ..schemas.graph import Session
 from .paint import Cell, Paint, Style, cleaned, one_line
@@ -28,7 +28,7 @@ async def facts(store: Store, session: Session) -> dict[str, Any]:
         "created": session.created,
         "updated": session.updated,
         **found,
-        "scores": spans(await store.evaluations(session.pk, 1000)),
+        "scores": await store.spans(session.pk),
         "examples": await store.split_sizes(session.pk),
     }
 
@@ -47,9 +47,10 @@ def words(found: dict[str, Any], paint: Paint) -> str:
         _scores(found, paint),
         _tried(found, paint),
         *(_parameter(one, paint) for one in found["parameters"]),
+        [paint(said, "dim") for said in found.get("left_out", [])],
         _price(found["price"], paint),
     ]
-    return "\n\n".join("\n".join(lines) for lines in parts)
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
 def _scores(found: dict[str, Any], paint: Paint) -> list[str]:

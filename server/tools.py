@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from ..engine.tables import load_rows
 from ..schemas.errors import BadInput
 from ..schemas.results import (
     BackwardResult,
@@ -38,6 +36,8 @@ Examples = Annotated[
     Field(description="Example ids, or a split's name. Default: those in use."),
 ]
 Memory = Annotated[Whole, Field(description="Show so many spent gradients again, 0 to 64.")]
+Rows = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+"""Checked by the engine, row by row and off the event loop: there may be many."""
 Inputs = Annotated[dict[str, str], Field(description="Name -> variable id.")]
 
 
@@ -275,14 +275,15 @@ async def add_examples(
         Field(description="train: learnt from. validation: steps are gated on it. test: held out."),
     ],
     examples: Annotated[
-        list[dict[str, Any]] | dict[str, Any] | str | None,
+        Rows | dict[str, Any] | str | None,
         Field(
             description="Rows [{field: text}], or a text of JSON Lines or CSV. "
             "{'e7': {field: text}} mends e7."
         ),
     ] = None,
     path: Annotated[
-        str | None, Field(description="Or a .jsonl or .csv file in the operator's data directory.")
+        str | None,
+        Field(description="Or a file in the operator's data directory: JSON, CSV, Excel, Parquet."),
     ] = None,
 ) -> CallToolResult:
     """Load examples into a split. Variables made with example_field are fed from them."""
@@ -291,9 +292,10 @@ async def add_examples(
         changes = engine.changes_in(examples)
         if changes is not None and path is None:
             return await engine.mend(caller, session_id=session_id, split=split, changes=changes)
-        given = cast("list[dict[str, Any]] | str | None", examples)
-        rows = await asyncio.to_thread(load_rows, given, path, engine.settings.data_dir)
-        return await engine.add_examples(caller, session_id=session_id, split=split, examples=rows)
+        given = cast("list[Any] | str | None", examples)
+        return await engine.add_examples(
+            caller, session_id=session_id, split=split, examples=given, path=path
+        )
 
     return await answer(ctx, call)
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 PROMISES: Mapping[str, Mapping[str, str]] = {
     "Durability": {
         "asked-once": "What was answered is never asked again, by this run or a later one.",
+        "one-reply": "Of several answers to one call one is used everywhere, and the others are on "
+        "record; what cannot be stored of it is replaced.",
         "on-disk": "What a call recorded is on disk before anything is made of it.",
         "kill": "A kill costs at most the calls whose replies were not on disk.",
         "same-end": "An interrupted run ends with the same result and as many recorded "
@@ -48,8 +50,14 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "are refused.",
         "disk-full": "A full disk is said, nothing is half-written, and the database stays usable.",
         "locked": "A file that another process keeps locked is waited for, then named.",
+        "same-file": "No write counts as done that is not in the file of the database's name; if "
+        "that was moved, deleted or replaced, it is said, and where the data is.",
+        "ready": "A server is ready only while its store can be written; why it cannot is named.",
+        "unreadable": "A row that cannot be read is named with the way out, and locks nobody out.",
         "private-file": "The database and its side files are for their owner alone.",
         "backup": "A backup made while others write is whole and opens.",
+        "restore": "A backup takes the database's place whole or not at all, servers on it or not; "
+        "what was there is kept.",
         "check": "A check names what is wrong with a file.",
         "export": "An exported session comes back as it was; a bad file is refused whole.",
         "delete": "A deleted session leaves nothing in the file, and none is deleted "
@@ -107,6 +115,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "plain-reports": "What a model wrote is text and nothing else in reports, drawings and on "
         "terminals.",
         "strict-names": "A misspelt argument, tool or id is refused with what was meant.",
+        "tables": "What is guessed in reading a table is said; what cannot be told is refused "
+        "with its line, and nothing of it is stored.",
         "addresses": "A resource address that names nothing of the caller's is refused, "
         "however it is written.",
     },
@@ -132,6 +142,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     },
     "Protocol": {
         "both-eras": "Every tool works in both protocol eras and over every transport.",
+        "host-shapes": "An argument in a shape that hosts are known to send means what it means in "
+        "its own.",
         "conformance": "The official conformance scenarios pass.",
         "announced": "A change is announced to those who watch it, and waits for none of them.",
         "no-fact-left-out": "A result says the same in words as in its structured content.",
@@ -155,6 +167,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "its feedback, and the work goes on.",
         "broken-evaluators": "An evaluator that fails on everything is told as such, and no text "
         "pays for it.",
+        "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "told": "What the caller measured itself is what the session holds.",
     },
     "Thrift": {

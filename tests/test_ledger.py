@@ -134,7 +134,6 @@ BAD: Mapping[str, Fault] = {
     "cut off": fault("length"),
     "filtered": fault("content_filter"),
     "refused": fault("refusal"),
-    "NUL": Fault(text="a\x00b"),
 }
 
 

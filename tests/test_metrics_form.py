@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from textgrad_mcp.engine.metrics import check, score
-from textgrad_mcp.schemas.errors import BadInput, TooLong
+from textgrad_mcp.schemas.errors import BadInput, ExampleError
 
 SCHEMA = {
     "type": "object",
@@ -83,10 +83,12 @@ def test_a_schema_cannot_make_us_fetch_anything() -> None:
         points("json_schema", "{}", schema={"$ref": "http://127.0.0.1:9/schema.json"})
 
 
-@pytest.mark.parametrize("depth", [700, 900])
-def test_what_is_nested_too_deeply_to_be_followed_is_refused_in_words(depth: int) -> None:
+@pytest.mark.parametrize("depth", [101, 700, 900])
+def test_what_is_nested_too_deeply_is_wrong_or_no_right_answer(depth: int) -> None:
     nested = "[" * depth + "1" + "]" * depth
-    with pytest.raises(TooLong, match="nested so deeply"):
+    found = score("json_match", {"output": nested, "answer": "[1]"}, {})
+    assert "nested more than 100 levels" in found.text
+    with pytest.raises(ExampleError, match="is not JSON that can be read"):
         score("json_match", {"output": nested, "answer": nested}, {})
 
 

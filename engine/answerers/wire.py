@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from ...schemas.completions import Completion, CompletionRequest, Message, Usage
 from ...schemas.errors import BadInput
 from ...schemas.settings import ReplyFormat, RoleSettings
+from ...schemas.text import storable
 from .bodies import Said, said_by
 
 FORMATS: tuple[ReplyFormat, ...] = ("schema", "object", "text")
@@ -217,8 +218,7 @@ def _text(content: object) -> str:
         return ""
     if not isinstance(content, str):
         raise MalformedError("content that is not text", again=False)
-    # a lone surrogate, which JSON can spell, could be neither stored nor sent again
-    return content.encode("utf-8", "replace").decode()
+    return storable(content)
 
 
 def _refusal(value: object) -> str | None:

@@ -125,7 +125,8 @@ def _right_json(answer: str, options: Match) -> Any:
     try:
         return _parsed(answer, Match())
     except _NotJsonError as problem:
-        raise ExampleError(f"The right answer {quoted(answer, 80)} is not JSON.", FIX) from problem
+        words = f"The right answer {quoted(answer, 80)} is not JSON that can be read."
+        raise ExampleError(words, FIX) from problem
 
 
 def _json_match(output: str, answer: str, options: Match) -> Value:

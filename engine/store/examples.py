@@ -15,6 +15,7 @@ from ...schemas.graph import Example, Split
 from ...schemas.words import says_much, words
 from .admission import check_idle
 from .database import Chain, Database
+from .quotas import bounded
 from .rows import dumps, next_number, now, rows, to_example
 
 
@@ -69,7 +70,7 @@ class ExampleVerbs:
                 first if some else None, last if some else None, count, total, elsewhere, alike
             )
 
-        return await self.db.write(job)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def examples(
         self, session: int, numbers: Sequence[int], chain: Chain | None = None

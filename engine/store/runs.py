@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...schemas.graph import Run, Session, number
-from .admission import ACTIVE, busy, check_idle, standing
+from .admission import ACTIVE, RECENT, busy, check_idle, standing
 from .connection import Job
 from .database import Chain, Database
+from .quotas import bounded
 from .rows import (
     CLOCK,
     Fence,
@@ -99,7 +100,7 @@ class RunVerbs:
                 run = _insert(db, session, session_id, new, args)
             return Admitted(run, _session(db, session), mine)
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def standing(self, session: int, session_id: str, digest: str, came: float) -> Run | None:
         """The run that a call has to do with (see `admission.standing`)."""
@@ -227,8 +228,12 @@ class RunVerbs:
             )
             if db.execute(sql, (session, number(run.id, "r"), run.owner)).rowcount != 1:
                 return False
-            sql = f"DELETE FROM quiet_runs WHERE session = ? AND stopped < {CLOCK} - ?"
-            db.execute(sql, (session, KEPT_SECONDS))
+            sql = (
+                f"DELETE FROM quiet_runs WHERE session = ? AND (stopped < {CLOCK} - ? OR digest IN "
+                "(SELECT digest FROM quiet_runs WHERE session = ? ORDER BY stopped DESC "
+                "LIMIT -1 OFFSET ?))"
+            )
+            db.execute(sql, (session, KEPT_SECONDS, session, RECENT - 1))
             sql = (
                 "INSERT INTO quiet_runs (session, digest, tool, result, stopped) "
                 f"VALUES (?,?,?,?,{CLOCK}) ON CONFLICT (session, digest) "
