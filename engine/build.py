@@ -17,6 +17,7 @@ from ..schemas.graph import (
 )
 from ..schemas.results import ExamplesResult, ForwardResult, Result, VariableResult
 from . import constraints as rules
+from . import show
 from .core import Core
 from .data.reading import listed
 from .data.tables import Given
@@ -36,13 +37,15 @@ from .define import (
     was_given,
 )
 from .forward import IMAGE_URL
-from .hints import after_leaf, example_notes, needs_examples
-from .runs import Caller, digest_of
-from .store import Chain
+from .hints import after_leaf, example_notes
+from .runs import Caller, Start
+from .store import Chain, adding, recomputing
+from .work import digest_of
 
 MAX_ROLE = 2000
 MAX_NAME = 200
 MAX_CONSTRAINTS = 100
+EMPTY_ID = "The session_id was empty, so a new session was started; its id is in this result."
 
 
 class Building(Core):
@@ -109,6 +112,7 @@ class Building(Core):
             session_id=session.id,
             variable=made.id,
             version=made.version or None,
+            notes=[EMPTY_ID] if session_id == "" else [],
             next=after_leaf(session.id, made),
         )
 
@@ -191,27 +195,28 @@ class Building(Core):
             "name": name,
             "examples": examples,
         }
+
+        async def prepare(session: Session) -> Start | Result:
+            batch = await self._batch(session, examples)
+            if operation is None:
+                self._refuse_extra(inputs, template, system, function, output)
+                if batch is None and not await self.store.dirty(session.pk):
+                    await self.reconcile_files(session)
+                    return ForwardResult(session_id=session.id, next=show.FRESH)
+                return Start({}, recomputing(session.pk, batch))
+            op = Operation(
+                id="",
+                kind=operation_kind(operation),
+                output="",
+                inputs=dict(inputs or {}),
+                system=system,
+                spec=forward_spec(operation, template, function, output),
+            )
+            notes = check_operation(op, self.settings.max_value_chars)
+            return await self._addition(session, op, role, name, batch, notes)
+
         digest = digest_of("forward", args)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
-        session = await self._on_examples(session, examples)
-        if operation is None:
-            self._refuse_extra(inputs, template, system, function, output)
-            if examples is not None:
-                await self.store.use_batch(session.pk, session.batch)
-            stale = await self.store.dirty(session.pk)
-            return await self.runs.start(caller, session, "forward", {"targets": stale}, digest)
-        op = Operation(
-            id="",
-            kind=operation_kind(operation),
-            output="",
-            inputs=dict(inputs or {}),
-            system=system,
-            spec=forward_spec(operation, template, function, output),
-        )
-        notes = check_operation(op, self.settings.max_value_chars)
-        return await self._add(caller, session, op, role, name, digest, notes)
+        return await self.runs.call(caller, session, "forward", digest, prepare)
 
     async def compute_loss(
         self,
@@ -247,20 +252,21 @@ class Building(Core):
             "weights": dict(weights) if weights else None,
         }
         args = spec | {"kind": kind, "inputs": dict(inputs), "name": name, "examples": examples}
+
+        async def prepare(session: Session) -> Start:
+            batch = await self._batch(session, examples)
+            op = Operation(
+                id="",
+                kind=loss_kind(kind),
+                output="",
+                inputs=dict(inputs),
+                spec={k: v for k, v in spec.items() if v is not None},
+            )
+            await check_loss(op, self.evaluators, self.workers, caller.owner)
+            return await self._addition(session, op, "loss", name, batch, [])
+
         digest = digest_of("compute_loss", args)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
-        session = await self._on_examples(session, examples)
-        op = Operation(
-            id="",
-            kind=loss_kind(kind),
-            output="",
-            inputs=dict(inputs),
-            spec={k: v for k, v in spec.items() if v is not None},
-        )
-        await check_loss(op, self.evaluators, self.workers, caller.owner)
-        return await self._add(caller, session, op, "loss", name, digest, [])
+        return await self.runs.call(caller, session, "compute_loss", digest, prepare)
 
     async def add_examples(
         self,
@@ -276,10 +282,12 @@ class Building(Core):
         All are read and checked before the first is stored. Raises BadInput, NotFound, Conflict.
         """
         session = await self.store.session(session_id, caller.owner)
-        await self.runs.admit(session, "")
         if split not in get_args(Split):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        async with self.tables.read(examples, path) as loaded:
+        async with (
+            self.tables.read(examples, path) as loaded,
+            self.runs.alone(caller, session),
+        ):
             added = [
                 await self.store.add_examples(session.pk, split, piece)
                 async for piece in loaded.pieces()
@@ -300,45 +308,23 @@ class Building(Core):
             "Variables made with example_field are fed from them; call forward to compute.",
         )
 
-    async def _add(
+    async def _addition(
         self,
-        caller: Caller,
         session: Session,
         op: Operation,
         role: str,
         name: str,
-        digest: str,
+        batch: list[int] | None,
         notes: list[str],
-    ) -> Result:
+    ) -> Start:
+        """What adds `op`, and with it `batch` as the examples in use, and computes its output."""
         check_text("role", role, MAX_ROLE, empty=True)
         check_text("name", name, MAX_NAME, empty=True)
-        sources = await self._sources(session, op)
-        output = output_of(op, sources, role, name)
-        places = await self.places(session, [output])
-        given = was_given(op, places)
-        chain = Chain()
-        op, output = await self.store.add_operation(
-            session.pk, op, output, session.batch or None, chain
-        )
-        made = {"variable": output.id, "operation": op.id}
-        if op.is_loss:
-            made["loss"] = output.id
-        if output.per_example and not places:
-            await chain.settled()
-            return ForwardResult(
-                session_id=session.id,
-                variable=output.id,
-                operation=op.id,
-                loss=made.get("loss"),
-                notes=notes,
-                next=needs_examples(session),
-            )
-        args = {"targets": [output.id], "made": made, "notes": notes, "given": given}
-        tool = "compute_loss" if op.is_loss else "forward"
-        try:
-            return await self.runs.start(caller, session, tool, args, digest, chain)
-        finally:
-            await chain.settled()
+        output = output_of(op, await self._sources(session, op), role, name)
+        in_use = session.model_copy(update={"batch": batch or session.batch})
+        given = was_given(op, await self.places(in_use, [output]))
+        args = {"notes": notes, "given": given}
+        return Start(args, adding(session.pk, op, output, batch))
 
     async def _sources(self, session: Session, op: Operation) -> dict[str, Variable]:
         """The variables that `op` reads. Raises NotFound, or BadInput for a misuse of one."""
@@ -374,9 +360,8 @@ class Building(Core):
                 "Add operation='llm', 'format' or 'external'; without it forward only recomputes.",
             )
 
-    async def _on_examples(self, session: Session, examples: Sequence[str] | str | None) -> Session:
-        """The session with the named examples (ids, or a split) in use; nothing is stored yet."""
-        if examples is None:
-            return session
-        numbers = await self.named_examples(session, examples)
-        return session.model_copy(update={"batch": numbers})
+    async def _batch(
+        self, session: Session, examples: Sequence[str] | str | None
+    ) -> list[int] | None:
+        """The numbers of the named examples (ids, or a split); None where none are named."""
+        return None if examples is None else await self.named_examples(session, examples)

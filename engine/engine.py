@@ -11,6 +11,7 @@ from ..schemas.graph import Run, Session, number
 from ..schemas.results import Result
 from ..schemas.settings import Settings
 from ..schemas.text import storable
+from . import told
 from .answerers import Answerer
 from .build import Building
 from .define import check_count, check_text
@@ -52,9 +53,8 @@ class Engine(Building, Training, Inspecting, Removing):
         notes = await self._take(session, completions or {})
         if run.status in ("done", "cancelled"):
             return self._ended(session, run, notes)
-        result = await self.runs.go_on(caller, session, run)
-        result.notes = [*notes, *result.notes]
-        return result
+        result = await self.runs.resume(caller, session, run)
+        return result.model_copy(update={"notes": [*notes, *result.notes]})
 
     async def _cancel(self, session: Session, run: Run) -> Result:
         ended = await self.runs.cancel(session, run)
@@ -67,12 +67,7 @@ class Engine(Building, Training, Inspecting, Removing):
         )
 
     def _ended(self, session: Session, run: Run, notes: list[str]) -> Result:
-        if run.status == "cancelled" or run.result is None:
-            raise Conflict(
-                f"Run {run.id} ({run.tool}) was cancelled.",
-                "Make the same call again; what was answered is kept.",
-            )
-        result = self.runs.bodies[run.tool][0].model_validate(run.result)
+        result = told.result_of(self.runs.execution.kinds, run)
         result.notes = [*notes, f"Run {run.id} ({run.tool}) had ended already.", *result.notes]
         return result
 

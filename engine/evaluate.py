@@ -7,21 +7,32 @@ from collections.abc import Collection
 from statistics import fmean
 from typing import get_args
 
+from pydantic import BaseModel
+
 from ..schemas.errors import BadInput, NotFound
-from ..schemas.graph import HERE, Session, Split, Variable, number
+from ..schemas.graph import HERE, STATE_VERSION, Session, Split, Variable, number
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
-from . import show
+from . import saved, show
 from .complete import complete, left_out, named, unusable
 from .core import Core
 from .define import check_text
 from .guard import Guard
-from .ledger import Work
-from .runs import Caller
+from .runs import Caller, Start
 from .scoring import Scored, score, vote
+from .stands import Stands, stands_on
 from .stats import mean_and_error
+from .work import Work, digest_of
 
 FAIR = 2
 """Texts that may be measured on the test split: those at the start, and those at the end."""
+
+
+class Noted(BaseModel):
+    """What an evaluation remembers once it is noted: the readings of the test split and the texts
+    it has measured by then, and what the figure stands on (unknown in earlier versions)."""
+
+    reads: tuple[int, int]
+    stands: Stands | None = None
 
 
 class Evaluating(Core):
@@ -43,11 +54,15 @@ class Evaluating(Core):
         session = await self.store.session(session_id, caller.owner)
         if split not in get_args(Split):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        named = await self.losses(session, [loss] if loss is not None else None)
         if not 1 <= votes <= 64:
             raise BadInput(f"votes must be between 1 and 64, not {votes}.", "5 is usual.")
-        args: dict[str, object] = {"loss": named[0].id, "split": split, "votes": votes}
-        return await self.run(caller, session, "evaluate", args)
+
+        async def prepare(session: Session) -> Start:
+            [named] = await self.losses(session, [loss] if loss is not None else None)
+            return Start({"loss": named.id, "split": split, "votes": votes})
+
+        digest = digest_of("evaluate", {"loss": loss, "split": split, "votes": votes})
+        return await self.runs.call(caller, session, "evaluate", digest, prepare)
 
     async def _evaluate_body(self, work: Work) -> Result:
         loss, split = work.args["loss"], work.args["split"]
@@ -61,22 +76,7 @@ class Evaluating(Core):
             vote(work, loss, places, votes) if votes > 1 else score(work, [loss], places)
         )
         mean, error = mean_and_error(list(scored.scores.values()))
-        versions = {
-            v.id: v.version for v in scored.evaluation.program.variables.values() if v.requires_grad
-        }
-        known = work.state.get("reads")
-        if known is None:
-            known = await self.store.note_evaluation(
-                work.session.pk,
-                loss,
-                split,
-                versions,
-                mean,
-                error,
-                len(scored.scores),
-                work.fence,
-                scores=scored.scores,
-            )
+        known = await self._noted(work, variable, scored)
         result = EvaluateResult(
             loss=loss,
             split=split,
@@ -97,6 +97,32 @@ class Evaluating(Core):
         else:
             result.failures, result.next = _improve(work.session.id, scored, loss)
         return result
+
+    async def _noted(self, work: Work, loss: Variable, scored: Scored) -> tuple[int, int]:
+        """Note a measurement, once; gives how often the test split was read, and how many texts it
+        has measured. One of what the run no longer stands on was another."""
+        split = work.args["split"]
+        stands = await stands_on(work, [loss.id], split if loss.per_example else None)
+        before = saved.state_of(work.run, Noted) if "reads" in work.state else None
+        if before is not None and before.stands in (None, stands):
+            return before.reads
+        program = scored.evaluation.program
+        versions = {v.id: v.version for v in program.variables.values() if v.requires_grad}
+        mean, error = mean_and_error(list(scored.scores.values()))
+        state = {"version": STATE_VERSION, "stands": stands.model_dump()}
+        return await self.store.note_evaluation(
+            work.session.pk,
+            loss.id,
+            split,
+            versions,
+            mean,
+            error,
+            len(scored.scores),
+            work.fence,
+            state,
+            work.chain,
+            scored.scores,
+        )
 
     async def _flattered(self, work: Work, scored: Scored) -> list[str]:
         """A note where the texts quote examples that they are measured on."""
@@ -124,7 +150,12 @@ class Evaluating(Core):
         Raises BadInput, NotFound, Conflict.
         """
         session = await self.store.session(session_id, caller.owner)
-        await self.runs.admit(session, "")
+        async with self.runs.alone(caller, session):
+            return await self._revert(session, variable, version)
+
+    async def _revert(
+        self, session: Session, variable: str, version: int | str | None
+    ) -> VariableResult:
         v = await self.one_variable(session, variable)
         if not v.is_leaf or v.value is None:
             raise BadInput(f"{v.label} has no versions: it is computed.", "Revert a parameter.")
@@ -132,15 +163,15 @@ class Evaluating(Core):
             return await self._reread(session, v)
         await self.reconcile_files(session)
         name, text = await self._text_of(session, v, version)
-        if text == v.value:
+        made, changed = await self.store.set_value(session.pk, v.id, text, "revert")
+        if not changed:
             return VariableResult(
                 session_id=session.id,
                 variable=v.id,
-                version=v.version,
+                version=made,
                 notes=[f"{name} has the text that is current already."],
                 next="Nothing changed.",
             )
-        made = await self.store.set_value(session.pk, v.id, text, v.version, "revert")
         await self.reconcile_files(session)
         return VariableResult(
             session_id=session.id,
@@ -179,9 +210,7 @@ class Evaluating(Core):
         path = v.file.path
         text, binding = await asyncio.to_thread(self.workspace.bind, path, write=v.file.write)
         check_text(f"the file {path!r}", text, self.settings.max_value_chars, empty=True)
-        made = v.version
-        if text != v.value:
-            made = await self.store.set_value(session.pk, v.id, text, v.version, "edit")
+        made, _ = await self.store.set_value(session.pk, v.id, text, "edit")
         await self.store.note_file(session.pk, v.id, binding.digest)
         return VariableResult(
             session_id=session.id,

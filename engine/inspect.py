@@ -120,7 +120,7 @@ class Inspecting(Listings):
             "examples": sizes,
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
             **_left_out(len(variables), len(session.batch)),
-            "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
+            "active_run": f"{run.id} {run.tool}: {run.status}" if run else None,
             "answerers": answers,
             **({"evaluators": self.evaluators.listed} if self.evaluators.listed else {}),
             "usage": usage,

@@ -8,136 +8,29 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..schemas.completions import (
-    Completion,
-    CompletionRequest,
-    Purpose,
-    Role,
-    role_of,
-)
+from ..schemas.completions import Completion, CompletionRequest, Purpose, Role, role_of
 from ..schemas.errors import (
     AnswererError,
     BudgetExhausted,
     Conflict,
-    ProgramFailed,
     PromptRefused,
     StoreBusy,
     TextGradError,
 )
-from ..schemas.graph import Op, Run, Session, number
 from ..schemas.settings import Settings
-from . import asking
-from .answerers import Answerer, Assistant, Attempt
+from .answerers import OUTSIDE, Answerer, Assistant, Attempt
 from .schedule import NotYet
-from .store import Chain, Fence, Store
+from .store import Chain, Store
 from .store.budgets import Budgets, Price
-from .workers import Workers
+from .work import Work, digest_of
+
+__all__ = ["Ledger", "Work"]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 BUSY_TRIES = 3
 USUAL_REPLY = 256
 """Tokens set aside for a reply whose length is not limited."""
-
-
-@dataclass
-class Work:
-    """One execution of a tool call: a deterministic function of the graph and the ledger.
-
-    It gets a durable run when it first needs something that is not in the ledger yet. `failed` are
-    failures of evaluators by name and request: how much was scored before, and what went wrong.
-    """
-
-    session: Session
-    tool: str
-    args: dict[str, Any]
-    digest: str
-    owner: str
-    store: Store
-    ledger: Ledger
-    rules: Mapping[Op, Any]
-    settings: Settings
-    workers: Workers
-    run: Run | None = None
-    asked: int = 0
-    answered: int = 0
-    fatal: TextGradError | None = None
-    failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
-    on_progress: Callable[[int, int, str], None] | None = None
-    phase: str = ""
-    notes: list[str] = field(default_factory=list)
-    chain: Chain = field(default_factory=Chain)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def fence(self) -> Fence | None:
-        """What guards this run's writes."""
-        return (number(self.run.id, "r") or 0, self.owner) if self.run else None
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """How far a long run had come when it was last saved."""
-        return self.run.state if self.run else {}
-
-    async def ensure_run(self) -> Run:
-        """The durable run, begun now if need be. Raises Conflict if the session has another."""
-        async with self._starting:
-            if self.run is None:
-                self.run = await self.store.start_run(
-                    self.session.pk,
-                    self.session.id,
-                    self.tool,
-                    self.args,
-                    self.digest,
-                    self.owner,
-                    self.chain,
-                )
-                self.begun.set()
-            return self.run
-
-    async def save_state(self, state: dict[str, Any]) -> None:
-        """Remember how far the run has come, for whoever continues it."""
-        run = await self.ensure_run()
-        run.state = state
-        await self.store.save_state(self.session.pk, run.id, self.owner, state)
-
-    def check(self) -> None:
-        """Raise what stops this run from making another call, if anything does."""
-        if self.fatal is not None:
-            raise self.fatal
-
-    def stop(self) -> None:
-        """Make no more calls; those under way are still recorded."""
-        self.fatal = self.fatal or Conflict(
-            "The run was cancelled; what was answered is kept.", "Make the same call to go on."
-        )
-
-    def progress(self) -> None:
-        """Tell whoever watches."""
-        if self.on_progress:
-            self.on_progress(self.answered, self.asked, self.phase)
-
-    @property
-    def measures(self) -> bool:
-        """Whether the program's outputs are taken as they come, for they show how good it is."""
-        return self.tool not in ("forward", "compute_loss")
-
-    async def supply(self, request: CompletionRequest, text: str) -> None:
-        """Record what the caller told, as the answer to `request`."""
-        pk = self.session.pk
-        request = self.ledger.addressed(request)
-        call = await self.store.open_call(pk, request, None, "caller")
-        await self.store.answer(pk, {call: Completion(text=text, model="caller")})
-
-    async def ask(
-        self,
-        request: CompletionRequest,
-        read: Callable[[Completion], T],
-        look: Callable[[T], Awaitable[None]] | None = None,
-    ) -> T:
-        """The completion of `request`, as `read` makes of it (see `asking.ask`)."""
-        return await asking.ask(self, self.ledger.addressed(request), read, look)
 
 
 @dataclass
@@ -163,6 +56,22 @@ class Ledger:
         self.outside = Assistant()
         self._flights: dict[tuple[int, str], tuple[asyncio.Task[Completion], Work]] = {}
         self._short: set[asyncio.Task[Any]] = set()
+
+    @property
+    def alone(self) -> bool:
+        """Whether all is answered without a caller who waits for it."""
+        return not any(a.name in OUTSIDE for a in self.answerers.values())
+
+    def models(self) -> list[object]:
+        """Who answers, as far as answers depend on it."""
+        return [(r, a.model, dict(a.params)) for r, a in sorted(self.answerers.items())]
+
+    def identity(self, settings: Settings) -> str:
+        """Tells processes apart that would answer the calls of a run differently."""
+        roles = (settings.forward, settings.backward)
+        addresses = [(role.base_url, role.update_params) for role in roles]
+        names = sorted((role, answerer.name) for role, answerer in self.answerers.items())
+        return digest_of("answerers", {"of": [self.models(), names, addresses]})
 
     def addressed(self, request: CompletionRequest) -> CompletionRequest:
         """The request with the model and parameters of whoever serves its role."""
@@ -242,8 +151,8 @@ class Ledger:
                 opening.result()
 
         try:
-            if limits.any:
-                await opening  # raises when there is no room for the call
+            if limits.any or work.overdue:
+                await opening  # raises when there is no room for the call, or the run is lost
             completion = await chosen.answer(request, record, go)
             await self._opened(row, opening)
         except PromptRefused as refused:  # the others may be answered

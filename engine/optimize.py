@@ -12,20 +12,21 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ..schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
-from ..schemas.graph import HERE, Fate, Gradient, Kind, Variable, number
+from ..schemas.graph import HERE, Fate, Gradient, Kind, Session, Variable, number
 from ..schemas.results import Result
 from . import afford, arguments, gate, outcome, show
 from .complete import complete, left_out, unusable
 from .core import Core
 from .guard import Guard
 from .learn import Learnt, choose, gate_places, gradients_on, record_of
-from .ledger import Work
 from .loop import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
 from .parents import Parent, Pool
-from .runs import Caller, digest_of
+from .runs import Caller, Start
 from .scoring import compare, in_pairs
+from .stands import Stands, stands_on
 from .stats import mean_and_error
 from .step import Candidate, Reason, propose
+from .work import Work, digest_of
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
@@ -74,15 +75,17 @@ class Optimizing(Core):
             "memory": memory,
             "together": together,
         }
-        digest = digest_of("optimize", asked)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
         arguments.check(asked)
-        losses = [v.id for v in await self.losses(session, [loss] if loss else None)]
-        args = asked | {"losses": losses, "budget": asked["budget"]}
-        await self._check_budget(session.pk, losses, args, await gate_places(self, session, losses))
-        return await self.runs.start(caller, session, "optimize", args, digest)
+
+        async def prepare(session: Session) -> Start:
+            losses = [v.id for v in await self.losses(session, [loss] if loss else None)]
+            args = asked | {"losses": losses}
+            places = await gate_places(self, session, losses)
+            await self._check_budget(session.pk, losses, args, places)
+            return Start(args)
+
+        digest = digest_of("optimize", asked)
+        return await self.runs.call(caller, session, "optimize", digest, prepare)
 
     async def _check_budget(
         self, session: int, losses: list[str], args: dict[str, Any], places: tuple[list[int], str]
@@ -103,11 +106,11 @@ class Optimizing(Core):
     async def _optimize_body(self, work: Work) -> Result:
         args = work.args
         places, split = await gate_places(self, work.session, args["losses"])
-        loop = load(work.state)
+        loop = load(work.run)
         try:
-            loop = loop or await self._begin(work, places)
-            places = [p for p in places if f"e{p}" not in loop.left_out]
-            _tell_score(work, loop)
+            loop = await self._measured(work, loop, places)
+            places = loop.scored(places)
+            work.standing = loop.standing
             while not (why := stopped(loop, args)):
                 await self._iterate(work, loop, places, split)
         except BudgetExhausted as spent:
@@ -116,23 +119,54 @@ class Optimizing(Core):
             return await self._report(work, loop, places, "budget", spent)
         return await self._report(work, loop, places, why, None)
 
-    async def _begin(self, work: Work, places: Sequence[int]) -> Loop:
+    async def _measured(self, work: Work, loop: Loop | None, places: Sequence[int]) -> Loop:
+        """The loop as it was saved, or, at the start and where what it stands on has changed, one
+        whose scores are measured now."""
+        split = None if list(places) == [HERE] else "validation"
+        now = await stands_on(work, work.args["losses"], split)
+        if loop is None:
+            return await self._begin(work, places, now)
+        if loop.stands is None:
+            changed = ["the version of textgrad-mcp"]
+        else:
+            changed = loop.stands.changes(now, "validation")
+        if not changed and len(loop.before) == len(loop.scored(places)):
+            return loop
+        why = (
+            f"Meanwhile {' and '.join(changed) or 'something'} changed: the texts were measured "
+            f"again after step {loop.steps}, and score_before is what they scored then."
+        )
+        return await self._begin(work, places, now, loop.model_copy(update={"notes": [why]}))
+
+    async def _begin(
+        self, work: Work, places: Sequence[int], stands: Stands, earlier: Loop | None = None
+    ) -> Loop:
+        """A loop whose scores are measured now; with what `earlier` counted."""
         work.phase = "scoring the start"
         start, _ = await compare(work, work.args["losses"], places, {}, [])
         places = list(start.scores)
         first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
-        paired = await in_pairs(work, work.args["losses"])
-        loop = Loop(Pool(members=[first]), first.scores, paired=paired, left_out=start.left_out)
-        loop.unusable = start.why_unusable
-        loop.start = outcome.figures(await self._usage(work))
+        loop = Loop(
+            pool=Pool(members=[first]),
+            before=first.scores,
+            left_out=start.left_out,
+            unusable=start.why_unusable,
+            stands=stands,
+        )
+        loop.paired = await in_pairs(work, work.args["losses"])
+        if earlier is None:
+            loop.start = outcome.figures(await self._usage(work))
+        else:
+            kept = ("iteration", "steps", "accepted", "refused", "start", "notes")
+            loop = loop.model_copy(update={name: getattr(earlier, name) for name in kept})
+            first.name = f"the text after step {loop.steps}"
         await self._note_score(work, loop, places)
         await work.save_state(loop.dump())
         return loop
 
     async def _usage(self, work: Work) -> dict[str, dict[str, float]]:
         """What this run has used so far, by purpose."""
-        run = await work.ensure_run()
-        return await self.store.usage(work.session.pk, number(run.id, "r"))
+        return await self.store.usage(work.session.pk, number(work.run.id, "r"))
 
     async def _note_score(self, work: Work, loop: Loop, places: Sequence[int]) -> None:
         """Remember the installed texts' validation score, for the report."""
@@ -153,6 +187,7 @@ class Optimizing(Core):
             len(places),
             fence,
             state,
+            work.chain,
             dict(zip(places, loop.current.scores, strict=True)),
         )
 
@@ -342,6 +377,7 @@ class Optimizing(Core):
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
+        notes = [*loop.notes, *notes]
         tested = "test" in await self.store.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
 
@@ -350,15 +386,6 @@ def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
     order = list(numbers)
     random.Random(seed).shuffle(order)  # noqa: S311 - repeatable
     return order
-
-
-def _tell_score(work: Work, loop: Loop) -> None:
-    """Put the running score into what whoever watches is told."""
-    told = work.on_progress
-    if told is not None:
-        work.on_progress = lambda done, asked, phase: told(
-            done, asked, f"{loop.standing()}; {phase}"
-        )
 
 
 def _in_turn(

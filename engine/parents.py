@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from operator import ge
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -87,8 +87,3 @@ def front(members: Sequence[Parent]) -> list[int]:
 
 def _dominates(a: Parent, b: Parent, earlier: bool) -> bool:
     return all(map(ge, a.scores, b.scores)) and (earlier or a.scores != b.scores)
-
-
-def load_pool(state: dict[str, Any]) -> Pool | None:
-    """The pool in a run's state, if it has one."""
-    return Pool.model_validate(state["pool"]) if "pool" in state else None

@@ -46,11 +46,16 @@ class Removing(Core):
         so does the history. Raises BadInput, NotFound, and Conflict while a run is active.
         """
         session = await self.store.session(session_id, caller.owner)
-        await self.runs.admit(session, "")
+        async with self.runs.alone(caller, session):
+            return await self._remove(session, ids, confirm=confirm)
+
+    async def _remove(
+        self, session: Session, ids: Sequence[str], *, confirm: bool
+    ) -> VariableResult:
         going = await self._going(session, ids)
         notes = await self._effects(session, going)
         if confirm:
-            await self.store.remove(session.pk, session.id, going.variables, going.examples)
+            await self.store.remove(session.pk, going.variables, going.examples)
             await self.store.retire_unusable(session.pk)
             following = (
                 "What was asked and answered is kept: the same thing made again asks for none of "
@@ -130,7 +135,12 @@ class Removing(Core):
         run is active.
         """
         session = await self.store.session(session_id, caller.owner)
-        await self.runs.admit(session, "")
+        async with self.runs.alone(caller, session):
+            return await self._mend(session, split, changes)
+
+    async def _mend(
+        self, session: Session, split: str, changes: Mapping[str, Any]
+    ) -> ExamplesResult:
         texts: dict[int, dict[str, str]] = {}
         reading = Reading("examples", self.settings.max_value_chars, "example")
         for one, fields in changes.items():
@@ -144,7 +154,7 @@ class Removing(Core):
         if not texts:
             raise BadInput("There are no examples in the call.", "Give {'e7': {field: text}}.")
         before = await self.store.examples(session.pk, list(texts))
-        await self.store.mend(session.pk, session.id, split, texts)
+        await self.store.mend(session.pk, split, texts)
         await self.store.retire_unusable(session.pk)
         sizes = await self.store.split_sizes(session.pk)
         return ExamplesResult(

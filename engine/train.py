@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schemas.errors import BadInput, Conflict, TextGradError
+from ..schemas.errors import BadInput, Conflict, Outdated, TextGradError
 from ..schemas.graph import HERE, Fate, Kind, Session, Variable, number
 from ..schemas.results import (
     BackwardResult,
@@ -14,17 +14,19 @@ from ..schemas.results import (
     Result,
     StepResult,
 )
-from . import gate, show
+from . import gate, saved, show
 from .complete import complete, left_out, named
 from .evaluate import Evaluating
+from .execution import Body
 from .forward import Evaluation, evaluate, load
 from .guard import Guard
+from .hints import needs_examples
 from .learn import Learnt, choose, gate_places, gradients_on, record_of
-from .ledger import Work
 from .optimize import Optimizing
-from .runs import Body, Caller, digest_of
+from .runs import Caller, Start
 from .step import Candidate, Reason, propose, usable_gradients
-from .store import StepRecord
+from .store import StepRecord, binding
+from .work import Work, digest_of
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 ACCEPT = ("always", "if_better", "never")
@@ -37,8 +39,8 @@ class Training(Evaluating, Optimizing):
 
     def register(self) -> None:
         """Tell the runs which body continues which tool."""
-        self.runs.bodies |= {
-            tool: (kind, self._with_files(body))
+        self.runs.execution.bodies |= {
+            tool: (kind, self._on_what_is_there(body))
             for tool, kind, body in (
                 ("forward", ForwardResult, self._forward_body),
                 ("compute_loss", ForwardResult, self._forward_body),
@@ -49,13 +51,16 @@ class Training(Evaluating, Optimizing):
             )
         }
 
-    def _with_files(self, body: Body) -> Body:
+    def _on_what_is_there(self, body: Body) -> Body:
         """`body` between two looks at the files that parameters are bound to.
 
         The first refuses a file that was changed outside; the second writes what was accepted.
+        Before both, a run that is continued is refused where what it is about was taken out.
         """
 
         async def run(work: Work) -> Result:
+            if work.continued:
+                await self._still_there(work)
             bound = await self.reconcile_files(work.session, work.chain)
             result = await body(work)
             if bound and work.tool in ("step", "optimize"):
@@ -67,6 +72,19 @@ class Training(Evaluating, Optimizing):
             return result
 
         return run
+
+    async def _still_there(self, work: Work) -> None:
+        args, pk = work.args, work.session.pk
+        named = [*args.get("targets", []), *args.get("losses", []), *args.get("bound", {})]
+        named += [args["loss"]] if "loss" in args and "losses" not in args else []
+        named += args.get("variables") or [] if work.tool == "optimize" else []
+        places = [p for p in args.get("places", []) if p != HERE]
+        variables = await self.store.variables(pk, named)
+        examples = await self.store.examples(pk, places)
+        gone = [v for v in named if v not in variables]
+        gone += [f"e{p}" for p in places if p not in examples]
+        if gone:
+            raise saved.refused(work.run, f"is about {', '.join(gone[:5])}, no longer there")
 
     async def _forward_body(self, work: Work) -> Result:
         session, targets = work.session, work.args["targets"]
@@ -89,6 +107,8 @@ class Training(Evaluating, Optimizing):
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
         if waiting:
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
+            if "made" in work.args:
+                result.next = needs_examples(session)
         return result
 
     async def _save(self, work: Work, evaluation: Evaluation, places: Sequence[int]) -> None:
@@ -112,27 +132,28 @@ class Training(Evaluating, Optimizing):
     ) -> Result:
         """Textual gradients from losses to parameters. Raises BadInput, NotFound, Conflict."""
         session = await self.store.session(session_id, caller.owner)
-        named = await self.losses(session, losses)
-        places = (
-            await self.named_examples(session, examples)
-            if examples is not None
-            else await self.places(session, named)
-        )
-        if not any(v.per_example for v in named):
-            places = [HERE]
-        if not places:
-            raise Conflict(
-                "There are no training examples to learn from.",
-                f"Call add_examples(session_id='{session_id}', split='train', ...).",
+
+        async def prepare(session: Session) -> Start:
+            named = await self.losses(session, losses)
+            places = (
+                await self.named_examples(session, examples)
+                if examples is not None
+                else await self.places(session, named)
             )
-        held_out = await self._held_out(session, places)
-        args: dict[str, object] = {
-            "losses": [v.id for v in named],
-            "places": places,
-            "exact": exact,
-            "notes": held_out,
-        }
-        return await self.run(caller, session, "backward", args)
+            if not any(v.per_example for v in named):
+                places = [HERE]
+            if not places:
+                raise Conflict(
+                    "There are no training examples to learn from.",
+                    f"Call add_examples(session_id='{session_id}', split='train', ...).",
+                )
+            notes = await self._held_out(session, places)
+            ids = [v.id for v in named]
+            return Start({"losses": ids, "places": places, "exact": exact, "notes": notes})
+
+        asked = {"losses": losses, "examples": examples, "exact": exact}
+        digest = digest_of("backward", asked)
+        return await self.runs.call(caller, session, "backward", digest, prepare)
 
     async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
         found = await self.store.examples(session.pk, [p for p in places if p != HERE])
@@ -181,13 +202,12 @@ class Training(Evaluating, Optimizing):
         if not 0 <= memory <= MEMORY:
             raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.", "0 is usual.")
         args = _step_args(variables, accept, candidates, memory)
-        digest = digest_of("step", args)
-        active = await self.runs.admit(session, digest)
-        if active is not None:
-            return await self.runs.go_on(caller, session, active)
-        parameters = await self._parameters(session, variables)
-        bound = args | {"bound": {p.id: p.version for p in parameters}}
-        return await self.runs.start(caller, session, "step", bound, digest)
+
+        async def prepare(session: Session) -> Start:
+            parameters = await self._parameters(session, variables)
+            return Start(args, binding(session.pk, [p.id for p in parameters]))
+
+        return await self.runs.call(caller, session, "step", digest_of("step", args), prepare)
 
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
@@ -208,16 +228,16 @@ class Training(Evaluating, Optimizing):
         return parameters
 
     async def _step_body(self, work: Work) -> Result:
-        if "recorded" in work.state:  # killed between the step and the end of its run
-            recorded = StepRecord.model_validate(work.state["recorded"])
+        recorded = saved.state_of(work.run, StepRecord, "recorded")
+        if recorded is not None:  # killed between the step and the end of its run
             return show.step_result(work.session, recorded, [])
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
             if p.version != bound[p.id]:
-                raise Conflict(
+                raise Outdated(
                     f"{p.label} was changed while this step was under way.",
-                    "Cancel it with resume(cancel=true), then run backward and step again.",
+                    "Run backward and step again: this step would rewrite a text that is gone.",
                 )
         written = [p for p in parameters if p.kind is Kind.PARAMETER]
         chosen = [p for p in parameters if p.kind is Kind.DEMONSTRATIONS]

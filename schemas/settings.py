@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -78,7 +79,8 @@ class EvaluatorSettings(Strict):
 
 
 def _budget(given: dict[str, float]) -> dict[str, float]:
-    wrong = [k for k, v in given.items() if k not in ("calls", "tokens", "cost") or v <= 0]
+    keys = ("calls", "tokens", "cost")
+    wrong = [k for k, v in given.items() if k not in keys or not (v > 0 and math.isfinite(v))]
     if wrong:
         raise ValueError(f"no budget for {', '.join(wrong)}: calls, tokens, cost, above 0")
     return given

@@ -30,17 +30,18 @@ from pydantic import AnyUrl, ValidationError
 from ..schemas.completions import Role
 from ..schemas.errors import BadInput, StoreError
 from ..schemas.near import did_you_mean
-from ..schemas.results import Result, ShowResult
+from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
 from . import completions, resources, shapes, stdio, subscriptions, telemetry
 from .arguments import Arguments
-from .auth import LOCAL, principal
+from .auth import principal
 from .calls import amended, refusal
 from .config import default_database, resolve
 from .definitions import compact, outline
 from .failures import explained, in_words, misfits
 from .logs import guard_log
 from .page import tools as page_tools
+from .page.pages import Pages
 from .prompts import prompts
 from .sampling import Sampler, Sampling
 from .signals import leave_on_signals, leave_soon
@@ -53,8 +54,6 @@ if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of t
     from ..engine.answerers import Answerer
     from ..engine.answerers.limiter import Limiters
     from ..engine.engine import Engine
-    from ..engine.views.page import Page
-    from .page.viewer import Viewer
 
 log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
@@ -92,8 +91,7 @@ class Host:
         self.settings = settings
         self.path = settings.database or default_database()
         self._engine: Engine | None = None
-        self._viewer: Viewer | None = None
-        self._page: Page | None = None
+        self.pages = Pages(settings, self.path)
         self._opening = asyncio.Lock()
         self._fresh = True
 
@@ -123,32 +121,13 @@ class Host:
         store = Store(self.path)
         await store.open(fresh=self._fresh)
         self._fresh = False
-        return Engine(self.settings, store, answerers(self.settings))
+        engine = Engine(self.settings, store, answerers(self.settings))
+        engine.sweep.start()
+        return engine
 
     def owner(self, ctx: Context[Any, Any]) -> str:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
         return principal(ctx.request_context.request)
-
-    async def page(self) -> Page:
-        """The page's views of the database that is open; it keeps what it has compared."""
-        engine = await self.engine()
-        if self._page is None or self._page.store is not engine.store:
-            await asyncio.to_thread(import_module, "..engine.views.page", __package__)
-            from ..engine.views.page import Page
-            from ..engine.views.replay import Reader
-
-            self._page = Page(Reader(engine.store, self.settings, engine.workers))
-        return self._page
-
-    async def viewer(self) -> Viewer:
-        """The page's viewer in this process, opened now if need be. Raises StoreError."""
-        async with self._opening:
-            if self._viewer is None:
-                await asyncio.to_thread(import_module, ".page.viewer", __package__)
-                from .page.viewer import opened
-
-                self._viewer = await opened(self.settings, self.path, owner=LOCAL)
-            return self._viewer
 
     async def stop(self) -> None:
         """Stop the runs under way: who waits for one is told, and it can be resumed."""
@@ -157,9 +136,7 @@ class Host:
 
     async def close(self) -> None:
         """Leave everything resumable."""
-        if self._viewer is not None:
-            viewer, self._viewer = self._viewer, None
-            await viewer.close()
+        await self.pages.close()
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await engine.close()
@@ -381,27 +358,23 @@ def build(settings: Settings) -> TextGradServer:
     subscriptions.install(server, server.watchers)
     for prompt in prompts():
         server.add_prompt(prompt)
-    for function, result, marks in TOOLS:
+    for function, result, marks in [*TOOLS, *page_tools.tools(settings.page)]:
         words = " ".join((function.__doc__ or "").split())
         # The SDK's own output schema takes long to make, and is thrown away for the outline.
         server.add_tool(function, description=words, annotations=marks, structured_output=False)
         tool = server._tool_manager.get_tool(function.__name__)
         if tool is not None:
-            _tighten(tool, result, outline(result))
+            _tighten(tool, result)
     page_tools.install(server, settings.page)
-    for name, answers in (("show", ShowResult), ("page_data", None)):
-        tool = server._tool_manager.get_tool(name)
-        if tool is not None:
-            _tighten(tool, answers, {"type": "object"})
     return server
 
 
-def _tighten(tool: Tool, result: type[Result] | None, schema: dict[str, Any]) -> None:
+def _tighten(tool: Tool, result: type[Result] | None) -> None:
     tool.parameters = compact(tool.parameters, closed=True)
     tool.fn_metadata = Read(
         arg_model=tool.fn_metadata.arg_model,
         output_model=result,
-        output_schema=schema if result else None,
+        output_schema=outline(result) if result else None,
     )
 
 

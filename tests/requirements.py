@@ -22,6 +22,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "beside it.",
         "takeover": "A run is continued by another process when its own is gone, never "
         "stolen from a live one.",
+        "one-admission": "Of the same call made twice at once there is one run and one result; "
+        "another call is refused, and nothing of it is there.",
         "one-run": "A session does one thing at a time, and says which and how to go on.",
         "many-processes": "Several server processes may share a file and a session.",
         "cancelled": "A cancelled or abandoned call keeps what was answered and can be made again.",

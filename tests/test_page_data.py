@@ -291,7 +291,7 @@ def test_scores_that_were_not_kept_are_not_guessed(tmp_path: Path) -> None:
     drive(begin, assisted(path))
 
     async def main(page: Page, session: Session) -> None:
-        await page.store.set_value(session.pk, "v1", "A text that nobody ran.", 1, "edit")
+        await page.store.set_value(session.pk, "v1", "A text that nobody ran.", "edit")
         rows = await Examples(page.reader, session).rows("v5", "validation", {"v1": 1}, {"v1": 2})
         assert not rows["counted"]
         assert rows["rows"][0]["a"]["score"] is not None

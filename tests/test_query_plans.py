@@ -79,7 +79,8 @@ async def _whole_life(engine: Engine) -> None:
         await engine.remove(ME, session_id=s, ids=ids)
         await engine.remove(ME, session_id=s, ids=ids, confirm=True)
     await engine.inspect(ME, session_id=s, id="v1@1")
-    await engine.store.keep_alive("somebody")
+    await engine.store.keep_alive("somebody", [(1, "r1")])
+    await engine.store.give_back("somebody")
 
 
 async def _look(engine: Engine, session_id: str) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import SecretStr
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.store import Store
+from textgrad_mcp.engine.store import NewRun, Store
 from textgrad_mcp.engine.store.shape import (
     DERIVED,
     LEFT_OUT,
@@ -352,7 +352,7 @@ def test_a_deleted_session_leaves_nothing_in_the_file(tmp_path: Path, document: 
 def test_a_session_that_is_being_run_is_not_deleted() -> None:
     async def main(store: Store) -> None:
         session = await store.create_session("me", "t")
-        await store.start_run(session.pk, session.id, "forward", {}, "d", "host:1:x")
+        await store.start_run(session.pk, session.id, NewRun("forward", {}, "d", "somebody"))
         with pytest.raises(Conflict, match="being run"):
             await store.delete_sessions([session.pk])
         assert await store.unused_since(-1) == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .additions import adding, binding, recomputing
+from .admission import busy
 from .care import CareVerbs
 from .connection import Fault
 from .database import Chain, Database
@@ -15,11 +17,25 @@ from .overview import OverviewVerbs
 from .removal import RemovalVerbs
 from .reports import ReportVerbs
 from .rows import Fence
-from .runs import RunVerbs, busy
+from .runs import Adds, Admitted, NewRun, RunVerbs
 from .transfer import TransferVerbs
 from .values import ValueVerbs
 
-__all__ = ["Added", "Chain", "Fence", "Program", "StepRecord", "Store", "busy"]
+__all__ = [
+    "Added",
+    "Adds",
+    "Admitted",
+    "Chain",
+    "Fence",
+    "NewRun",
+    "Program",
+    "StepRecord",
+    "Store",
+    "adding",
+    "binding",
+    "busy",
+    "recomputing",
+]
 
 
 class Store(

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from ...schemas.errors import Conflict
-from ...schemas.graph import Gradient, Proposal, Version, number
+from ...schemas.graph import STATE_VERSION, Gradient, Proposal, Version, number
+from .admission import check_idle
 from .database import Chain, Database
 from .graph import invalidate
 from .quotas import bounded
@@ -25,6 +26,7 @@ from .rows import (
     to_proposal,
     to_version,
 )
+from .runs import set_state
 
 
 class StepRecord(BaseModel):
@@ -218,12 +220,8 @@ class HistoryVerbs:
                 (n, session, dumps([number(g, "g") for g in spent])),
             )
             done = step.model_copy(update={"id": f"s{n}", "proposals": stored})
-            if fence is not None:
-                kept = {"recorded": done.model_dump(mode="json")} if state is None else state
-                db.execute(
-                    "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?",
-                    (dumps(kept), now(), session, fence[0]),
-                )
+            recorded = {"version": STATE_VERSION, "recorded": done.model_dump(mode="json")}
+            set_state(db, session, fence, recorded if state is None else state)
             changed = [p.variable for p in stored if p.version is not None]
             invalidate(db, session, [number(v, "v") or 0 for v in changed])
             return done
@@ -231,14 +229,22 @@ class HistoryVerbs:
         return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def set_value(
-        self, session: int, variable: str, text: str, expected: int, origin: str
-    ) -> int:
-        """Give a leaf a new value as a new version. Raises Conflict if it is not at `expected`."""
+        self, session: int, variable: str, text: str, origin: str
+    ) -> tuple[int, bool]:
+        """Give a leaf a value, as a new version unless it has it already; gives its version, and
+        whether that is a new one. Raises Conflict when the session has an active run."""
+        n = number(variable, "v") or 0
 
-        def job(db: sqlite3.Connection) -> int:
+        def job(db: sqlite3.Connection) -> tuple[int, bool]:
+            check_idle(db, session)
+            sql = "SELECT value, version FROM variables WHERE session = ? AND n = ?"
+            present = row(db, sql, session, n)
+            if present is not None and present["value"] == text:
+                return present["version"], False
+            expected = present["version"] if present is not None else 0
             version = _install(db, session, variable, text, expected, origin, None)
-            invalidate(db, session, [number(variable, "v") or 0])
-            return version
+            invalidate(db, session, [n])
+            return version, True
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes))
 

@@ -229,6 +229,16 @@ BYTES = (
     f"UPDATE sessions SET bytes = {bytes_of_session('sessions', _FIRST_COUNTED)};\n"
 ) + "".join(_count(table, _FIRST_COUNTED) for table in _FIRST_COUNTED)
 
+ADMISSION = """
+ALTER TABLE runs ADD COLUMN stopped REAL;
+ALTER TABLE runs ADD COLUMN answerers TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE quiet_runs (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, digest TEXT NOT NULL,
+    tool TEXT NOT NULL, result TEXT NOT NULL, stopped REAL NOT NULL,
+    PRIMARY KEY (session, digest)) WITHOUT ROWID;
+"""
+
 GAINS = """
 ALTER TABLE steps ADD COLUMN gain REAL;
 ALTER TABLE steps ADD COLUMN error REAL;
@@ -254,5 +264,6 @@ MIGRATIONS: list[tuple[str, str]] = [
     ("examples that are alike", ALIKE),
     ("parameters by themselves", PARAMETERS),
     ("bytes stored for each session", BYTES),
+    ("a run from the admission of its call on", ADMISSION),
     ("gains with their errors, and the examples' scores behind a mean", GAINS),
 ]

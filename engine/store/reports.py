@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...schemas.graph import Fate, number
-from .database import Database
+from .database import Chain, Database
 from .rows import Fence, check_fence, dumps, next_number, now, row, rows
+from .runs import set_state
 
 
 class ReportVerbs:
@@ -27,14 +28,16 @@ class ReportVerbs:
         error: float | None,
         examples: int,
         fence: Fence | None,
-        state: dict[str, Any] | None = None,
+        state: dict[str, Any],
+        chain: Chain | None = None,
         scores: Mapping[int, float] | None = None,
     ) -> tuple[int, int]:
         """Remember a split's score, and the `scores` of its examples by number.
 
         Gives how often the test split has been read by now, and how many different texts it
-        has measured (0 where another split is noted). The run remembers `state`, or else these
-        `reads`: killed before its end, it must not count twice.
+        has measured (0 where another split is noted). The run remembers `state` with these as
+        `reads`: killed before its end, it must not count twice. With `chain`, all is on disk once
+        that is settled.
         """
 
         def job(db: sqlite3.Connection) -> tuple[int, int]:
@@ -65,14 +68,10 @@ class ReportVerbs:
                 "WHERE session = ? AND split = 'test'"
             )
             known = reads, int(rows(db, sql, session)[0][0]) if split == "test" else 0
-            if fence is not None:
-                db.execute(
-                    "UPDATE runs SET state = ? WHERE session = ? AND n = ?",
-                    (dumps({"reads": known} if state is None else state), session, fence[0]),
-                )
+            set_state(db, session, fence, state | {"reads": known})
             return known
 
-        return await self.db.write(job)
+        return await self.db.write(job, join=chain)
 
     async def evaluations(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
         """The latest evaluations, newest first."""

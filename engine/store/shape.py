@@ -99,12 +99,12 @@ SESSION = {
 LEFT_OUT = {
     "variables": {"file"},
     "examples": {"digest", "likeness"},
-    "runs": {"owner", "lease"},
+    "runs": {"owner", "lease", "stopped", "answerers", "taken"},
     "sessions": {"pk", "id", "owner", "bytes"},
 }
 """Columns that stay behind, besides `session`."""
-DERIVED = {"edges", "spent", "owner_calls"}
-"""Tables that are made anew from the others, or that belong to an owner and no session."""
+DERIVED = {"edges", "spent", "owner_calls", "quiet_runs"}
+"""Tables that are made anew from the others, belong to an owner and no session, or pass."""
 
 _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("variables", "kind"): tuple(Kind),

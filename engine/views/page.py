@@ -244,7 +244,7 @@ class Page:
         run = await self.store.active_run(session.pk, session.id)
         if run is None:
             return {"total": 0, "pending": []}
-        found = await self.store.pending(session.pk, number(run[0].id, "r") or 0)
+        found = await self.store.pending(session.pk, number(run.id, "r") or 0)
         offset = whole_number(args, "offset", 0)
         return {
             "total": len(found),

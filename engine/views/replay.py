@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ...schemas.completions import Completion, CompletionRequest, Purpose
 from ...schemas.errors import TextGradError
-from ...schemas.graph import HERE, Op, Session
+from ...schemas.graph import HERE, Op, Run, Session
 from ...schemas.settings import Settings
 from ..answerers import Answerer
 from ..evaluators import Evaluators
@@ -108,10 +108,7 @@ async def replay(
     store, settings = reader.store, reader.settings
     work = Work(
         session=session,
-        tool="evaluate",
-        args={},
-        digest="",
-        owner="",
+        run=Run(id="r0", session_id=session.id, tool="evaluate", args={}, status="running"),
         store=cast(Store, Unchanged(store)),
         ledger=Recorded(store, await store.addresses(session.pk)),
         rules={**RULES, Op.EVALUATOR: evaluator_rule(Evaluators(settings.evaluators))},

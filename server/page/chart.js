@@ -8,7 +8,8 @@ const HEIGHT = 264;
 const TOP = 22;
 const BOTTOM = 34;
 const LEFT = 40;
-const RIGHT = 52;
+const RIGHT = 62;
+const BESIDE = 10; // a reading stands beside the step it was made after, not on its mark
 const FEW = 200; // with more steps, dots are smaller and only the chosen one has its error
 
 /** The steps that are drawn: of many in one place, the accepted ones and the extremes. */
@@ -75,7 +76,7 @@ export function ScoreChart({ steps, readings, step, onStep }) {
   const [ref, width] = useWidth(640);
   const [near, setNear] = useState(null);
   const count = steps.n.length;
-  const right = width < 480 ? 44 : RIGHT;
+  const right = width < 480 ? 54 : RIGHT;
   const x = (i) => LEFT + ((i + 1) / Math.max(count, 1)) * (width - LEFT - right);
   const line = installed(steps);
   const tests = readings.filter((one) => one.split === "test");
@@ -119,7 +120,7 @@ export function ScoreChart({ steps, readings, step, onStep }) {
           x2=${x(shown)} y1=${TOP - 6} y2=${HEIGHT - BOTTOM} />`}
         <${Marks} steps=${steps} line=${line} x=${x} y=${y} low=${low} high=${high}
           chosen=${chosen} />
-        <path class="test" d=${tests.map((one) => diamond(x(one.after - 1), y(one.mean), 6))
+        <path class="test" d=${tests.map((one) => diamond(beside(x, one), y(one.mean), 6))
     .join("")} />
         <${Ends} line=${line} tests=${tests} x=${x} y=${y} />
       </svg>
@@ -140,7 +141,7 @@ function Below({ steps, x, width }) {
       names.push([i, `s${steps.n[i]}`]);
     }
   }
-  return names.filter(([i]) => i < 0 || x(i) - x(-1) > 36).map(([i, words]) => html`
+  return names.filter(([i]) => i < 0 || x(i) - x(-1) > 30).map(([i, words]) => html`
     <text key=${i} class="tick" x=${x(i)} y=${HEIGHT - 12} text-anchor="middle">${words}</text>`);
 }
 
@@ -179,6 +180,10 @@ function Marks({ steps, line, x, y, low, high, chosen }) {
       r=${radius + 5} />`}`;
 }
 
+function beside(x, reading) {
+  return x(reading.after - 1) + (reading.after > 0 ? BESIDE : 0);
+}
+
 /** The first and the last figures, beside what they belong to. */
 function Ends({ line, tests, x, y }) {
   const last = line.length - 1;
@@ -194,7 +199,7 @@ function Ends({ line, tests, x, y }) {
     }
   }
   return marks.map(([kind, i, value, shift]) => html`<text key=${kind} class=${`end ${kind}`}
-    x=${x(i) + 11} y=${y(value) + 4 + (shift || 0)}>${score(value)}</text>`);
+    x=${x(i) + (marks.length > 1 ? 11 + BESIDE : 11)} y=${y(value) + 4 + (shift || 0)}>${score(value)}</text>`);
 }
 
 function Legend({ tests, none }) {

@@ -144,7 +144,7 @@ function said(node, room = 99) {
   const stale = node.stale ? ", stale" : "";
   const what = visible(node.what.replace(/\s+/g, " ")).slice(0, 18);
   const words = `${node.id} ${node.loss ? "loss: " : ""}${what}${version}${stale}`;
-  return words.length > room + 7 ? `${words.slice(0, room + 6)}…` : words;
+  return words.length > room + 4 ? `${words.slice(0, room + 3)}…` : words;
 }
 
 function spoken(graph) {

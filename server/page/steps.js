@@ -57,7 +57,8 @@ function Funnel({ summary }) {
     ["accepted", funnel.accepted],
   ];
   const most = Math.max(1, funnel.proposed);
-  const refused = Object.entries(proposals).filter(([name]) => name !== "accepted");
+  const refused = Object.entries(proposals).filter(([name]) => name !== "accepted")
+    .map(([name, n]) => [name.replace(/^refused: /, ""), n]);
   return html`<div class="columns">
     <dl class="bars">${bars.map(([name, n]) => html`<div key=${name}><dt>${name}</dt>
       <dd><i style=${`width:${(100 * n) / most}%`}></i><span>${count(n)}</span></dd></div>`)}</dl>

@@ -45,7 +45,7 @@ export function List({ count, height, row, chosen, onChoose, label, head, print 
         onClick=${() => onChoose(n)}>${row(n)}</button></li>`);
   }
   const tall = Math.min(shown, SEEN) * height;
-  return html`<div class=${print ? "list plain" : "list"}>
+  return html`<div class=${`list${print ? " plain" : shown > SEEN ? " long" : ""}`}>
     ${head && html`<div class="listhead" aria-hidden="true">${head}</div>`}
     <div class="box" ref=${box} style=${print ? "" : `height:${tall}px`} onKeyDown=${walk}
       onScroll=${(event) => setTop(event.currentTarget.scrollTop)}>

@@ -7,6 +7,7 @@ which hands over an address on this machine; over HTTP any other has neither.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID, client_supports_apps
@@ -25,7 +26,7 @@ from mcp_types import (
 from pydantic import Field
 
 from ...schemas.errors import Conflict, TextGradError
-from ...schemas.results import ShowResult
+from ...schemas.results import Result, ShowResult
 from ..calls import refusal, reply
 from . import bundle
 
@@ -78,7 +79,7 @@ async def page_data(
     host = ctx.request_context.lifespan_context
     try:
         session = await _session(ctx, session_id)
-        page = await host.page()
+        page = await host.pages.of(await host.engine())
         found = await page.view(session, view, args or {})
     except TextGradError as error:
         return refusal(error)
@@ -100,7 +101,7 @@ async def _address(ctx: Context[Any, Any], session: Session) -> str:
         raise Conflict(
             "This client does not draw pages.", "inspect(what='report') has the same in words."
         )
-    viewer = await host.viewer()
+    viewer = await host.pages.viewer()
     found: str = viewer.address(session.id)
     return found
 
@@ -110,13 +111,13 @@ def in_chat(ctx: ServerRequestContext[Any, Any], page: str) -> bool:
     return page == "on" and client_supports_apps(ctx)
 
 
+def tools(page: str) -> list[tuple[Callable[..., Any], type[Result] | None, ToolAnnotations]]:
+    """Both tools, with what they return, where the operator lets them be."""
+    return [] if page == "off" else [(show, ShowResult, READS), (page_data, None, READS)]
+
+
 def install(server: MCPServer[Any], page: str) -> None:
-    """Add both tools, and list them for those who can use them."""
-    if page == "off":
-        return
-    for function in (show, page_data):
-        words = " ".join((function.__doc__ or "").split())
-        server.add_tool(function, description=words, annotations=READS, structured_output=False)
+    """List the tools for those who can use them."""
 
     async def on_list(
         ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams | None
