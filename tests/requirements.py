@@ -175,6 +175,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "pays for it.",
         "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "told": "What the caller measured itself is what the session holds.",
+        "one-report": "Page, Markdown, terminal and inspect tell the same of a session.",
     },
     "Thrift": {
         "frugal-tools": "The tool definitions and a whole optimisation by the assistant stay "

@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 from textgrad_mcp.engine.report import in_short
 from textgrad_mcp.engine.stats import paired_gain
 from textgrad_mcp.engine.store import Store
+from textgrad_mcp.engine.store.shape import check_file
 from textgrad_mcp.engine.views.comparisons import Comparisons, paired, sort
 from textgrad_mcp.engine.views.page import Page
 from textgrad_mcp.engine.views.session_report import session_report
 from textgrad_mcp.engine.views.several import compare
 from textgrad_mcp.engine.views.states import STATES, states
+from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.graph import Session
 from textgrad_mcp.server import report, session_view
 from textgrad_mcp.server.paint import Paint
 
 from .helpers import ME, Scripted, an_engine
 from .page_session import database_of, look
+from .test_transfer import a_file, exported, worked_on
 
 SCORES = st.dictionaries(st.integers(1, 30), st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]))
 
@@ -33,6 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return database_of(tmp_path_factory.mktemp("drawn"))
 
 
+@pytest.mark.requirement("one-report")
 def test_every_drawing_says_the_same(made: tuple[Path, str]) -> None:
     async def main(page: Page, session: Session) -> None:
         found = await session_report(page.store, session, texts=True)
@@ -151,3 +155,35 @@ def test_sessions_share_the_examples_that_all_of_them_have(tmp_path: Path) -> No
             assert (await compare(store, [one, other, third]))["shared"]["validation"] == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.requirement("one-report")
+def test_a_file_from_before_scores_were_kept_is_reported_without_pairs() -> None:
+    async def main() -> None:
+        async with an_engine(Scripted()) as engine:
+            s = await worked_on(engine)
+            await engine.evaluate(ME, session_id=s)
+            document = await exported(engine.store, s)
+            for table in ("steps", "proposals"):
+                for row in document[table]:
+                    for name in ("gain", "error", "p"):
+                        del row[name]
+            kept = [row.pop("scores") for row in document["evaluations"]]
+            assert len(kept) == 2
+            assert all(kept)
+            old = await engine.store.import_session("local", document)
+            for one, paired_ in ((s, True), (old, False)):
+                session = await engine.store.session(one, "local")
+                [change] = (await session_report(engine.store, session)).scores
+                assert (change.paired, change.gain is not None) == (paired_, True)
+            assert await engine.store.check() == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("scores", [{"x": 1.0}, {"01": 1.0}, {"1": "1"}, [1.0], {"1": None}, "{}"])
+def test_scores_that_are_none_are_refused_with_their_place(scores: object) -> None:
+    document = a_file()
+    document["evaluations"][0]["scores"] = scores
+    with pytest.raises(BadInput, match=r"evaluations\.0\.scores"):
+        check_file(document)
