@@ -96,7 +96,7 @@ def test_a_comparison_agrees_with_the_gates(
     both = sorted(before.keys() & after.keys())
     found = sort(before, after, set(before) | set(after))
     assert sorted([*found.better, *found.worse, *found.same]) == both
-    assert found.worse == [n for n in both if after[n] < before[n]]
+    assert list(found.worse) == [n for n in both if after[n] < before[n]]
     pairs = paired(before, after)
     if pairs is None:
         assert not before or before.keys() != after.keys()
@@ -133,7 +133,7 @@ def test_the_newest_versions_tell_the_states_of_all(taken: list[str], newest: in
 def test_an_example_that_was_taken_out_is_in_no_list() -> None:
     scores = {1: 0.0, 2: 0.0, 3: 1.0}
     found = sort(scores, {1: 1.0, 2: 1.0, 3: 0.0}, {2, 3})
-    assert (found.better, found.worse, found.same) == ([2], [3], [])
+    assert [list(x) for x in (found.better, found.worse, found.same)] == [[2], [3], []]
 
 
 def test_sessions_share_the_examples_that_all_of_them_have(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Container, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,9 +19,9 @@ _DIGITS = 12  # differences equal to so many decimals are equal: 0.7 - 0.6 is 0.
 class Sorted:
     """The numbers of the examples that both sides have a score for, by what became of them."""
 
-    better: list[int]
-    worse: list[int]
-    same: list[int]
+    better: Sequence[int]
+    worse: Sequence[int]
+    same: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,11 @@ class Comparisons:
 
 def sort(before: Mapping[int, float], after: Mapping[int, float], among: Container[int]) -> Sorted:
     """The examples in `among` by what became of them; those without both scores are left out."""
-    found = Sorted([], [], [])
-    for n, change in _changes(before, after).items():
+    better, worse, same = array("q"), array("q"), array("q")
+    for n, change in sorted(_changes(before, after).items()):
         if n in among:
-            (found.better if change > 0 else found.worse if change < 0 else found.same).append(n)
-    for numbers in (found.better, found.worse, found.same):
-        numbers.sort()
-    return found
+            (better if change > 0 else worse if change < 0 else same).append(n)
+    return Sorted(better, worse, same)
 
 
 def paired(before: Mapping[int, float], after: Mapping[int, float]) -> Paired | None:

@@ -62,8 +62,8 @@ class Examples:
                 page = (split, offset, min(limit, MOST))
                 found = await self.store.split_page(self.session.pk, *page)
         else:
-            chosen: list[int] = getattr(changes, kind)
-            found, total = chosen[offset : offset + min(limit, MOST)], len(chosen)
+            chosen: Sequence[int] = getattr(changes, kind)
+            found, total = list(chosen[offset : offset + min(limit, MOST)]), len(chosen)
         counts = {name: len(getattr(changes, name, ())) for name in ("better", "worse", "same")}
         return {
             "total": total,
