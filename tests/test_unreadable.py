@@ -62,8 +62,8 @@ def test_a_write_that_fails_half_way_through_a_read_is_undone_and_lets_go(tmp_pa
 
 
 SPOILT = {
-    "UPDATE variables SET constraints = '[3]' WHERE n = 1": "variable v1 cannot be read: constraints.0",
-    "UPDATE variables SET kind = 'odd' WHERE n = 1": "variable v1 cannot be read: 'odd' is not a",
+    "UPDATE variables SET constraints = '[3]' WHERE n = 1": "v1 cannot be read: constraints.0",
+    "UPDATE variables SET kind = 'odd' WHERE n = 1": "v1 cannot be read: 'odd' is not a valid Kind",
     "UPDATE variables SET constraints = '{' WHERE n = 1": "variable v1 cannot be read: ",
     "UPDATE variables SET file = '[]' WHERE n = 1": "variable v1 cannot be read: ",
     "UPDATE sessions SET batch = '7'": "cannot be read: batch",
