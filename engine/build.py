@@ -45,7 +45,6 @@ from .work import digest_of
 MAX_ROLE = 2000
 MAX_NAME = 200
 MAX_CONSTRAINTS = 100
-EMPTY_ID = "The session_id was empty, so a new session was started; its id is in this result."
 
 
 class Building(Core):
@@ -112,7 +111,6 @@ class Building(Core):
             session_id=session.id,
             variable=made.id,
             version=made.version or None,
-            notes=[EMPTY_ID] if session_id == "" else [],
             next=after_leaf(session.id, made),
         )
 
