@@ -211,6 +211,7 @@ def test_sessions_are_listed_opened_and_compared(tmp_path: Path) -> None:
                 await box.check()
             await page.get_by_role("button", name="Compare 2").click()
             await page.get_by_text("The test examples are the same.").wait_for()
+            await page.get_by_text("test, on the 36 that all have").wait_for()
             assert await page.locator("ins, del").count() > 0
             await page.get_by_role("button", name="All sessions").click()
             await page.locator(".sessions button").last.click()

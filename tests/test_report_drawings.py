@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.report import in_short
 from textgrad_mcp.engine.stats import paired_gain
-from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.store.shape import check_file
 from textgrad_mcp.engine.views.comparisons import Comparisons, paired, sort
 from textgrad_mcp.engine.views.page import Page
@@ -136,23 +136,37 @@ def test_an_example_that_was_taken_out_is_in_no_list() -> None:
     assert [list(x) for x in (found.better, found.worse, found.same)] == [[2], [3], []]
 
 
-def test_sessions_share_the_examples_that_all_of_them_have(tmp_path: Path) -> None:
-    async def session(store: Store, engine: Any, rows: list[int]) -> Session:
-        made = await engine.create_variable(ME, role="prompt", value="x")
-        s = str(made.session_id)
-        data = [{"q": f"question {n}"} for n in rows]
+def test_sessions_are_compared_on_the_examples_that_all_of_them_have(tmp_path: Path) -> None:
+    async def session(engine: Engine, rows: list[int], answer: str) -> Session:
+        s = str((await engine.create_variable(ME, role="prompt", value=answer)).session_id)
+        data = [{"q": str(n), "a": "odd" if n % 2 else "even"} for n in rows]
+        for field in ("q", "a"):
+            await engine.create_variable(
+                ME, session_id=s, role=field, example_field=field, reference=field == "a"
+            )
         await engine.add_examples(ME, session_id=s, split="validation", examples=data)
-        return await store.session(s, "local")
+        inputs = {"output": "v1", "answer": "v3"}
+        metric: dict[str, Any] = {"kind": "metric", "metric": "exact_match", "inputs": inputs}
+        await engine.compute_loss(ME, session_id=s, examples=["e1"], **metric)
+        await engine.evaluate(ME, session_id=s, split="validation")
+        return await engine.store.session(s, "local")
 
     async def main() -> None:
         async with an_engine(Scripted(), tmp_path / "t.db") as engine:
-            store = engine.store
-            one = await session(store, engine, [1, 2, 3])
-            other = await session(store, engine, [2, 3, 4, 5])
-            third = await session(store, engine, [3, 9])
-            pair = await compare(store, [one, other])
-            assert pair["shared"] == {"train": 0, "validation": 2, "test": 0}
-            assert (await compare(store, [one, other, third]))["shared"]["validation"] == 1
+            one = await session(engine, [5, 1, 2, 3], "odd")
+            other = await session(engine, [2, 3, 4, 6, 1], "even")
+            matched = (await compare(engine.store, [one, other]))["matched"]
+            assert matched["test"] == {"shared": 0, "examples": 0, "sides": []}
+            found = matched["validation"]
+            assert (found["shared"], found["examples"]) == (3, 3)
+            assert found["sides"][0] == {"mean": pytest.approx(2 / 3)}
+            second = found["sides"][1]
+            assert second["mean"] == pytest.approx(1 / 3)
+            assert second["gain"] == pytest.approx(-1 / 3)
+            assert (second["better"], second["worse"], second["same"]) == (1, 2, 0)
+            third = await session(engine, [2, 9], "odd")
+            three = (await compare(engine.store, [one, other, third]))["matched"]["validation"]
+            assert [side["mean"] for side in three["sides"]] == [0.0, 1.0, 0.0]
 
     asyncio.run(main())
 

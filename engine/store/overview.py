@@ -267,18 +267,22 @@ class OverviewVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def shared(self, sessions: Sequence[int]) -> dict[str, int]:
-        """How many examples of each split are the same in all of these sessions."""
+    async def shared(self, sessions: Sequence[int], split: str) -> dict[int, list[int]]:
+        """The examples of a split that all of these sessions have: of each session their numbers,
+        the same example at the same place."""
 
-        def job(db: sqlite3.Connection) -> dict[str, int]:
+        def job(db: sqlite3.Connection) -> dict[int, list[int]]:
             sql = (
-                "SELECT split, count(*) AS n FROM (SELECT e.split, e.digest "
-                "FROM json_each(?1) j CROSS JOIN examples e INDEXED BY examples_once "
-                "ON e.session = j.value GROUP BY e.split, e.digest HAVING count(*) = ?2) "
-                "GROUP BY split"
+                "WITH mine AS (SELECT e.session, e.n, e.digest FROM json_each(?1) j CROSS JOIN "
+                "examples e INDEXED BY examples_once ON e.session = j.value AND e.split = ?2) "
+                "SELECT session, n FROM mine WHERE digest IN (SELECT digest FROM mine "
+                "GROUP BY digest HAVING count(*) = ?3) ORDER BY session, digest"
             )
-            found = rows(db, sql, dumps(list(sessions)), len(sessions))
-            return {r["split"]: r["n"] for r in found}
+            found: dict[int, list[int]] = {pk: [] for pk in sessions}
+            both = columns(db, sql, dumps(list(sessions)), split, len(sessions))
+            for pk, n in zip(both["session"], both["n"], strict=True):
+                found[pk].append(n)
+            return found
 
         return await self.db.read(job)
 

@@ -2,7 +2,7 @@
 
 import { html, useState } from "./preact.js";
 import { Diff, Said, Section, Waiting, useAnswer } from "./parts.js";
-import { ago, dollars, gain, plural, score, short } from "./words.js";
+import { ago, count, dollars, gain, plural, score, short } from "./words.js";
 
 const MOST = 4;
 
@@ -48,14 +48,15 @@ export function Compare({ get, ids, open }) {
   const splits = ["test", "validation", "train"].filter((split) => all.some((one) => one.scores
     .some((s) => s.split === split)));
   return html`<${Section} title="Side by side" id="compare-head">
-    <${Doubts} all=${all} shared=${state.answer.shared} />
+    <${Doubts} all=${all} matched=${state.answer.matched} />
     <div class="scroll" tabindex="0" role="group" aria-label="Sessions side by side"><table>
       <thead><tr><td></td>${all.map((one) => html`<th scope="col" key=${one.session_id}>
         <button type="button" class="link" onClick=${() => open(one.session_id)}>
         <${Said} text=${one.title || "untitled"} /></button></th>`)}</tr></thead>
       <tbody>${splits.map((split) => html`<tr key=${split}><th scope="row">${split}</th>
           ${all.map((one) => html`<td key=${one.session_id}><${Scores}
-            found=${one.scores.find((s) => s.split === split)} /></td>`)}</tr>`)}
+            found=${one.scores.find((s) => s.split === split)} /></td>`)}</tr>
+        <${Matched} split=${split} found=${state.answer.matched[split]} all=${all} />`)}
         <tr><th scope="row">steps</th>${all.map((one) => html`<td key=${one.session_id}>
           ${one.accepted} of ${one.steps} accepted</td>`)}</tr>
         <tr><th scope="row">calls</th>${all.map((one) => html`<td key=${one.session_id}>
@@ -68,6 +69,16 @@ export function Compare({ get, ids, open }) {
   <//>`;
 }
 
+/** The latest scores on the examples that all of them have and scored. */
+function Matched({ split, found, all }) {
+  if (!found.examples) return null;
+  return html`<tr key=${`${split} matched`}><th scope="row">${split}, on the
+    ${" "}${count(found.examples)} that all have</th>
+    ${found.sides.map((side, n) => html`<td key=${all[n].session_id}><b>${score(side.mean)}</b>
+      ${n > 0 && html`<span class="quiet"> ${gain(side.gain, side.error)}, ${side.better} better,
+        ${" "}${side.worse} worse than the first</span>`}</td>`)}</tr>`;
+}
+
 function Scores({ found }) {
   if (!found) return html`<span class="quiet">not measured</span>`;
   return html`${score(found.first.mean)} → <b>${score(found.latest.mean)}</b>
@@ -76,14 +87,15 @@ function Scores({ found }) {
 }
 
 /** What keeps the figures from being compared, said before they are. */
-function Doubts({ all, shared }) {
+function Doubts({ all, matched }) {
   const said = ["test", "validation"].map((split) => {
     const sizes = all.map((one) => one.examples[split] || 0);
+    const { shared } = matched[split];
     if (Math.max(...sizes) === 0) return "";
-    if (shared[split] === Math.max(...sizes)) return `The ${split} examples are the same.`;
-    return `Of the ${split} examples (${sizes.join(", ")}) ${shared[split]} are in all of them. `
-      + "The figures of each are over all of its own, not over those they share: they are of "
-      + "different data.";
+    if (shared === Math.max(...sizes)) return `The ${split} examples are the same.`;
+    return `Of the ${split} examples (${sizes.join(", ")}) ${shared} are in all of them. The scores `
+      + "of each are over all of its own, so they are of different data; "
+      + (matched[split].examples ? "those on the shared ones stand apart." : "none was scored in all.");
   }).filter(Boolean);
   return said.map((words) => html`<p class="note" key=${words}>${words}</p>`);
 }
