@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from textgrad_mcp.engine.store import Admitted, NewRun, StepRecord, Store, runs
 from textgrad_mcp.engine.store.additions import insert_variable
+from textgrad_mcp.engine.store.admission import RECENT
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Message, Purpose, Usage
 from textgrad_mcp.schemas.errors import Conflict, NotFound
 from textgrad_mcp.schemas.graph import Gradient, Kind, Proposal, Run, Session, Value, Variable
@@ -91,6 +92,20 @@ def test_a_call_that_came_in_before_the_same_one_ended_gets_its_run_and_a_later_
         assert (twin.run.id, twin.run.status, twin.mine) == ("r1", "done", False)
         later = await store.start_run(session.pk, session.id, came(1.0))
         assert (later.run.id, later.mine) == ("r2", True)
+
+    using(main)
+
+
+@pytest.mark.requirement("one-admission", "quotas")
+def test_of_what_needed_nothing_the_newest_are_kept_for_those_who_called_meanwhile() -> None:
+    async def main(store: Store, session: Session) -> None:
+        came, digests = time.monotonic() - 1, [f"d{n}" for n in range(RECENT + 2)]
+        for digest in digests:
+            run = (await begun(store, session, A, digest)).run
+            assert await store.end_quietly(session.pk, run, {"next": digest})
+        kept = [await store.standing(session.pk, session.id, d, came) for d in digests]
+        assert (sum(run is not None for run in kept), kept[-1] is not None) == (RECENT, True)
+        assert await store.last_run(session.pk, session.id) is None
 
     using(main)
 
