@@ -121,6 +121,7 @@ class Evaluating(Core):
             work.fence,
             state,
             work.chain,
+            scored.scores,
         )
 
     async def _flattered(self, work: Work, scored: Scored) -> list[str]:

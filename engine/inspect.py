@@ -13,9 +13,10 @@ from ..schemas.near import did_you_mean
 from ..schemas.results import InspectResult
 from .distance import diff
 from .listings import TEXT_PAGE, Listings, text_page
-from .report import report
+from .report import in_short
 from .runs import Caller
 from .show import VALUE, cut
+from .views.session_report import session_report
 from .worker import SMALL
 from .workers import Job
 
@@ -266,7 +267,7 @@ class Inspecting(Listings):
         }
 
     async def _report_view(self, session: Session, _id: str | None, _offset: int) -> dict[str, Any]:
-        return await report(self.store, session)
+        return in_short(await session_report(self.store, session, texts=True))
 
     async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         found = await self.store.call(session.pk, number(id or "", "c") or 0)

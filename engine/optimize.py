@@ -178,7 +178,17 @@ class Optimizing(Core):
         [loss] = work.args["losses"]
         pk, fence, state = work.session.pk, work.fence, loop.dump()
         await self.store.note_evaluation(
-            pk, loss, "validation", versions, mean, error, len(places), fence, state, work.chain
+            pk,
+            loss,
+            "validation",
+            versions,
+            mean,
+            error,
+            len(places),
+            fence,
+            state,
+            work.chain,
+            dict(zip(places, loop.current.scores, strict=True)),
         )
 
     async def _iterate(self, work: Work, loop: Loop, places: Sequence[int], split: str) -> None:

@@ -189,7 +189,11 @@ class Fate(StrEnum):
 
 
 class Proposal(BaseModel):
-    """A proposed text for one parameter and what became of it."""
+    """A proposed text for one parameter and what became of it.
+
+    `gain` is the mean difference to the installed text on the same examples, `error` its standard
+    error, and `p` the chance of such a gain if the text did nothing.
+    """
 
     id: str = ""
     step: str
@@ -202,6 +206,9 @@ class Proposal(BaseModel):
     version: int | None = None
     score: float | None = None
     parent_score: float | None = None
+    gain: float | None = None
+    error: float | None = None
+    p: float | None = None
     split: str | None = None
     examples: int = 0
     gradients: list[str] = Field(default_factory=list)

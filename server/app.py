@@ -40,6 +40,8 @@ from .config import default_database, resolve
 from .definitions import compact, outline
 from .failures import explained, in_words, misfits
 from .logs import guard_log
+from .page import tools as page_tools
+from .page.pages import Pages
 from .prompts import prompts
 from .sampling import Sampler, Sampling
 from .signals import leave_on_signals, leave_soon
@@ -89,6 +91,7 @@ class Host:
         self.settings = settings
         self.path = settings.database or default_database()
         self._engine: Engine | None = None
+        self.pages = Pages(settings, self.path)
         self._opening = asyncio.Lock()
         self._fresh = True
 
@@ -133,6 +136,7 @@ class Host:
 
     async def close(self) -> None:
         """Leave everything resumable."""
+        await self.pages.close()
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await engine.close()
@@ -162,7 +166,7 @@ def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
 
 CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
     "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
-    "tools/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "tools/list": CacheHint(ttl_ms=3_600_000, scope="private"),
     "prompts/list": CacheHint(ttl_ms=3_600_000, scope="public"),
     "resources/templates/list": CacheHint(ttl_ms=3_600_000, scope="public"),
     "resources/list": CacheHint(ttl_ms=0, scope="private"),
@@ -183,6 +187,7 @@ class TextGradServer(MCPServer[Host]):
     host: Host | None = None
     leaving: Callable[[], None] = staticmethod(lambda: None)
     """Called when the last client is gone, before anything is closed."""
+    page = "on"
 
     @cached_property
     def _takes(self) -> dict[str, Arguments]:
@@ -244,6 +249,9 @@ class TextGradServer(MCPServer[Host]):
         self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """One of ours, or an extension's. Raises NotFound, ResourceError."""
+        page = page_tools.read(str(uri))
+        if page is not None and self.page != "off":
+            return [page]
         found = await resources.read(str(uri), context) if context is not None else None
         return [found] if found is not None else await super().read_resource(uri, context)
 
@@ -271,7 +279,7 @@ class TextGradServer(MCPServer[Host]):
         on."""
         tool = self._tool_manager.get_tool(name)
         if tool is None:
-            names = [t.name for t in self._tool_manager.list_tools()]
+            names = [t.name for t in self._tool_manager.list_tools() if t.name != "page_data"]
             return refusal(
                 BadInput(
                     f"There is no tool {quoted(name)}.{did_you_mean(name, names)}",
@@ -340,7 +348,9 @@ def build(settings: Settings) -> TextGradServer:
         cache_hints=CACHE_HINTS,
         request_state_security=security(settings),
         middleware=[in_words],
+        extensions=[page_tools.PageExtension()] if settings.page == "on" else [],
     )
+    server.page = settings.page
     server.sampler = Sampler()
     server.watchers = Watchers()
     resources.install(server)
@@ -348,20 +358,23 @@ def build(settings: Settings) -> TextGradServer:
     subscriptions.install(server, server.watchers)
     for prompt in prompts():
         server.add_prompt(prompt)
-    for function, result, marks in TOOLS:
+    for function, result, marks in [*TOOLS, *page_tools.tools(settings.page)]:
         words = " ".join((function.__doc__ or "").split())
         # The SDK's own output schema takes long to make, and is thrown away for the outline.
         server.add_tool(function, description=words, annotations=marks, structured_output=False)
         tool = server._tool_manager.get_tool(function.__name__)
         if tool is not None:
             _tighten(tool, result)
+    page_tools.install(server, settings.page)
     return server
 
 
-def _tighten(tool: Tool, result: type[Result]) -> None:
+def _tighten(tool: Tool, result: type[Result] | None) -> None:
     tool.parameters = compact(tool.parameters, closed=True)
     tool.fn_metadata = Read(
-        arg_model=tool.fn_metadata.arg_model, output_model=result, output_schema=outline(result)
+        arg_model=tool.fn_metadata.arg_model,
+        output_model=result,
+        output_schema=outline(result) if result else None,
     )
 
 

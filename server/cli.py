@@ -13,6 +13,7 @@ from ..schemas.errors import TextGradError
 from . import commands, sessions_cli
 from .flags import PORT, SET, Parser, Version, add_json, number, setting_flags
 from .output import EXIT_CODES, failed, told
+from .page import commands as page
 
 if TYPE_CHECKING:
     from ..schemas.settings import Settings
@@ -76,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     add_json(config)
     config.set_defaults(run=_config)
     sessions_cli.add(added, flags)
+    page.add_view(added, flags, lambda args: settings_of(args)[0])
     commands.add(added)
     demo = added.add_parser("demo", parents=[flags], help="optimise a prompt with a local model")
     demo.add_argument("--task", choices=["dates", "tickets"], default="dates")

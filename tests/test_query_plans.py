@@ -7,8 +7,11 @@ import re
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.views.page import Page
+from textgrad_mcp.engine.views.replay import Reader
 
 from .helpers import ME, Scripted, an_engine, made
 
@@ -78,6 +81,18 @@ async def _whole_life(engine: Engine) -> None:
     await engine.inspect(ME, session_id=s, id="v1@1")
     await engine.store.keep_alive("somebody", [(1, "r1")])
     await engine.store.give_back("somebody")
+
+
+async def _look(engine: Engine, session_id: str) -> None:
+    """Every view of the page."""
+    page = Page(Reader(engine.store, engine.settings, engine.workers))
+    session = await engine.store.session(session_id, "local")
+    texts = {"loss": "v5", "split": "validation", "a": {"v1": 1}, "b": {"v1": 2}}
+    asked: dict[str, dict[str, Any]] = {"step": {"step": 1}, "rows": texts}
+    asked["text"] = {"variable": "v1", "version": 1}
+    asked |= {"example": texts | {"id": "e5"}, "call": {"id": "c1"}}
+    for view in page.views:
+        await page.view(session, view, asked.get(view, {}))
 
 
 async def _plans(path: Path) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from .examples import Added, ExampleVerbs
 from .graph import GraphVerbs, Program
 from .history import HistoryVerbs, StepRecord
 from .ledger import LedgerVerbs
+from .overview import OverviewVerbs
 from .removal import RemovalVerbs
 from .reports import ReportVerbs
 from .rows import Fence
@@ -44,6 +45,7 @@ class Store(
     LedgerVerbs,
     HistoryVerbs,
     ReportVerbs,
+    OverviewVerbs,
     RunVerbs,
     RemovalVerbs,
     TransferVerbs,

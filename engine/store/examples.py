@@ -16,7 +16,7 @@ from ...schemas.words import says_much, words
 from .admission import check_idle
 from .database import Chain, Database
 from .quotas import bounded
-from .rows import dumps, next_number, now, rows, to_example
+from .rows import columns, dumps, next_number, now, rows, to_example
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ class ExampleVerbs:
 
         def job(db: sqlite3.Connection) -> list[int]:
             sql = "SELECT n FROM examples WHERE session = ? AND split = ? ORDER BY n LIMIT ?"
-            found = rows(db, sql, session, split, -1 if limit is None else limit)
-            return [r["n"] for r in found]
+            return columns(db, sql, session, split, -1 if limit is None else limit)["n"]
 
         return await self.db.read(job, single=True)
 

@@ -30,13 +30,19 @@ from .runs import set_state
 
 
 class StepRecord(BaseModel):
-    """A step as stored: what was proposed, and the gate's verdict with its scores."""
+    """A step as stored: what was proposed, and the gate's verdict with its scores.
+
+    `gain`, `error` and `p` are those of the proposal that was taken, else of the best one.
+    """
 
     id: str = ""
     accepted: bool
     gate: str
     before: float | None = None
     after: float | None = None
+    gain: float | None = None
+    error: float | None = None
+    p: float | None = None
     split: str | None = None
     examples: int = 0
     proposals: list[Proposal]
@@ -183,7 +189,7 @@ class HistoryVerbs:
             check_fence(db, session, fence)
             n = next_number(db, "steps", session)
             db.execute(
-                "INSERT INTO steps VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO steps VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     session,
                     n,
@@ -194,6 +200,9 @@ class HistoryVerbs:
                     step.split,
                     step.examples,
                     now(),
+                    step.gain,
+                    step.error,
+                    step.p,
                 ),
             )
             stored = []
@@ -344,7 +353,7 @@ def _add_proposal(
 ) -> Proposal:
     n = next_number(db, "proposals", session)
     db.execute(
-        "INSERT INTO proposals VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO proposals VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             session,
             n,
@@ -362,6 +371,9 @@ def _add_proposal(
             dumps(p.gradients),
             now(),
             p.fate,
+            p.gain,
+            p.error,
+            p.p,
         ),
     )
     return p.model_copy(update={"id": f"p{n}", "step": f"s{step}", "version": version})

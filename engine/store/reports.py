@@ -30,8 +30,9 @@ class ReportVerbs:
         fence: Fence | None,
         state: dict[str, Any],
         chain: Chain | None = None,
+        scores: Mapping[int, float] | None = None,
     ) -> tuple[int, int]:
-        """Remember a split's score.
+        """Remember a split's score, and the `scores` of its examples by number.
 
         Gives how often the test split has been read by now, and how many different texts it
         has measured (0 where another split is noted). The run remembers `state` with these as
@@ -43,7 +44,7 @@ class ReportVerbs:
             check_fence(db, session, fence)
             n = next_number(db, "evaluations", session)
             db.execute(
-                "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?,?)",
                 (
                     session,
                     n,
@@ -54,6 +55,7 @@ class ReportVerbs:
                     error,
                     examples,
                     now(),
+                    dumps(dict(scores)) if scores else None,
                 ),
             )
             sql = (
@@ -85,27 +87,30 @@ class ReportVerbs:
         return await self.db.read(job, single=True)
 
     async def spans(self, session: int) -> list[dict[str, Any]]:
-        """The `first` and the `latest` evaluation of each loss and split, and how many there were.
+        """The `first` and the `latest` evaluation of each loss and split, how many there were, and
+        how many different `texts` they measured.
 
-        Each has its mean, standard error (None for one example), examples, and the `versions` of
-        the parameters.
+        Each has its number, when it was made, its mean, standard error (None for one example),
+        examples, and the `versions` of the parameters.
         """
 
         def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
             sql = (
                 "WITH ends AS (SELECT loss, split, min(n) AS first, max(n) AS latest, "
-                "count(*) AS evaluations FROM evaluations WHERE session = ? GROUP BY loss, split) "
-                "SELECT ends.loss, ends.split, evaluations, versions, round(mean, 4) AS mean, "
-                "round(error, 4) AS error, examples FROM ends CROSS JOIN evaluations e "
+                "count(*) AS evaluations, count(DISTINCT versions) AS texts FROM evaluations "
+                "WHERE session = ? GROUP BY loss, split) "
+                "SELECT ends.loss, ends.split, evaluations, texts, e.n, created, versions, "
+                "round(mean, 4) AS mean, round(error, 4) AS error, examples "
+                "FROM ends CROSS JOIN evaluations e "
                 "ON e.session = ? AND e.n IN (first, latest) ORDER BY first, e.n"
             )
             found: dict[tuple[int, str], dict[str, Any]] = {}
             for r in rows(db, sql, session, session):
-                one = {k: r[k] for k in ("mean", "error", "examples")}
+                one = {k: r[k] for k in ("n", "created", "mean", "error", "examples")}
                 one["versions"] = json.loads(r["versions"])
                 span = {"loss": f"v{r['loss']}", "split": r["split"], "first": one}
                 known = found.setdefault((r["loss"], r["split"]), span)
-                known |= {"latest": one, "evaluations": r["evaluations"]}
+                known |= {"latest": one, "evaluations": r["evaluations"], "texts": r["texts"]}
             return list(found.values())
 
         return await self.db.read(job, single=True)

@@ -58,6 +58,15 @@ def row(db: sqlite3.Connection, sql: str, *args: Any) -> sqlite3.Row | None:
     return found[0] if found else None
 
 
+def columns(db: sqlite3.Connection, sql: str, *args: Any) -> dict[str, list[Any]]:
+    """All rows of one query as one list a column, in a fraction of the time for very many."""
+    cursor = db.execute(sql, args)
+    cursor.row_factory = None
+    names = [about[0] for about in cursor.description]
+    found = list(zip(*cursor.fetchall(), strict=True))
+    return {name: list(found[n]) if found else [] for n, name in enumerate(names)}
+
+
 def next_number(db: sqlite3.Connection, table: str, session: int) -> int:
     """The next free number of `table` within the session: none is used again after a removal.
 
@@ -216,6 +225,9 @@ def to_proposal(r: sqlite3.Row) -> Proposal:
                 "version",
                 "score",
                 "parent_score",
+                "gain",
+                "error",
+                "p",
                 "split",
                 "examples",
             )
