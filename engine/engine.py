@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..schemas.completions import Role
 from ..schemas.errors import TextGradError
+from ..schemas.graph import NO_EXAMPLE
 from ..schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -14,8 +15,9 @@ from ..schemas.results import (
 )
 from ..schemas.settings import Settings
 from .answerers import Answerer
+from .runs import saved_state as saved
 from .runs.context import RunContext
-from .runs.runner import Body
+from .runs.execution import Body
 from .store import Store
 from .tools.add_examples import AddExamples
 from .tools.backward import Backward
@@ -61,8 +63,8 @@ class Engine:
 
     def _register(self) -> None:
         """Tell the runs which body continues which tool."""
-        self.parts.runs.bodies |= {
-            tool: (kind, self._with_files(body))
+        self.parts.runs.execution.bodies |= {
+            tool: (kind, self._on_what_is_there(body))
             for tool, kind, body in (
                 ("forward", ForwardResult, self.forward.body),
                 ("compute_loss", ForwardResult, self.forward.body),
@@ -73,13 +75,16 @@ class Engine:
             )
         }
 
-    def _with_files(self, body: Body) -> Body:
+    def _on_what_is_there(self, body: Body) -> Body:
         """`body` between two looks at the files that parameters are bound to.
 
         The first refuses a file that was changed outside; the second writes what was accepted.
+        Before both, a run that is continued is refused where what it is about was taken out.
         """
 
         async def run(work: RunContext) -> Result:
+            if work.continued:
+                await self._still_there(work)
             bound = await self.parts.reconcile_files(work.session, work.chain)
             result = await body(work)
             if bound and work.tool in ("step", "optimize"):
@@ -91,3 +96,16 @@ class Engine:
             return result
 
         return run
+
+    async def _still_there(self, work: RunContext) -> None:
+        args, pk = work.args, work.session.pk
+        named = [*args.get("targets", []), *args.get("losses", []), *args.get("bound", {})]
+        named += [args["loss"]] if "loss" in args and "losses" not in args else []
+        named += args.get("variables") or [] if work.tool == "optimize" else []
+        places = [p for p in args.get("places", []) if p != NO_EXAMPLE]
+        variables = await self.parts.store.graph.variables(pk, named)
+        examples = await self.parts.store.examples.get(pk, places)
+        gone = [v for v in named if v not in variables]
+        gone += [f"e{p}" for p in places if p not in examples]
+        if gone:
+            raise saved.refused(work.run, f"is about {', '.join(gone[:5])}, no longer there")

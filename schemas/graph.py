@@ -44,7 +44,8 @@ LOSSES = frozenset({Op.JUDGE, Op.METRIC, Op.EVALUATOR, Op.FEEDBACK, Op.SUM})
 
 class Session(BaseModel):
     """One program, its data, budget and history. `pk` is the store's own key; `batch` are the
-    numbers of the examples in use, `bytes` what it takes up, as quotas count it."""
+    numbers of the examples in use, `bytes` what it takes up, as quotas count it. `came` is when it
+    was asked for, by the process's own time."""
 
     pk: int
     id: str
@@ -56,6 +57,7 @@ class Session(BaseModel):
     used_calls: int = 0
     used_tokens: int = 0
     used_cost: float = 0.0
+    came: float = 0.0
     created: str = ""
     updated: str = ""
     bytes: int = 0
@@ -187,7 +189,11 @@ class Fate(StrEnum):
 
 
 class Proposal(BaseModel):
-    """A proposed text for one parameter and what became of it."""
+    """A proposed text for one parameter and what became of it.
+
+    `gain` is the mean difference to the installed text on the same examples, `error` its standard
+    error, and `p` the chance of such a gain if the text did nothing.
+    """
 
     id: str = ""
     step: str
@@ -200,13 +206,25 @@ class Proposal(BaseModel):
     version: int | None = None
     score: float | None = None
     parent_score: float | None = None
+    gain: float | None = None
+    error: float | None = None
+    p: float | None = None
     split: str | None = None
     examples: int = 0
     gradients: list[str] = Field(default_factory=list)
 
 
+STATE_VERSION = 1
+"""Of what a run saves of its state. What was saved before there were versions carries none."""
+
+
 class Run(BaseModel):
-    """One tool call that needs completions. Durable: running it again continues it."""
+    """One tool call that computes. Durable: running it again continues it.
+
+    `digest` is of the call that began it. `owner` is the process that runs it, or empty when none
+    does; `lease` changes while that process lives. `answerers` says who answers its calls.
+    `damaged` names what of it cannot be read.
+    """
 
     id: str
     session_id: str
@@ -217,6 +235,10 @@ class Run(BaseModel):
     result: dict[str, Any] | None = None
     error: str = ""
     owner: str = ""
+    digest: str = ""
+    lease: float = 0.0
+    answerers: str = ""
+    damaged: list[str] = Field(default_factory=list)
 
 
 def number(id: str, prefix: str) -> int | None:  # noqa: A002

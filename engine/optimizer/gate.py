@@ -36,9 +36,17 @@ class GateResult:
     before: float
     scores: dict[int, float] = field(default_factory=dict)
     by_place: dict[int, list[float]] = field(default_factory=dict)
+    gains: dict[int, Gain] = field(default_factory=dict)
     reasons: dict[int, Reason] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unusable: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def told(self) -> Gain | None:
+        """The gain of the winner, else the largest there was."""
+        if self.winner is not None:
+            return self.gains.get(self.winner)
+        return max(self.gains.values(), key=lambda g: g.gain, default=None)
 
 
 async def judge(
@@ -68,7 +76,7 @@ async def judge(
     both = list(present.scores)
     result = GateResult(None, "", split, len(both), present.mean, reasons=reasons)
     result.notes += left_out(present.left_out)
-    gains: dict[int, Gain] = {}
+    gains = result.gains
     for index, one in scored.items():
         gains[index] = await measured(
             work.workers, work.session.owner, _in_order(present, both), _in_order(one, both)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from operator import ge
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -87,8 +87,3 @@ def pareto_front(members: Sequence[PoolEntry]) -> list[int]:
 
 def _dominates(a: PoolEntry, b: PoolEntry, earlier: bool) -> bool:
     return all(map(ge, a.scores, b.scores)) and (earlier or a.scores != b.scores)
-
-
-def load_pool(state: dict[str, Any]) -> CandidatePool | None:
-    """The pool in a run's state, if it has one."""
-    return CandidatePool.model_validate(state["pool"]) if "pool" in state else None

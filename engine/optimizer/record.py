@@ -25,6 +25,7 @@ def record_of(
     """
     before = led or {}
     compared = bool(judged.split)
+    told = judged.told
     proposals = [
         Proposal(
             step="",
@@ -46,6 +47,9 @@ def record_of(
         gate=judged.summary,
         before=judged.before if compared else None,
         after=judged.scores.get(judged.winner) if judged.winner is not None else None,
+        gain=told.gain if told else None,
+        error=told.standard_error if told else None,
+        p=told.p if told else None,
         split=judged.split or None,
         examples=judged.places,
         proposals=proposals,
@@ -68,9 +72,13 @@ def _scores(judged: gate.GateResult, index: int) -> dict[str, Any]:
     """A proposal's scores, where it got as far as being compared."""
     if index not in judged.scores:
         return {}
+    gain = judged.gains[index]
     return {
         "score": judged.scores[index],
         "parent_score": judged.before,
+        "gain": gain.gain,
+        "error": gain.standard_error,
+        "p": gain.p,
         "split": judged.split,
         "examples": judged.places,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -225,7 +226,9 @@ def _sum(work: RunContext, operation: Operation, inputs: Inputs) -> Value:
     weights = operation.spec.get("weights", {})
     parts = [(n, v, float(weights.get(n, 1.0))) for n, v in inputs.values.items()]
     said = "\n\n".join(f"{name}: {value.text}" for name, value, _ in parts if value.text)
-    graded = [(v.score, w) for _, v, w in parts if v.score is not None]
+    # Scaled by a power of two, which is exact: tiny weights would lose their digits in a product.
+    _, scale = math.frexp(max(w for _, _, w in parts))
+    graded = [(v.score, math.ldexp(w, -scale)) for _, v, w in parts if v.score is not None]
     if not graded:
         return Value(text=said)
     total = sum(w for _, w in graded)

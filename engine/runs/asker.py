@@ -36,6 +36,10 @@ class Asker(Protocol):
     def measures(self) -> bool:
         """Whether the program's outputs are taken as they come, for they show how good it is."""
 
+    @property
+    def overdue(self) -> bool:
+        """Whether others may have taken the run over."""
+
     async def ensure_run(self) -> Run:
         """The durable run."""
 

@@ -1,85 +1,104 @@
-"""One execution of a tool call: what it runs on, what it has asked, how far it has come."""
+"""One execution of a tool call: what it runs on, what it may still ask, how far it has come."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...schemas.completions import Completion, CompletionRequest
 from ...schemas.errors import Conflict, ProgramFailed, TextGradError
-from ...schemas.graph import Op, Run, Session, number
+from ...schemas.graph import STATE_VERSION, Op, Run, Session, number
 from ...schemas.settings import Settings
 from ..store import Chain, RunFence, Store
+from ..store.runs import LEASE_SECONDS
 from ..workers.pool import Workers
 from . import asking
-from .ledger import Ledger
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 T = TypeVar("T")
+Progress = Callable[[int, int, str], None]
+
+
+def digest_of(tool: str, args: Mapping[str, Any]) -> str:
+    """What makes two calls the same call."""
+    text = json.dumps([tool, args], sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass
 class RunContext:
     """One execution of a tool call: a deterministic function of the graph and the ledger.
 
-    It gets a durable run when it first needs something that is not in the ledger yet. `failed` are
-    failures of evaluators by name and request: how much was scored before, and what went wrong.
+    Its durable `run` is there from the start, and keeps everybody else from changing the session.
+    `begun` is set once it needs something that is not in the ledger: from then on it may take long.
+    It is `lost` when another process has taken it over, or cancelled it. `failed` are failures of
+    evaluators by name and request: how much was scored before, and what went wrong.
     """
 
     session: Session
-    tool: str
-    args: dict[str, Any]
-    digest: str
-    owner: str
+    run: Run
     store: Store
     ledger: Ledger
     rules: Mapping[Op, Any]
     settings: Settings
     workers: Workers
-    run: Run | None = None
+    continued: bool = False
+    lost: bool = False
     asked: int = 0
     answered: int = 0
     fatal: TextGradError | None = None
     failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
-    on_progress: Callable[[int, int, str], None] | None = None
+    watchers: list[Progress] = field(default_factory=list)
     phase: str = ""
+    standing: Callable[[], str] | None = None
     notes: list[str] = field(default_factory=list)
     chain: Chain = field(default_factory=Chain)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
-    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    alive_until: float = field(default_factory=lambda: time.monotonic() + LEASE_SECONDS)
 
     @property
-    def fence(self) -> RunFence | None:
+    def tool(self) -> str:
+        """The tool that was called."""
+        return self.run.tool
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """What it was called with, and what its admission added."""
+        return self.run.args
+
+    @property
+    def fence(self) -> RunFence:
         """What guards this run's writes."""
-        return (number(self.run.id, "r") or 0, self.owner) if self.run else None
+        return number(self.run.id, "r") or 0, self.run.owner
 
     @property
     def state(self) -> dict[str, Any]:
         """How far a long run had come when it was last saved."""
-        return self.run.state if self.run else {}
+        return self.run.state
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it is too long since others were shown that this process lives: they may have
+        taken the run over."""
+        return time.monotonic() > self.alive_until
 
     async def ensure_run(self) -> Run:
-        """The durable run, begun now if need be. Raises Conflict if the session has another."""
-        async with self._starting:
-            if self.run is None:
-                self.run = await self.store.runs.start(
-                    self.session.pk,
-                    self.session.id,
-                    self.tool,
-                    self.args,
-                    self.digest,
-                    self.owner,
-                    self.chain,
-                )
-                self.begun.set()
-            return self.run
+        """The durable run, which from now on may take long."""
+        self.begun.set()
+        return self.run
 
     async def save_state(self, state: dict[str, Any]) -> None:
-        """Remember how far the run has come, for whoever continues it."""
-        run = await self.ensure_run()
-        run.state = state
-        await self.store.runs.save_state(self.session.pk, run.id, self.owner, state)
+        """Remember how far the run has come, for whoever continues it. Raises Conflict when that
+        is another process by now."""
+        self.run.state = {"version": STATE_VERSION} | state
+        await self.store.runs.save_state(self.session.pk, self.fence, self.run.state)
 
     def check(self) -> None:
         """Raise what stops this run from making another call, if anything does."""
@@ -94,8 +113,9 @@ class RunContext:
 
     def progress(self) -> None:
         """Tell whoever watches."""
-        if self.on_progress:
-            self.on_progress(self.answered, self.asked, self.phase)
+        phase = f"{self.standing()}; {self.phase}" if self.standing else self.phase
+        for watcher in self.watchers:
+            watcher(self.answered, self.asked, phase)
 
     @property
     def measures(self) -> bool:

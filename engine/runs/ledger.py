@@ -8,13 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ...schemas.completions import (
-    Completion,
-    CompletionRequest,
-    Purpose,
-    Role,
-    role_of,
-)
+from ...schemas.completions import Completion, CompletionRequest, Purpose, Role, role_of
 from ...schemas.errors import (
     AnswererError,
     BudgetExhausted,
@@ -23,10 +17,12 @@ from ...schemas.errors import (
     StoreBusy,
     TextGradError,
 )
-from ..answerers import Answerer, Assistant, Attempt
+from ...schemas.settings import Settings
+from ..answerers import OUTSIDE, Answerer, Assistant, Attempt
 from ..store import Chain, Store
 from ..store.budgets import Budgets, Price
 from .asker import Asker
+from .context import digest_of
 from .schedule import NotYet
 
 T = TypeVar("T")
@@ -59,6 +55,22 @@ class Ledger:
         self.outside = Assistant()
         self._flights: dict[tuple[int, str], tuple[asyncio.Task[Completion], Asker]] = {}
         self._short: set[asyncio.Task[Any]] = set()
+
+    @property
+    def alone(self) -> bool:
+        """Whether all is answered without a caller who waits for it."""
+        return not any(a.name in OUTSIDE for a in self.answerers.values())
+
+    def models(self) -> list[object]:
+        """Who answers, as far as answers depend on it."""
+        return [(r, a.model, dict(a.params)) for r, a in sorted(self.answerers.items())]
+
+    def identity(self, settings: Settings) -> str:
+        """Tells processes apart that would answer the calls of a run differently."""
+        roles = (settings.forward, settings.backward)
+        addresses = [(role.base_url, role.update_params) for role in roles]
+        names = sorted((role, answerer.name) for role, answerer in self.answerers.items())
+        return digest_of("answerers", {"of": [self.models(), names, addresses]})
 
     def addressed(self, request: CompletionRequest) -> CompletionRequest:
         """The request with the model and parameters of whoever serves its role."""
@@ -138,8 +150,8 @@ class Ledger:
                 opening.result()
 
         try:
-            if limits.any:
-                await opening  # raises when there is no room for the call
+            if limits.any or work.overdue:
+                await opening  # raises when there is no room for the call, or the run is lost
             completion = await chosen.answer(request, record, go)
             await self._opened(row, opening)
         except PromptRefused as refused:  # the others may be answered

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .additions import adding, binding, recomputing
+from .admission import busy
 from .calls import CallRows
 from .connection import Fault
 from .database import Chain, Database
@@ -13,13 +15,28 @@ from .export import Export
 from .graph import GraphRows, Program
 from .history import HistoryRows, StepRecord
 from .maintenance import Maintenance
+from .overview import OverviewRows
 from .removal import Removal
 from .rows import RunFence
-from .runs import RunRows, busy
+from .runs import Adds, Admitted, NewRun, RunRows
 from .sessions import SessionRows
 from .values import ValueRows
 
-__all__ = ["Added", "Chain", "Program", "RunFence", "StepRecord", "Store", "busy"]
+__all__ = [
+    "Added",
+    "Adds",
+    "Admitted",
+    "Chain",
+    "NewRun",
+    "Program",
+    "RunFence",
+    "StepRecord",
+    "Store",
+    "adding",
+    "binding",
+    "busy",
+    "recomputing",
+]
 
 
 class Store:
@@ -38,6 +55,7 @@ class Store:
         self.removal = Removal(self.db)
         self.export = Export(self.db)
         self.maintenance = Maintenance(self.db)
+        self.overview = OverviewRows(self.db)
 
     async def open(self, *, fresh: bool = True) -> None:
         """Open the file, or create it if it may be a `fresh` one. Raises StoreError."""

@@ -6,14 +6,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ...schemas.errors import NotFound
 from ...schemas.graph import LOSSES, Operation, Variable, number
+from .additions import insert_variable, stale
 from .database import Chain, Database
-from .examples import set_batch
 from .quotas import bounded
 from .rows import (
     dumps,
-    next_number,
     now,
     rows,
     to_operation,
@@ -66,7 +64,7 @@ class GraphRows:
         """Store a new leaf with its first version."""
 
         def job(db: sqlite3.Connection) -> Variable:
-            made = _insert_variable(db, session, variable, operation=None, dirty=False)
+            made = insert_variable(db, session, variable)
             if made.value is not None:
                 db.execute(
                     "INSERT INTO versions VALUES (?,?,1,?,'created',NULL,?)",
@@ -75,40 +73,6 @@ class GraphRows:
             return made
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes), after=chain)
-
-    async def add_operation(
-        self,
-        session: int,
-        operation: Operation,
-        output: Variable,
-        batch: Sequence[int] | None = None,
-        chain: Chain | None = None,
-    ) -> tuple[Operation, Variable]:
-        """Store a new operation and its output, which starts without a value.
-
-        With `batch`, these become the examples in use at the same moment. With `chain`, it is on
-        disk once that is settled. Raises NotFound when what it reads was taken out meanwhile.
-        """
-
-        def job(db: sqlite3.Connection) -> tuple[Operation, Variable]:
-            if batch is not None:
-                set_batch(db, session, batch)
-            _check_there(db, session, operation.sources)
-            n = next_number(db, "operations", session)
-            made = _insert_variable(db, session, output, operation=n, dirty=True)
-            out = number(made.id, "v")
-            inputs = {name: number(v, "v") for name, v in operation.inputs.items()}
-            system = number(operation.system, "v") if operation.system else None
-            db.execute(
-                "INSERT INTO operations VALUES (?,?,?,?,?,?,?)",
-                (session, n, operation.kind, out, system, dumps(inputs), dumps(operation.spec)),
-            )
-            edges = [(session, number(source, "v"), out) for source in operation.sources]
-            db.executemany("INSERT INTO edges VALUES (?,?,?)", edges)
-            stored = operation.model_copy(update={"id": f"op{n}", "output": made.id})
-            return stored, made
-
-        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def variables(
         self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
@@ -216,11 +180,7 @@ class GraphRows:
     async def dirty(self, session: int) -> list[str]:
         """The outputs that lack a value at some place in use."""
 
-        def job(db: sqlite3.Connection) -> list[str]:
-            sql = "SELECT n FROM variables WHERE session = ? AND dirty ORDER BY n"
-            return [f"v{r['n']}" for r in rows(db, sql, session)]
-
-        return await self.db.read(job, single=True)
+        return await self.db.read(lambda db: stale(db, session), single=True)
 
     async def bound_to_files(self, session: int, chain: Chain | None = None) -> list[Variable]:
         """The leaves that are bound to files."""
@@ -256,55 +216,6 @@ class GraphRows:
             return [f"v{r['output']}" for r in found]
 
         return await self.db.read(job, single=True)
-
-
-def _check_there(db: sqlite3.Connection, session: int, ids: Sequence[str]) -> None:
-    sql = (
-        "SELECT count(*) FROM json_each(?) j CROSS JOIN variables v "
-        "ON v.session = ? AND v.n = j.value"
-    )
-    found = rows(db, sql, dumps([number(i, "v") for i in ids]), session)[0][0]
-    if found != len(ids):
-        raise NotFound(
-            "What this reads was taken out of the session meanwhile.",
-            "inspect(session_id, what='graph') shows what is there.",
-        )
-
-
-def _insert_variable(
-    db: sqlite3.Connection,
-    session: int,
-    variable: Variable,
-    *,
-    operation: int | None,
-    dirty: bool,
-) -> Variable:
-    n = next_number(db, "variables", session)
-    v = variable.model_copy(
-        update={"id": f"v{n}", "operation": f"op{operation}" if operation else None}
-    )
-    db.execute(
-        "INSERT INTO variables VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            session,
-            n,
-            v.kind,
-            v.role,
-            v.name,
-            v.value,
-            v.version,
-            v.requires_grad,
-            v.reference,
-            v.per_example,
-            v.field,
-            dumps(v.constraints),
-            operation,
-            dirty,
-            v.file.model_dump_json() if v.file else None,
-        ),
-    )
-    db.execute("UPDATE sessions SET updated = ? WHERE pk = ?", (now(), session))
-    return v
 
 
 def invalidate(db: sqlite3.Connection, session: int, sources: Iterable[int]) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import number
+from .admission import check_idle
 from .database import Database
 from .examples import digest_of_fields, likeness_of, set_batch
 from .graph import DOWNSTREAM
 from .quotas import bounded
-from .rows import dumps, now, row, rows, to_run
-from .runs import ACTIVE, busy
+from .rows import dumps, now, row, rows
 
 PREFIXES = {"variables": "v", "operations": "op", "examples": "e"}
 UNSAID = ("session", "n", "dirty", "digest", "file", "value")
@@ -30,9 +30,7 @@ class Removal:
 
     db: Database
 
-    async def remove(
-        self, session: int, session_id: str, variables: Iterable[str], examples: Iterable[int]
-    ) -> None:
+    async def remove(self, session: int, variables: Iterable[str], examples: Iterable[int]) -> None:
         """Take out variables with all that is made from them, and examples.
 
         Raises Conflict while a run is active.
@@ -41,7 +39,7 @@ class Removal:
         places = sorted(examples)
 
         def job(db: sqlite3.Connection) -> None:
-            _check_idle(db, session, session_id)
+            check_idle(db, session)
             if sources:
                 _remove_variables(db, session, sources)
             if places:
@@ -53,7 +51,7 @@ class Removal:
         await self.db.write(job)
 
     async def mend(
-        self, session: int, session_id: str, split: str, changes: Mapping[int, Mapping[str, str]]
+        self, session: int, split: str, changes: Mapping[int, Mapping[str, str]]
     ) -> None:
         """Give fields of a split's examples other texts; what was computed from them is dropped.
 
@@ -61,7 +59,7 @@ class Removal:
         """
 
         def job(db: sqlite3.Connection) -> None:
-            _check_idle(db, session, session_id)
+            check_idle(db, session)
             for n, fields in changes.items():
                 _mend(db, session, split, n, fields)
             _forget(db, session, list(changes))
@@ -103,12 +101,6 @@ def _with_ids(was: dict[str, Any]) -> dict[str, Any]:
     if isinstance(was.get("inputs"), dict):
         said["inputs"] = {name: f"v{n}" for name, n in was["inputs"].items()}
     return said
-
-
-def _check_idle(db: sqlite3.Connection, session: int, session_id: str) -> None:
-    active = row(db, f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}", session)
-    if active is not None:
-        raise busy(to_run(active, session_id))
 
 
 def _remove_variables(db: sqlite3.Connection, session: int, sources: Sequence[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import time
 from dataclasses import dataclass
 
 from ...schemas.errors import NotFound
@@ -42,6 +43,7 @@ class SessionRows:
 
     async def get(self, session_id: str, owner: str) -> Session:
         """The owner's session. Raises NotFound, in the same words for foreign ones."""
+        came = time.monotonic()
 
         def job(db: sqlite3.Connection) -> Session:
             found = row(db, "SELECT * FROM sessions WHERE id = ? AND owner = ?", session_id, owner)
@@ -51,7 +53,7 @@ class SessionRows:
                     "Call inspect() for your sessions, or create_variable without session_id "
                     "to start one.",
                 )
-            return to_session(found)
+            return to_session(found).model_copy(update={"came": came})
 
         return await self.db.read(job, single=True)
 

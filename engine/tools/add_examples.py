@@ -33,10 +33,12 @@ class AddExamples(Tool):
         All are read and checked before the first is stored. Raises BadInput, NotFound, Conflict.
         """
         session = await self.parts.store.sessions.get(session_id, caller.owner)
-        await self.parts.runs.admit(session, "")
         if split not in get_args(Split):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        async with self.parts.tables.read(examples, path) as loaded:
+        async with (
+            self.parts.tables.read(examples, path) as loaded,
+            self.parts.runs.alone(caller, session),
+        ):
             added = [
                 await self.parts.store.examples.add(session.pk, split, piece)
                 async for piece in loaded.pieces()

@@ -12,59 +12,34 @@ from ...schemas.graph import (
     Session,
     Variable,
 )
-from ...schemas.results import ForwardResult, Result
 from ..program.definition import (
     check_text,
     output_of,
     was_given,
 )
-from ..runs.runner import Caller
-from ..store import Chain
+from ..runs.runner import Start
+from ..store import adding
 from .create_variable import MAX_NAME, MAX_ROLE
-from .hints import needs_examples
 from .lookup import Parts
 
 
-async def add_operation(
+async def addition(
     parts: Parts,
-    caller: Caller,
     session: Session,
     op: Operation,
     role: str,
     name: str,
-    digest: str,
+    batch: list[int] | None,
     notes: list[str],
-) -> Result:
-    """Put `op` into the graph and compute it, where there is something to compute it on."""
+) -> Start:
+    """What adds `op`, and with it `batch` as the examples in use, and computes its output."""
     check_text("role", role, MAX_ROLE, empty=True)
     check_text("name", name, MAX_NAME, empty=True)
-    sources = await sources_of(parts, session, op)
-    output = output_of(op, sources, role, name)
-    places = await parts.places(session, [output])
-    given = was_given(op, places)
-    chain = Chain()
-    op, output = await parts.store.graph.add_operation(
-        session.pk, op, output, session.batch or None, chain
-    )
-    made = {"variable": output.id, "operation": op.id}
-    if op.is_loss:
-        made["loss"] = output.id
-    if output.per_example and not places:
-        await chain.settled()
-        return ForwardResult(
-            session_id=session.id,
-            variable=output.id,
-            operation=op.id,
-            loss=made.get("loss"),
-            notes=notes,
-            next=needs_examples(session),
-        )
-    args = {"targets": [output.id], "made": made, "notes": notes, "given": given}
-    tool = "compute_loss" if op.is_loss else "forward"
-    try:
-        return await parts.runs.start(caller, session, tool, args, digest, chain)
-    finally:
-        await chain.settled()
+    output = output_of(op, await sources_of(parts, session, op), role, name)
+    in_use = session.model_copy(update={"batch": batch or session.batch})
+    given = was_given(op, await parts.places(in_use, [output]))
+    args = {"notes": notes, "given": given}
+    return Start(args, adding(session.pk, op, output, batch))
 
 
 async def sources_of(parts: Parts, session: Session, op: Operation) -> dict[str, Variable]:
@@ -95,11 +70,8 @@ async def sources_of(parts: Parts, session: Session, op: Operation) -> dict[str,
     return found
 
 
-async def on_examples(
+async def batch_of(
     parts: Parts, session: Session, examples: Sequence[str] | str | None
-) -> Session:
-    """The session with the named examples (ids, or a split) in use; nothing is stored yet."""
-    if examples is None:
-        return session
-    numbers = await parts.named_examples(session, examples)
-    return session.model_copy(update={"batch": numbers})
+) -> list[int] | None:
+    """The numbers of the named examples (ids, or a split); None where none are named."""
+    return None if examples is None else await parts.named_examples(session, examples)

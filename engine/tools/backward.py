@@ -12,8 +12,8 @@ from ...schemas.results import (
 )
 from ..optimizer.gradients import BackwardPass, backward_pass
 from ..program.missing_fields import named
-from ..runs.context import RunContext
-from ..runs.runner import Caller
+from ..runs.context import RunContext, digest_of
+from ..runs.runner import Caller, Start
 from ..views import results as show
 from .lookup import Tool
 
@@ -32,27 +32,28 @@ class Backward(Tool):
     ) -> Result:
         """Textual gradients from losses to parameters. Raises BadInput, NotFound, Conflict."""
         session = await self.parts.store.sessions.get(session_id, caller.owner)
-        named = await self.parts.losses(session, losses)
-        places = (
-            await self.parts.named_examples(session, examples)
-            if examples is not None
-            else await self.parts.places(session, named)
-        )
-        if not any(v.per_example for v in named):
-            places = [NO_EXAMPLE]
-        if not places:
-            raise Conflict(
-                "There are no training examples to learn from.",
-                f"Call add_examples(session_id='{session_id}', split='train', ...).",
+
+        async def prepare(session: Session) -> Start:
+            named = await self.parts.losses(session, losses)
+            places = (
+                await self.parts.named_examples(session, examples)
+                if examples is not None
+                else await self.parts.places(session, named)
             )
-        held_out = await self._held_out(session, places)
-        args: dict[str, object] = {
-            "losses": [v.id for v in named],
-            "places": places,
-            "exact": exact,
-            "notes": held_out,
-        }
-        return await self.parts.run(caller, session, "backward", args)
+            if not any(v.per_example for v in named):
+                places = [NO_EXAMPLE]
+            if not places:
+                raise Conflict(
+                    "There are no training examples to learn from.",
+                    f"Call add_examples(session_id='{session_id}', split='train', ...).",
+                )
+            notes = await self._held_out(session, places)
+            ids = [v.id for v in named]
+            return Start({"losses": ids, "places": places, "exact": exact, "notes": notes})
+
+        asked = {"losses": losses, "examples": examples, "exact": exact}
+        digest = digest_of("backward", asked)
+        return await self.parts.runs.call(caller, session, "backward", digest, prepare)
 
     async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
         found = await self.parts.store.examples.get(

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...schemas.graph import (
     Operation,
+    Session,
 )
 from ...schemas.results import Result
 from ..program.definition import (
@@ -17,8 +18,9 @@ from ..program.definition import (
     check_loss,
     loss_kind,
 )
-from ..runs.runner import Caller, digest_of
-from .add_operation import add_operation, on_examples
+from ..runs.context import digest_of
+from ..runs.runner import Caller, Start
+from .add_operation import addition, batch_of
 from .lookup import Tool
 
 
@@ -59,17 +61,18 @@ class ComputeLoss(Tool):
             "weights": dict(weights) if weights else None,
         }
         args = spec | {"kind": kind, "inputs": dict(inputs), "name": name, "examples": examples}
+
+        async def prepare(session: Session) -> Start:
+            batch = await batch_of(self.parts, session, examples)
+            op = Operation(
+                id="",
+                kind=loss_kind(kind),
+                output="",
+                inputs=dict(inputs),
+                spec={k: v for k, v in spec.items() if v is not None},
+            )
+            await check_loss(op, self.parts.evaluators, self.parts.workers, caller.owner)
+            return await addition(self.parts, session, op, "loss", name, batch, [])
+
         digest = digest_of("compute_loss", args)
-        waiting = await self.parts.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.parts.runs.go_on(caller, session, waiting)
-        session = await on_examples(self.parts, session, examples)
-        op = Operation(
-            id="",
-            kind=loss_kind(kind),
-            output="",
-            inputs=dict(inputs),
-            spec={k: v for k, v in spec.items() if v is not None},
-        )
-        await check_loss(op, self.parts.evaluators, self.parts.workers, caller.owner)
-        return await add_operation(self.parts, caller, session, op, "loss", name, digest, [])
+        return await self.parts.runs.call(caller, session, "compute_loss", digest, prepare)

@@ -6,20 +6,32 @@ from collections.abc import Collection
 from statistics import fmean
 from typing import get_args
 
+from pydantic import BaseModel
+
 from ...schemas.errors import BadInput
-from ...schemas.graph import NO_EXAMPLE, Split
+from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Split, Variable
 from ...schemas.results import EvaluateResult, Failure, Result
 from ..evaluation.scoring import Scored, score, vote
 from ..evaluation.statistics import mean_and_error
 from ..optimizer.quote_guard import QuoteGuard
 from ..program.missing_fields import complete, left_out, named, unusable
-from ..runs.context import RunContext
-from ..runs.runner import Caller
+from ..runs import saved_state as saved
+from ..runs.basis import Stands, stands_on
+from ..runs.context import RunContext, digest_of
+from ..runs.runner import Caller, Start
 from ..views import results as show
 from .lookup import Tool
 
 FAIR = 2
 """Texts that may be measured on the test split: those at the start, and those at the end."""
+
+
+class Noted(BaseModel):
+    """What an evaluation remembers once it is noted: the readings of the test split and the texts
+    it has measured by then, and what the figure stands on (unknown in earlier versions)."""
+
+    reads: tuple[int, int]
+    stands: Stands | None = None
 
 
 class Evaluate(Tool):
@@ -41,11 +53,15 @@ class Evaluate(Tool):
         session = await self.parts.store.sessions.get(session_id, caller.owner)
         if split not in get_args(Split):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        named = await self.parts.losses(session, [loss] if loss is not None else None)
         if not 1 <= votes <= 64:
             raise BadInput(f"votes must be between 1 and 64, not {votes}.", "5 is usual.")
-        args: dict[str, object] = {"loss": named[0].id, "split": split, "votes": votes}
-        return await self.parts.run(caller, session, "evaluate", args)
+
+        async def prepare(session: Session) -> Start:
+            [named] = await self.parts.losses(session, [loss] if loss is not None else None)
+            return Start({"loss": named.id, "split": split, "votes": votes})
+
+        digest = digest_of("evaluate", {"loss": loss, "split": split, "votes": votes})
+        return await self.parts.runs.call(caller, session, "evaluate", digest, prepare)
 
     async def body(self, work: RunContext) -> Result:
         """What a run of it does; executed again from the top when the run is resumed."""
@@ -64,14 +80,7 @@ class Evaluate(Tool):
             vote(work, loss, places, votes) if votes > 1 else score(work, [loss], places)
         )
         mean, error = mean_and_error(list(scored.scores.values()))
-        versions = {
-            v.id: v.version for v in scored.evaluation.program.variables.values() if v.requires_grad
-        }
-        known = work.state.get("reads")
-        if known is None:
-            known = await self.parts.store.evaluations.add(
-                work.session.pk, loss, split, versions, mean, error, len(scored.scores), work.fence
-            )
+        known = await self._noted(work, variable, scored)
         result = EvaluateResult(
             loss=loss,
             split=split,
@@ -92,6 +101,32 @@ class Evaluate(Tool):
         else:
             result.failures, result.next = _improve(work.session.id, scored, loss)
         return result
+
+    async def _noted(self, work: RunContext, loss: Variable, scored: Scored) -> tuple[int, int]:
+        """Note a measurement, once; gives how often the test split was read, and how many texts it
+        has measured. One of what the run no longer stands on was another."""
+        split = work.args["split"]
+        stands = await stands_on(work, [loss.id], split if loss.per_example else None)
+        before = saved.state_of(work.run, Noted) if "reads" in work.state else None
+        if before is not None and before.stands in (None, stands):
+            return before.reads
+        program = scored.evaluation.program
+        versions = {v.id: v.version for v in program.variables.values() if v.requires_grad}
+        mean, error = mean_and_error(list(scored.scores.values()))
+        state = {"version": STATE_VERSION, "stands": stands.model_dump()}
+        return await self.parts.store.evaluations.add(
+            work.session.pk,
+            loss.id,
+            split,
+            versions,
+            mean,
+            error,
+            len(scored.scores),
+            work.fence,
+            state,
+            work.chain,
+            scored.scores,
+        )
 
     async def _flattered(self, work: RunContext, scored: Scored) -> list[str]:
         """A note where the texts quote examples that they are measured on."""

@@ -8,8 +8,9 @@ from ...schemas.errors import BadInput
 from ...schemas.graph import (
     NO_EXAMPLE,
     Operation,
+    Session,
 )
-from ...schemas.results import Result
+from ...schemas.results import ForwardResult, Result
 from ..program.definition import (
     MOST_INPUTS,
     NAME_A_SPLIT,
@@ -21,10 +22,12 @@ from ..program.definition import (
 )
 from ..program.forward import Evaluation, evaluate, load
 from ..program.missing_fields import complete, left_out
-from ..runs.context import RunContext
-from ..runs.runner import Caller, digest_of
+from ..runs.context import RunContext, digest_of
+from ..runs.runner import Caller, Start
+from ..store import recomputing
 from ..views import results as show
-from .add_operation import add_operation, on_examples
+from .add_operation import addition, batch_of
+from .hints import needs_examples
 from .lookup import Tool
 
 
@@ -64,29 +67,28 @@ class Forward(Tool):
             "name": name,
             "examples": examples,
         }
-        digest = digest_of("forward", args)
-        waiting = await self.parts.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.parts.runs.go_on(caller, session, waiting)
-        session = await on_examples(self.parts, session, examples)
-        if operation is None:
-            self._refuse_extra(inputs, template, system, function, output)
-            if examples is not None:
-                await self.parts.store.examples.use_batch(session.pk, session.batch)
-            stale = await self.parts.store.graph.dirty(session.pk)
-            return await self.parts.runs.start(
-                caller, session, "forward", {"targets": stale}, digest
+
+        async def prepare(session: Session) -> Start | Result:
+            batch = await batch_of(self.parts, session, examples)
+            if operation is None:
+                self._refuse_extra(inputs, template, system, function, output)
+                if batch is None and not await self.parts.store.graph.dirty(session.pk):
+                    await self.parts.reconcile_files(session)
+                    return ForwardResult(session_id=session.id, next=show.FRESH)
+                return Start({}, recomputing(session.pk, batch))
+            op = Operation(
+                id="",
+                kind=operation_kind(operation),
+                output="",
+                inputs=dict(inputs or {}),
+                system=system,
+                spec=forward_spec(operation, template, function, output),
             )
-        op = Operation(
-            id="",
-            kind=operation_kind(operation),
-            output="",
-            inputs=dict(inputs or {}),
-            system=system,
-            spec=forward_spec(operation, template, function, output),
-        )
-        notes = check_operation(op, self.parts.settings.max_value_chars)
-        return await add_operation(self.parts, caller, session, op, role, name, digest, notes)
+            notes = check_operation(op, self.parts.settings.max_value_chars)
+            return await addition(self.parts, session, op, role, name, batch, notes)
+
+        digest = digest_of("forward", args)
+        return await self.parts.runs.call(caller, session, "forward", digest, prepare)
 
     def _refuse_extra(self, *given: object) -> None:
         if any(given):
@@ -119,6 +121,8 @@ class Forward(Tool):
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
         if waiting:
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
+            if "made" in work.args:
+                result.next = needs_examples(session)
         return result
 
     async def _save(self, work: RunContext, evaluation: Evaluation, places: Sequence[int]) -> None:

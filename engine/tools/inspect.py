@@ -12,8 +12,9 @@ from ...schemas.graph import NO_EXAMPLE, Operation, Session, Variable, Version, 
 from ...schemas.near import did_you_mean
 from ...schemas.results import InspectResult
 from ..runs.runner import Caller
-from ..views.report import report
+from ..views.report import in_short
 from ..views.results import VALUE, cut
+from ..views.session_report import session_report
 from ..workers.pool import Job
 from ..workers.worker import SMALL
 from .ids import kind_of, shown_by
@@ -117,7 +118,7 @@ class Inspect(Listings):
             "examples": sizes,
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
             **_left_out(len(variables), len(session.batch)),
-            "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
+            "active_run": f"{run.id} {run.tool}: {run.status}" if run else None,
             "answerers": answers,
             **(
                 {"evaluators": self.parts.evaluators.listed} if self.parts.evaluators.listed else {}
@@ -266,7 +267,7 @@ class Inspect(Listings):
         }
 
     async def _report_view(self, session: Session, _id: str | None, _offset: int) -> dict[str, Any]:
-        return await report(self.parts.store, session)
+        return in_short(await session_report(self.parts.store, session, texts=True))
 
     async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         found = await self.parts.store.calls.get(session.pk, number(id or "", "c") or 0)

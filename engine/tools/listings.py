@@ -58,7 +58,7 @@ class Listings(Tool):
         return {
             "steps": [s | {"gate": cut(str(s["gate"] or ""), REASON // 2)[0]} for s in steps],
             "proposals": [
-                p.model_dump(exclude_none=True, exclude={"gradients"})
+                p.model_dump(exclude_none=True, exclude={"gradients", "gain", "error", "p"})
                 | {"text": cut(p.text, most)[0], "reason": cut(p.reason, REASON // 2)[0]}
                 for p in proposals
             ],

@@ -9,7 +9,6 @@ from typing import get_args
 from ...schemas.completions import Role
 from ...schemas.errors import BadInput, Conflict, NotFound
 from ...schemas.graph import NO_EXAMPLE, Op, Session, Split, Variable, number
-from ...schemas.results import Result
 from ...schemas.settings import Settings
 from ..answerers import Answerer
 from ..data.tables import Tables
@@ -19,7 +18,8 @@ from ..program.definition import NAME_A_SPLIT, check_count
 from ..program.missing_fields import complete
 from ..program.operations import RULES, evaluator_rule
 from ..runs.ledger import Ledger
-from ..runs.runner import Caller, Runner, digest_of
+from ..runs.runner import Runner
+from ..runs.sweep import Sweep
 from ..store import Chain, Store
 from ..workers.pool import Workers
 
@@ -46,12 +46,15 @@ class Parts:
         rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
         self.workers = Workers()
         self.runs = Runner(store, self.ledger, settings, rules, self.workers)
+        self.sweep = Sweep(self.runs)
 
     async def close(self) -> None:
-        """Stop runs (they can be resumed), keep what is being answered, close the file."""
+        """Stop runs (anybody can go on with them), keep what is being answered, close the file."""
+        await self.sweep.stop()
         await self.runs.close()
         await self.workers.close()
         await self.ledger.close()
+        await self.runs.give_back()
         await self.store.close()
 
     async def places(self, session: Session, targets: Sequence[Variable]) -> list[int]:
@@ -151,16 +154,6 @@ class Parts:
                 f"Put the file back (inspect(session_id, id='{v.id}') shows the text), or take it "
                 f"out: revert(session_id='{session.id}', remove=['{v.id}']) says what goes too.",
             ) from error
-
-    async def run(
-        self, caller: Caller, session: Session, tool: str, args: dict[str, object]
-    ) -> Result:
-        """Start a run of `tool`, or go on with the one that this same call began."""
-        digest = digest_of(tool, args)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
-        return await self.runs.start(caller, session, tool, args, digest)
 
 
 async def gate_places(

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...schemas.errors import BadInput
-from ...schemas.graph import NO_EXAMPLE, number
+from ...schemas.graph import NO_EXAMPLE, Session, number
 from ...schemas.results import ExamplesResult
 from ..data.reading import Reading
 from ..data.values import row_of
@@ -32,7 +32,20 @@ class Mend(Tool):
         run is active.
         """
         session = await self.parts.store.sessions.get(session_id, caller.owner)
-        await self.parts.runs.admit(session, "")
+        async with self.parts.runs.alone(caller, session):
+            return await self._mend(session, split, changes)
+
+    @staticmethod
+    def changes_in(examples: object) -> Mapping[str, Any] | None:
+        """The changes `{"e7": {field: text}}` that `examples` are, as a text too; else None."""
+        if isinstance(examples, str) and CHANGES.match(examples):
+            with suppress(ValueError, RecursionError):  # then it is a text of rows, or broken
+                examples = json.loads(examples)
+        return examples if isinstance(examples, Mapping) else None
+
+    async def _mend(
+        self, session: Session, split: str, changes: Mapping[str, Any]
+    ) -> ExamplesResult:
         texts: dict[int, dict[str, str]] = {}
         reading = Reading("examples", self.parts.settings.max_value_chars, "example")
         for one, fields in changes.items():
@@ -46,7 +59,7 @@ class Mend(Tool):
         if not texts:
             raise BadInput("There are no examples in the call.", "Give {'e7': {field: text}}.")
         before = await self.parts.store.examples.get(session.pk, list(texts))
-        await self.parts.store.removal.mend(session.pk, session.id, split, texts)
+        await self.parts.store.removal.mend(session.pk, split, texts)
         await self.parts.store.calls.retire_unusable(session.pk)
         sizes = await self.parts.store.examples.split_sizes(session.pk)
         return ExamplesResult(
@@ -61,14 +74,6 @@ class Mend(Tool):
             ],
             next=f"forward(session_id='{session.id}') recomputes what depends on it.",
         )
-
-    @staticmethod
-    def changes_in(examples: object) -> Mapping[str, Any] | None:
-        """The changes `{"e7": {field: text}}` that `examples` are, as a text too; else None."""
-        if isinstance(examples, str) and CHANGES.match(examples):
-            with suppress(ValueError, RecursionError):  # then it is a text of rows, or broken
-                examples = json.loads(examples)
-        return examples if isinstance(examples, Mapping) else None
 
 
 def _object(example: str, fields: Any) -> Mapping[str, Any]:

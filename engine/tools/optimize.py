@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ...schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
-from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Kind, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Kind, Session, Variable, number
 from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
@@ -26,8 +26,9 @@ from ..optimizer.proposer import propose
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
 from ..program.missing_fields import complete, left_out, unusable
-from ..runs.context import RunContext
-from ..runs.runner import Caller, digest_of
+from ..runs.basis import Stands, stands_on
+from ..runs.context import RunContext, digest_of
+from ..runs.runner import Caller, Start
 from ..views import results as show
 from . import arguments, outcome
 from .lookup import Tool, gate_places
@@ -79,17 +80,17 @@ class Optimize(Tool):
             "memory": memory,
             "together": together,
         }
-        digest = digest_of("optimize", asked)
-        waiting = await self.parts.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.parts.runs.go_on(caller, session, waiting)
         arguments.check(asked)
-        losses = [v.id for v in await self.parts.losses(session, [loss] if loss else None)]
-        args = asked | {"losses": losses, "budget": asked["budget"]}
-        await self._check_budget(
-            session.pk, losses, args, await gate_places(self.parts, session, losses)
-        )
-        return await self.parts.runs.start(caller, session, "optimize", args, digest)
+
+        async def prepare(session: Session) -> Start:
+            losses = [v.id for v in await self.parts.losses(session, [loss] if loss else None)]
+            args = asked | {"losses": losses}
+            places = await gate_places(self.parts, session, losses)
+            await self._check_budget(session.pk, losses, args, places)
+            return Start(args)
+
+        digest = digest_of("optimize", asked)
+        return await self.parts.runs.call(caller, session, "optimize", digest, prepare)
 
     async def _check_budget(
         self, session: int, losses: list[str], args: dict[str, Any], places: tuple[list[int], str]
@@ -115,11 +116,11 @@ class Optimize(Tool):
         """What a run of it does; executed again from the top when the run is resumed."""
         args = work.args
         places, split = await gate_places(self.parts, work.session, args["losses"])
-        loop = load(work.state)
+        loop = load(work.run)
         try:
-            loop = loop or await self._begin(work, places)
-            places = [p for p in places if f"e{p}" not in loop.left_out]
-            _tell_score(work, loop)
+            loop = await self._measured(work, loop, places)
+            places = loop.scored(places)
+            work.standing = loop.standing
             while not (why := stopped(loop, args)):
                 await self._iterate(work, loop, places, split)
         except BudgetExhausted as spent:
@@ -128,25 +129,60 @@ class Optimize(Tool):
             return await self._report(work, loop, places, "budget", spent)
         return await self._report(work, loop, places, why, None)
 
-    async def _begin(self, work: RunContext, places: Sequence[int]) -> SearchState:
+    async def _measured(
+        self, work: RunContext, loop: SearchState | None, places: Sequence[int]
+    ) -> SearchState:
+        """The loop as it was saved, or, at the start and where what it stands on has changed, one
+        whose scores are measured now."""
+        split = None if list(places) == [NO_EXAMPLE] else "validation"
+        now = await stands_on(work, work.args["losses"], split)
+        if loop is None:
+            return await self._begin(work, places, now)
+        if loop.stands is None:
+            changed = ["the version of textgrad-mcp"]
+        else:
+            changed = loop.stands.changes(now, "validation")
+        if not changed and len(loop.before) == len(loop.scored(places)):
+            return loop
+        why = (
+            f"Meanwhile {' and '.join(changed) or 'something'} changed: the texts were measured "
+            f"again after step {loop.steps}, and score_before is what they scored then."
+        )
+        return await self._begin(work, places, now, loop.model_copy(update={"notes": [why]}))
+
+    async def _begin(
+        self,
+        work: RunContext,
+        places: Sequence[int],
+        stands: Stands,
+        earlier: SearchState | None = None,
+    ) -> SearchState:
+        """A loop whose scores are measured now; with what `earlier` counted."""
         work.phase = "scoring the start"
         start, _ = await compare(work, work.args["losses"], places, {}, [])
         places = list(start.scores)
         first = PoolEntry(name="the start", texts={}, scores=[start.scores[p] for p in places])
-        paired = await in_pairs(work, work.args["losses"])
         loop = SearchState(
-            CandidatePool(members=[first]), first.scores, paired=paired, left_out=start.left_out
+            pool=CandidatePool(members=[first]),
+            before=first.scores,
+            left_out=start.left_out,
+            unusable=start.why_unusable,
+            stands=stands,
         )
-        loop.unusable = start.why_unusable
-        loop.start = outcome.figures(await self._usage(work))
+        loop.paired = await in_pairs(work, work.args["losses"])
+        if earlier is None:
+            loop.start = outcome.figures(await self._usage(work))
+        else:
+            kept = ("iteration", "steps", "accepted", "refused", "start", "notes")
+            loop = loop.model_copy(update={name: getattr(earlier, name) for name in kept})
+            first.name = f"the text after step {loop.steps}"
         await self._note_score(work, loop, places)
         await work.save_state(loop.dump())
         return loop
 
     async def _usage(self, work: RunContext) -> dict[str, dict[str, float]]:
         """What this run has used so far, by purpose."""
-        run = await work.ensure_run()
-        return await self.parts.store.calls.usage(work.session.pk, number(run.id, "r"))
+        return await self.parts.store.calls.usage(work.session.pk, number(work.run.id, "r"))
 
     async def _note_score(self, work: RunContext, loop: SearchState, places: Sequence[int]) -> None:
         """Remember the installed texts' validation score, for the report."""
@@ -158,7 +194,17 @@ class Optimize(Tool):
         [loss] = work.args["losses"]
         pk, fence, state = work.session.pk, work.fence, loop.dump()
         await self.parts.store.evaluations.add(
-            pk, loss, "validation", versions, mean, error, len(places), fence, state
+            pk,
+            loss,
+            "validation",
+            versions,
+            mean,
+            error,
+            len(places),
+            fence,
+            state,
+            work.chain,
+            dict(zip(places, loop.current.scores, strict=True)),
         )
 
     async def _iterate(
@@ -353,6 +399,7 @@ class Optimize(Tool):
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
+        notes = [*loop.notes, *notes]
         tested = "test" in await self.parts.store.examples.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
 
@@ -361,15 +408,6 @@ def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
     order = list(numbers)
     random.Random(seed).shuffle(order)  # noqa: S311 - repeatable
     return order
-
-
-def _tell_score(work: RunContext, loop: SearchState) -> None:
-    """Put the running score into what whoever watches is told."""
-    told = work.on_progress
-    if told is not None:
-        work.on_progress = lambda done, asked, phase: told(
-            done, asked, f"{loop.standing()}; {phase}"
-        )
 
 
 def _in_turn(

@@ -40,13 +40,16 @@ class Remove(Tool):
         so does the history. Raises BadInput, NotFound, and Conflict while a run is active.
         """
         session = await self.parts.store.sessions.get(session_id, caller.owner)
-        await self.parts.runs.admit(session, "")
+        async with self.parts.runs.alone(caller, session):
+            return await self._remove(session, ids, confirm=confirm)
+
+    async def _remove(
+        self, session: Session, ids: Sequence[str], *, confirm: bool
+    ) -> VariableResult:
         going = await self._going(session, ids)
         notes = await self._effects(session, going)
         if confirm:
-            await self.parts.store.removal.remove(
-                session.pk, session.id, going.variables, going.examples
-            )
+            await self.parts.store.removal.remove(session.pk, going.variables, going.examples)
             await self.parts.store.calls.retire_unusable(session.pk)
             following = (
                 "What was asked and answered is kept: the same thing made again asks for none of "

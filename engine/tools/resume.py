@@ -11,6 +11,7 @@ from ...schemas.graph import Run, Session, number
 from ...schemas.results import Result
 from ...schemas.text import storable
 from ..program.definition import check_count, check_text
+from ..runs import messages as told
 from ..runs.runner import Caller
 from .lookup import Tool
 
@@ -42,9 +43,8 @@ class Resume(Tool):
         notes = await self._take(session, completions or {})
         if run.status in ("done", "cancelled"):
             return self._ended(session, run, notes)
-        result = await self.parts.runs.go_on(caller, session, run)
-        result.notes = [*notes, *result.notes]
-        return result
+        result = await self.parts.runs.resume(caller, session, run)
+        return result.model_copy(update={"notes": [*notes, *result.notes]})
 
     async def _cancel(self, session: Session, run: Run) -> Result:
         ended = await self.parts.runs.cancel(session, run)
@@ -57,12 +57,7 @@ class Resume(Tool):
         )
 
     def _ended(self, session: Session, run: Run, notes: list[str]) -> Result:
-        if run.status == "cancelled" or run.result is None:
-            raise Conflict(
-                f"Run {run.id} ({run.tool}) was cancelled.",
-                "Make the same call again; what was answered is kept.",
-            )
-        result = self.parts.runs.bodies[run.tool][0].model_validate(run.result)
+        result = told.result_of(self.parts.runs.execution.kinds, run)
         result.notes = [*notes, f"Run {run.id} ({run.tool}) had ended already.", *result.notes]
         return result
 

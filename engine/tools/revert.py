@@ -29,7 +29,12 @@ class Revert(Tool):
         Raises BadInput, NotFound, Conflict.
         """
         session = await self.parts.store.sessions.get(session_id, caller.owner)
-        await self.parts.runs.admit(session, "")
+        async with self.parts.runs.alone(caller, session):
+            return await self._revert(session, variable, version)
+
+    async def _revert(
+        self, session: Session, variable: str, version: int | str | None
+    ) -> VariableResult:
         v = await self.parts.one_variable(session, variable)
         if not v.is_leaf or v.value is None:
             raise BadInput(f"{v.label} has no versions: it is computed.", "Revert a parameter.")
@@ -37,15 +42,15 @@ class Revert(Tool):
             return await self._reread(session, v)
         await self.parts.reconcile_files(session)
         name, text = await self._text_of(session, v, version)
-        if text == v.value:
+        made, changed = await self.parts.store.history.set_value(session.pk, v.id, text, "revert")
+        if not changed:
             return VariableResult(
                 session_id=session.id,
                 variable=v.id,
-                version=v.version,
+                version=made,
                 notes=[f"{name} has the text that is current already."],
                 next="Nothing changed.",
             )
-        made = await self.parts.store.history.set_value(session.pk, v.id, text, v.version, "revert")
         await self.parts.reconcile_files(session)
         return VariableResult(
             session_id=session.id,
@@ -84,11 +89,7 @@ class Revert(Tool):
         path = v.file.path
         text, binding = await asyncio.to_thread(self.parts.workspace.bind, path, write=v.file.write)
         check_text(f"the file {path!r}", text, self.parts.settings.max_value_chars, empty=True)
-        made = v.version
-        if text != v.value:
-            made = await self.parts.store.history.set_value(
-                session.pk, v.id, text, v.version, "edit"
-            )
+        made, _ = await self.parts.store.history.set_value(session.pk, v.id, text, "edit")
         await self.parts.store.graph.note_file(session.pk, v.id, binding.digest)
         return VariableResult(
             session_id=session.id,

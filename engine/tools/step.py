@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.errors import BadInput, Conflict
+from ...schemas.errors import BadInput, Conflict, Outdated
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
 from ...schemas.results import (
     Result,
@@ -15,9 +15,10 @@ from ..optimizer.gradients import choose
 from ..optimizer.proposer import propose, usable_gradients
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
-from ..runs.context import RunContext
-from ..runs.runner import Caller, digest_of
-from ..store import StepRecord
+from ..runs import saved_state as saved
+from ..runs.context import RunContext, digest_of
+from ..runs.runner import Caller, Start
+from ..store import StepRecord, binding
 from ..views import results as show
 from .lookup import Tool, gate_places
 
@@ -52,13 +53,12 @@ class Step(Tool):
         if not 0 <= memory <= MEMORY:
             raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.", "0 is usual.")
         args = _step_args(variables, accept, candidates, memory)
-        digest = digest_of("step", args)
-        active = await self.parts.runs.admit(session, digest)
-        if active is not None:
-            return await self.parts.runs.go_on(caller, session, active)
-        parameters = await self._parameters(session, variables)
-        bound = args | {"bound": {p.id: p.version for p in parameters}}
-        return await self.parts.runs.start(caller, session, "step", bound, digest)
+
+        async def prepare(session: Session) -> Start:
+            parameters = await self._parameters(session, variables)
+            return Start(args, binding(session.pk, [p.id for p in parameters]))
+
+        return await self.parts.runs.call(caller, session, "step", digest_of("step", args), prepare)
 
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
@@ -80,16 +80,16 @@ class Step(Tool):
 
     async def body(self, work: RunContext) -> Result:
         """What a run of it does; executed again from the top when the run is resumed."""
-        if "recorded" in work.state:  # killed between the step and the end of its run
-            recorded = StepRecord.model_validate(work.state["recorded"])
+        recorded = saved.state_of(work.run, StepRecord, "recorded")
+        if recorded is not None:  # killed between the step and the end of its run
             return show.step_result(work.session, recorded, [])
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
             if p.version != bound[p.id]:
-                raise Conflict(
+                raise Outdated(
                     f"{p.label} was changed while this step was under way.",
-                    "Cancel it with resume(cancel=true), then run backward and step again.",
+                    "Run backward and step again: this step would rewrite a text that is gone.",
                 )
         written = [p for p in parameters if p.kind is Kind.PARAMETER]
         chosen = [p for p in parameters if p.kind is Kind.DEMONSTRATIONS]

@@ -36,6 +36,8 @@ LISTED = 10
 GRADIENTS = 16
 LIST_CHARS = 4000
 
+FRESH = "Nothing was stale: every value is up to date."
+
 
 def cut(text: str, most: int) -> tuple[str, int | None]:
     """`text`, cut to `most` characters, and its full length if it was cut."""
@@ -121,7 +123,7 @@ def _after_forward(work: RunContext, losses: Sequence[str], shown: Sequence[str]
             f"train and validation examples, optimize(session_id='{session}') for the whole loop."
         )
     if not shown:
-        return "Nothing was stale: every value is up to date."
+        return FRESH
     evaluators = listed(work.settings.evaluators)
     kinds = ["judge", "metric", "feedback", *(["evaluator"] if evaluators else [])]
     return (

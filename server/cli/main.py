@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...schemas.errors import TextGradError
+from ..page import commands as page
 from . import commands
 from . import sessions as sessions_cli
 from .output import EXIT_CODES, failed, told
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     add_json(config)
     config.set_defaults(run=_config)
     sessions_cli.add(added, flags)
+    page.add_view(added, flags, lambda args: settings_of(args)[0])
     commands.add(added, top)
     demo = added.add_parser("demo", parents=[flags], help="optimise a prompt with a local model")
     demo.add_argument("--task", choices=["dates", "tickets"], default="dates")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.text import no_constant
+from ..page.commands import add_report_options
 from .output import remarked, told
 from .parser import add_json, number
 
@@ -45,12 +46,15 @@ def add(commands: Any, flags: argparse.ArgumentParser) -> None:
 
 
 def _add_sessions(commands: Any, flags: argparse.ArgumentParser) -> None:
-    top = commands.add_parser("sessions", help="list, show, export, import or delete sessions")
+    top = commands.add_parser(
+        "sessions", help="list, show, report, export, import or delete sessions"
+    )
     actions = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     listed = _action(actions, flags, "list", "all sessions, the last used first", _list)
     listed.add_argument("--owner", help="only this owner's")
     show = _action(actions, flags, "show", "the report of a session", _show)
     show.add_argument("session_id", nargs="?", help="which one (the last used)")
+    add_report_options(_action(actions, flags, "report", "a session as one HTML file", _report))
     export = _action(actions, flags, "export", "a session as one JSON file", _export)
     delete = _action(actions, flags, "delete", "delete a session for good", _delete)
     for one in (export, delete):
@@ -158,6 +162,18 @@ async def _shown(store: Store, session_id: str | None) -> Session:
     if not sessions:
         raise NotFound("There are no sessions.", "An assistant's first create_variable makes one.")
     return sessions[0]
+
+
+async def _report(store: Store, args: argparse.Namespace) -> int:
+    from ..page.commands import report
+    from .parser import settings_of
+
+    session = await _shown(store, args.session_id)
+    text = await report(store, session, args, settings_of(args)[0])
+    await asyncio.to_thread(_write_new, args.file, text)
+    facts = {"session_id": session.id, "file": str(args.file), "bytes": len(text.encode())}
+    told(args, facts, f"{args.file} holds {session.id}; open it in a browser.")
+    return 0
 
 
 async def _export(store: Store, args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from .tasks import Task
 @dataclass(frozen=True)
 class Outcome:
     """What a demo came to: the tools' results before, of and after the search, the session's
-    report, and how many seconds it all took."""
+    report, how many seconds it all took, and the file that holds its page."""
 
     task: Task
     before: dict[str, Any]
@@ -22,6 +22,7 @@ class Outcome:
     after: dict[str, Any]
     session: dict[str, Any]
     seconds: float
+    page: str = ""
 
     def facts(self) -> dict[str, Any]:
         """The same for a program."""
@@ -32,6 +33,7 @@ class Outcome:
             "after": self.after,
             "report": self.session,
             "seconds": round(self.seconds, 1),
+            "page": self.page,
         }
 
 
@@ -56,6 +58,7 @@ def report(outcome: Outcome, paint: Styles) -> str:
         "",
         paint("The prompt:", "bold"),
         *_diff(parameter["first_text"], parameter["text"], paint),
+        *(["", f"Look at it in a browser: {outcome.page}"] if outcome.page else []),
     ]
     return "\n".join(parts)
 

@@ -244,6 +244,14 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
     shared = bool(options.tokens or options.jwks)
     app = _app(server, options, max(1, gate.per_address // (2 if shared else 1)))
 
+    async def begin() -> None:
+        """Take up what an earlier server left, before anybody calls."""
+        try:
+            if server.host is not None:
+                await server.host.engine()
+        except TextGradError as error:  # whoever calls is told, too
+            log.error("the database cannot be used: %s", error)
+
     async def leave() -> None:
         server.watchers.hang_up()
         if not await underway.ended(GRACE_SECONDS) and server.host is not None:
@@ -265,4 +273,4 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
         timeout_graceful_shutdown=1,
         server_header=False,
     )
-    return GracefulServer(config, leave)
+    return GracefulServer(config, begin, leave)

@@ -33,7 +33,7 @@ from .. import telemetry
 from ..logs import guard_log
 from ..version import VERSION
 from . import argument_completion as completions
-from . import resources, shapes, stdio, subscriptions
+from . import page_tools, resources, shapes, stdio, subscriptions
 from .arguments import Arguments
 from .calls import amended, refusal
 from .failures import explained, in_words, misfits
@@ -76,7 +76,7 @@ NAMED = 5
 
 CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
     "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
-    "tools/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "tools/list": CacheHint(ttl_ms=3_600_000, scope="private"),
     "prompts/list": CacheHint(ttl_ms=3_600_000, scope="public"),
     "resources/templates/list": CacheHint(ttl_ms=3_600_000, scope="public"),
     "resources/list": CacheHint(ttl_ms=0, scope="private"),
@@ -97,6 +97,7 @@ class TextGradServer(MCPServer[Host]):
     host: Host | None = None
     leaving: Callable[[], None] = staticmethod(lambda: None)
     """Called when the last client is gone, before anything is closed."""
+    page = "on"
 
     @cached_property
     def _takes(self) -> dict[str, Arguments]:
@@ -158,6 +159,9 @@ class TextGradServer(MCPServer[Host]):
         self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """One of ours, or an extension's. Raises NotFound, ResourceError."""
+        page = page_tools.read(str(uri))
+        if page is not None and self.page != "off":
+            return [page]
         found = await resources.read(str(uri), context) if context is not None else None
         return [found] if found is not None else await super().read_resource(uri, context)
 
@@ -185,7 +189,7 @@ class TextGradServer(MCPServer[Host]):
         on."""
         tool = self._tool_manager.get_tool(name)
         if tool is None:
-            names = [t.name for t in self._tool_manager.list_tools()]
+            names = [t.name for t in self._tool_manager.list_tools() if t.name != "page_data"]
             return refusal(
                 BadInput(
                     f"There is no tool {quoted(name)}.{did_you_mean(name, names)}",
@@ -254,7 +258,9 @@ def build(settings: Settings) -> TextGradServer:
         cache_hints=CACHE_HINTS,
         request_state_security=security(settings),
         middleware=[in_words],
+        extensions=[page_tools.PageExtension()] if settings.page == "on" else [],
     )
+    server.page = settings.page
     server.sampler = Sampler()
     server.watchers = ResourceWatchers()
     resources.install(server)
@@ -262,20 +268,23 @@ def build(settings: Settings) -> TextGradServer:
     subscriptions.install(server, server.watchers)
     for prompt in prompts():
         server.add_prompt(prompt)
-    for function, result, marks in TOOLS:
+    for function, result, marks in [*TOOLS, *page_tools.tools(settings.page)]:
         words = " ".join((function.__doc__ or "").split())
         # The SDK's own output schema takes long to make, and is thrown away for the outline.
         server.add_tool(function, description=words, annotations=marks, structured_output=False)
         tool = server._tool_manager.get_tool(function.__name__)
         if tool is not None:
             _tighten(tool, result)
+    page_tools.install(server, settings.page)
     return server
 
 
-def _tighten(tool: Tool, result: type[Result]) -> None:
+def _tighten(tool: Tool, result: type[Result] | None) -> None:
     tool.parameters = compact(tool.parameters, closed=True)
     tool.fn_metadata = Read(
-        arg_model=tool.fn_metadata.arg_model, output_model=result, output_schema=outline(result)
+        arg_model=tool.fn_metadata.arg_model,
+        output_model=result,
+        output_schema=outline(result) if result else None,
     )
 
 

@@ -13,8 +13,9 @@ from mcp.server.mcpserver import Context
 from ...schemas.completions import Role
 from ...schemas.errors import StoreError
 from ...schemas.settings import RoleSettings, Settings
+from ..page.pages import Pages
 from ..settings.load import default_database, resolve
-from .principal import principal
+from .principal import LOCAL, principal
 from .sampling import Sampling
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Host:
         self.settings = settings
         self.path = settings.database or default_database()
         self._engine: Engine | None = None
+        self.pages = Pages(settings, self.path, LOCAL)
         self._opening = asyncio.Lock()
         self._fresh = True
 
@@ -62,7 +64,9 @@ class Host:
         store = Store(self.path)
         await store.open(fresh=self._fresh)
         self._fresh = False
-        return Engine(self.settings, store, answerers(self.settings))
+        engine = Engine(self.settings, store, answerers(self.settings))
+        engine.parts.sweep.start()
+        return engine
 
     def owner(self, ctx: Context[Any, Any]) -> str:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
@@ -75,6 +79,7 @@ class Host:
 
     async def close(self) -> None:
         """Leave everything resumable."""
+        await self.pages.close()
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await engine.close()

@@ -71,7 +71,7 @@ async def session(store: Store, one: Session) -> str:
             "created": one.created,
             "updated": one.updated,
             "examples": await store.examples.split_sizes(one.pk),
-            "active_run": run[0].model_dump(include={"id", "tool", "status"}) if run else None,
+            "active_run": run.model_dump(include={"id", "tool", "status"}) if run else None,
             "used": {
                 "calls": one.used_calls,
                 "tokens": one.used_tokens,

@@ -15,7 +15,7 @@ from textgrad_mcp.server.protocol.app import build
 from ..engine.answerers.test_openai_answerer import settings
 from ..engine.answerers.test_openai_faults import outcome
 from ..engine.runs.test_ledger import session, values, with_endpoint
-from ..helpers import ME, Tools, assisted
+from ..helpers import ME, Tools, assisted, behind_its_back
 from ..standin import Fault, StandIn, fault
 
 FATAL: Mapping[str, Fault] = {
@@ -68,7 +68,7 @@ def test_a_text_that_changed_under_a_waiting_run_gets_no_answer_meant_for_the_ol
         [before] = asked["pending"]
         engine = await engine_of(call)
         pk = (await engine.store.sessions.get(s, "local")).pk
-        await engine.store.history.set_value(pk, "v1", "new", 1, "edit")
+        await behind_its_back(engine.store, pk, "v1", "new")
         again = await call("resume", session_id=s, completions={before["id"]: "to the old"})
         [after] = again["pending"]
         assert (before["prompt"], after["prompt"]) == ("old", "new")

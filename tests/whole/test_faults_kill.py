@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.runs import leases
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.completions import CompletionRequest
 
@@ -132,7 +133,10 @@ def on_disk(path: Path) -> tuple[Facts, list[str]]:
 
 @pytest.mark.requirement("kill", "same-end", "held-out")
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_at_any_commit_boundary_it_ends_as_if_undisturbed(folder: Path, point: str) -> None:
+def test_killed_at_any_commit_boundary_it_ends_as_if_undisturbed(
+    folder: Path, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.2)  # its successor need not wait long
     whole = folder / "whole.db"
     built(whole)
     boundaries = iterated(whole, folder / "whole.txt", point)

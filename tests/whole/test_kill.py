@@ -157,7 +157,7 @@ def test_a_live_run_is_not_stolen_and_a_dead_one_is_taken_over(tmp_path: Path) -
         asyncio.run(main(server))
 
 
-SLOW = [pytest.param(after, marks=pytest.mark.slow) for after in (1, 14, 90, 120)]
+SLOW = [pytest.param(after, marks=pytest.mark.slow) for after in (1, 14, 90, 115)]
 
 
 @pytest.mark.requirement("kill", "same-end")

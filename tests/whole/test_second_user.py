@@ -73,6 +73,10 @@ async def _tools(client: Client, session: str, say: Say) -> None:
     handed_in = {"session_id": session, "completions": {"c1": "mine"}}
     await say("hand in", client.call_tool("resume", handed_in))
     await say("cancel", client.call_tool("resume", {"session_id": session, "cancel": True}))
+    for view in ("summary", "steps", "rows", "example", "calls", "call", "pending"):
+        asked = {"session_id": session, "view": view, "args": {"loss": "v5", "id": "c1"}}
+        await say(f"page {view}", client.call_tool("page_data", asked))
+    await say("show", client.call_tool("show", {"session_id": session}))
     for what in ("graph", "variable", "steps", "examples", "runs", "calls", "call", "report"):
         asked = {"session_id": session, "what": what, "id": "v1"}
         await say(f"inspect {what}", client.call_tool("inspect", asked))

@@ -326,6 +326,7 @@ def drive(examples: int, steps: int, *, always_the_same: bool) -> None:
 
 
 @pytest.mark.requirement("asked-once", "versions-kept")
+@pytest.mark.timeout(600)
 def test_a_session_agrees_with_its_model_whatever_is_done_in_whatever_order() -> None:
     drive(examples=12, steps=30, always_the_same=True)
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.optimizer.pool import (
-    MOST,
-    CandidatePool,
-    How,
-    PoolEntry,
-    load_pool,
-    pareto_front,
-)
+from textgrad_mcp.engine.optimizer.pool import MOST, CandidatePool, How, PoolEntry, pareto_front
 
 
 def pool(*scores: list[float], current: int = 0) -> CandidatePool:
@@ -105,12 +98,6 @@ def test_after_a_restart_only_what_is_installed_is_left_at_zero() -> None:
     texts.restart()
     assert [(m.name, m.scores) for m in texts.members] == [("1", [0.0, 0.0])]
     assert texts.current == 0
-
-
-def test_a_pool_comes_back_from_a_runs_state() -> None:
-    texts = pool([0.0, 1.0], [1.0, 0.0], current=1)
-    assert load_pool({"pool": texts.model_dump()}) == texts
-    assert load_pool({}) is None
 
 
 @pytest.mark.parametrize("how", ["newest", "best", "pareto"])

@@ -13,7 +13,7 @@ from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Purp
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.results import Result, StepResult
 
-from ...helpers import ME, Scripted, an_engine, plain_reply
+from ...helpers import ME, Scripted, an_engine, behind_its_back, plain_reply
 
 Write = Callable[[CompletionRequest], str]
 
@@ -244,7 +244,7 @@ def test_a_text_changed_while_a_step_is_under_way_is_not_overwritten() -> None:
             self, request: CompletionRequest, record: RecordAttempt, go: Go
         ) -> Completion | None:
             if request.purpose is Purpose.UPDATE:
-                await self.engine.store.history.set_value(self.session, "v1", "mine", 1, "edit")
+                await behind_its_back(self.engine.store, self.session, "v1", "mine")
             return await super().answer(request, record, go)
 
     async def main() -> None:

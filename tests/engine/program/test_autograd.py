@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.store import adding
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 from textgrad_mcp.schemas.graph import Kind, Op, Operation, Variable
 from textgrad_mcp.schemas.results import BackwardResult, ForwardResult, Result
@@ -282,7 +283,8 @@ async def chain(engine: Engine, depth: int) -> str:
             id="", kind=Op.FORMAT, output="", inputs={"x": f"v{n}"}, spec={"template": "{x}."}
         )
         output = Variable(id="", kind=Kind.OUTPUT, role="longer")
-        await engine.store.graph.add_operation(session.pk, operation, output)
+        add = adding(session.pk, operation, output, None)
+        await engine.store.db.write(add)
     return session.id
 
 

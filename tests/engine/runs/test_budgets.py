@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from textgrad_mcp.engine.answerers import Go, RecordAttempt
+from textgrad_mcp.engine.answerers import Assistant, Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Purpose, Usage
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.results import ForwardResult, OptimizeResult, Result
-from textgrad_mcp.schemas.settings import RoleSettings
+from textgrad_mcp.schemas.settings import RoleSettings, Settings
 
 from ...helpers import ME, Scripted, an_engine
 from ..optimizer.test_optimize import program, sums
@@ -287,5 +288,50 @@ def test_a_budget_that_ends_before_the_start_is_scored_fails_and_says_so() -> No
             result = await optimize(engine, s)
             assert result.status == "failed"
             assert "session's budget of 9 calls" in (result.error or "")
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("budgets")
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), 0.0, -1.0])
+@pytest.mark.parametrize("key", ["calls", "tokens", "cost", "seconds"])
+def test_a_budget_that_is_no_amount_is_refused(key: str, amount: float) -> None:
+    async def main() -> None:
+        async with an_engine() as engine:
+            s = await program(engine)
+            with pytest.raises(BadInput, match="finite numbers above 0"):
+                await engine.optimize(ME, session_id=s, budget={key: amount})
+
+    asyncio.run(main())
+    if key != "seconds":
+        with pytest.raises(ValueError, match=f"no budget for {key}|{key}\n.*finite number"):
+            Settings(session_budget={key: amount})
+
+
+@pytest.mark.requirement("budgets")
+@pytest.mark.parametrize("waiting", [True, False])
+def test_the_time_that_the_assistant_takes_to_answer_is_not_the_budgets(waiting: bool) -> None:
+    async def main() -> None:
+        async with an_engine(Scripted(sums), backward=Assistant()) as engine:
+            s = await program(engine)
+            result = await engine.optimize(ME, session_id=s, steps=1, budget={"seconds": 3600})
+            assert result.status == "needs_completions"
+            await two_hours_passed(engine)
+            while result.status == "needs_completions":
+                reply = {"v1": "Ask for digits.", "value": "Answer in digits."}
+                given = {p.id: reply for p in result.pending or []}
+                result = await engine.resume(ME, session_id=s, completions=given)
+            assert isinstance(result, OptimizeResult)
+            assert result.stopped == ("steps" if waiting else "budget")
+
+    async def two_hours_passed(engine: Engine) -> None:
+        """As if the run had begun two hours ago, or had waited for the assistant since."""
+
+        def job(db: sqlite3.Connection) -> None:
+            db.execute("UPDATE runs SET began = began - 7200")
+            if waiting:
+                db.execute("UPDATE runs SET stopped = stopped - 7200")
+
+        await engine.store.db.write(job)
 
     asyncio.run(main())

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
-from textgrad_mcp.engine.answerers import Go, RecordAttempt
+from textgrad_mcp.engine.answerers import Assistant, Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
 from textgrad_mcp.schemas.errors import Conflict, EndpointDown, NotFound, StoreError
 from textgrad_mcp.schemas.results import ForwardResult, Result
 
-from ...helpers import ME, Scripted, an_engine, plain_reply
+from ...helpers import ME, Scripted, an_engine
+from ..optimizer.test_optimize import program as sums_program
+from ..optimizer.test_optimize import sums
 
 
 class Gated(Scripted):
@@ -33,7 +34,7 @@ class Gated(Scripted):
         self.asked.append(request)
         self.called.set()
         await self.open.wait()
-        return Completion(text=plain_reply(request), model=self.model)
+        return Completion(text=self.reply(request), model=self.model)
 
 
 async def prompts(engine: Engine, count: int = 3) -> str:
@@ -58,7 +59,7 @@ def test_a_call_that_takes_long_goes_on_in_the_background_and_resume_waits_for_i
             s = await prompts(engine)
             running = await engine.forward(SOON, session_id=s)
             assert running.status == "running"
-            assert running.run == "r1"
+            assert running.run
             assert "resume" in running.next
             gated.open.set()
             done = await engine.resume(ME, session_id=s)
@@ -221,21 +222,6 @@ def test_a_closed_engine_leaves_its_run_to_the_next(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.requirement("takeover")
-def test_a_dead_process_on_this_machine_is_known_by_its_number() -> None:
-    async def main() -> None:
-        async with an_engine() as engine:
-            host = engine.runs.owner.split(":")[0]
-            assert engine.runs._is_dead(f"{host}:{2**22 + 1}:x")
-            assert engine.runs._is_dead(f"{host}:{os.getpid()}:an earlier process")
-            assert not engine.runs._is_dead(engine.runs.owner)
-            assert not engine.runs._is_dead(f"{host}:{os.getppid()}:x")
-            assert not engine.runs._is_dead("another-machine:1:x")
-            assert not engine.runs._is_dead("nonsense")
-
-    asyncio.run(main())
-
-
 @pytest.mark.requirement("commit-error")
 @pytest.mark.parametrize("point", ["before commit", "after commit"])
 @pytest.mark.parametrize("nth", [3, 6, 9, 12])
@@ -280,3 +266,67 @@ async def persistent(engine: Engine, s: str) -> Result:
         if result.status == "done":
             return result
     raise AssertionError("it never came to an end")
+
+
+@pytest.mark.requirement("one-admission", "cancelled")
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+def test_a_caller_who_goes_away_while_its_run_begins_leaves_no_run_behind(turns: int) -> None:
+    async def main() -> None:
+        async with an_engine(Scripted()) as engine:
+            s = await prompts(engine)
+            caller = asyncio.create_task(engine.forward(ME, session_id=s))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            caller.cancel()
+            await asyncio.gather(caller, return_exceptions=True)
+            rows = [{"q": "another"}]
+            added = await engine.add_examples(ME, session_id=s, split="train", examples=rows)
+            assert added.added == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("background")
+def test_the_running_score_is_told_to_everybody_who_waits() -> None:
+    async def main() -> None:
+        told: list[list[str]] = [[], []]
+        gated = Gated()
+        gated.reply = sums
+
+        def caller(n: int, deadline: float = 45.0) -> Caller:
+            return Caller(
+                deadline=deadline, on_progress=lambda done, asked, phase: told[n].append(phase)
+            )
+
+        async with an_engine(gated) as engine:
+            gated.open.set()
+            s = await sums_program(engine)
+            gated.open.clear()
+            first = await engine.optimize(caller(0, 0.05), session_id=s, steps=2)
+            assert first.status == "running"
+            gated.open.set()
+            done = await engine.resume(caller(1), session_id=s)
+            assert done.status == "done"
+        assert any("score" in phase for phase in told[1])
+        assert not any("score" in phase for phase in told[0])
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("one-admission", "asked-once")
+def test_completions_handed_in_by_two_calls_at_once_end_the_run() -> None:
+    async def main() -> None:
+        async with an_engine(Assistant()) as engine:
+            s = await prompts(engine, count=4)
+            waiting = await engine.forward(ME, session_id=s)
+            ids = [one.id for one in waiting.pending or []]
+            given = [{id_: f"answer {id_}"} for id_ in ids]
+            calls = [engine.resume(ME, session_id=s, completions=one) for one in given]
+            results = await asyncio.gather(*calls)
+            assert "done" in [result.status for result in results]
+            left = [one.id for r in results if r.status != "done" for one in r.pending or []]
+            assert set(left) <= set(ids)
+            session = await engine.store.sessions.get(s, "local")
+            assert (session.used_calls, len(await engine.store.runs.latest(session.pk))) == (4, 1)
+
+    asyncio.run(main())

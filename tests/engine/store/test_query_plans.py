@@ -7,8 +7,11 @@ import re
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.views.page import Page
+from textgrad_mcp.engine.views.replay import Reader
 
 from ...helpers import ME, Scripted, an_engine, made
 
@@ -76,7 +79,20 @@ async def _whole_life(engine: Engine) -> None:
         await engine.remove(ME, session_id=s, ids=ids)
         await engine.remove(ME, session_id=s, ids=ids, confirm=True)
     await engine.inspect(ME, session_id=s, id="v1@1")
-    await engine.store.runs.keep_alive("somebody")
+    await engine.store.runs.keep_alive("somebody", [(1, "r1")])
+    await engine.store.runs.give_back("somebody")
+
+
+async def _look(engine: Engine, session_id: str) -> None:
+    """Every view of the page."""
+    page = Page(Reader(engine.store, engine.settings, engine.parts.workers))
+    session = await engine.store.sessions.get(session_id, "local")
+    texts = {"loss": "v5", "split": "validation", "a": {"v1": 1}, "b": {"v1": 2}}
+    asked: dict[str, dict[str, Any]] = {"step": {"step": 1}, "rows": texts}
+    asked["text"] = {"variable": "v1", "version": 1}
+    asked |= {"example": texts | {"id": "e5"}, "call": {"id": "c1"}}
+    for view in page.views:
+        await page.view(session, view, asked.get(view, {}))
 
 
 async def _plans(path: Path) -> dict[str, list[str]]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from textgrad_mcp.engine.store import StepRecord, Store
+from textgrad_mcp.engine.store import Admitted, NewRun, StepRecord, Store, runs
+from textgrad_mcp.engine.store.additions import insert_variable
+from textgrad_mcp.engine.store.admission import RECENT
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Message, Purpose, Usage
 from textgrad_mcp.schemas.errors import Conflict, NotFound
 from textgrad_mcp.schemas.graph import Gradient, Kind, Proposal, Run, Session, Value, Variable
 
 from ...helpers import MEMORY
 
-A, B = "host:1:a", "host:2:b"
+A, B = "process a", "process b"
 
 
 def using(main: Callable[[Store, Session], Awaitable[None]]) -> None:
@@ -37,48 +40,153 @@ def using(main: Callable[[Store, Session], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-async def begun(store: Store, session: Session, owner: str = A) -> Run:
+async def begun(store: Store, session: Session, owner: str = A, digest: str = "d") -> Admitted:
     """A run under way."""
-    return await store.runs.start(session.pk, session.id, "backward", {}, "digest", owner)
+    return await store.runs.start(session.pk, session.id, NewRun("backward", {}, digest, owner))
 
 
-async def expire(store: Store) -> None:
-    """Let every lease run out."""
-
-    def job(db: sqlite3.Connection) -> None:
-        db.execute("UPDATE runs SET lease = 0")
-
-    await store.db.write(job)
+async def present(store: Store, session: Session) -> Run:
+    """The run r1 as it is now."""
+    run = await store.runs.get(session.pk, session.id, "r1")
+    assert run is not None
+    return run
 
 
 @pytest.mark.requirement("one-run")
 def test_a_session_has_one_active_run_whoever_asks() -> None:
     async def main(store: Store, session: Session) -> None:
-        outcomes = await asyncio.gather(
-            *(begun(store, session, owner) for owner in (A, B, A)), return_exceptions=True
-        )
-        assert [type(o) for o in outcomes] == [Run, Conflict, Conflict]
+        calls = (begun(store, session, owner, owner) for owner in (A, B, A + B))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(o) for o in outcomes] == [Admitted, Conflict, Conflict]
         assert await store.runs.end(session.pk, "r1", A, "done", result={})
-        assert (await begun(store, session, B)).id == "r2"
+        assert (await begun(store, session, B)).run.id == "r2"
+
+    using(main)
+
+
+@pytest.mark.requirement("one-admission")
+def test_of_the_same_call_made_by_several_one_begins_and_the_others_get_its_run() -> None:
+    async def main(store: Store, session: Session) -> None:
+        calls = (begun(store, session, owner) for owner in (A, B, A + B))
+        admitted = await asyncio.gather(*calls)
+        assert [(one.run.id, one.mine) for one in admitted] == [
+            ("r1", True),
+            ("r1", False),
+            ("r1", False),
+        ]
+
+    using(main)
+
+
+@pytest.mark.requirement("one-admission")
+def test_a_call_that_came_in_before_the_same_one_ended_gets_its_run_and_a_later_one_does_not() -> (
+    None
+):
+    async def main(store: Store, session: Session) -> None:
+        def came(seconds: float) -> NewRun:
+            return NewRun("backward", {}, "d", B, came=time.monotonic() + seconds)
+
+        await begun(store, session)
+        await store.runs.end(session.pk, "r1", A, "done", result={})
+        twin = await store.runs.start(session.pk, session.id, came(-1.0))
+        assert (twin.run.id, twin.run.status, twin.mine) == ("r1", "done", False)
+        later = await store.runs.start(session.pk, session.id, came(1.0))
+        assert (later.run.id, later.mine) == ("r2", True)
+
+    using(main)
+
+
+@pytest.mark.requirement("one-admission", "quotas")
+def test_of_what_needed_nothing_the_newest_are_kept_for_those_who_called_meanwhile() -> None:
+    async def main(store: Store, session: Session) -> None:
+        came, digests = time.monotonic() - 1, [f"d{n}" for n in range(RECENT + 2)]
+        for digest in digests:
+            run = (await begun(store, session, A, digest)).run
+            assert await store.runs.end_quietly(session.pk, run, {"next": digest})
+        kept = [await store.runs.standing(session.pk, session.id, d, came) for d in digests]
+        assert (sum(run is not None for run in kept), kept[-1] is not None) == (RECENT, True)
+        assert await store.runs.last(session.pk, session.id) is None
+
+    using(main)
+
+
+@pytest.mark.requirement("one-admission")
+def test_what_a_call_adds_is_there_with_its_run_or_not_at_all() -> None:
+    leaf = Variable(id="", kind=Kind.CONSTANT, role="r", value="x", version=1)
+
+    async def main(store: Store, session: Session) -> None:
+        def adds(db: sqlite3.Connection) -> dict[str, object]:
+            return {"made": insert_variable(db, session.pk, leaf).id}
+
+        await begun(store, session)
+        new = NewRun("forward", {}, "another", B)
+        with pytest.raises(Conflict, match="one thing at a time"):
+            await store.runs.start(session.pk, session.id, new, adds)
+        assert list(await store.graph.variables(session.pk)) == ["v1"]
+        await store.runs.end(session.pk, "r1", A, "done", result={})
+        assert (await store.runs.start(session.pk, session.id, new, adds)).run.args == {
+            "made": "v2"
+        }
+        assert list(await store.graph.variables(session.pk)) == ["v1", "v2"]
+
+    using(main)
+
+
+@pytest.mark.requirement("one-admission")
+def test_a_change_beside_a_run_is_refused_where_it_is_written() -> None:
+    async def main(store: Store, session: Session) -> None:
+        await begun(store, session)
+        for change in (
+            store.examples.add(session.pk, "train", [{"q": "one"}]),
+            store.history.set_value(session.pk, "v1", "two", "revert"),
+        ):
+            with pytest.raises(Conflict, match="one thing at a time"):
+                await change
+        assert await store.examples.split(session.pk, "train") == []
+        await store.runs.end(session.pk, "r1", A, "done", result={})
+        assert await store.history.set_value(session.pk, "v1", "two", "revert") == (2, True)
+        assert await store.history.set_value(session.pk, "v1", "two", "revert") == (2, False)
 
     using(main)
 
 
 @pytest.mark.requirement("takeover")
-def test_a_run_is_taken_over_only_when_its_owner_is_gone() -> None:
+def test_a_run_is_taken_over_only_when_its_owner_gave_no_sign_since_it_was_read() -> None:
     async def main(store: Store, session: Session) -> None:
-        async def claim(owner: str, *dead: str) -> bool:
-            found = await store.runs.claim(session.pk, session.id, "r1", owner, set(dead))
-            return found is not None
-
         await begun(store, session)
-        assert not await claim(B)
-        assert await claim(B, A)
-        assert not await claim(A)
-        await store.runs.keep_alive(B)
-        assert not await claim(A)
-        await expire(store)
-        assert await claim(A)
+        read = await present(store, session)
+        assert await store.runs.claim(session.pk, read, B) is None
+        assert await store.runs.keep_alive(A, [(session.pk, "r1")]) == {(session.pk, "r1")}
+        assert await store.runs.claim(session.pk, read, B, dead=True) is None
+        read = await present(store, session)
+        assert await store.runs.claim(session.pk, read, B, dead=True) is not None
+        assert await store.runs.keep_alive(A, [(session.pk, "r1")]) == set()
+        assert await store.runs.claim(session.pk, read, A, dead=True) is None
+
+    using(main)
+
+
+@pytest.mark.requirement("takeover")
+def test_a_run_that_its_process_gave_back_is_anybodys_at_once() -> None:
+    async def main(store: Store, session: Session) -> None:
+        await begun(store, session)
+        await store.runs.give_back(A)
+        claimed = await store.runs.claim(session.pk, await present(store, session), B)
+        assert claimed is not None
+        assert claimed.run.owner == B
+
+    using(main)
+
+
+@pytest.mark.requirement("takeover")
+def test_while_the_file_was_locked_silence_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main(store: Store, session: Session) -> None:
+        await begun(store, session)
+        read = await present(store, session)
+        monkeypatch.setattr(runs, "LATE_SECONDS", -1.0)
+        assert await store.runs.claim(session.pk, read, B, dead=True) is None
 
     using(main)
 
@@ -94,8 +202,25 @@ def test_a_run_that_waits_or_failed_may_be_continued_by_anyone_and_an_ended_one_
     async def main(store: Store, session: Session) -> None:
         await begun(store, session)
         await store.runs.end(session.pk, "r1", A, status, result={})
-        found = await store.runs.claim(session.pk, session.id, "r1", B, set())
+        found = await store.runs.claim(session.pk, await present(store, session), B)
         assert (found is not None) is claimed
+
+    using(main)
+
+
+@pytest.mark.requirement("one-run")
+def test_an_earlier_run_that_is_gone_on_with_is_the_one_to_resume() -> None:
+    async def main(store: Store, session: Session) -> None:
+        for n in range(2):
+            await begun(store, session, digest=f"{n}")
+            await store.runs.end(session.pk, f"r{n + 1}", A, "failed" if n == 0 else "done")
+        newest = await store.runs.last(session.pk, session.id)
+        assert newest is not None
+        assert newest.id == "r2"
+        assert await store.runs.claim(session.pk, await present(store, session), B)
+        last = await store.runs.last(session.pk, session.id)
+        assert last is not None
+        assert last.id == "r1"
 
     using(main)
 
@@ -104,9 +229,8 @@ def test_a_run_that_waits_or_failed_may_be_continued_by_anyone_and_an_ended_one_
 def test_of_many_who_claim_a_dead_run_one_gets_it() -> None:
     async def main(store: Store, session: Session) -> None:
         await begun(store, session)
-        claims = [
-            store.runs.claim(session.pk, session.id, "r1", f"host:{n}:x", {A}) for n in range(8)
-        ]
+        read = await present(store, session)
+        claims = [store.runs.claim(session.pk, read, f"p{n}", dead=True) for n in range(8)]
         found = await asyncio.gather(*claims)
         assert sum(run is not None for run in found) == 1
 
@@ -117,13 +241,16 @@ def test_of_many_who_claim_a_dead_run_one_gets_it() -> None:
 def test_what_a_run_writes_after_it_was_taken_over_is_refused() -> None:
     async def main(store: Store, session: Session) -> None:
         await begun(store, session)
-        await store.runs.claim(session.pk, session.id, "r1", B, {A})
+        read = await present(store, session)
+        await store.runs.claim(session.pk, read, B, dead=True)
         late = (1, A)
         gradient = Gradient(variable="v1", version=1, text="late")
         with pytest.raises(Conflict, match="taken over"):
             await store.history.add_gradients(session.pk, [gradient], late)
         with pytest.raises(Conflict):
             await store.values.save(session.pk, {("v1", 0): Value(text="late")}, [], late)
+        with pytest.raises(Conflict):
+            await store.runs.save_state(session.pk, late, {"late": True})
         assert not await store.runs.end(session.pk, "r1", A, "done", result={})
         assert await store.history.gradients(session.pk) == []
         await store.history.add_gradients(session.pk, [gradient], (1, B))

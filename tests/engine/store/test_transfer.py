@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import SecretStr
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.store import Store
+from textgrad_mcp.engine.store import NewRun, Store
 from textgrad_mcp.engine.store.export_format import (
     DERIVED,
     LEFT_OUT,
@@ -357,7 +357,7 @@ def test_a_deleted_session_leaves_nothing_in_the_file(tmp_path: Path, document: 
 def test_a_session_that_is_being_run_is_not_deleted() -> None:
     async def main(store: Store) -> None:
         session = await store.sessions.create("me", "t")
-        await store.runs.start(session.pk, session.id, "forward", {}, "d", "host:1:x")
+        await store.runs.start(session.pk, session.id, NewRun("forward", {}, "d", "somebody"))
         with pytest.raises(Conflict, match="being run"):
             await store.maintenance.delete_sessions([session.pk])
         assert await store.maintenance.unused_since(-1) == []

@@ -14,6 +14,7 @@ from textgrad_mcp.schemas.errors import StoreError
 
 from ...helpers import Tools, assisted, drive
 from .test_database import count, insert, using
+from .test_transfer import on_disk
 
 
 @pytest.mark.requirement("unreadable")
@@ -61,14 +62,13 @@ def test_a_write_that_fails_half_way_through_a_read_is_undone_and_lets_go(tmp_pa
 
 
 SPOILT = {
-    "UPDATE variables SET constraints = '[3]'": "variable v1 cannot be read: constraints.0",
-    "UPDATE variables SET kind = 'odd'": "variable v1 cannot be read: 'odd' is not a valid Kind",
-    "UPDATE variables SET constraints = '{'": "variable v1 cannot be read: ",
-    "UPDATE variables SET file = '[]'": "variable v1 cannot be read: ",
+    "UPDATE variables SET constraints = '[3]' WHERE n = 1": "v1 cannot be read: constraints.0",
+    "UPDATE variables SET kind = 'odd' WHERE n = 1": "v1 cannot be read: 'odd' is not a valid Kind",
+    "UPDATE variables SET constraints = '{' WHERE n = 1": "variable v1 cannot be read: ",
+    "UPDATE variables SET file = '[]' WHERE n = 1": "variable v1 cannot be read: ",
     "UPDATE sessions SET batch = '7'": "cannot be read: batch",
     "UPDATE operations SET inputs = '7'": "operation op1 cannot be read: ",
     "UPDATE calls SET request = '{}'": "the request of call c1 cannot be read: ",
-    "UPDATE runs SET state = '[]'": "run r1 cannot be read: state",
 }
 
 
@@ -99,3 +99,23 @@ def test_what_cannot_be_read_is_named_and_the_way_out(tmp_path: Path, spoil: str
         return problems
 
     assert SPOILT[spoil] in " ".join(asyncio.run(check()))
+
+
+@pytest.mark.requirement("unreadable")
+@pytest.mark.parametrize("column", ["args", "state", "result"])
+def test_a_run_that_cannot_be_read_is_named_and_can_be_dropped(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "t.db"
+
+    async def main(call: Tools) -> None:
+        s = (await call("create_variable", role="q", value="What?"))["session_id"]
+        await call("forward", session_id=s, operation="llm", inputs={"x": "v1"})
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(f"UPDATE runs SET {column} = '[]'")
+        assert (await call("inspect", session_id=s, what="runs"))["view"]["runs"][0]["id"] == "r1"
+        assert "was cancelled" in (await call("resume", session_id=s, cancel=True))["next"]
+
+    drive(main, assisted(path))
+    said = on_disk(path, lambda store: store.maintenance.check())
+    assert [one.partition(": ")[2] for one in said] == [
+        f"What is stored as run r1 cannot be read: {column} is no JSON object. Nothing was changed."
+    ]

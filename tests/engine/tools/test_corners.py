@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
@@ -89,6 +89,7 @@ WEIGHT = st.floats(0, 1e6) | st.just(0.0)
 
 @settings(max_examples=25, deadline=None)
 @given(WEIGHT, WEIGHT, st.floats(0, 1), st.floats(0, 1))
+@example(5e-324, 0.0, 0.75, 0.0)
 def test_any_weights_that_are_taken_give_a_score_between_those_of_the_losses(
     a: float, b: float, first: float, second: float
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.engine import Engine
+from textgrad_mcp.engine.store import NewRun
 from textgrad_mcp.schemas.errors import Conflict, NotFound
 from textgrad_mcp.schemas.results import (
     BackwardResult,
@@ -271,10 +272,10 @@ def test_a_run_in_another_process_is_seen_by_the_transaction_itself() -> None:
     async def main(engine: Engine) -> None:
         s = await a_program(engine)
         pk = (await engine.store.sessions.get(s, "local")).pk
-        await engine.store.runs.start(pk, s, "forward", {}, "d", "another")
+        await engine.store.runs.start(pk, s, NewRun("forward", {}, "d", "another"))
         for act in (
-            engine.store.removal.remove(pk, s, ["v5"], []),
-            engine.store.removal.mend(pk, s, "train", {1: {"q": "x"}}),
+            engine.store.removal.remove(pk, ["v5"], []),
+            engine.store.removal.mend(pk, "train", {1: {"q": "x"}}),
         ):
             with pytest.raises(Conflict, match="is running in this session"):
                 await act

@@ -26,6 +26,7 @@ COMMAND = [sys.executable, "-m", "textgrad_mcp.server.cli"]
 NO_JSON = {
     "serve": "speaks the protocol until the client leaves",
     "model serve": "serves until it is stopped",
+    "view": "serves until it is stopped",
     "completion": "prints a script for a shell",
 }
 """Commands without --json, and why."""
@@ -76,6 +77,7 @@ def arguments(command: str, folder: Path, database: Path, session: str) -> list[
     weights = folder / "cache" / next(iter(MODELS.values())).file
     given = {
         "sessions show": [session],
+        "sessions report": [session, str(folder / "report.html")],
         "sessions export": [session, str(folder / "out.json")],
         "sessions import": [str(exported)],
         "sessions delete": [session],
@@ -269,7 +271,7 @@ def test_bash_completes_commands_flags_choices_and_files(
     assert done.stderr == ""
     assert [set(line.split()) for line in done.stdout.splitlines()] == [
         {"serve", "sessions"},
-        {"list", "show", "export", "delete", "import", "prune"},
+        {"list", "show", "report", "export", "delete", "import", "prune"},
         {"claude-code", "claude-desktop", "cursor", "codex"},
         {"--json"},
         {"completion"},

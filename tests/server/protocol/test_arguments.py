@@ -20,7 +20,9 @@ from textgrad_mcp.server.protocol.arguments import IDS, LISTS, MOST, NAMES, TEXT
 from ...helpers import MEMORY, Facts, Tools, assisted, drive
 
 SCHEMAS = {
-    tool.name: tool.parameters for tool in build(assisted(MEMORY))._tool_manager.list_tools()
+    tool.name: tool.parameters
+    for tool in build(assisted(MEMORY))._tool_manager.list_tools()
+    if tool.name != "page_data"  # the page's own: no model and no host fills it in
 }
 ROWS = [{"q": f"q{n}", "a": f"a{n}"} for n in range(3)]
 NOTHING: list[Any] = [None, "", " ", "null", "NULL", "None", "undefined", ["null"], [], {}]
@@ -76,6 +78,7 @@ CALLS: list[tuple[str, Start, Facts]] = [
     ("resume", pending, {}),
     ("inspect", program, {}),
     ("revert", program, {"variable": "v1"}),
+    ("show", program, {}),
 ]
 SAME = ("run", "pending_total", "what", "split", "total")
 

@@ -213,6 +213,7 @@ async def long_program(call: Measured) -> str:
 
 async def read_everything(call: Measured, s: str) -> None:
     """Look at all there is, and make mistakes with long words."""
+    await call("show", session_id=s)
     views = ["session", "graph", "steps", "gradients", "examples", "runs", "calls", "report"]
     for what in views:
         await call("inspect", session_id=s, what=what)
