@@ -44,7 +44,7 @@ bench: .venv/.dev .venv-bench/.done
 
 # Clients, suites and tools that come from npm and need Node: tests/clients/package.json.
 CLIENTS := tests/clients/node_modules/.package-lock.json
-CLIENT_TESTS := $(addprefix tests/test_,$(addsuffix .py,conformance inspector typescript bundle))
+CLIENT_TESTS := $(addprefix tests/whole/test_,$(addsuffix .py,conformance inspector typescript bundle))
 
 .PHONY: clients test-clients conformance
 clients: $(CLIENTS)
@@ -57,7 +57,24 @@ test-clients: .venv/.dev $(CLIENTS)
 	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest $(CLIENT_TESTS)
 
 conformance: .venv/.dev $(CLIENTS)
-	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest tests/test_conformance.py -s
+	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest tests/whole/test_conformance.py -s
+
+# The page in a real Chromium, which root gets from Debian's packages where there is none.
+PAGE_TESTS := $(wildcard tests/*/*/test_page_*.py)
+GET_CHROMIUM := apt-get install -y --no-install-recommends chromium fonts-dejavu-core
+
+.PHONY: test-page chromium
+test-page: chromium .venv/.dev .venv/.page $(CLIENTS)
+	PAGE_REQUIRED=1 CLIENTS_REQUIRED=1 $(BIN)/python -m pytest $(PAGE_TESTS)
+
+chromium:
+	@if command -v chromium || command -v chromium-browser; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && $(GET_CHROMIUM); \
+	else echo "There is no Chromium: sudo $(GET_CHROMIUM)" >&2; exit 1; fi
+
+.venv/.page: .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.60,<2'
+	touch $@
 
 BUNDLE := pyproject.toml README.md LICENSE server engine schemas mcpb/main.py
 

@@ -21,7 +21,7 @@ from functools import cache
 from statistics import NormalDist
 from typing import get_args
 
-from textgrad_mcp.engine.optimizer.pool import How, Parent, Pool
+from textgrad_mcp.engine.optimizer.pool import CandidatePool, How, PoolEntry
 
 SIZES = (8, 16, 32, 64)
 GAINS = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -184,14 +184,16 @@ class Optimisation:
         self.small = Examples(self.chance, BATCH, levels)
         self.split = Examples(self.chance, n, levels)
         self.hidden: dict[str, tuple[float, list[float]]] = {}
-        self.pool = Pool(members=[self.scored(START, self.split.draw())])
+        self.pool = CandidatePool(members=[self.scored(START, self.split.draw())])
         self.steps = 0
 
-    def scored(self, true: float, latent: list[float]) -> Parent:
+    def scored(self, true: float, latent: list[float]) -> PoolEntry:
         """A text, measured on the validation split."""
         name = str(len(self.hidden))
         self.hidden[name] = true, latent
-        return Parent.model_construct(name=name, texts={}, scores=self.split.scores(latent, true))
+        return PoolEntry.model_construct(
+            name=name, texts={}, scores=self.split.scores(latent, true)
+        )
 
     def run(self) -> tuple[float, float, int, int]:
         """True score and validation score at the end, steps taken, candidates scored."""

@@ -93,7 +93,7 @@ async def build(engine: Engine, edges: Edges) -> tuple[str, str]:
     """A session with one parameter and a template for each node, and beside them a branch of
     TOUCHED nodes from a parameter of its own. Gives the session and that parameter."""
     made = await engine.create_variable(ME, role="the text", value="some text")
-    session = await engine.store.session(made.session_id or "", "local")
+    session = await engine.store.sessions.get(made.session_id or "", "local")
     size = len(edges) + 1
     branch = [[size + 1 + n] for n in range(TOUCHED)]
     outputs = [*((n + 2, e) for n, e in enumerate(edges))]
@@ -158,12 +158,12 @@ async def _graph(path: Path, edges: Edges) -> dict[str, float]:
         )
         await loss
         found["backward"] = await _timed(engine.backward(ME, session_id=session))
-        one = await engine.store.session(session, "local")
+        one = await engine.store.sessions.get(session, "local")
         times = []
         for version in range(1, 6):
-            text, v = f"text {version}", version
+            text = f"text {version}"
             started = time.perf_counter()
-            await engine.store.set_value(one.pk, other, text, v, "edit")
+            await engine.store.history.set_value(one.pk, other, text, "edit")
             result = await engine.forward(ME, session_id=session)
             times.append(time.perf_counter() - started)
             touched = len(getattr(result, "recomputed", []))
@@ -222,7 +222,7 @@ async def grown_session(path: Path, variables: int, calls: int, steps: int = 0) 
     engine = await opened(path)
     try:
         session = await _prompt_program(engine)
-        one = await engine.store.session(session, "local")
+        one = await engine.store.sessions.get(session, "local")
         await engine.store.db.write(lambda db: _history(db, one.pk, variables, calls, steps))
         return session
     finally:

@@ -101,7 +101,7 @@ async def _measured(folder: Path, data: Path, given: dict[str, Any], repeats: in
         began = time.perf_counter()
         pauses.append(await longest_pause(load))
         seconds.append(time.perf_counter() - began)
-        added = (await store.split_sizes(1))["train"]
+        added = (await store.examples.split_sizes(1))["train"]
         await engine.close()
         for file in folder.glob("t.db*"):
             file.unlink()

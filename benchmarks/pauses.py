@@ -222,7 +222,7 @@ async def tested(engine: Engine, pauses: Pauses) -> object:
     draw = random.Random(3)
     before, after = ([round(draw.random(), 3) for _ in range(10_000)] for _ in range(2))
     async with pauses.watch():
-        return await gate.measured(engine.workers, "local", before, after)
+        return await gate.measured(engine.parts.workers, "local", before, after)
 
 
 def templates(*times: int, size: int = 1_000_000) -> Work:
@@ -267,7 +267,9 @@ async def compared(engine: Engine, pauses: Pauses) -> object:
     draw = random.Random(2)
     old, new = ("".join(f"{draw.randrange(99)}\n" for _ in range(200_000)) for _ in range(2))
     s, v = await variable(engine, old)
-    await engine.store.set_value((await engine.store.session(s, "local")).pk, v, new, 1, "edit")
+    await engine.store.history.set_value(
+        (await engine.store.sessions.get(s, "local")).pk, v, new, 1, "edit"
+    )
     async with pauses.watch():
         found = await engine.inspect(ME, session_id=s, what="variable", id="v1@2")
     return found.view["diff"]

@@ -20,6 +20,7 @@ import growth
 import kills
 import overhead
 import servers
+import takeover
 from harness import ROOT, Row, machine, table
 
 KEPT = ROOT / ".bench.json"
@@ -53,6 +54,7 @@ TITLES = {
     "history": "Growth with the history",
     "crowd": "Many clients on one database",
     "kills": "Killed at random points",
+    "takeover": "From the kill to the end",
     "profile": "Where our own time goes",
 }
 
@@ -86,6 +88,7 @@ def _parts(arguments: argparse.Namespace) -> dict[str, Callable[[], Measured]]:
         "history": growth.history,
         "crowd": servers.concurrency,
         "kills": lambda: kills.kills(arguments.kills),
+        "takeover": takeover.takeover,
         "profile": overhead.overhead,
     }
     if quick and not arguments.only:

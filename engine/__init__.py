@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..schemas.errors import ExtensionFailed as ExtensionFailed
     from ..schemas.errors import InternalError as InternalError
     from ..schemas.errors import NotFound as NotFound
+    from ..schemas.errors import Outdated as Outdated
     from ..schemas.errors import ProgramFailed as ProgramFailed
     from ..schemas.errors import PromptRefused as PromptRefused
     from ..schemas.errors import QuotaExceeded as QuotaExceeded
@@ -49,20 +50,20 @@ if TYPE_CHECKING:
     from .metrics.base import Metric as Metric
     from .metrics.base import Options as Options
     from .opening import open_engine as open_engine
-    from .optimizer.proposer import Candidate as Candidate
-    from .optimizer.proposer import Check as Check
+    from .optimizer.candidate import Candidate as Candidate
+    from .optimizer.candidate import Check as Check
     from .optimizer.strategies import Strategy as Strategy
     from .program.operations.base import Inputs as Inputs
     from .program.operations.base import Loss as Loss
     from .program.operations.base import Primitive as Primitive
-    from .runs.ledger import Work as Work
+    from .runs.context import RunContext as RunContext
     from .runs.runner import Caller as Caller
 
 _PLACES = {
     "..schemas.completions": "Completion CompletionRequest Message Purpose",
     "..schemas.errors": (
         "AnswererError BadInput BudgetExhausted Conflict EndpointDown EndpointRefused "
-        "ExampleError ExampleRefused ExtensionFailed InternalError NotFound "
+        "ExampleError ExampleRefused ExtensionFailed InternalError NotFound Outdated "
         "ProgramFailed PromptRefused QuotaExceeded ReplyError StoreBusy StoreError "
         "TextGradError TooLong"
     ),
@@ -73,10 +74,10 @@ _PLACES = {
     ".engine": "Engine",
     ".metrics.base": "Metric Options",
     ".opening": "open_engine",
-    ".optimizer.proposer": "Candidate Check",
+    ".optimizer.candidate": "Candidate Check",
     ".optimizer.strategies": "Strategy",
     ".program.operations.base": "Inputs Loss Primitive",
-    ".runs.ledger": "Work",
+    ".runs.context": "RunContext",
     ".runs.runner": "Caller",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
@@ -109,6 +110,7 @@ __all__ = [
     "NotFound",
     "Operation",
     "Options",
+    "Outdated",
     "Primitive",
     "ProgramFailed",
     "PromptRefused",
@@ -118,6 +120,7 @@ __all__ = [
     "ReplyError",
     "RoleSettings",
     "Rule",
+    "RunContext",
     "Settings",
     "StoreBusy",
     "StoreError",
@@ -126,7 +129,6 @@ __all__ = [
     "TooLong",
     "Value",
     "Variable",
-    "Work",
     "open_engine",
 ]
 

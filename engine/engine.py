@@ -1,117 +1,111 @@
-"""The engine: every tool as a method, over one database."""
+"""The engine: its parts, and one attribute a tool."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ..schemas.completions import Completion, Role
-from ..schemas.errors import BadInput, Conflict, NotFound
-from ..schemas.graph import Run, Session, number
-from ..schemas.results import Result
+from ..schemas.completions import Role
+from ..schemas.errors import TextGradError
+from ..schemas.graph import NO_EXAMPLE
+from ..schemas.results import (
+    BackwardResult,
+    EvaluateResult,
+    ForwardResult,
+    OptimizeResult,
+    Result,
+    StepResult,
+)
 from ..schemas.settings import Settings
-from ..schemas.text import storable
 from .answerers import Answerer
-from .program.definition import check_count, check_text
-from .runs.runner import Caller
+from .runs import saved_state as saved
+from .runs.context import RunContext
+from .runs.execution import Body
 from .store import Store
-from .tools.create_variable import Building
-from .tools.inspect import Inspecting
-from .tools.remove import Removing
-from .tools.step import Training
+from .tools.add_examples import AddExamples
+from .tools.backward import Backward
+from .tools.compute_loss import ComputeLoss
+from .tools.create_variable import CreateVariable
+from .tools.evaluate import Evaluate
+from .tools.forward import Forward
+from .tools.inspect import Inspect
+from .tools.lookup import Parts
+from .tools.mend import Mend
+from .tools.optimize import Optimize
+from .tools.remove import Remove
+from .tools.resume import Resume
+from .tools.revert import Revert
+from .tools.step import Step
 
 
-class Engine(Building, Training, Inspecting, Removing):
-    """Textual gradient descent over stored programs. Close it when done."""
+class Engine:
+    """Textual gradient descent over stored programs: one attribute a tool. Close it when done."""
 
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
-        super().__init__(settings, store, answerers)
-        self.register()
+        parts = self.parts = Parts(settings, store, answerers)
+        self.settings, self.store = settings, store
+        self.ledger, self.runs = parts.ledger, parts.runs
+        self.create_variable = CreateVariable(parts)
+        self.forward = Forward(parts)
+        self.compute_loss = ComputeLoss(parts)
+        self.add_examples = AddExamples(parts)
+        self.backward = Backward(parts)
+        self.step = Step(parts)
+        self.evaluate = Evaluate(parts)
+        self.optimize = Optimize(parts)
+        self.resume = Resume(parts)
+        self.inspect = Inspect(parts)
+        self.revert = Revert(parts)
+        self.remove = Remove(parts)
+        self.mend = Mend(parts)
+        self._register()
 
-    async def resume(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        completions: Mapping[str, Any] | None = None,
-        cancel: bool = False,
-    ) -> Result:
-        """Take completions that were asked for, and go on; or wait; or cancel.
+    async def close(self) -> None:
+        """Stop runs (they can be resumed), keep what is being answered, close the file."""
+        await self.parts.close()
 
-        Raises BadInput, NotFound, Conflict. Good completions are kept even if others are refused.
+    def _register(self) -> None:
+        """Tell the runs which body continues which tool."""
+        self.parts.runs.execution.bodies |= {
+            tool: (kind, self._on_what_is_there(body))
+            for tool, kind, body in (
+                ("forward", ForwardResult, self.forward.body),
+                ("compute_loss", ForwardResult, self.forward.body),
+                ("backward", BackwardResult, self.backward.body),
+                ("step", StepResult, self.step.body),
+                ("evaluate", EvaluateResult, self.evaluate.body),
+                ("optimize", OptimizeResult, self.optimize.body),
+            )
+        }
+
+    def _on_what_is_there(self, body: Body) -> Body:
+        """`body` between two looks at the files that parameters are bound to.
+
+        The first refuses a file that was changed outside; the second writes what was accepted.
+        Before both, a run that is continued is refused where what it is about was taken out.
         """
-        session = await self.store.session(session_id, caller.owner)
-        run = await self.store.last_run(session.pk, session.id)
-        if run is None:
-            raise Conflict(
-                "There is nothing to resume in this session: no call has needed completions.",
-                "inspect(session_id) shows what is there.",
-            )
-        if cancel:
-            return await self._cancel(session, run)
-        notes = await self._take(session, completions or {})
-        if run.status in ("done", "cancelled"):
-            return self._ended(session, run, notes)
-        result = await self.runs.go_on(caller, session, run)
-        result.notes = [*notes, *result.notes]
-        return result
 
-    async def _cancel(self, session: Session, run: Run) -> Result:
-        ended = await self.runs.cancel(session, run)
-        said = f"Run {run.id} ({run.tool}) was cancelled" if ended else f"Run {run.id} had ended"
-        return Result(
-            session_id=session.id,
-            run=run.id,
-            next=f"{said}; what was answered is kept, and the same call made again asks only for "
-            "the rest.",
-        )
+        async def run(work: RunContext) -> Result:
+            if work.continued:
+                await self._still_there(work)
+            bound = await self.parts.reconcile_files(work.session, work.chain)
+            result = await body(work)
+            if bound and work.tool in ("step", "optimize"):
+                try:
+                    await work.chain.settled()
+                    await self.parts.reconcile_files(work.session)
+                except TextGradError as error:  # the step stands; its text is in the session
+                    result.notes = [*result.notes, f"Not written to the file: {error}"]
+            return result
 
-    def _ended(self, session: Session, run: Run, notes: list[str]) -> Result:
-        if run.status == "cancelled" or run.result is None:
-            raise Conflict(
-                f"Run {run.id} ({run.tool}) was cancelled.",
-                "Make the same call again; what was answered is kept.",
-            )
-        result = self.runs.bodies[run.tool][0].model_validate(run.result)
-        result.notes = [*notes, f"Run {run.id} ({run.tool}) had ended already.", *result.notes]
-        return result
+        return run
 
-    async def _take(self, session: Session, completions: Mapping[str, Any]) -> list[str]:
-        """Record completions; notes on those that were answered before."""
-        if not completions:
-            return []
-        check_count("completions", completions, "Hand in some first, then the others.")
-        texts: dict[int, Completion] = {}
-        for call, given in completions.items():
-            n = number(call, "c")
-            if n is None:
-                raise BadInput(f"{call!r} is no pending id.", "Use the ids of pending ('c12').")
-            text = storable(given if isinstance(given, str) else _as_json(given))
-            check_text(f"the completion {call}", text, self.settings.max_value_chars, empty=True)
-            texts[n] = Completion(text=text, model="assistant")
-        fates = await self.store.hand_in(session.pk, texts)
-        unknown = [f"c{n}" for n in texts if n not in fates]
-        if unknown:
-            taken = sum(fate == "taken" for fate in fates.values())
-            raise NotFound(
-                f"Nothing is pending under {', '.join(unknown)}"
-                + (f"; {taken} other completions were taken." if taken else "."),
-                f"resume(session_id='{session.id}') shows what is pending.",
-            )
-        return [
-            f"{', '.join(f'c{n}' for n in fates if fates[n] == fate)} {said}"
-            for fate, said in _NOT_TAKEN.items()
-            if fate in fates.values()
-        ]
-
-
-_NOT_TAKEN = {
-    "before": "had been answered before; the first answer stands.",
-    "asked": "will be answered by the call that is under way; what was handed in is not used.",
-}
-
-
-def _as_json(given: Any) -> str:
-    import json
-
-    return json.dumps(given, ensure_ascii=False)
+    async def _still_there(self, work: RunContext) -> None:
+        args, pk = work.args, work.session.pk
+        named = [*args.get("targets", []), *args.get("losses", []), *args.get("bound", {})]
+        named += [args["loss"]] if "loss" in args and "losses" not in args else []
+        named += args.get("variables") or [] if work.tool == "optimize" else []
+        places = [p for p in args.get("places", []) if p != NO_EXAMPLE]
+        variables = await self.parts.store.graph.variables(pk, named)
+        examples = await self.parts.store.examples.get(pk, places)
+        gone = [v for v in named if v not in variables]
+        gone += [f"e{p}" for p in places if p not in examples]
+        if gone:
+            raise saved.refused(work.run, f"is about {', '.join(gone[:5])}, no longer there")

@@ -6,6 +6,7 @@ TextGradError               what went wrong, and what to do next; safe to show t
 │   └── ExtensionFailed     ... because what an installed package adds for it cannot be used
 ├── NotFound                no such session, variable, run, ... (or not the caller's)
 ├── Conflict                the state does not allow it now: another run, stale, spent
+│   ├── Outdated            ... because a run stands on what is no longer so: begin anew
 │   └── QuotaExceeded       ... because the operator lets one owner have no more
 ├── BudgetExhausted         the next call would cost more than is left
 ├── AnswererError           no completion could be had
@@ -61,6 +62,10 @@ class NotFound(TextGradError):
 
 class Conflict(TextGradError):
     """The session's state does not allow it now."""
+
+
+class Outdated(Conflict):
+    """A run stands on what is no longer so, or cannot be read: it can only be begun anew."""
 
 
 class QuotaExceeded(Conflict):

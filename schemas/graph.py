@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 Split = Literal["train", "validation", "test"]
-HERE = 0
+NO_EXAMPLE = 0
 """The place of a value that depends on no example (example numbers start at 1)."""
 
 
@@ -28,7 +28,8 @@ class Kind(StrEnum):
 
 class Session(BaseModel):
     """One program, its data, budget and history. `pk` is the store's own key; `batch` are the
-    numbers of the examples in use, `bytes` what it takes up, as quotas count it."""
+    numbers of the examples in use, `bytes` what it takes up, as quotas count it. `came` is when it
+    was asked for, by the process's own time."""
 
     pk: int
     id: str
@@ -40,6 +41,7 @@ class Session(BaseModel):
     used_calls: int = 0
     used_tokens: int = 0
     used_cost: float = 0.0
+    came: float = 0.0
     created: str = ""
     updated: str = ""
     bytes: int = 0
@@ -168,7 +170,11 @@ class Fate(StrEnum):
 
 
 class Proposal(BaseModel):
-    """A proposed text for one parameter and what became of it."""
+    """A proposed text for one parameter and what became of it.
+
+    `gain` is the mean difference to the installed text on the same examples, `error` its standard
+    error, and `p` the chance of such a gain if the text did nothing.
+    """
 
     id: str = ""
     step: str
@@ -181,13 +187,25 @@ class Proposal(BaseModel):
     version: int | None = None
     score: float | None = None
     parent_score: float | None = None
+    gain: float | None = None
+    error: float | None = None
+    p: float | None = None
     split: str | None = None
     examples: int = 0
     gradients: list[str] = Field(default_factory=list)
 
 
+STATE_VERSION = 1
+"""Of what a run saves of its state. What was saved before there were versions carries none."""
+
+
 class Run(BaseModel):
-    """One tool call that needs completions. Durable: running it again continues it."""
+    """One tool call that computes. Durable: running it again continues it.
+
+    `digest` is of the call that began it. `owner` is the process that runs it, or empty when none
+    does; `lease` changes while that process lives. `answerers` says who answers its calls.
+    `damaged` names what of it cannot be read.
+    """
 
     id: str
     session_id: str
@@ -198,6 +216,10 @@ class Run(BaseModel):
     result: dict[str, Any] | None = None
     error: str = ""
     owner: str = ""
+    digest: str = ""
+    lease: float = 0.0
+    answerers: str = ""
+    damaged: list[str] = Field(default_factory=list)
 
 
 def number(id: str, prefix: str) -> int | None:  # noqa: A002

@@ -158,6 +158,12 @@ class OptimizeResult(Result):
     cost: float | None = None
 
 
+class ShowResult(Result):
+    """That a session is shown, or where."""
+
+    address: str | None = None
+
+
 class InspectResult(Result):
     """A view of the session; its shape depends on `what`."""
 

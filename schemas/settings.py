@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,7 +86,8 @@ class EvaluatorSettings(Strict):
 
 
 def _budget(given: dict[str, float]) -> dict[str, float]:
-    wrong = [k for k, v in given.items() if k not in ("calls", "tokens", "cost") or v <= 0]
+    keys = ("calls", "tokens", "cost")
+    wrong = [k for k, v in given.items() if k not in keys or not (v > 0 and math.isfinite(v))]
     if wrong:
         raise ValueError(f"no budget for {', '.join(wrong)}: calls, tokens, cost, above 0")
     return given
@@ -99,7 +101,8 @@ class Settings(Strict):
 
     The quotas hold for each owner: the sessions one may have, the calls to endpoints one may make
     on a day (UTC), and the bytes one may have stored. Where callers are told apart by tokens,
-    OPEN_QUOTA_BYTES hold when nothing else is set.
+    OPEN_QUOTA_BYTES hold when nothing else is set. `page`: sessions may be shown in chats that
+    draw pages (`on`), only by a link to a browser on this machine (`link`), or not at all.
     """
 
     database: Path | None = None
@@ -119,3 +122,4 @@ class Settings(Strict):
     quota_bytes: int | None = Field(default=None, ge=1, le=2**53)
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)
+    page: Literal["on", "link", "off"] = "on"

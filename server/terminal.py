@@ -37,7 +37,7 @@ def coloured(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
     return stream.isatty() and found.get("TERM") != "dumb"
 
 
-class Paint:
+class Styles:
     """Adds styles to words for one stream, or leaves them as they are."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -84,7 +84,7 @@ def cleaned(value: Any) -> Any:
 
 
 def styled(text: str) -> str:
-    """`text` clean but for the styles that `Paint` adds."""
+    """`text` clean but for what `Styles` added."""
     parts = _OURS.split(text)
     return "".join(part if n % 2 else clean(part) for n, part in enumerate(parts))
 

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -22,7 +23,9 @@ from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.store.connection import Fault
+from textgrad_mcp.engine.store.graph import invalidate
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
+from textgrad_mcp.schemas.graph import number
 from textgrad_mcp.schemas.results import Result
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
 from textgrad_mcp.server.protocol.app import build
@@ -59,6 +62,23 @@ def plain_reply(request: CompletionRequest) -> str:
     numbers: dict[str, Any] = {"score": 0.5}
     keys = request.reply["properties"]
     return json.dumps({k: numbers.get(k, f"{k} could be better {request.key[:6]}") for k in keys})
+
+
+async def behind_its_back(store: Store, session: int, variable: str, text: str) -> None:
+    """Give a variable a text although a run is under way, which no verb of the store allows."""
+
+    def job(db: sqlite3.Connection) -> None:
+        n = number(variable, "v") or 0
+        sql = "UPDATE variables SET value = ?, version = version + 1 WHERE session = ? AND n = ?"
+        db.execute(sql, (text, session, n))
+        db.execute(
+            "INSERT INTO versions SELECT session, n, version, value, 'edit', NULL, '' "
+            "FROM variables WHERE session = ? AND n = ?",
+            (session, n),
+        )
+        invalidate(db, session, [n])
+
+    await store.db.write(job)
 
 
 class Scripted:

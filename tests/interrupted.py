@@ -249,7 +249,7 @@ def _block(facts: Facts) -> str:
 
 TEXT = """# `optimize`, killed in the middle and resumed
 
-Written by `python -m tests.interrupted`; `tests/test_kill.py` checks the same story. The server is
+Written by `python -m tests.interrupted`; `test_kill.py` checks the same story. The server is
 a real process over stdio:
 
     {command}

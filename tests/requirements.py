@@ -22,6 +22,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "beside it.",
         "takeover": "A run is continued by another process when its own is gone, never "
         "stolen from a live one.",
+        "one-admission": "Of the same call made twice at once there is one run and one result; "
+        "another call is refused, and nothing of it is there.",
         "one-run": "A session does one thing at a time, and says which and how to go on.",
         "many-processes": "Several server processes may share a file and a session.",
         "cancelled": "A cancelled or abandoned call keeps what was answered and can be made again.",
@@ -136,6 +138,12 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "no shell is used.",
         "program-limits": "A registered program is limited in time, memory and disk, with all that "
         "it starts, and leaves nothing running, not even if the server is killed.",
+        "page-is-text": "Nothing that a session holds becomes markup or script in the page, in a "
+        "chat, in a browser or in a file.",
+        "viewer-locked": "The viewer serves this machine alone, to whoever has its key, and "
+        "changes nothing.",
+        "page-read-only": "The page reads what is recorded: no call is made, nothing is written, "
+        "and held-out rows are shown only to who asked for them.",
         "confined-files": "Files are read and written only beneath the folders the operator named.",
     },
     "Protocol": {
@@ -167,6 +175,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "pays for it.",
         "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "told": "What the caller measured itself is what the session holds.",
+        "one-report": "Page, Markdown, terminal and inspect tell the same of a session.",
     },
     "Extending": {
         "extending": "What an installed package adds is found by its entry point and loaded when "

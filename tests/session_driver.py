@@ -69,8 +69,8 @@ class Driver(RuleBasedStateMachine):
 
         async def export() -> Facts:
             store = await self.served.store()
-            found = await store.session(self.session, "local")
-            return await store.export_session(found.pk)
+            found = await store.sessions.get(self.session, "local")
+            return await store.export.export_session(found.pk)
 
         exported = self.served.run(export())
         exported["session"].pop("updated")

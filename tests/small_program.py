@@ -56,8 +56,8 @@ async def judged(engine: Engine, s: str) -> Result:
 
 async def document(store: Store, s: str) -> Document:
     """The session as a file, whenever it was last used."""
-    session = await store.session(s, "local")
-    found: Document = json.loads(json.dumps(await store.export_session(session.pk)))
+    session = await store.sessions.get(s, "local")
+    found: Document = json.loads(json.dumps(await store.export.export_session(session.pk)))
     found["session"]["updated"] = ""
     return found
 

@@ -89,9 +89,9 @@ HEAD = """# How a step reads
 
 The two requests behind a rewrite, as they were sent, read back from the ledger with
 `inspect(session_id, id="c7")`; written by `python -m tests.step_prompt`, and checked by
-`tests/test_training_update.py`. The session sorts support tickets with a scripted model;
+`test_training_update.py`. The session sorts support tickets with a scripted model;
 `optimize({arguments})` has run, and these are its last ones.
-The instructions are in `engine/texts`."""
+The instructions are in `engine/prompts`."""
 TITLES = {"gradient": "## Feedback", "update": "## The rewrite"}
 NOTES = """## What to look for
 

@@ -43,7 +43,7 @@ def named_in(source: str) -> dict[str, set[str]]:
 
 def collected() -> dict[str, dict[str, set[str]]]:
     """Module -> test -> the promises it names."""
-    files = sorted(TESTS.glob("test_*.py"))
+    files = sorted(TESTS.rglob("test_*.py"))
     return {f.stem.removeprefix("test_"): named_in(f.read_text(encoding="utf-8")) for f in files}
 
 

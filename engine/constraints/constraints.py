@@ -19,10 +19,10 @@ from ...schemas.distance import share_changed
 from ...schemas.errors import BadInput
 from ...schemas.near import nearest
 from ..extensions.table import Table
+from ..prompts import sentence
+from ..prompts.length import CHARS_PER_TOKEN, tokens
 from ..prompts.template import placeholders
 
-CHARS_PER_TOKEN = 4
-"""The estimate behind `max_tokens`: characters divided by this, rounded up."""
 NO_COPY, MAY_COPY, ANY_COPY = EXAMPLES = ("no_copy", "may_copy", "any_copy")
 _KEYED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(.*)", re.DOTALL)
 _Fault = Callable[[str, str], str | None]
@@ -140,11 +140,6 @@ def shots_of(lines: Iterable[str]) -> int:
     return _whole("demonstrations", said[0]) if said else 0
 
 
-def tokens(text: str) -> int:
-    """An estimate of how many tokens `text` has: characters / 4, rounded up."""
-    return math.ceil(len(text) / CHARS_PER_TOKEN)
-
-
 def _rule(key: str, text: str, value: str | None) -> Rule:
     if key not in RULES:
         near = nearest(key, RULES)
@@ -174,14 +169,21 @@ def checked_quickly(lines: Iterable[str]) -> bool:
     return all(key in RULES.own or key not in RULES for key in keyed)
 
 
+def _over(key: str, limit: int, over: int) -> str | None:
+    if over <= 0:
+        return None
+    counts = {"count": str(limit + over), "over": str(over), "limit": str(limit)}
+    return sentence("rules", key, **counts)
+
+
 def _max_chars(text: str) -> Rule:
     limit = _whole("max_chars", text)
 
     def fault(old: str, new: str) -> str | None:
         over = len(new) - limit
-        return f"It has {len(new)} characters: cut {over} to get to {limit}." if over > 0 else None
+        return _over("max_chars_broken", limit, over)
 
-    return Rule(f"It must have at most {limit} characters.", fault)
+    return Rule(sentence("rules", "max_chars", limit=str(limit)), fault)
 
 
 def _max_words(text: str) -> Rule:
@@ -189,9 +191,9 @@ def _max_words(text: str) -> Rule:
 
     def fault(old: str, new: str) -> str | None:
         over = len(new.split()) - limit
-        return f"It has {limit + over} words: cut {over} to get to {limit}." if over > 0 else None
+        return _over("max_words_broken", limit, over)
 
-    return Rule(f"It must have at most {limit} words.", fault)
+    return Rule(sentence("rules", "max_words", limit=str(limit)), fault)
 
 
 def _max_tokens(text: str) -> Rule:
@@ -200,24 +202,24 @@ def _max_tokens(text: str) -> Rule:
     def fault(old: str, new: str) -> str | None:
         if tokens(new) <= limit:
             return None
-        most = limit * CHARS_PER_TOKEN
-        return f"It has about {tokens(new)} tokens: cut it to {limit} (about {most} characters)."
+        most = {"limit": str(limit), "most": str(limit * CHARS_PER_TOKEN)}
+        return sentence("rules", "max_tokens_broken", count=str(tokens(new)), **most)
 
-    return Rule(f"It must have at most about {limit} tokens.", fault)
+    return Rule(sentence("rules", "max_tokens", limit=str(limit)), fault)
 
 
 def _contains(text: str) -> Rule:
     def fault(old: str, new: str) -> str | None:
-        return None if text in new else f"It must contain this text: {text}"
+        return None if text in new else sentence("rules", "contains_broken", text=text)
 
-    return Rule(f"It must contain this text, character by character: {text}", fault)
+    return Rule(sentence("rules", "contains", text=text), fault)
 
 
 def _keep(text: str) -> Rule:
     def fault(old: str, new: str) -> str | None:
-        return None if text in new else f"This part must stay as it was; put it back: {text}"
+        return None if text in new else sentence("rules", "keep_broken", text=text)
 
-    return Rule(f"This part must stay as it is, character by character: {text}", fault)
+    return Rule(sentence("rules", "keep", text=text), fault)
 
 
 def _max_change(text: str) -> Rule:
@@ -227,9 +229,10 @@ def _max_change(text: str) -> Rule:
         changed = share_changed(old.split(), new.split())
         if changed <= limit:
             return None
-        return f"{changed:.0%} of its words changed and at most {limit:.0%} may: edit less."
+        shares = {"changed": f"{changed:.0%}", "limit": f"{limit:.0%}"}
+        return sentence("rules", "max_change_broken", **shares)
 
-    return Rule(f"At most {limit:.0%} of its words may change.", fault)
+    return Rule(sentence("rules", "max_change", limit=f"{limit:.0%}"), fault)
 
 
 def _parses(text: str) -> Rule:
@@ -244,11 +247,12 @@ def _parses(text: str) -> Rule:
         try:
             parser(new)
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            fence = " Leave out the code fence." if new.lstrip().startswith("```") else ""
-            return f"It is not valid {title}: {error}.{fence}"
+            said = sentence("rules", "parses_broken", kind=title, error=str(error))
+            fenced = new.lstrip().startswith("```")
+            return f"{said} {sentence('rules', 'parses_fence')}" if fenced else said
         return None
 
-    return Rule(f"It must be valid {title}, without a code fence around it.", fault)
+    return Rule(sentence("rules", "parses", kind=title), fault)
 
 
 def _placeholders(text: str) -> Rule:
@@ -258,28 +262,28 @@ def _placeholders(text: str) -> Rule:
     def fault(old: str, new: str) -> str | None:
         left = set(placeholders(new))
         lost = [f"{{{name}}}" for name in placeholders(old) if name not in left]
-        return f"Put back the placeholders {', '.join(lost)}, braces included." if lost else None
+        return sentence("rules", "placeholders_broken", lost=", ".join(lost)) if lost else None
 
-    return Rule("Every {placeholder} of the current text must stay in it, braces included.", fault)
+    return Rule(sentence("rules", "placeholders"), fault)
 
 
 def _examples(text: str) -> Rule:
     if text.lower() not in EXAMPLES:
         raise BadInput(f"Cannot check examples={_short(text)}.", _write("examples"))
     if text.lower() == NO_COPY:
-        return Rule("No example may be quoted in it; made-up ones may.", lambda old, new: None)
-    return Rule("Texts of examples may be quoted in it.", lambda old, new: None)
+        return Rule(sentence("rules", "examples_no_copy"), lambda old, new: None)
+    return Rule(sentence("rules", "examples"), lambda old, new: None)
 
 
 def _request(text: str) -> Rule:
     if text.lower() != "may_quote":
         raise BadInput(f"Cannot check request={_short(text)}.", _write("request"))
-    return Rule("Words of this request may stand in it.", lambda old, new: None)
+    return Rule(sentence("rules", "request"), lambda old, new: None)
 
 
 def _demonstrations(text: str) -> Rule:
     shots = _whole("demonstrations", text)
-    return Rule(f"It holds at most {shots} worked examples.", lambda old, new: None)
+    return Rule(sentence("rules", "demonstrations", shots=str(shots)), lambda old, new: None)
 
 
 def _python(text: str) -> None:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.graph import Variable
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..replies.reply import Malformed, object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import RunContext
 
 REPLY = object_schema(
     {"problem": {"type": "string"}, "verdict": {"type": "string", "enum": ["kept", "broken"]}}
 )
-FORM = '{"problem": "what breaks which rule, or empty", "verdict": "kept" | "broken"}'
+FORM = sentence("labels", "check_form")
 
 
-async def broken(work: Work, parameter: Variable, rules: Sequence[str], new: str) -> str:
+async def broken(work: RunContext, parameter: Variable, rules: Sequence[str], new: str) -> str:
     """What in `new` breaks one of the `rules`, in words; empty if it keeps to them all.
 
     One call for all rules. Raises NotYet, ReplyError, AnswererError.
@@ -26,10 +26,10 @@ async def broken(work: Work, parameter: Variable, rules: Sequence[str], new: str
         return ""
     fence = Fence([parameter.value or "", new])
     parts = [
-        "Rules:\n" + "\n".join(f"- {rule}" for rule in rules),
-        "The text before:",
+        sentence("labels", "check_rules") + "\n" + "\n".join(f"- {rule}" for rule in rules),
+        sentence("labels", "check_before"),
         fence.wrap("before", parameter.value or "", role=parameter.role),
-        "The text to check:",
+        sentence("labels", "check_text"),
         fence.wrap("text", new),
         text("reply", form=FORM),
     ]
@@ -50,5 +50,5 @@ def _read(completion: Completion) -> str:
     if reply["verdict"] == "kept":
         return ""
     if not reply["problem"].strip():
-        raise Malformed('"problem" is empty. Say what breaks which rule.')
+        raise Malformed(sentence("problems", "no_problem"))
     return str(reply["problem"]).strip()

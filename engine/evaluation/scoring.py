@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.errors import BadInput, ExampleRefused, ReplyError
-from ...schemas.graph import HERE, Operation
+from ...schemas.graph import NO_EXAMPLE, Operation
 from ..program.forward import Evaluation, evaluate, load
 from ..program.operations import find, loss_kind
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import RunContext
 from ..runs.schedule import gather
 
 Texts = Mapping[str, str]
@@ -40,7 +40,7 @@ class Scored:
     @property
     def why_unusable(self) -> dict[str, str]:
         """Why examples gave no usable reply, by their ids."""
-        return {f"e{p}" if p != HERE else "": e.why for p, e in self.unusable.items()}
+        return {f"e{p}" if p != NO_EXAMPLE else "": e.why for p, e in self.unusable.items()}
 
     @property
     def mean(self) -> float:
@@ -61,7 +61,7 @@ class Scored:
 
 
 async def score(
-    work: Work,
+    work: RunContext,
     losses: Sequence[str],
     places: Sequence[int],
     texts: Texts | None = None,
@@ -98,7 +98,7 @@ def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> Non
         raise ExampleRefused(f"Every example was refused. {first.message}", first.next)
 
 
-async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scored:
+async def vote(work: RunContext, loss: str, places: Sequence[int], votes: int) -> Scored:
     """The scores of the most frequent outputs of `votes` fresh runs (self-consistency).
 
     Outputs count as the same by the letter or number that the loss's metric reads from them, else
@@ -108,7 +108,7 @@ async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scor
     return await _majority(work, loss, runs)
 
 
-async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
+async def _majority(work: RunContext, loss: str, runs: Sequence[Scored]) -> Scored:
     first = runs[0]
     operation = first.evaluation.program.operation_of(loss)
     result = Scored(first.evaluation, {})
@@ -124,7 +124,9 @@ async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
     return result
 
 
-async def _ballot(work: Work, run: Scored, operation: Operation | None, place: int) -> str | None:
+async def _ballot(
+    work: RunContext, run: Scored, operation: Operation | None, place: int
+) -> str | None:
     if place in run.unusable or place not in run.scores or operation is None:
         return None
     texts = run.evaluation.inputs(operation, place).texts
@@ -132,7 +134,7 @@ async def _ballot(work: Work, run: Scored, operation: Operation | None, place: i
 
 
 async def compare(
-    work: Work,
+    work: RunContext,
     losses: Sequence[str],
     places: Sequence[int],
     present: Texts,
@@ -161,7 +163,7 @@ def _beside(present: Scored, other: Scored) -> Scored:
 
 
 async def _values(
-    work: Work, losses: Sequence[str], places: Sequence[int], texts: Texts
+    work: RunContext, losses: Sequence[str], places: Sequence[int], texts: Texts
 ) -> Evaluation:
     evaluation = await load(work, losses, places, overrides=texts)
     # The judges' own critiques are not needed to compare.
@@ -172,22 +174,22 @@ async def _values(
     return evaluation
 
 
-async def in_pairs(work: Work, losses: Sequence[str]) -> bool:
+async def in_pairs(work: RunContext, losses: Sequence[str]) -> bool:
     """Whether these losses give no scores, so that texts are compared two by two."""
     return await _ungraded_judges(work, losses) is not None
 
 
-async def _ungraded_judges(work: Work, losses: Sequence[str]) -> list[Operation] | None:
+async def _ungraded_judges(work: RunContext, losses: Sequence[str]) -> list[Operation] | None:
     """The losses' operations, if all are judges that give no score; else None."""
-    found = await work.store.variables(work.session.pk, losses)
+    found = await work.store.graph.variables(work.session.pk, losses)
     made_by = [v.operation for v in found.values() if v.operation]
-    operations = await work.store.operations(work.session.pk, made_by)
+    operations = await work.store.graph.operations(work.session.pk, made_by)
     plain = all(loss_kind(o.kind).in_pairs(o) for o in operations)
     return operations if plain else None
 
 
 async def _contests(
-    work: Work,
+    work: RunContext,
     judges: Sequence[Operation],
     places: Sequence[int],
     present: Evaluation,
@@ -206,7 +208,7 @@ def _complete(evaluation: Evaluation, judges: Sequence[Operation], place: int) -
 
 
 async def _contest(
-    work: Work,
+    work: RunContext,
     judges: Sequence[Operation],
     place: int,
     present: Evaluation,
@@ -240,7 +242,7 @@ COMPARISON = object_schema(
 
 
 async def _preferred(
-    work: Work, judge: Operation, place: int, first: Evaluation, second: Evaluation
+    work: RunContext, judge: Operation, place: int, first: Evaluation, second: Evaluation
 ) -> str:
     one, two = first.inputs(judge, place), second.inputs(judge, place)
     a, b = one.texts, two.texts
@@ -248,9 +250,9 @@ async def _preferred(
     if a == b:
         return "equal"
     fence = Fence([*a.values(), *b.values()])
-    parts = [f"Instruction: {judge.spec['instruction']}"]
-    for title, texts in (("First", a), ("Second", b)):
-        parts.append(f"{title} candidate:")
+    parts = [sentence("labels", "instruction", instruction=str(judge.spec["instruction"]))]
+    for title, texts in (("first", a), ("second", b)):
+        parts.append(sentence("labels", title))
         parts += [fence.wrap("text", t, name=n) for n, t in texts.items()]
     form = '{"reason": "...", "better": "first" | "second" | "equal"}'
     parts.append(text("reply", form=form))
@@ -261,7 +263,7 @@ async def _preferred(
             Message(role="user", content="\n\n".join(parts), images=images),
         ),
         reply=COMPARISON,
-        about="which of two results is better" + (f" for e{place}" if place != HERE else ""),
+        about="which of two results is better" + (f" for e{place}" if place != NO_EXAMPLE else ""),
     )
 
     def read(completion: Completion) -> str:
@@ -281,5 +283,5 @@ def _score(evaluation: Evaluation, loss: str, place: int) -> float:
 
 
 def _reason(evaluation: Evaluation, place: int) -> ReplyError:
-    here = [e for (_, p), e in evaluation.unusable.items() if p in (place, HERE)]
+    here = [e for (_, p), e in evaluation.unusable.items() if p in (place, NO_EXAMPLE)]
     return here[0] if here else ReplyError("No usable reply.", "Call resume to ask afresh.")

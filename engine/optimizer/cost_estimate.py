@@ -13,11 +13,11 @@ from statistics import fmean
 from typing import Any
 
 from ...schemas.errors import BadInput
-from ...schemas.graph import HERE, Example, Kind, Operation
+from ...schemas.graph import NO_EXAMPLE, Example, Kind, Operation
 from ...schemas.settings import RoleSettings, Settings
-from ..constraints.constraints import CHARS_PER_TOKEN
 from ..program.forward import IMAGE_URL
 from ..program.operations import find
+from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.ledger import USUAL_REPLY
 from ..store import Program
 from .strategies import STRATEGIES
@@ -32,7 +32,7 @@ _UNITS = {"calls": "calls", "tokens": "tokens", "cost": "dollars"}
 
 
 @dataclass(frozen=True)
-class Need:
+class CostEstimate:
     """What one gated step takes: calls, and of tokens and dollars at least so many.
 
     `more_tokens` and `more_cost` are what short replies, critique and rewriting are likely to add.
@@ -51,22 +51,22 @@ class Need:
         return _MANY * (self.calls if key == "calls" else self.tokens + self.more_tokens)
 
 
-def need(
+def estimate(
     program: Program,
     examples: Sequence[Example],
     args: Mapping[str, Any],
     places: Sequence[int],
     train: int,
     settings: Settings,
-) -> Need:
+) -> CostEstimate:
     """What scoring the start, one proposal and its check take, for `optimize` with these `args`.
 
     `examples` are some of those at `places`, where candidates are compared; `train` is how many
     training examples there are.
     """
     asking = [o for o in program.operations.values() if find(o.kind).asks]
-    batch = 1 if list(places) == [HERE] else min(args["batch_size"], train or 1)
-    where = len(places) + (0 if list(places) == [HERE] else batch)
+    batch = 1 if list(places) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
+    where = len(places) + (0 if list(places) == [NO_EXAMPLE] else batch)
     critics = sum(find(o.kind).backwards == "ask" for o in asking)
     critics *= STRATEGIES.find(args["strategy"]).critiques(batch)
     times = 2 * where
@@ -76,7 +76,7 @@ def need(
     back = settings.backward
     dear = (back.price_prompt or 0) + (back.price_completion or 0)
     short = [role.price_completion or 0 for _, role in sizes]
-    return Need(
+    return CostEstimate(
         calls=len(asking) * times + critics + 1,
         tokens=sum(size for size, _ in sizes) * times + USUAL_REPLY,
         cost=sum(size * (role.price_prompt or 0) for size, role in sizes) * times / 1e6,
@@ -85,7 +85,7 @@ def need(
     )
 
 
-def check(budget: Mapping[str, float], found: Need, examples: int) -> None:
+def check(budget: Mapping[str, float], found: CostEstimate, examples: int) -> None:
     """Raises BadInput for a budget that cannot pay for one gated step, with one that can."""
     for key, unit in _UNITS.items():
         least: float = getattr(found, key)

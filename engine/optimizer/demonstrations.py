@@ -15,14 +15,14 @@ from ..constraints.constraints import shots_of
 from ..evaluation.scoring import Scored, score
 from ..program.forward import Evaluation, load
 from ..program.missing_fields import complete
-from ..runs.ledger import Work
+from ..runs.context import RunContext
 
 TRIES = 3
 """Bootstrapping runs the program on so many times the examples that it needs."""
 
 
 async def demonstrations(
-    work: Work,
+    work: RunContext,
     variable: Variable,
     losses: Sequence[str],
     avoid: Sequence[int],
@@ -34,7 +34,7 @@ async def demonstrations(
     The examples in `avoid` (the minibatch it will be checked on) are left out. `turn` makes the
     draw another one each time, and the same one when it is repeated.
     """
-    train = await work.store.split(work.session.pk, "train")
+    train = await work.store.examples.split(work.session.pk, "train")
     usable = [n for n in train if n not in set(avoid)]
     shots = shots_of(variable.constraints)
     if not usable:
@@ -52,16 +52,18 @@ async def demonstrations(
     return [t for t in dict.fromkeys(texts) if t]
 
 
-async def _full(work: Work, losses: Sequence[str], places: list[int]) -> list[int]:
+async def _full(work: RunContext, losses: Sequence[str], places: list[int]) -> list[int]:
     return (await complete(work.store, work.session.pk, losses, places))[0]
 
 
-async def _labelled(work: Work, losses: Sequence[str], places: list[int]) -> str:
+async def _labelled(work: RunContext, losses: Sequence[str], places: list[int]) -> str:
     evaluation = await load(work, losses, places)
     return "\n\n".join(_shown(evaluation, evaluation.examples[p], None) for p in places)
 
 
-async def _bootstrapped(work: Work, losses: Sequence[str], places: list[int], shots: int) -> str:
+async def _bootstrapped(
+    work: RunContext, losses: Sequence[str], places: list[int], shots: int
+) -> str:
     try:
         scored = await score(work, losses, places)
     except ExampleError:

@@ -14,16 +14,16 @@ from ...schemas.graph import Fate
 from ..evaluation.scoring import Scored, Texts, compare
 from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdict
 from ..program.missing_fields import left_out
-from ..runs.ledger import Work
+from ..runs.context import RunContext
 from ..workers.pool import Job, Workers
-from .proposer import Candidate, Reason
+from .candidate import Candidate, Reason
 
 Z = 1.0
 """A gain must exceed this many standard errors of the paired differences (docs/gate.md: why)."""
 
 
 @dataclass
-class Judged:
+class GateResult:
     """What the gate found. `winner` is an index into the candidates, or None.
 
     `unusable` says of each why examples gave no usable reply, by their ids.
@@ -36,20 +36,28 @@ class Judged:
     before: float
     scores: dict[int, float] = field(default_factory=dict)
     by_place: dict[int, list[float]] = field(default_factory=dict)
+    gains: dict[int, Gain] = field(default_factory=dict)
     reasons: dict[int, Reason] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unusable: dict[int, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def told(self) -> Gain | None:
+        """The gain of the winner, else the largest there was."""
+        if self.winner is not None:
+            return self.gains.get(self.winner)
+        return max(self.gains.values(), key=lambda g: g.gain, default=None)
+
 
 async def judge(
-    work: Work,
+    work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
     minibatch: Sequence[int],
     places: Sequence[int],
     split: str,
     parent: Texts | None = None,
-) -> Judged:
+) -> GateResult:
     """Decide which candidate, if any, is better than the present texts.
 
     On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
@@ -66,9 +74,9 @@ async def judge(
     work.phase = f"scoring on {split}"
     present, scored = await _score_all(work, candidates, losses, places, standing, {})
     both = list(present.scores)
-    result = Judged(None, "", split, len(both), present.mean, reasons=reasons)
+    result = GateResult(None, "", split, len(both), present.mean, reasons=reasons)
     result.notes += left_out(present.left_out)
-    gains: dict[int, Gain] = {}
+    gains = result.gains
     for index, one in scored.items():
         gains[index] = await measured(
             work.workers, work.session.owner, _in_order(present, both), _in_order(one, both)
@@ -115,7 +123,7 @@ def _distinct(
 
 
 async def _on_minibatch(
-    work: Work,
+    work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
     minibatch: Sequence[int],
@@ -140,7 +148,7 @@ async def _on_minibatch(
 
 
 async def _score_all(
-    work: Work,
+    work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
     places: Sequence[int],

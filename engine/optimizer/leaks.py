@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ...schemas.words import runs, words
+from ..prompts import sentence
 
 SENTENCE = 8
 """So many words in a row of what we ask with count as a quotation: fewer are anybody's."""
@@ -18,7 +19,7 @@ HEADING = 6
 """So many words of a heading do. A shorter heading counts as the first line, or beside another."""
 KINDS = ("text", "tried", "earlier-feedback", "feedback", "input", "prompt", "output", "before")
 """What we fence."""
-ALLOWED = "(The constraint request=may_quote would allow it.)"
+ALLOWED = sentence("problems", "request_allowed")
 
 _FENCE = re.compile(rf"</?(?:{'|'.join(KINDS)})(?:-[\w-]{{1,64}})?-[0-9a-f]{{6}}\b")
 _TAG = re.compile(r"\s*<(value|text|improved[\w-]*)>", re.IGNORECASE)
@@ -42,9 +43,9 @@ def _code(text: str) -> str:
 
 
 _WRAPPERS = {
-    "a JSON wrapper around the text": _json,
-    "a tag around the text": _tag,
-    "a code fence around the text": _code,
+    "json_wrapper": _json,
+    "tag_wrapper": _tag,
+    "fence_wrapper": _code,
 }
 """What wraps a text, and what of it shows that others have spoken of it."""
 
@@ -68,7 +69,7 @@ def leaked(
 
 def _wrapped(new: str, old: str, material: Sequence[str]) -> list[str]:
     return [
-        f"It has {what}: leave that out."
+        sentence("problems", what)
         for what, wrapper in _WRAPPERS.items()
         if (mark := wrapper(new))
         and not wrapper(old)
@@ -79,7 +80,7 @@ def _wrapped(new: str, old: str, material: Sequence[str]) -> list[str]:
 def _fenced(new: str, known: Sequence[str]) -> list[str]:
     tags = dict.fromkeys(match[0] for match in _FENCE.finditer(new))
     ours = next((tag for tag in tags if not any(tag in text for text in known)), None)
-    return [f"It holds a tag of the request ({ours!r}): leave that out."] if ours else []
+    return [sentence("problems", "tag", tag=repr(ours))] if ours else []
 
 
 def _quoted(
@@ -98,4 +99,4 @@ def _quoted(
 
 
 def _sentence(piece: str) -> str:
-    return f"It quotes the request it was asked with ({piece!r}): leave that out."
+    return sentence("problems", "quoted", piece=repr(piece))

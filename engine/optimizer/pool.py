@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from operator import ge
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -17,7 +17,7 @@ How = Literal["newest", "best", "pareto"]
 MOST = 24
 
 
-class Parent(BaseModel):
+class PoolEntry(BaseModel):
     """Texts that were scored on the validation split. `name` says where they come from.
 
     `led` are the ids of the gradients that led to them since texts of this line were installed.
@@ -34,23 +34,23 @@ class Parent(BaseModel):
         return sum(self.scores) / len(self.scores)
 
 
-class Pool(BaseModel):
+class CandidatePool(BaseModel):
     """The texts tried so far; `current` is the index of those that are installed."""
 
-    members: list[Parent]
+    members: list[PoolEntry]
     current: int = 0
 
-    def choose(self, how: How, seed: int, iteration: int) -> Parent:
+    def choose(self, how: How, seed: int, iteration: int) -> PoolEntry:
         """The parent of this iteration: the same for the same history, seed and iteration."""
         if how == "newest" or len(self.members) == 1:
             return self.members[self.current]
         if how == "best":
             return max(self.members, key=lambda m: (m.mean, -self.members.index(m)))
-        weights = front(self.members)
+        weights = pareto_front(self.members)
         draw = random.Random(f"{seed}:{iteration}")  # noqa: S311 - a draw that can be repeated
         return draw.choices(self.members, weights)[0]
 
-    def add(self, parent: Parent, *, installed: bool) -> None:
+    def add(self, parent: PoolEntry, *, installed: bool) -> None:
         """Take in scored texts; the weakest goes when there are too many."""
         self.members.append(parent)
         if installed:
@@ -68,7 +68,7 @@ class Pool(BaseModel):
         self.members, self.current = [installed.model_copy(update={"scores": scores})], 0
 
 
-def front(members: Sequence[Parent]) -> list[int]:
+def pareto_front(members: Sequence[PoolEntry]) -> list[int]:
     """For each member, on how many examples nothing is better; 0 for those that are dominated.
 
     Dominated: another is at least as good on every example, and better on one or simply earlier.
@@ -85,10 +85,5 @@ def front(members: Sequence[Parent]) -> list[int]:
     ]
 
 
-def _dominates(a: Parent, b: Parent, earlier: bool) -> bool:
+def _dominates(a: PoolEntry, b: PoolEntry, earlier: bool) -> bool:
     return all(map(ge, a.scores, b.scores)) and (earlier or a.scores != b.scores)
-
-
-def load_pool(state: dict[str, Any]) -> Pool | None:
-    """The pool in a run's state, if it has one."""
-    return Pool.model_validate(state["pool"]) if "pool" in state else None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from ...schemas.graph import Fate, Proposal
+from pydantic import BaseModel, model_validator
+
+from ...schemas.graph import STATE_VERSION, Fate, Proposal, Run
+from ..runs import saved_state as saved
+from ..runs.basis import Stands
 from ..store import StepRecord
 from . import gate
-from .pool import Parent, Pool, load_pool
-from .proposer import Candidate
+from .candidate import Candidate
+from .pool import CandidatePool, PoolEntry
 
 HOPELESS = 3
 """So many times without usable feedback, or without a usable rewrite, leave no hope."""
@@ -18,8 +21,7 @@ NO_FEEDBACK = "no usable feedback on the training examples"
 NO_REWRITE = "no usable rewrite"
 
 
-@dataclass
-class Loop:
+class SearchState(BaseModel):
     """Where an optimisation stands. Saved with each step.
 
     `before` are the scores it began with; `start` is what it took to have them (calls, tokens,
@@ -28,9 +30,11 @@ class Loop:
     step on which there was no usable feedback, `unwritten` the steps in a row that brought no
     usable text, and `problem` says what was wrong with the last.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
+    `stands`: what the scores stand on; unknown in what earlier versions saved. `notes` are for the
+    result.
     """
 
-    pool: Pool
+    pool: CandidatePool
     before: list[float]
     iteration: int = 0
     steps: int = 0
@@ -39,21 +43,34 @@ class Loop:
     idle: int = 0
     without_gain: int = 0
     paired: bool = False
-    start: dict[str, float] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    unusable: dict[str, str] = field(default_factory=dict)
+    start: dict[str, float] = {}
+    left_out: dict[str, str] = {}
+    unusable: dict[str, str] = {}
     unread: int = 0
     unwritten: int = 0
     problem: str = ""
+    stands: Stands | None = None
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> SearchState:
+        lengths = {len(self.before), *(len(member.scores) for member in self.pool.members)}
+        if len(lengths) != 1 or 0 in lengths or not 0 <= self.pool.current < len(self.pool.members):
+            raise ValueError("scores and texts do not fit")
+        return self
 
     @property
-    def current(self) -> Parent:
+    def current(self) -> PoolEntry:
         """The texts that are installed, with their scores."""
         return self.pool.members[self.pool.current]
 
+    def scored(self, places: Sequence[int]) -> list[int]:
+        """Those of these examples that could be scored at the start."""
+        return [p for p in places if f"e{p}" not in self.left_out]
+
     def dump(self) -> dict[str, Any]:
         """As it is saved."""
-        return self.__dict__ | {"pool": self.pool.model_dump()}
+        return {"version": STATE_VERSION, **self.model_dump(mode="json")}
 
     def standing(self) -> str:
         """How far it has come, for whoever watches."""
@@ -63,7 +80,11 @@ class Loop:
         return f"step {self.steps + 1}, score {start:.2f} -> {self.current.mean:.2f} so far"
 
     def take(
-        self, step: str, candidates: Sequence[Candidate], judged: gate.Judged, record: StepRecord
+        self,
+        step: str,
+        candidates: Sequence[Candidate],
+        judged: gate.GateResult,
+        record: StepRecord,
     ) -> None:
         """Take in the outcome of `step`: what was scored may be a parent from now on."""
         self.steps += 1
@@ -72,12 +93,14 @@ class Loop:
         if judged.winner is not None:
             self.unusable = judged.unusable.get(judged.winner, {})
         self.accepted += record.accepted
+        if self.stands is not None and judged.winner is not None:
+            self.stands.install(candidates[judged.winner].texts)
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
         self.without_gain = 0 if record.accepted else self.without_gain + 1
         for index, scores in judged.by_place.items():
             installed = index == judged.winner
             texts = candidates[index].texts
-            member = Parent(
+            member = PoolEntry(
                 name=f"candidate {index + 1} of {step}",
                 texts=texts,
                 scores=scores,
@@ -87,7 +110,7 @@ class Loop:
         if self.paired and record.accepted:
             self.pool.restart()  # preferences over another text say nothing about these
 
-    def _note_unusable(self, judged: gate.Judged) -> None:
+    def _note_unusable(self, judged: gate.GateResult) -> None:
         """Count a step none of whose candidates could be read at all."""
         reasons = list(judged.reasons.values())
         if reasons and all(reason.fate is Fate.UNUSABLE for reason in reasons):
@@ -97,13 +120,12 @@ class Loop:
             self.unwritten = 0
 
 
-def load(state: Mapping[str, Any]) -> Loop | None:
-    """The loop in a run's state, if it has got that far."""
-    pool = load_pool(dict(state))
-    return Loop(**(dict(state) | {"pool": pool})) if pool else None
+def load(run: Run) -> SearchState | None:
+    """The loop in a run's state, if it has got that far. Raises Outdated if it cannot be read."""
+    return saved.state_of(run, SearchState) if "pool" in run.state else None
 
 
-def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
+def stopped(loop: SearchState, args: Mapping[str, Any]) -> str:
     """Why the loop is over, or an empty text."""
     if loop.current.mean >= args["goal"] and any(loop.current.scores):
         return "goal"

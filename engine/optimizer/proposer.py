@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.errors import Conflict, ReplyError, TooLong
@@ -11,72 +11,37 @@ from ...schemas.graph import Fate, Gradient, Proposal, Variable
 from ..constraints import checks as constrained
 from ..constraints import constraints
 from ..constraints import judge as judged
-from ..constraints.constraints import CHARS_PER_TOKEN
 from ..program import quoting
-from ..program.backward import shorten
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
+from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..replies.reply import Malformed, object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import RunContext
 from ..runs.schedule import gather
 from ..workers.pool import Job
 from . import leaks
+from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit, problems
 
 INSTRUCTIONS = ("update", "update_ask", "update_again", "examples")
 HISTORY = 6
 """So many different texts that were tried before are shown."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
-TEXT = "The text to improve:"
-RULES = "The improved text must satisfy:"
-FEEDBACK = "Feedback on the text:"
-Problem = tuple[Fate, str]
-"""What is wrong with a proposed text, and the sentence on it for the model that wrote it."""
-Check = Callable[[Variable, str], Awaitable[list[Problem]]]
-"""What else is wrong with a proposed text than what its constraints say."""
+TEXT = sentence("labels", "text")
+RULES = sentence("labels", "rules")
+FEEDBACK = sentence("labels", "feedback")
 LEAK_SMALL = 20_000
 """Characters that are gone through for a leak at once: a few milliseconds."""
-FORM = "<the whole improved text>"
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a candidate came to its fate."""
-
-    fate: Fate
-    words: str
-
-
-UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
-
-
-@dataclass
-class Candidate:
-    """One proposal for each parameter; `refused` says why it is out of the running.
-
-    `quotes` are the numbers of the training examples that its texts quote.
-    """
-
-    texts: dict[str, str] = field(default_factory=dict)
-    refused: Reason | None = None
-    quotes: list[int] = field(default_factory=list)
-
-
-class Unfit(Malformed):
-    """A proposed text that cannot be taken; `fate` is that of the first of its problems."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(" ".join(words for _, words in problems))
-        self.fate = problems[0][0]
+FORM = sentence("labels", "whole")
 
 
 async def usable_gradients(
-    work: Work, parameters: Sequence[Variable]
+    work: RunContext, parameters: Sequence[Variable]
 ) -> tuple[dict[str, list[Gradient]], list[str]]:
     """Unspent gradients at the parameters' present versions, and notes on stale ones.
 
     Raises Conflict when a parameter has none.
     """
-    found = await work.store.gradients(work.session.pk, [p.id for p in parameters])
+    found = await work.store.history.gradients(work.session.pk, [p.id for p in parameters])
     fresh: dict[str, list[Gradient]] = {}
     notes = []
     for p in parameters:
@@ -99,7 +64,7 @@ async def usable_gradients(
 
 
 async def propose(
-    work: Work,
+    work: RunContext,
     parameters: Sequence[Variable],
     gradients: dict[str, list[Gradient]],
     *,
@@ -134,7 +99,7 @@ def _apart(sample: int) -> str:
 
 
 async def _propose_one(
-    work: Work,
+    work: RunContext,
     parameter: Variable,
     asked: Asked,
     sample: int,
@@ -156,7 +121,7 @@ async def _propose_one(
         new = asked.fence.unwrap(str(value))
         new = _ended_like(old, new)
         if not new.strip():
-            raise Malformed('"value" is empty. Write the whole improved text.')
+            raise Malformed(sentence("problems", "no_value"))
         return new
 
     async def look(new: str) -> None:
@@ -194,13 +159,13 @@ async def _propose_one(
         candidate.refused = candidate.refused or broken
 
 
-async def _broken(work: Work, parameter: Variable, old: str, new: str) -> list[Problem]:
+async def _broken(work: RunContext, parameter: Variable, old: str, new: str) -> list[Problem]:
     lines, owner = parameter.constraints, work.session.owner
     broken = await constrained.violations(work.workers, owner, lines, old, new)
     return problems(Fate.BROKEN, broken)
 
 
-async def _leaked(work: Work, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
+async def _leaked(work: RunContext, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
     if constraints.may_quote_request(parameter.constraints):
         return []
     old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
@@ -215,11 +180,6 @@ async def _leaked(work: Work, parameter: Variable, asked: Asked, new: str) -> li
 def headings() -> tuple[str, ...]:
     """What stands above the parts of a request for a rewrite."""
     return TEXT, RULES, text("update_tried"), text("update_earlier"), FEEDBACK
-
-
-def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
-    """Problems that would all come to the same fate."""
-    return [(fate, words) for words in sentences]
 
 
 def _ended_like(old: str, new: str) -> str:
@@ -237,14 +197,14 @@ class Asked:
 
 
 async def _update_prompt(
-    work: Work, parameter: Variable, gradients: list[Gradient], memory: int
+    work: RunContext, parameter: Variable, gradients: list[Gradient], memory: int
 ) -> Asked:
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
     feedback = list(dict.fromkeys(g.text for g in gradients))
     if not all(g.exact for g in gradients):
         feedback = await _reduced(work, parameter, feedback, budget // 2)
     value = parameter.value or ""
-    past = await work.store.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
+    past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
     tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in _others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
     fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
@@ -274,17 +234,21 @@ async def _update_prompt(
 
 
 async def _remembered(
-    work: Work, parameter: Variable, count: int, budget: int
+    work: RunContext, parameter: Variable, count: int, budget: int
 ) -> list[tuple[str, str]]:
     """The last `count` spent gradients with what came of each, in `budget` characters together."""
     if not count:
         return []
-    found = await work.store.spent_gradients(work.session.pk, parameter.id, count)
+    found = await work.store.history.spent_gradients(work.session.pk, parameter.id, count)
     room = budget // max(len(found), 1)
-    return [
-        (f"acted on in version {v}" if v else "the rewrite was refused", shorten(t, room))
-        for t, v in found
-    ]
+    return [(_taken_up(v), shorten(t, room)) for t, v in found]
+
+
+def _taken_up(version: int | None) -> str:
+    """What came of feedback: the version that took it up, if one did."""
+    if version:
+        return sentence("labels", "earlier_taken", version=str(version))
+    return sentence("labels", "earlier_refused")
 
 
 def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
@@ -308,17 +272,19 @@ def _score_of(same: Sequence[Proposal]) -> dict[str, str]:
 
 def _fate(proposal: Proposal) -> str:
     if proposal.fate is Fate.COPIED:  # older reasons have words of the examples
-        return f"{proposal.verdict}: it quoted examples that must not be quoted"
+        return sentence("labels", "tried_copied", verdict=proposal.verdict)
     if proposal.score is None or proposal.parent_score is None:
         return f"{proposal.verdict}: {proposal.reason}"[:120]
-    said = f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"
+    said = "tried_beaten" if proposal.fate is Fate.BEATEN else "tried_noise"
     if proposal.verdict == "accepted" or proposal.score <= proposal.parent_score:
-        return said
-    better = "another was better" if proposal.fate is Fate.BEATEN else "perhaps by chance"
-    return f"{said}, {better}"
+        said = "tried"
+    scores = {"score": f"{proposal.score:.2f}", "before": f"{proposal.parent_score:.2f}"}
+    return sentence("labels", said, verdict=proposal.verdict, **scores)
 
 
-async def _reduced(work: Work, parameter: Variable, said: list[str], budget: int) -> list[str]:
+async def _reduced(
+    work: RunContext, parameter: Variable, said: list[str], budget: int
+) -> list[str]:
     """The feedback merged, as a tree in a stable order, until it fits into `budget` characters."""
     while sum(map(len, said)) > budget and len(said) > 1:
         groups = _packed(said, budget)
@@ -338,13 +304,13 @@ def _packed(said: list[str], budget: int) -> list[list[str]]:
     return groups
 
 
-async def _merge(work: Work, parameter: Variable, pieces: list[str]) -> str:
+async def _merge(work: RunContext, parameter: Variable, pieces: list[str]) -> str:
     if len(pieces) == 1:
         return pieces[0]
     room = work.settings.prompt_budget * CHARS_PER_TOKEN // len(pieces)
     pieces = [shorten(p, room) for p in pieces]
     fence = Fence(pieces)
-    user = [f"Feedback on a text whose role is: {parameter.role}"]
+    user = [sentence("labels", "merge", role=parameter.role)]
     user += [fence.wrap("feedback", p) for p in pieces]
     request = CompletionRequest(
         purpose=Purpose.REDUCE,

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from ...schemas.graph import Fate, Kind, Variable
 from ..constraints import constraints
 from ..program.missing_fields import named
-from ..runs.ledger import Work
+from ..prompts import sentence
+from ..runs.context import RunContext
 from ..store import Program
 from ..workers.pool import Job
 from . import quotes
-from .proposer import Candidate, Problem, problems
+from .candidate import Candidate, Problem, problems
 
 HELD_OUT = ("validation", "test")
 SHARED = 3
@@ -25,25 +26,25 @@ SMALL = 20_000
 
 
 @dataclass(frozen=True)
-class Guard:
+class QuoteGuard:
     """The rows that a program reads: `inputs` and `answers` are the names of their fields.
 
     Training rows may be quoted, those that measure never. One whose input training has too is no
     secret: that is a fault of the split.
     """
 
-    work: Work
+    work: RunContext
     inputs: list[str]
     answers: list[str]
 
     @classmethod
-    async def of(cls, work: Work, losses: Sequence[str]) -> Guard:
+    async def of(cls, work: RunContext, losses: Sequence[str]) -> QuoteGuard:
         """The guard of the program behind `losses`."""
-        program = await work.store.program(work.session.pk, losses, everything=True)
+        program = await work.store.graph.program(work.session.pk, losses, everything=True)
         return cls.for_program(work, program)
 
     @classmethod
-    def for_program(cls, work: Work, program: Program) -> Guard:
+    def for_program(cls, work: RunContext, program: Program) -> QuoteGuard:
         """An answer is what losses alone read, or what is called one."""
         read = {v for o in program.operations.values() if not o.is_loss for v in o.sources}
         fields = [v for v in program.variables.values() if v.kind is Kind.FIELD and v.field]
@@ -98,7 +99,7 @@ class Guard:
         """
         hits: quotes.Hits = []
         after, store, pk = 0, self.work.store, self.work.session.pk
-        while self.inputs and (page := await store.rows_after(pk, split, after, *PAGE)):
+        while self.inputs and (page := await store.examples.rows_after(pk, split, after, *PAGE)):
             hits += await self._searched(search, page, *args)
             after = page[-1][0]
         times = Counter(piece for _, piece in dict.fromkeys(hits))
@@ -122,17 +123,11 @@ def _rows(hits: quotes.Hits) -> list[int]:
 def _forbidden(rows: Sequence[int]) -> list[str]:
     if not rows:
         return []
-    return [
-        f"It quotes training examples ({named(rows)}): state the rule instead, or make examples "
-        "up. (The constraint examples=no_copy forbids it; examples=may_copy would allow it.)"
-    ]
+    return [sentence("problems", "copied", rows=named(rows))]
 
 
 def _held_out(split: str, count: int) -> list[str]:
     if not count:
         return []
     rows = "a row" if count == 1 else f"{count} rows"
-    return [
-        f"It quotes {rows} of the {split} split, input and answer: leave those examples out, or "
-        "make others up. (The constraint examples=any_copy would allow it.)"
-    ]
+    return [sentence("problems", "held_out", rows=rows, split=split)]

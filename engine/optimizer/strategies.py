@@ -8,8 +8,9 @@ from typing import Protocol
 
 from ...schemas.graph import Gradient, Variable
 from ..extensions.table import Table
-from ..runs.ledger import Work
-from .proposer import Candidate, Check, propose
+from ..runs.context import RunContext
+from .candidate import Candidate, Check
+from .proposer import propose
 
 
 class Propose(Protocol):
@@ -17,7 +18,7 @@ class Propose(Protocol):
 
     async def __call__(
         self,
-        work: Work,
+        work: RunContext,
         parameters: Sequence[Variable],
         gradients: dict[str, list[Gradient]],
         *,

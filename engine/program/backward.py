@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ...schemas.graph import HERE, Gradient, Kind, Operation, number
-from ..constraints.constraints import CHARS_PER_TOKEN
-from ..prompts import text
+from ...schemas.graph import NO_EXAMPLE, Gradient, Kind, Operation, number
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
+from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..replies.reply import object_schema, parse_object
-from ..runs.ledger import Work
+from ..runs.context import RunContext
 from ..runs.schedule import gather, raise_first, wavefront
 from ..store import Program
 from . import quoting
@@ -80,14 +80,14 @@ def requires_grad(program: Program) -> set[str]:
 
 
 async def backward(
-    work: Work, evaluation: Evaluation, losses: list[str], places: list[int], plan: Plan
+    work: RunContext, evaluation: Evaluation, losses: list[str], places: list[int], plan: Plan
 ) -> list[Gradient]:
     """The gradients of all parameters, in graph order, each with the examples it came from.
 
     An operation is visited once, after everything that uses its output; operations that do not
     depend on each other are asked about at the same time.
     """
-    measured = list(places) != [HERE] and await quoting.held_out(work)
+    measured = list(places) != [NO_EXAMPLE] and await quoting.held_out(work)
     wanted = requires_grad(evaluation.program)
     state = Backward(evaluation, losses, places, plan, wanted, measured)
     graph = _reversed(state)
@@ -128,7 +128,7 @@ def _reversed(state: Backward) -> dict[str, list[str]]:
     return graph
 
 
-def _visit(work: Work, state: Backward, operation: Operation) -> Awaitable[None] | None:
+def _visit(work: RunContext, state: Backward, operation: Operation) -> Awaitable[None] | None:
     inputs = [s for s in operation.sources if s in state.wanted]
     if operation.output in state.losses:
         _seed(state, operation)
@@ -166,7 +166,7 @@ def _criticise(state: Backward, operation: Operation, loss: str, place: int) -> 
 
 
 def _places(state: Backward, variable: str) -> Sequence[int]:
-    return state.places if state.program.variables[variable].per_example else (HERE,)
+    return state.places if state.program.variables[variable].per_example else (NO_EXAMPLE,)
 
 
 def _tell(state: Backward, operation: Operation, variable: str, place: int, feedback: str) -> None:
@@ -193,15 +193,15 @@ def _gradient(
         variable=variable,
         version=state.program.variables[variable].version,
         text=said,
-        examples=[f"e{p}" for p in places if p != HERE],
-        batch=[f"e{p}" for p in state.places if p != HERE],
+        examples=[f"e{p}" for p in places if p != NO_EXAMPLE],
+        batch=[f"e{p}" for p in state.places if p != NO_EXAMPLE],
         operation=operation.id,
         losses=state.losses,
         exact=state.plan.exact,
     )
 
 
-async def _ask(work: Work, state: Backward, operation: Operation, inputs: list[str]) -> None:
+async def _ask(work: RunContext, state: Backward, operation: Operation, inputs: list[str]) -> None:
     criticised = [
         p for p in _places(state, operation.output) if state.feedback(operation.output, p)
     ]
@@ -265,16 +265,8 @@ def _material(state: Backward, operation: Operation, place: int) -> dict[str, st
     return {name: shorten(t, budget // (len(shown) + 1)) for name, t in shown.items()}
 
 
-def shorten(value: str, chars: int) -> str:
-    """`value` with its middle left out where it is longer than `chars`, and a note of that."""
-    if len(value) <= chars:
-        return value
-    half = max(chars // 2 - 30, 20)
-    return f"{value[:half]}\n[... {len(value) - 2 * half} characters left out ...]\n{value[-half:]}"
-
-
 async def _reply(
-    work: Work,
+    work: RunContext,
     state: Backward,
     operation: Operation,
     group: list[int],
@@ -294,7 +286,7 @@ async def _reply(
         ),
         reply=asked,
         about=f"feedback on {', '.join(sources)} through {operation.id}"
-        + (f" from {', '.join(f'e{p}' for p in group)}" if group[0] != HERE else ""),
+        + (f" from {', '.join(f'e{p}' for p in group)}" if group[0] != NO_EXAMPLE else ""),
     )
 
     def read(completion: Completion) -> dict[str, str]:
@@ -324,13 +316,11 @@ def _prompt(
     fence = Fence([*shared.values(), *(t for m in materials.values() for t in m.values())])
     parts = [find(operation.kind).describe(operation)]
     for source, value in shared.items():
-        parts.append(
-            f"{source}, {_as(operation, source)}:\n"
-            + fence.wrap("text", value, role=variables[source].role)
-        )
+        title = sentence("labels", "source", id=source, names=_as(operation, source))
+        parts.append(f"{title}\n" + fence.wrap("text", value, role=variables[source].role))
     for place, material in materials.items():
-        if place != HERE:
-            parts.append(f"Example e{place}:")
+        if place != NO_EXAMPLE:
+            parts.append(sentence("labels", "example", example=f"e{place}"))
         parts += [fence.wrap(name.replace(" ", "-"), t) for name, t in material.items()]
     if pictures:
         parts.append(text("gradient_pictures"))
@@ -342,7 +332,7 @@ def _as(operation: Operation, source: str) -> str:
     names = [name for name, v in operation.inputs.items() if v == source]
     if source == operation.system:
         names.append("system prompt")
-    return f"used as {' and '.join(names)}"
+    return " and ".join(names)
 
 
 def _asked(state: Backward, operation: Operation, group: list[int], sources: list[str]) -> str:
@@ -350,18 +340,16 @@ def _asked(state: Backward, operation: Operation, group: list[int], sources: lis
     for source in sources:
         v = state.program.variables[source]
         if _shared(state, source):
-            of = "for all examples together" if group[0] != HERE else ""
-            lines.append(f'"{source}": feedback on {source} (role: {v.role}) {of}'.rstrip())
+            which = "ask_all" if group[0] != NO_EXAMPLE else "ask_one"
+            lines.append(sentence("labels", which, id=source, role=v.role))
         else:
-            lines.append(
-                f'"{source} eN" for each example N: feedback on what {source} '
-                f"(role: {v.role}; {_as(operation, source)}) was there"
-            )
+            names = _as(operation, source)
+            lines.append(sentence("labels", "ask_each", id=source, role=v.role, names=names))
     keys = _keys(state, sources, group)
-    form = ", ".join(f'"{key}": "<feedback on {key}>"' for key in keys)
+    form = ", ".join(sentence("labels", "ask_form", key=key) for key in keys)
     on = [state.program.variables[source] for source in sources]
     asked = text("gradient_ask", names=" and ".join(sources), keys=form)
-    parts = ["Write feedback on:\n" + "\n".join(lines)]
+    parts = [sentence("labels", "ask") + "\n" + "\n".join(lines)]
     return "\n\n".join([*parts, *quoting.in_feedback(on, measured=state.measured), asked])
 
 
@@ -373,7 +361,7 @@ def _spread(
         if reply[source]:
             _gradient(state, operation, source, group, reply[source])
         return
-    for place in [HERE] if _shared(state, source) else group:
+    for place in [NO_EXAMPLE] if _shared(state, source) else group:
         said = reply[source if _shared(state, source) else f"{source} e{place}"]
         if said:
             _tell(state, operation, source, place, said)

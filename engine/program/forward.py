@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.errors import BadInput, ExampleError, ProgramFailed, ReplyError, TooLong
-from ...schemas.graph import HERE, Example, Kind, Operation, Value, Variable
-from ..runs.ledger import Work
+from ...schemas.graph import NO_EXAMPLE, Example, Kind, Operation, Value, Variable
+from ..runs.context import RunContext
 from ..runs.schedule import WIDE, NotYet, in_turns, raise_first, wavefront
 from ..store import Program
 from .operations import Inputs, check_room, failure_in, find
@@ -22,7 +22,7 @@ Node = tuple[str, int]
 
 def place_of(variable: Variable, place: int) -> int:
     """Where `variable` has its value for the example at `place`."""
-    return place if variable.per_example else HERE
+    return place if variable.per_example else NO_EXAMPLE
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Evaluation:
         """What `operation` reads for the example at `place`."""
         values = {name: self.value(v, place) for name, v in operation.inputs.items()}
         pictures = [n for n in values if self._is_picture(operation, n, values[n])]
-        where = f" for e{place}" if place != HERE else ""
+        where = f" for e{place}" if place != NO_EXAMPLE else ""
         return Inputs(
             about=f"{operation.output} ({operation.kind}){where}",
             texts={n: value.text for n, value in values.items() if n not in pictures},
@@ -96,7 +96,7 @@ class Evaluation:
 
 
 async def load(
-    work: Work,
+    work: RunContext,
     targets: Sequence[str],
     places: Sequence[int],
     *,
@@ -112,8 +112,10 @@ async def load(
     `program` is that part of the graph, where the caller has it already.
     """
     store, pk = work.store, work.session.pk
-    program = program or await store.program(pk, targets, everything=everything, chain=work.chain)
-    examples = await store.examples(pk, [p for p in places if p != HERE], work.chain)
+    program = program or await store.graph.program(
+        pk, targets, everything=everything, chain=work.chain
+    )
+    examples = await store.examples.get(pk, [p for p in places if p != NO_EXAMPLE], work.chain)
     evaluation = Evaluation(program, examples, dict(overrides or {}), sample=sample)
     if sample:
         return evaluation  # stored values are of the first sample
@@ -125,7 +127,7 @@ async def load(
         and v.id not in affected
         and (v.per_example or v.id not in program.dirty)  # the others have one place, without value
     ]
-    evaluation.known = await store.values(pk, outputs, [HERE, *places], work.chain)
+    evaluation.known = await store.values.get(pk, outputs, [NO_EXAMPLE, *places], work.chain)
     return evaluation
 
 
@@ -146,7 +148,7 @@ def made_from(program: Program, sources: Iterable[str]) -> set[str]:
 
 
 async def evaluate(
-    work: Work,
+    work: RunContext,
     evaluation: Evaluation,
     places: Sequence[int],
     *,
@@ -179,7 +181,7 @@ async def evaluate(
     _left(work, evaluation, places)
 
 
-def _placed(work: Work, node: Node, error: BaseException) -> BaseException:
+def _placed(work: RunContext, node: Node, error: BaseException) -> BaseException:
     """An error that would come again, with where it was met, and the way out there always is."""
     variable, place = node
     out = f"Or take it out: revert(session_id='{work.session.id}', remove=['{variable}'])."
@@ -188,7 +190,7 @@ def _placed(work: Work, node: Node, error: BaseException) -> BaseException:
         return error
     if not isinstance(error, BadInput):
         return error
-    where = f"{variable} for e{place}" if place != HERE else variable
+    where = f"{variable} for e{place}" if place != NO_EXAMPLE else variable
     return BadInput(f"{where}: {error.message}", f"{error.next} {out}")
 
 
@@ -197,7 +199,7 @@ def _any(failed: Mapping[Node, BaseException], kind: type[BaseException]) -> boo
 
 
 async def _computed(
-    work: Work, evaluation: Evaluation, places: Sequence[int]
+    work: RunContext, evaluation: Evaluation, places: Sequence[int]
 ) -> dict[Node, BaseException]:
     """Computes what is missing; gives what each node that could not be computed raised."""
     operations = await _nodes(evaluation, places)
@@ -226,10 +228,10 @@ async def _computed(
     return await wavefront(graph, compute, wide)
 
 
-def _left(work: Work, evaluation: Evaluation, places: Sequence[int]) -> list[int]:
+def _left(work: RunContext, evaluation: Evaluation, places: Sequence[int]) -> list[int]:
     """Those of `places` that are not left out. Raises ExampleError when there is none."""
-    if HERE in evaluation.left_out:
-        raise evaluation.left_out[HERE]
+    if NO_EXAMPLE in evaluation.left_out:
+        raise evaluation.left_out[NO_EXAMPLE]
     kept = [p for p in places if p not in evaluation.left_out]
     if places and not kept:
         why, reasons = evaluation.left_out[places[0]], evaluation.reasons
@@ -238,7 +240,7 @@ def _left(work: Work, evaluation: Evaluation, places: Sequence[int]) -> list[int
     return kept
 
 
-def _way_out(work: Work, evaluation: Evaluation, place: int) -> str:
+def _way_out(work: RunContext, evaluation: Evaluation, place: int) -> str:
     """How an example is mended, and how the losses that cannot be computed there are taken out."""
     s, example = work.session.id, evaluation.examples[place]
     losses = [
@@ -253,7 +255,7 @@ def _way_out(work: Work, evaluation: Evaluation, place: int) -> str:
 
 
 async def _unreadable(
-    work: Work, evaluation: Evaluation, places: Sequence[int]
+    work: RunContext, evaluation: Evaluation, places: Sequence[int]
 ) -> dict[int, ExampleError]:
     """The places where a loss cannot read the right answer, which nobody has to compute."""
     found: dict[int, ExampleError] = {}
@@ -263,11 +265,11 @@ async def _unreadable(
             kind = find(operation.kind)
             answer = kind.answer_of(operation)
         except BadInput as error:  # what it needs is not installed any more
-            raise _placed(work, (operation.output, HERE), error) from error
+            raise _placed(work, (operation.output, NO_EXAMPLE), error) from error
         source = variables[operation.inputs[answer]] if answer else None
         if source is None or not source.is_leaf:
             continue
-        for place in places if variables[operation.output].per_example else (HERE,):
+        for place in places if variables[operation.output].per_example else (NO_EXAMPLE,):
             if (operation.output, place) not in evaluation.known:
                 await asyncio.sleep(0)  # others have their turn
                 try:
@@ -278,7 +280,7 @@ async def _unreadable(
     return found
 
 
-def _no_room(work: Work) -> TooLong:
+def _no_room(work: RunContext) -> TooLong:
     most = EVERYTHING * work.settings.max_value_chars
     return TooLong(
         f"The texts that are put together here have more than {most:,} characters in all.",
@@ -295,7 +297,7 @@ async def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Op
     found = (
         ((operation.output, place), operation)
         for operation in program.operations.values()
-        for place in (places if program.variables[operation.output].per_example else (HERE,))
+        for place in (places if program.variables[operation.output].per_example else (NO_EXAMPLE,))
     )
     done = evaluation.known.keys() | evaluation.computed.keys()
     return {node: op async for node, op in in_turns(found) if node not in done}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...schemas.graph import HERE, Kind, number
+from ...schemas.graph import NO_EXAMPLE, Kind, number
 from ..store import Program, Store
 
 NAMED = 5
@@ -21,11 +21,11 @@ async def complete(
 
     With `program`, every field that this part of the graph reads.
     """
-    if all(place == HERE for place in places):
+    if all(place == NO_EXAMPLE for place in places):
         return list(places), []
-    program = program or await store.program(session, targets, everything=True)
+    program = program or await store.graph.program(session, targets, everything=True)
     fields = {v.field for v in program.variables.values() if v.kind is Kind.FIELD and v.field}
-    examples = await store.examples(session, [p for p in places if p != HERE])
+    examples = await store.examples.get(session, [p for p in places if p != NO_EXAMPLE])
     lacking = {p: fields - e.fields.keys() for p, e in examples.items() if fields - e.fields.keys()}
     kept = [p for p in places if p not in lacking]
     if not lacking:
@@ -45,7 +45,7 @@ def left_out(reasons: Mapping[str, str]) -> list[str]:
     """A note on examples that could not be used: how many, and the first few with their reasons."""
     if not reasons:
         return []
-    first = sorted(reasons, key=lambda example: number(example, "e") or HERE)[:NAMED]
+    first = sorted(reasons, key=lambda example: number(example, "e") or NO_EXAMPLE)[:NAMED]
     shown = " ".join(f"{example}: {reasons[example]}" for example in first)
     more = " ..." if len(reasons) > NAMED else ""
     return [f"Left out, as they cannot be scored: {len(reasons)}. {shown}{more}"]
@@ -58,7 +58,7 @@ def unusable(reasons: Mapping[str, str]) -> list[str]:
     """
     if not reasons:
         return []
-    which = "" if "" in reasons else f": {named(number(e, 'e') or HERE for e in reasons)}"
+    which = "" if "" in reasons else f": {named(number(e, 'e') or NO_EXAMPLE for e in reasons)}"
     many = f"{len(reasons)} example{'s' if len(reasons) > 1 else ''}"
     why = next(iter(reasons.values()))
     return [f"{many} gave no usable reply, which counts as 0{which}. {why}"]

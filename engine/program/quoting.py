@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from ...schemas.graph import Variable
 from ..constraints.constraints import NO_COPY, examples_rule
 from ..prompts import text
-from ..runs.ledger import Work
+from ..runs.context import RunContext
 
 
-async def held_out(work: Work) -> bool:
+async def held_out(work: RunContext) -> bool:
     """Whether there are examples that measure, so that it matters where a text has its own from."""
-    sizes = await work.store.split_sizes(work.session.pk, work.chain)
+    sizes = await work.store.examples.split_sizes(work.session.pk, work.chain)
     return bool(sizes.keys() - {"train"})
 
 

@@ -1,4 +1,4 @@
-"""What is sent to models: one file for each kind of call, readable as prose."""
+"""What is sent to models: a file for each kind of call, and lines of those put together."""
 
 from __future__ import annotations
 
@@ -16,3 +16,14 @@ def _load(name: str) -> str:
 def text(name: str, **values: str) -> str:
     """The text `name`, with its {placeholders} filled in."""
     return render(_load(name), values) if values else _load(name)
+
+
+@cache
+def _sentences(name: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in _load(name).split("\n"))
+
+
+def sentence(name: str, key: str, /, **values: str) -> str:
+    """The line of the file `name` that begins with `key`, with its {placeholders} filled in."""
+    found = _sentences(name)[key]
+    return render(found, values) if values else found

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ...schemas.completions import Completion, CompletionRequest, Purpose
 from ...schemas.errors import ReplyError
 from ...schemas.text import cleaned, unstorable
+from ..prompts import sentence
 from . import slips
 from .endings import Ending, ending
 from .lenient import ObjectReader, Unreadable
@@ -61,22 +62,20 @@ def check_completion(completion: Completion, *, needs_text: bool = True) -> None
     With `needs_text=False` an empty text is fine (an external function may print nothing).
     """
     if completion.refusal:
-        raise Malformed(f"The model refused: {_cut(completion.refusal)}")
+        raise Malformed(sentence("problems", "refused", refusal=_cut(completion.refusal)))
     match ending(completion.finish):
         case Ending.CUT if completion.reasoning and not completion.text.strip():
-            raise Malformed("The reply was cut off at the token limit before the answer.", THINKING)
+            raise Malformed(sentence("problems", "cut_before"), THINKING)
         case Ending.CUT:
-            raise Malformed(
-                "The reply was cut off at the token limit. Write a shorter, whole reply."
-            )
+            raise Malformed(sentence("problems", "cut"))
         case Ending.WITHHELD:
-            raise Malformed("The reply was withheld by the endpoint's content filter.")
+            raise Malformed(sentence("problems", "withheld"))
         case Ending.FAILED:
-            raise Malformed(f"The reply was broken off ({completion.finish}). Write it whole.")
+            raise Malformed(sentence("problems", "broken_off", finish=completion.finish))
     if needs_text and not completion.text.strip():
         raise _empty(completion)
     if unstorable(completion.text):
-        raise Malformed("The reply holds a NUL or half of a character. Leave such characters out.")
+        raise Malformed(sentence("problems", "unstorable"))
 
 
 THINKING = (
@@ -111,10 +110,10 @@ async def understood(
 
 def _empty(completion: Completion) -> Malformed:
     if completion.reasoning:
-        return Malformed("The reply was reasoning alone: no answer came after it.", MISPLACED)
+        return Malformed(sentence("problems", "reasoning"), MISPLACED)
     if ending(completion.finish) is Ending.WHOLE and "tool" in completion.finish:
-        return Malformed("The reply was a call of a tool, and none was offered. Write the text.")
-    return Malformed("The reply was empty. Write the text that was asked for.")
+        return Malformed(sentence("problems", "tool"))
+    return Malformed(sentence("problems", "empty"))
 
 
 def parse_object(
@@ -140,7 +139,7 @@ def parse_object(
         return fitting
     if not problem and (inner := _unquoted(text)):
         return parse_object(inner, schema, like, material=material)
-    raise Malformed(problem or f"No JSON object was found. {_wanted(schema)}")
+    raise Malformed(problem or f"{sentence('problems', 'no_object')} {_wanted(schema)}")
 
 
 def _objects(text: str, schema: Schema, like: str) -> Iterator[dict[str, Any]]:
@@ -193,14 +192,12 @@ def _unquoted(text: str) -> str:
 
 def _broken(text: str, start: int, error: Unreadable) -> str:
     if error.cut:
-        return "The JSON object is not closed: the reply is cut off, or a quote is missing."
+        return sentence("problems", "unclosed")
     if error.whole:
-        return f"The JSON object is {error}."
+        return sentence("problems", "object", what=str(error))
     near = _cut(text[max(start, error.at - 30) : error.at + 30], 60)
-    return (
-        f"The JSON object is broken ({error}) near: {near}\n"
-        'Write quotes inside a string as \\" and backslashes as \\\\.'
-    )
+    said = sentence("problems", "broken", what=str(error), near=near)
+    return f"{said}\n{sentence('problems', 'quotes')}"
 
 
 def _fitted(
@@ -249,8 +246,9 @@ def _as_object(value: Any) -> dict[str, Any] | None:
 def _missing(missing: list[str], found: dict[str, Any], schema: Schema) -> str:
     known = schema.get("properties", {})
     extra = [key for key in found if key not in known]
-    instead = f" It has {_listed(extra)}, which was not asked for." if extra else ""
-    return f"The JSON object lacks {_listed(missing)}.{instead} {_wanted(schema)}"
+    said = [sentence("problems", "lacks", missing=_listed(missing))]
+    said += [sentence("problems", "instead", extra=_listed(extra))] if extra else []
+    return " ".join([*said, _wanted(schema)])
 
 
 def _misfit(value: Any, schema: Schema) -> str:
@@ -262,7 +260,7 @@ def _misfit(value: Any, schema: Schema) -> str:
     if error is None:
         return ""
     key = ".".join(str(step) for step in error.absolute_path) or "the object"
-    return f"The value of {key} does not fit: {_cut(error.message)}."
+    return sentence("problems", "misfit", key=key, why=_cut(error.message))
 
 
 def _infinite(value: Any) -> str:
@@ -271,7 +269,7 @@ def _infinite(value: Any) -> str:
     if isinstance(value, list):
         return next(filter(None, map(_infinite, value)), "")
     if isinstance(value, float) and not math.isfinite(value):
-        return "A number is too large. Write an ordinary number."
+        return sentence("problems", "infinite")
     return ""
 
 
@@ -284,12 +282,12 @@ def _controls(value: dict[str, Any], like: str | None) -> str:
     if not new:
         return ""
     codes = ", ".join(f"U+{ord(mark):04X}" for mark in sorted(new))
-    return f"A string holds a control character ({codes}). Write a backslash as \\\\ there."
+    return sentence("problems", "controls", codes=codes)
 
 
 def _wanted(schema: Schema) -> str:
     keys = ", ".join(f'"{key}": …' for key in schema.get("properties", {}))
-    return f"Reply with one JSON object of the form {{{keys}}} and nothing else."
+    return sentence("problems", "form", form=f"{{{keys}}}")
 
 
 def _listed(keys: list[str]) -> str:

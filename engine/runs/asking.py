@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.errors import ExampleRefused, PromptRefused, ReplyError
 from ..prompts import text
 from ..replies.reasoning import apart
 from ..replies.reply import Malformed, understood
-
-if TYPE_CHECKING:
-    from .ledger import Work
+from .asker import Asker
 
 T = TypeVar("T")
 _OURS = (Purpose.GRADIENT, Purpose.REDUCE, Purpose.UPDATE)
@@ -20,7 +18,7 @@ _OURS = (Purpose.GRADIENT, Purpose.REDUCE, Purpose.UPDATE)
 
 
 async def ask(
-    work: Work,
+    work: Asker,
     request: CompletionRequest,
     read: Callable[[Completion], T],
     look: Callable[[T], Awaitable[None]] | None = None,
@@ -49,7 +47,7 @@ async def ask(
         return await understood(request, repaired, read, look)
     except Malformed as problem:
         for used in (request, repair):
-            await work.store.set_unusable(work.session.pk, used.key)
+            await work.store.calls.set_unusable(work.session.pk, used.key)
         raise ReplyError(
             f"{_about(request)}: the reply could not be used, and neither could its repair: "
             f"{problem.reason}",
@@ -59,10 +57,10 @@ async def ask(
         ) from problem
 
 
-async def _said(work: Work, request: CompletionRequest) -> Completion:
+async def _said(work: Asker, request: CompletionRequest) -> Completion:
     """The completion, without the thoughts that may stand before it."""
     try:
-        return apart(await work.ledger.need(work, request), request)
+        return apart(await work.need(request), request)
     except PromptRefused as refused:
         kind = ReplyError if request.purpose in _OURS else ExampleRefused
         raise kind(f"{_about(request)}: {refused.message}", refused.next) from refused

@@ -8,30 +8,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ...schemas.completions import (
-    Completion,
-    CompletionRequest,
-    Purpose,
-    Role,
-    role_of,
-)
+from ...schemas.completions import Completion, CompletionRequest, Purpose, Role, role_of
 from ...schemas.errors import (
     AnswererError,
     BudgetExhausted,
     Conflict,
-    ProgramFailed,
     PromptRefused,
     StoreBusy,
     TextGradError,
 )
-from ...schemas.graph import Run, Session, number
 from ...schemas.settings import Settings
 from ..answerers import OUTSIDE, Answerer, Assistant, Attempt
-from ..evaluators.evaluators import Evaluators
-from ..store import Chain, Fence, Store
+from ..store import Chain, Store
 from ..store.budgets import Budgets, Price
-from ..workers.pool import Workers
-from . import asking
+from .asker import Asker
+from .context import digest_of
 from .schedule import NotYet
 
 T = TypeVar("T")
@@ -39,106 +30,6 @@ log = logging.getLogger(__name__)
 BUSY_TRIES = 3
 USUAL_REPLY = 256
 """Tokens set aside for a reply whose length is not limited."""
-
-
-@dataclass
-class Work:
-    """One execution of a tool call: a deterministic function of the graph and the ledger.
-
-    It gets a durable run when it first needs something that is not in the ledger yet. `failed` are
-    failures of evaluators by name and request: how much was scored before, and what went wrong.
-    """
-
-    session: Session
-    tool: str
-    args: dict[str, Any]
-    digest: str
-    owner: str
-    store: Store
-    ledger: Ledger
-    evaluators: Evaluators
-    settings: Settings
-    workers: Workers
-    run: Run | None = None
-    asked: int = 0
-    answered: int = 0
-    fatal: TextGradError | None = None
-    failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
-    on_progress: Callable[[int, int, str], None] | None = None
-    phase: str = ""
-    notes: list[str] = field(default_factory=list)
-    chain: Chain = field(default_factory=Chain)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def fence(self) -> Fence | None:
-        """What guards this run's writes."""
-        return (number(self.run.id, "r") or 0, self.owner) if self.run else None
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """How far a long run had come when it was last saved."""
-        return self.run.state if self.run else {}
-
-    async def ensure_run(self) -> Run:
-        """The durable run, begun now if need be. Raises Conflict if the session has another."""
-        async with self._starting:
-            if self.run is None:
-                self.run = await self.store.start_run(
-                    self.session.pk,
-                    self.session.id,
-                    self.tool,
-                    self.args,
-                    self.digest,
-                    self.owner,
-                    self.chain,
-                )
-                self.begun.set()
-            return self.run
-
-    async def save_state(self, state: dict[str, Any]) -> None:
-        """Remember how far the run has come, for whoever continues it."""
-        run = await self.ensure_run()
-        run.state = state
-        await self.store.save_state(self.session.pk, run.id, self.owner, state)
-
-    def check(self) -> None:
-        """Raise what stops this run from making another call, if anything does."""
-        if self.fatal is not None:
-            raise self.fatal
-
-    def stop(self) -> None:
-        """Make no more calls; those under way are still recorded."""
-        self.fatal = self.fatal or Conflict(
-            "The run was cancelled; what was answered is kept.", "Make the same call to go on."
-        )
-
-    def progress(self) -> None:
-        """Tell whoever watches."""
-        if self.on_progress:
-            self.on_progress(self.answered, self.asked, self.phase)
-
-    @property
-    def measures(self) -> bool:
-        """Whether the program's outputs are taken as they come, for they show how good it is."""
-        return self.tool not in ("forward", "compute_loss")
-
-    async def supply(self, request: CompletionRequest, text: str) -> None:
-        """Record what the caller told, as the answer to `request`."""
-        pk = self.session.pk
-        request = self.ledger.addressed(request)
-        call = await self.store.open_call(pk, request, None, "caller")
-        await self.store.answer(pk, {call: Completion(text=text, model="caller")})
-
-    async def ask(
-        self,
-        request: CompletionRequest,
-        read: Callable[[Completion], T],
-        look: Callable[[T], Awaitable[None]] | None = None,
-    ) -> T:
-        """The completion of `request`, as `read` makes of it (see `asking.ask`)."""
-        return await asking.ask(self, self.ledger.addressed(request), read, look)
 
 
 @dataclass
@@ -162,8 +53,24 @@ class Ledger:
         self.update_params = dict(update_params or {})
         self.answerers = answerers
         self.outside = Assistant()
-        self._flights: dict[tuple[int, str], tuple[asyncio.Task[Completion], Work]] = {}
+        self._flights: dict[tuple[int, str], tuple[asyncio.Task[Completion], Asker]] = {}
         self._short: set[asyncio.Task[Any]] = set()
+
+    @property
+    def alone(self) -> bool:
+        """Whether all is answered without a caller who waits for it."""
+        return not any(a.name in OUTSIDE for a in self.answerers.values())
+
+    def models(self) -> list[object]:
+        """Who answers, as far as answers depend on it."""
+        return [(r, a.model, dict(a.params)) for r, a in sorted(self.answerers.items())]
+
+    def identity(self, settings: Settings) -> str:
+        """Tells processes apart that would answer the calls of a run differently."""
+        roles = (settings.forward, settings.backward)
+        addresses = [(role.base_url, role.update_params) for role in roles]
+        names = sorted((role, answerer.name) for role, answerer in self.answerers.items())
+        return digest_of("answerers", {"of": [self.models(), names, addresses]})
 
     def addressed(self, request: CompletionRequest) -> CompletionRequest:
         """The request with the model and parameters of whoever serves its role."""
@@ -176,10 +83,10 @@ class Ledger:
         return request.model_copy(update={"model": answerer.model, "params": params})
 
     async def need(
-        self, work: Work, request: CompletionRequest, answerer: Answerer | None = None
+        self, work: Asker, request: CompletionRequest, answerer: Answerer | None = None
     ) -> Completion:
         """The completion of an addressed request. Raises NotYet, AnswererError, StoreError."""
-        known = await self.store.answered(work.session.pk, request.key)
+        known = await self.store.calls.answered(work.session.pk, request.key)
         if known is not None:
             return known
         work.check()
@@ -200,7 +107,7 @@ class Ledger:
         return await self.need(work, request, answerer)
 
     async def _obtain(
-        self, work: Work, request: CompletionRequest, answerer: Answerer | None
+        self, work: Asker, request: CompletionRequest, answerer: Answerer | None
     ) -> Completion:
         await work.ensure_run()
         chosen = answerer or self._answerer(request)
@@ -223,7 +130,7 @@ class Ledger:
         async def keep(completion: Completion, attempts: Sequence[Attempt] = ()) -> None:
             async def write() -> Completion:
                 call = await self._opened(row, opening)
-                return await self.store.record(pk, call, completion, attempts, row.chain)
+                return await self.store.calls.record(pk, call, completion, attempts, row.chain)
 
             nonlocal recorded
             recorded = await _patiently(write, reopen)
@@ -235,7 +142,7 @@ class Ledger:
                 ends = None if isinstance(attempt.ends, PromptRefused) else attempt.ends
                 work.fatal = work.fatal or ends
                 call = await self._opened(row, opening)
-                await self.store.note_attempt(pk, call, attempt)
+                await self.store.calls.note_attempt(pk, call, attempt)
 
         def go() -> None:
             work.check()
@@ -243,12 +150,12 @@ class Ledger:
                 opening.result()
 
         try:
-            if limits.any:
-                await opening  # raises when there is no room for the call
+            if limits.any or work.overdue:
+                await opening  # raises when there is no room for the call, or the run is lost
             completion = await chosen.answer(request, record, go)
             await self._opened(row, opening)
         except PromptRefused as refused:  # the others may be answered
-            await self.store.refuse(pk, await self._opened(row, opening), refused.message)
+            await self.store.calls.refuse(pk, await self._opened(row, opening), refused.message)
             raise
         except (AnswererError, BudgetExhausted, Conflict) as error:
             work.fatal = error
@@ -274,7 +181,7 @@ class Ledger:
 
     async def _open(
         self,
-        work: Work,
+        work: Asker,
         request: CompletionRequest,
         answerer: str,
         limits: Budgets,
@@ -286,7 +193,7 @@ class Ledger:
             try:
                 work.chain.check()
                 return await _patiently(
-                    lambda: self.store.open_call(
+                    lambda: self.store.calls.open(
                         work.session.pk,
                         request,
                         work.fence,
@@ -301,7 +208,7 @@ class Ledger:
                 if not await self._room(work, request):
                     raise
 
-    async def _room(self, work: Work, request: CompletionRequest) -> bool:
+    async def _room(self, work: Asker, request: CompletionRequest) -> bool:
         """Wait for a call of the session that holds some of its budget; False if there is none."""
         mine, _ = self._flights.get((work.session.pk, request.key), (None, work))
         flights = {f for (pk, _), (f, _) in self._flights.items() if pk == work.session.pk}
@@ -315,7 +222,7 @@ class Ledger:
             self._short.discard(mine)
         return True
 
-    def _price(self, work: Work, request: CompletionRequest) -> Price:
+    def _price(self, work: Asker, request: CompletionRequest) -> Price:
         """What the call may cost: its prompt, and a reply as long as it is allowed to be."""
         settings = work.settings.forward
         if role_of(request.purpose) == "backward":
@@ -356,7 +263,7 @@ async def _patiently(
     return await verb()
 
 
-def _limits(work: Work, answerer: Answerer) -> Budgets:
+def _limits(work: Asker, answerer: Answerer) -> Budgets:
     """What holds for a call of this run. Only what the operator pays counts for the owner's day."""
     settings = work.settings
     free = answerer.name in OUTSIDE or answerer.name.startswith("evaluator ")

@@ -2,39 +2,41 @@
 
 A run is re-executed from the top; whatever the ledger holds is not asked again. That one property
 gives resume after a kill, retry, and answers that arrive in several calls.
+
+From the look whether a session is free to the started run nothing slips between: here calls take
+turns, and in the database one transaction looks, adds and starts. Whoever makes the same call
+meanwhile follows its run, wherever that is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
-import os
-import secrets
-import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
-from ...schemas.completions import Pending
-from ...schemas.errors import Conflict, NotFound, ReplyError, TextGradError, fault
-from ...schemas.graph import Run, Session, number
+from ...schemas.errors import BadInput, Conflict, TextGradError
+from ...schemas.graph import Run, Session
 from ...schemas.results import Result
 from ...schemas.settings import Settings
 from ..evaluators.evaluators import Evaluators
-from ..store import Chain, Store, busy
-from ..store.runs import LEASE_SECONDS
+from ..store import Adds, Admitted, Chain, NewRun, Store, busy
 from ..workers.pool import Workers
-from .ledger import Ledger, Work
-from .schedule import NotYet
+from . import messages as told
+from .context import Progress, RunContext
+from .execution import ABANDONED, Active, Execution
+from .leases import Heart, Sightings
+from .ledger import Ledger
+from .recent import Endings
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-Body = Callable[[Work], Awaitable[Result]]
-Progress = Callable[[int, int, str], None]
-PENDING_CHARS = 24_000
 POLL_SECONDS = 0.2
+WAITS = ("needs_completions",)
+"""The status of a run that whoever makes its call again goes on with."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,19 @@ class Caller:
     on_progress: Progress | None = None
 
 
-@dataclass
-class Active:
-    """A run under way in this process. `waiting` counts the callers who wait for it."""
+@dataclass(frozen=True)
+class Start:
+    """What a call is to be run with, and what its admission adds to the session."""
 
-    work: Work
-    task: asyncio.Task[Result]
-    waiting: int = 0
-
-
-def digest_of(tool: str, args: Mapping[str, Any]) -> str:
-    """What makes two calls the same call."""
-    text = json.dumps([tool, args], sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    args: dict[str, Any]
+    adds: Adds | None = None
 
 
-class Runs:
+Prepare = Callable[[Session], Awaitable[Start | Result]]
+"""Looks and checks, when the session is free; gives a result where there is nothing to run."""
+
+
+class Runner:
     """Starts, continues, waits for and cancels runs. One is active in a session at a time."""
 
     def __init__(
@@ -77,314 +76,322 @@ class Runs:
         self.settings = settings
         self.evaluators = evaluators
         self.workers = workers
-        self.bodies: dict[str, tuple[type[Result], Body]] = {}
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.execution = Execution(store)
         self._active: dict[int, Active] = {}
-        self._heartbeat: asyncio.Task[None] | None = None
+        self._endings = Endings()
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self.heart = Heart(store, lambda: [one.work for one in self._active.values()], self._lost)
+        self._sightings = Sightings()
+        self._closing = False
+        self.answerers = ledger.identity(settings)
 
-    async def admit(self, session: Session, digest: str) -> Run | None:
-        """The active run that this same call began, if there is one.
-
-        Raises Conflict when the session is busy with another.
-        """
-        here = self._active.get(session.pk)
-        if here is not None and here.work.run is None and here.work.digest != digest:
-            await _settled(here)
-        found = await self.store.active_run(session.pk, session.id)
-        if found is None:
-            return None
-        run, began = found
-        if began != digest:
-            raise busy(run)
-        return run
-
-    async def start(
-        self,
-        caller: Caller,
-        session: Session,
-        tool: str,
-        args: dict[str, Any],
-        digest: str,
-        chain: Chain | None = None,
+    async def call(
+        self, caller: Caller, session: Session, tool: str, digest: str, prepare: Prepare
     ) -> Result:
-        """Run `tool` as far as it goes within the caller's deadline.
+        """Run a call of `tool` as far as it goes within the caller's deadline.
 
-        `chain` is what the caller wrote for it and did not wait for.
+        The same call, made while it is under way here or elsewhere, gets the same result.
+        `session` is as it was when the call came in. Raises Conflict when the session is busy with
+        another call, and what `prepare` raises; then nothing was changed.
         """
-        here = self._active.get(session.pk)
-        if here is not None:
-            if here.work.digest == digest:
-                return await self._wait(caller, here)
-            run = await here.work.ensure_run()
-            await here.work.chain.settled()
-            raise busy(run)
-        return await self._wait(
-            caller, self._launch(caller, session, tool, args, digest, chain=chain)
-        )
+        until, came = _time() + caller.deadline, session.came
+        while True:
+            turn = self._turn(session.pk)
+            waits = turn.locked() or self._here(session.pk) is not None
+            async with turn:
+                found: Active | Run | Result | None = await self._own(session, digest, until)
+                if found is None and waits:  # it may be another session by now
+                    session = await self.store.sessions.get(session.id, session.owner)
+                    session.came = came
+                if found is None:
+                    found = await self._begin(session, tool, digest, prepare)
+            if isinstance(found, Result):
+                return found
+            result = await self._follow(caller, session, found, until)
+            if result is not None:
+                return result
 
-    async def go_on(self, caller: Caller, session: Session, run: Run) -> Result:
-        """Continue `run`, or wait for it where it is being run."""
-        here = self._active.get(session.pk)
-        if here is not None:
-            return await self._wait(caller, here)
-        dead = {run.owner} if self._is_dead(run.owner) else set()
-        claimed = await self.store.claim_run(session.pk, session.id, run.id, self.owner, dead)
-        if claimed is None:
-            return await self._watch(caller, session, run)
-        if run.status == "failed":
-            await self.store.retire_unusable(session.pk)
-        active = self._launch(caller, session, claimed.tool, claimed.args, "", claimed)
-        return await self._wait(caller, active)
+    @asynccontextmanager
+    async def alone(self, caller: Caller, session: Session) -> AsyncIterator[None]:
+        """For a change that is no run: no run is active, and none begins here meanwhile.
+
+        Raises Conflict. What is written must look again (`check_idle`): other processes may begin.
+        """
+        async with self._turn(session.pk):
+            await self._settle(session.pk, _time() + caller.deadline)
+            active = await self.store.runs.active(session.pk, session.id)
+            if active is not None:
+                raise busy(active)
+            yield
+
+    async def resume(self, caller: Caller, session: Session, run: Run) -> Result:
+        """Go on with `run`, also when it failed, or wait for it where it is being run."""
+        until = _time() + caller.deadline
+        result = await self._follow(caller, session, run, until, (*WAITS, "failed"))
+        if result is not None:
+            return result
+        ended = await self._standing(session, run.digest)  # it needed nothing, and is not listed
+        if ended is None:
+            raise Conflict(f"Run {run.id} ({run.tool}) was refused.", "Make the call again.")
+        return await self.execution.ended(session, ended)
 
     async def cancel(self, session: Session, run: Run) -> bool:
         """Make no more calls for `run`; keep what was answered. False if it had ended."""
-        here = self._active.get(session.pk)
-        ended = await self.store.cancel_run(session.pk, run.id)
-        if here is not None:
-            await self._stop(here)
+        ended = await self.store.runs.cancel(session.pk, run.id)
+        here = self._here(session.pk)
+        if here is not None and here.work.run.id == run.id:
+            await here.stop()
         return ended
 
+    async def look_after(self, most: int) -> bool:
+        """Look at all that runs elsewhere, so that who lives is known also to callers who look
+        seldom; whether there is anything.
+
+        Goes on with what nobody does, if nobody need be asked for it, it began with the same
+        answerers, and it was taken over less than `most` times.
+        """
+        found = [one for one in await self.store.runs.running() if self._here(one.session) is None]
+        for one in found:
+            self._sightings.gone(one.session, one.run)
+            ours = self.ledger.alone and one.run.answerers == self.answerers
+            if ours and one.taken < most:
+                session = await self.store.sessions.get(one.run.session_id, one.whose)
+                await self._go_on(session, one.run)
+        return bool(found)
+
     async def close(self) -> None:
-        """Stop everything; runs stay as they are and can be resumed by another process."""
+        """Stop everything; runs stay as they are."""
+        self._closing = True
         for active in list(self._active.values()):
-            await self._stop(active)
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-            await asyncio.gather(self._heartbeat, return_exceptions=True)
+            await active.stop()
 
-    async def _stop(self, active: Active) -> None:
-        active.work.stop()
-        active.task.cancel()
-        await asyncio.gather(active.task, return_exceptions=True)
+    async def give_back(self) -> None:
+        """After `close`, when no reply is awaited any more: let others go on with the runs."""
+        await self.heart.stop()
+        try:
+            if self._endings:  # else nothing was ever run here
+                await self.store.runs.give_back(self.heart.owner)
+        except TextGradError as error:
+            log.warning("others can go on with our runs only in a while: %s", error)
 
-    def _launch(
-        self,
-        caller: Caller,
-        session: Session,
-        tool: str,
-        args: dict[str, Any],
-        digest: str,
-        run: Run | None = None,
-        chain: Chain | None = None,
-    ) -> Active:
-        work = Work(
+    def _turn(self, session: int) -> asyncio.Lock:
+        return self._turns.setdefault(session, asyncio.Lock())
+
+    def _here(self, session: int) -> Active | None:
+        active = self._active.get(session)
+        return None if active is None or active.task.done() else active
+
+    async def _settle(self, session: int, until: float) -> None:
+        """Wait for a call that asks nobody for anything. Raises Conflict when one does."""
+        here = self._here(session)
+        if here is None:
+            return
+        begun = asyncio.create_task(here.work.begun.wait())
+        await asyncio.wait(
+            {here.task, begun}, timeout=until - _time(), return_when=asyncio.FIRST_COMPLETED
+        )
+        begun.cancel()
+        if not here.task.done():
+            await here.work.chain.settled()
+            raise busy(here.work.run)
+
+    async def _own(self, session: Session, digest: str, until: float) -> Active | Run | None:
+        """What the same call has begun here. Raises Conflict when another one is under way here."""
+        here = self._here(session.pk)
+        if here is not None and here.work.run.digest == digest:
+            return here
+        await self._settle(session.pk, until)
+        if not self._endings.since(session.came, session.pk, digest):
+            return None
+        found = await self.store.runs.standing(session.pk, session.id, digest, came=0.0)
+        return found if found is not None and found.digest == digest else None
+
+    async def _begin(
+        self, session: Session, tool: str, digest: str, prepare: Prepare
+    ) -> Active | Run | Result:
+        if self._closing:
+            raise _ending()
+        try:
+            start = await prepare(session)
+        except TextGradError as error:
+            # The same call may have just done elsewhere what is now refused; or another is active.
+            run = await self._standing(session, digest, instead=error)
+            if run is not None:
+                return run
+            raise
+        if isinstance(start, Result):
+            return await self._standing(session, digest) or start
+        owner, came = self.heart.owner, session.came
+        new = NewRun(tool, start.args, digest, owner, self.answerers, came)
+        return await self._whole(self._started(session, new, start.adds))
+
+    async def _standing(
+        self, session: Session, digest: str, instead: TextGradError | None = None
+    ) -> Run | None:
+        """What the same call has begun elsewhere. Raises Conflict when another one is active,
+        unless there is bad input to be told of `instead`."""
+        run = await self.store.runs.standing(session.pk, session.id, digest, session.came)
+        if run is not None and run.digest != digest:
+            raise instead if isinstance(instead, BadInput) else busy(run)
+        return run
+
+    async def _started(self, session: Session, new: NewRun, adds: Adds | None) -> Active | Run:
+        chain = Chain()
+        admitted = await self.store.runs.start(session.pk, session.id, new, adds, chain)
+        return self._launch(admitted, chain) if admitted.mine else admitted.run
+
+    async def _claimed(self, session: Session, run: Run, dead: bool) -> Active | None:
+        claimed = await self.store.runs.claim(session.pk, run, self.heart.owner, dead=dead)
+        if claimed is None:
+            self._sightings.forget(session.pk, run)
+            return None
+        if run.status == "failed":
+            await self.store.calls.retire_unusable(session.pk)
+        return self._launch(claimed)
+
+    async def _whole(self, starting: Coroutine[Any, Any, T]) -> T:
+        """What a start gives; a caller who goes away meanwhile abandons what it began."""
+        task = asyncio.create_task(starting)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            [found] = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(found, Active):
+                await self._abandon(found)
+            raise
+
+    def _launch(self, admitted: Admitted, chain: Chain | None = None) -> Active:
+        session = admitted.session
+        work = RunContext(
             session=session,
-            tool=tool,
-            args=args,
-            digest=digest,
-            owner=self.owner,
+            run=admitted.run,
             store=self.store,
             ledger=self.ledger,
             evaluators=self.evaluators,
             settings=self.settings,
             workers=self.workers,
-            run=run,
-            on_progress=caller.on_progress,
+            continued=chain is None,
             chain=chain or Chain(),
         )
-        active = Active(work, asyncio.create_task(self._execute(work)))
+        active = Active(work, asyncio.create_task(self.execution.execute(work)))
         self._active[session.pk] = active
         active.task.add_done_callback(lambda _: self._forget(session.pk, active))
-        if self._heartbeat is None or self._heartbeat.done():
-            self._heartbeat = asyncio.create_task(self._beat())
+        self.heart.beat()
         return active
 
     def _forget(self, session: int, active: Active) -> None:
         if self._active.get(session) is active:
             del self._active[session]
+        # What was refused has left nothing that others could get.
+        if active.task.cancelled() or active.task.exception() is None:
+            self._endings.note(session, active.work.run.digest)
 
-    async def _beat(self) -> None:
-        while self._active:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            if any(a.work.run for a in self._active.values()):
-                await self.store.keep_alive(self.owner)
+    async def _follow(
+        self,
+        caller: Caller,
+        session: Session,
+        found: Active | Run,
+        until: float,
+        waits: Sequence[str] = WAITS,
+    ) -> Result | None:
+        """Wait for a run, here or elsewhere, and go on with it where nobody does any more; also
+        when its status is one of `waits`. None when it was refused elsewhere, and nothing is left.
+        """
+        active, run = (found, found.work.run) if isinstance(found, Active) else (None, found)
+        digest = run.digest
+        while True:
+            if active is None and run.status in ("done", "cancelled"):
+                return await self.execution.ended(session, run)
+            active = active or await self._go_on(session, run, until, waits)
+            if active is not None:
+                result = await self._wait(caller, active, until)
+                if result is not None:
+                    return result
+            now, late = await self.store.runs.get(session.pk, session.id, run.id), _time() >= until
+            if now is None or now.digest != digest:
+                return None
+            if now.status != "running" and (late or not _abandoned(now)):
+                return await self.execution.ended(session, now)
+            if late:
+                return told.running(self.execution.kinds, now)
+            if self._closing:
+                raise _ending()
+            active, run, waits = None, now, ()
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def _wait(self, caller: Caller, active: Active) -> Result:
-        active.work.on_progress = caller.on_progress or active.work.on_progress
+    async def _go_on(
+        self, session: Session, run: Run, until: float = 0.0, waits: Sequence[str] = ()
+    ) -> Active | None:
+        """Take over a run that nobody runs; or find it here; None if it is elsewhere.
+
+        Raises Conflict when another call is under way instead.
+        """
+        dead = run.status == "running" and self._sightings.gone(session.pk, run)
+        nobodys = run.status == "running" and run.owner in ("", self.heart.owner)
+        free = nobodys or run.status in waits or _abandoned(run)
+        here = self._here(session.pk)
+        if here is not None and here.work.run.id == run.id:
+            return here
+        if self._closing or not (dead or free):
+            return None
+        async with self._turn(session.pk):
+            here = self._here(session.pk)
+            if here is not None and here.work.run.id == run.id:
+                return here
+            await self._settle(session.pk, until)
+            return await self._whole(self._claimed(session, run, dead))
+
+    async def _wait(self, caller: Caller, active: Active, until: float) -> Result | None:
+        """The result of a run in this process, or that it goes on; None when it was lost."""
+        work = active.work
+        if caller.on_progress is not None:
+            work.watchers.append(caller.on_progress)
         active.waiting += 1
         try:
-            done, _ = await asyncio.wait({active.task}, timeout=caller.deadline)
+            done, _ = await asyncio.wait({active.task}, timeout=max(0.0, until - _time()))
         except asyncio.CancelledError:
             if active.waiting == 1:  # nobody else wants the result
-                await self._cancelled(active)
+                await self._abandon(active)
             raise
         finally:
             active.waiting -= 1
+            if caller.on_progress is not None:
+                work.watchers.remove(caller.on_progress)
         if active.task.cancelled():
+            if work.lost:
+                return None
             raise Conflict(
-                f"The run of {active.work.tool} was cancelled.",
+                f"The run of {work.tool} was cancelled.",
                 "Make the same call again; what was answered is kept.",
             )
         if done:
-            return active.task.result()
-        run = await active.work.ensure_run()
-        await active.work.chain.settled()
-        return self._running(active.work.session, run, active.work)
-
-    async def _cancelled(self, active: Active) -> None:
-        """The caller went away: stop asking, leave the run resumable."""
-        await self._stop(active)
-        run = active.work.run
-        if run is not None:
-            why = "The call was cancelled; what was answered is kept."
-            await self.store.end_run(
-                active.work.session.pk, run.id, self.owner, "failed", error=why
-            )
-
-    async def _watch(self, caller: Caller, session: Session, run: Run) -> Result:
-        """Wait for a run that another process is executing, or that has ended."""
-        waited = 0.0
-        while True:
-            now = await self.store.run(session.pk, session.id, run.id)
-            if now is None or now.status != "running" or waited >= caller.deadline:
-                break
-            await asyncio.sleep(POLL_SECONDS)
-            waited += POLL_SECONDS
-        if now is None:
-            raise NotFound(
-                f"There is no run {run.id} in this session.",
-                "inspect(session_id, what='runs') lists them.",
-            )
-        if now.status == "done":
-            return self.bodies[now.tool][0].model_validate(now.result)
-        if now.status == "needs_completions":
-            return await self._pending(session, now)
-        if now.status == "running":
-            return self._running(session, now)
-        return self._failed(session, now, now.error or f"Run {now.id} was {now.status}.")
-
-    async def _execute(self, work: Work) -> Result:
-        try:
-            result = await self.bodies[work.tool][1](work)
-        except NotYet:
-            run = await work.ensure_run()
-            await self._end(work, run, "needs_completions")
-            result = await self._pending(work.session, run)
-            result.notes += work.notes
+            result = active.task.result()
+            self._endings.note(work.session.pk, work.run.digest)
             return result
-        except TextGradError as error:
-            # Refused before anything was kept: an error. Else there is something to resume.
-            if work.run is None and "made" not in work.args and not isinstance(error, ReplyError):
-                raise
-            run = await work.ensure_run()
-            await self._end(work, run, "failed", error=str(error))
-            result = self._failed(work.session, run, error.message, error.next)
-            result.notes += work.notes
-            return result
-        except Exception as error:
-            told = fault(f"The run of {work.tool}")
-            log.exception("%s", told.message)
-            if work.run is not None:
-                await self._end(work, work.run, "failed", error=str(told))
-            raise told from error
-        result.session_id = work.session.id
-        result.notes += work.notes
-        if work.run is not None:
-            result.run = work.run.id
-            dumped = result.model_dump(mode="json")
-            await self._end(work, work.run, "done", result=dumped)
         await work.chain.settled()
-        return result
+        return told.running(self.execution.kinds, work.run, (work.answered, work.asked))
 
-    async def _end(
-        self,
-        work: Work,
-        run: Run,
-        status: str,
-        *,
-        result: dict[str, Any] | None = None,
-        error: str = "",
-    ) -> None:
-        await self.store.end_run(
-            work.session.pk,
-            run.id,
-            self.owner,
-            status,
-            result=result,
-            error=error,
-            chain=work.chain,
-        )
+    def _lost(self, work: RunContext) -> None:
+        """A run turned out to be another process's by now, or cancelled there."""
+        active = self._active.get(work.session.pk)
+        if active is not None and active.work is work:
+            work.lost = True
+            work.stop()
+            active.task.cancel()
 
-    def _result(self, session: Session, run: Run, **facts: Any) -> Result:
-        """A result of the run's own kind, with the ids that its call made and what it noticed."""
-        kind = self.bodies[run.tool][0]
-        facts["notes"] = run.args.get("notes", [])
-        return kind(session_id=session.id, run=run.id, **facts, **run.args.get("made", {}))
-
-    async def _pending(self, session: Session, run: Run) -> Result:
-        """The prompts nobody has answered, as many as a reader can take at once."""
-        calls = await self.store.pending(session.pk, number(run.id, "r") or 0)
-        shown: list[Pending] = []
-        used = 0
-        for n, request in calls:
-            used += len(request.prompt) + len(request.system or "")
-            if shown and used > PENDING_CHARS:
-                break
-            purpose = f"{request.purpose.value}: {request.about}"
-            shown.append(
-                Pending(id=f"c{n}", purpose=purpose, system=request.system, prompt=request.prompt)
-            )
-        return self._result(
-            session,
-            run,
-            status="needs_completions",
-            pending=shown,
-            pending_total=len(calls),
-            next=_how_to_answer(session, shown, len(calls)),
-        )
-
-    def _running(self, session: Session, run: Run, work: Work | None = None) -> Result:
-        so_far = f" {work.answered} of {work.asked} calls answered so far." if work else ""
-        return self._result(
-            session,
-            run,
-            status="running",
-            answered=work.answered if work else None,
-            next=f"The work goes on in the background.{so_far} Call "
-            f"resume(session_id='{session.id}') to wait for it, or with cancel=true to stop it.",
-        )
-
-    def _failed(self, session: Session, run: Run, error: str, advice: str = "") -> Result:
-        return self._result(
-            session,
-            run,
-            status="failed",
-            error=error,
-            next=f"{advice or 'Mend the cause.'} Everything answered so far is kept: "
-            f"resume(session_id='{session.id}') goes on.",
-        )
-
-    def _is_dead(self, owner: str) -> bool:
-        """Whether the process that owns a run is surely gone (same machine, no such process)."""
-        host, _, rest = owner.partition(":")
-        pid = rest.partition(":")[0]
-        if owner == self.owner or host != socket.gethostname() or not pid.isdigit():
-            return False
-        if int(pid) == os.getpid():
-            return True  # the number was given to us since
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+    async def _abandon(self, active: Active) -> None:
+        await active.stop()
+        await self.execution.abandon(active.work)
 
 
-async def _settled(active: Active) -> None:
-    """Wait until a call has ended or turned out to be a durable run."""
-    begun = asyncio.create_task(active.work.begun.wait())
-    await asyncio.wait({active.task, begun}, return_when=asyncio.FIRST_COMPLETED)
-    begun.cancel()
+def _ending() -> Conflict:
+    return Conflict("This server is ending.", "Call again when it has been started anew.")
 
 
-def _how_to_answer(session: Session, shown: list[Pending], total: int) -> str:
-    if not shown:
-        return f"Call resume(session_id='{session.id}') to go on."
-    rest = total - len(shown)
-    more = f" {rest} more follow once these are answered." if rest else ""
-    return (
-        "Answer the pending prompts yourself (each on its own, as the model it is addressed to "
-        "would; where a function is described, run it), some or all at once, and call "
-        f"resume(session_id='{session.id}', completions={{'{shown[0].id}': '...'}}).{more}"
-    )
+def _abandoned(run: Run) -> bool:
+    """Whether a run was left by a caller who went away, and not because of an error."""
+    return run.status == "failed" and run.error == ABANDONED
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()

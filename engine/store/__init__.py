@@ -1,42 +1,61 @@
-"""The store: the only place with SQL. Each verb is one transaction."""
+"""The store: the only place with SQL. Each method is one transaction."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from .calls import LedgerVerbs
+from .additions import adding, binding, recomputing
+from .admission import busy
+from .calls import CallRows
 from .connection import Fault
 from .database import Chain, Database
-from .evaluations import ReportVerbs
-from .examples import Added, ExampleVerbs
-from .export import TransferVerbs
-from .graph import GraphVerbs, Program
-from .history import HistoryVerbs, StepRecord
-from .maintenance import CareVerbs
-from .removal import RemovalVerbs
-from .rows import Fence
-from .runs import RunVerbs, busy
-from .values import ValueVerbs
+from .evaluations import EvaluationRows
+from .examples import Added, ExampleRows
+from .export import Export
+from .graph import GraphRows, Program
+from .history import HistoryRows, StepRecord
+from .maintenance import Maintenance
+from .overview import OverviewRows
+from .removal import Removal
+from .rows import RunFence
+from .runs import Adds, Admitted, NewRun, RunRows
+from .sessions import SessionRows
+from .values import ValueRows
 
-__all__ = ["Added", "Chain", "Fence", "Program", "StepRecord", "Store", "busy"]
+__all__ = [
+    "Added",
+    "Adds",
+    "Admitted",
+    "Chain",
+    "NewRun",
+    "Program",
+    "RunFence",
+    "StepRecord",
+    "Store",
+    "adding",
+    "binding",
+    "busy",
+    "recomputing",
+]
 
 
-class Store(
-    GraphVerbs,
-    ValueVerbs,
-    ExampleVerbs,
-    LedgerVerbs,
-    HistoryVerbs,
-    ReportVerbs,
-    RunVerbs,
-    RemovalVerbs,
-    TransferVerbs,
-    CareVerbs,
-):
+class Store:
     """Everything durable, in one SQLite file that several processes may share."""
 
     def __init__(self, path: Path, fault: Fault | None = None) -> None:
         self.db = Database(path, fault)
+        self.sessions = SessionRows(self.db)
+        self.graph = GraphRows(self.db)
+        self.values = ValueRows(self.db)
+        self.examples = ExampleRows(self.db)
+        self.calls = CallRows(self.db)
+        self.history = HistoryRows(self.db)
+        self.evaluations = EvaluationRows(self.db)
+        self.runs = RunRows(self.db)
+        self.removal = Removal(self.db)
+        self.export = Export(self.db)
+        self.maintenance = Maintenance(self.db)
+        self.overview = OverviewRows(self.db)
 
     async def open(self, *, fresh: bool = True) -> None:
         """Open the file, or create it if it may be a `fresh` one. Raises StoreError."""

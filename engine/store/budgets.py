@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...schemas.errors import BudgetExhausted
 from .quotas import count_call
-from .rows import Fence, check_fence, row
+from .rows import CLOCK, RunFence, check_fence, row
 
 Budget = Mapping[str, float]
 """Some of: calls, tokens, cost (dollars), seconds."""
@@ -42,7 +41,7 @@ class Budgets:
 
 
 def reserve(
-    db: sqlite3.Connection, session: int, fence: Fence | None, price: Price, budgets: Budgets
+    db: sqlite3.Connection, session: int, fence: RunFence | None, price: Price, budgets: Budgets
 ) -> None:
     """Count a call that is about to be opened. Call inside a write.
 
@@ -55,14 +54,13 @@ def reserve(
     pending = _pending(db, session, run) if budgets.run else _NOTHING
     spent = row(
         db,
-        "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost, began FROM runs "
-        "WHERE session = ? AND n = ?",
+        "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost, "
+        f"{CLOCK} - began AS seconds FROM runs WHERE session = ? AND n = ?",
         session,
         run,
     )
     if spent is not None:
-        seconds = time.time() - spent["began"]
-        _check("run", budgets.run, dict(spent) | {"seconds": seconds}, pending, price)
+        _check("run", budgets.run, dict(spent), pending, price)
         db.execute(
             "UPDATE runs SET used_calls = used_calls + 1 WHERE session = ? AND n = ?",
             (session, run),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ...schemas.completions import Completion, CompletionRequest, Usage
 from ...schemas.text import cleaned, storable
@@ -12,15 +12,16 @@ from ..answerers import OUTSIDE, Attempt
 from .budgets import Budgets, Price, reserve
 from .database import Chain, Database
 from .quotas import bounded
-from .rows import Fence, dumps, next_number, now, row, rows, to_completion, to_request
+from .rows import RunFence, dumps, next_number, now, row, rows, to_completion, to_request
 
 FREE = Price()
 UNLIMITED = Budgets({}, {})
 NOT_USED = "not used, for another answer came first"
 
 
-class LedgerVerbs:
-    """The store's verbs on calls; each is one transaction."""
+@dataclass(frozen=True)
+class CallRows:
+    """The completion ledger's calls; each method is one transaction."""
 
     db: Database
 
@@ -47,11 +48,11 @@ class LedgerVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def open_call(
+    async def open(
         self,
         session: int,
         request: CompletionRequest,
-        fence: Fence | None,
+        fence: RunFence | None,
         answerer: str,
         price: Price = FREE,
         budgets: Budgets = UNLIMITED,
@@ -269,7 +270,7 @@ class LedgerVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def calls(
+    async def latest(
         self, session: int, limit: int, before: int | None = None
     ) -> list[dict[str, object]]:
         """The latest calls, newest first, without their texts."""
@@ -285,7 +286,7 @@ class LedgerVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def call(self, session: int, n: int) -> dict[str, object] | None:
+    async def get(self, session: int, n: int) -> dict[str, object] | None:
         """One call whole: request, reply, attempts."""
 
         def job(db: sqlite3.Connection) -> dict[str, object] | None:

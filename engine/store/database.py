@@ -12,6 +12,7 @@ import functools
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -33,13 +34,20 @@ PAUSE_SECONDS = 0.002
 TURNS = 10
 """Turns of the event loop in which a caller who was just answered can ask for more."""
 
+HOLD_SECONDS = 0.05
+"""For so long a transaction is kept open for what follows; meanwhile no other process can write."""
+
+_seen: ContextVar[Chain | None] = ContextVar("_seen", default=None)
+"""The chain whose writes this task's reads see."""
+
 
 class Chain:
     """Writes that rest on each other, of a caller who does not wait for the disk after each.
 
     Those that follow each other at once share a commit; once one is lost, so are those after it.
-    Its own reads see them meanwhile. Nothing that rests on them may leave the process before
-    `settled`, which ends the chain: `waited` says that it has been called.
+    Its own reads see them meanwhile: those that name it, and those of the task that is `seen_here`.
+    Nothing that rests on them may leave the process before `settled`, which ends the chain:
+    `waited` says that it has been called.
     """
 
     def __init__(self) -> None:
@@ -50,6 +58,10 @@ class Chain:
         """One more write, by the future of its commit."""
         self._commits = [c for c in self._commits if not c.done() or c.exception() is not None]
         self._commits.append(committed)
+
+    def seen_here(self) -> None:
+        """From now on this task's reads, and those of tasks it starts, see what was written."""
+        _seen.set(self)
 
     def check(self) -> None:
         """Raise StoreError if a commit failed."""
@@ -178,7 +190,7 @@ class Database:
         """Run `job` on a consistent snapshot; with `single`, a job of one statement, which needs
         no transaction for that. With `join` it sees what the chain wrote and is not on disk yet.
         """
-        return await self._submit(_Waiting(job, single=single, chain=join))
+        return await self._submit(_Waiting(job, single=single, chain=join or _seen.get()))
 
     async def write(
         self,
@@ -261,13 +273,16 @@ class Database:
         """One transaction; those who do not wait for its commit may add to it at once."""
         done: list[_Waiting[Any]] = []
         outcomes: list[object] = []
+        clock = asyncio.get_running_loop().time
+        until = clock() + HOLD_SECONDS
         try:
             while batch:
                 done += batch
                 # A transaction that began to read may not go on to write: BEGIN IMMEDIATE is for
                 # that, or two processes that read would each wait for the other to end.
                 stays = any(waiting.committed is not None for waiting in done)
-                last = not stays or all(waiting.chain is None for waiting in batch)
+                open_ended = stays and any(waiting.chain is not None for waiting in batch)
+                last = not open_ended or clock() > until
                 outcomes += await connection.trip(_run, file, batch, last)
                 _resolve_early(done, outcomes)
                 batch = [] if last else await self._following(done)

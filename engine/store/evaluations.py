@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.graph import Fate, number
-from .database import Database
-from .rows import Fence, check_fence, dumps, next_number, now, row, rows
+from .database import Chain, Database
+from .rows import RunFence, check_fence, dumps, next_number, now, row, rows
+from .runs import set_state
 
 
-class ReportVerbs:
-    """The store's verbs for reports; each is one transaction."""
+@dataclass(frozen=True)
+class EvaluationRows:
+    """Measured scores; each method is one transaction."""
 
     db: Database
 
-    async def note_evaluation(
+    async def add(
         self,
         session: int,
         loss: str,
@@ -26,21 +29,24 @@ class ReportVerbs:
         mean: float,
         error: float | None,
         examples: int,
-        fence: Fence | None,
-        state: dict[str, Any] | None = None,
+        fence: RunFence | None,
+        state: dict[str, Any],
+        chain: Chain | None = None,
+        scores: Mapping[int, float] | None = None,
     ) -> tuple[int, int]:
-        """Remember a split's score.
+        """Remember a split's score, and the `scores` of its examples by number.
 
         Gives how often the test split has been read by now, and how many different texts it
-        has measured (0 where another split is noted). The run remembers `state`, or else these
-        `reads`: killed before its end, it must not count twice.
+        has measured (0 where another split is noted). The run remembers `state` with these as
+        `reads`: killed before its end, it must not count twice. With `chain`, all is on disk once
+        that is settled.
         """
 
         def job(db: sqlite3.Connection) -> tuple[int, int]:
             check_fence(db, session, fence)
             n = next_number(db, "evaluations", session)
             db.execute(
-                "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO evaluations VALUES (?,?,?,?,?,?,?,?,?,?)",
                 (
                     session,
                     n,
@@ -51,6 +57,7 @@ class ReportVerbs:
                     error,
                     examples,
                     now(),
+                    dumps(dict(scores)) if scores else None,
                 ),
             )
             sql = (
@@ -63,16 +70,12 @@ class ReportVerbs:
                 "WHERE session = ? AND split = 'test'"
             )
             known = reads, int(rows(db, sql, session)[0][0]) if split == "test" else 0
-            if fence is not None:
-                db.execute(
-                    "UPDATE runs SET state = ? WHERE session = ? AND n = ?",
-                    (dumps({"reads": known} if state is None else state), session, fence[0]),
-                )
+            set_state(db, session, fence, state | {"reads": known})
             return known
 
-        return await self.db.write(job)
+        return await self.db.write(job, join=chain)
 
-    async def evaluations(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
+    async def latest(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
         """The latest evaluations, newest first."""
 
         def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -86,27 +89,30 @@ class ReportVerbs:
         return await self.db.read(job, single=True)
 
     async def spans(self, session: int) -> list[dict[str, Any]]:
-        """The `first` and the `latest` evaluation of each loss and split, and how many there were.
+        """The `first` and the `latest` evaluation of each loss and split, how many there were, and
+        how many different `texts` they measured.
 
-        Each has its mean, standard error (None for one example), examples, and the `versions` of
-        the parameters.
+        Each has its number, when it was made, its mean, standard error (None for one example),
+        examples, and the `versions` of the parameters.
         """
 
         def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
             sql = (
                 "WITH ends AS (SELECT loss, split, min(n) AS first, max(n) AS latest, "
-                "count(*) AS evaluations FROM evaluations WHERE session = ? GROUP BY loss, split) "
-                "SELECT ends.loss, ends.split, evaluations, versions, round(mean, 4) AS mean, "
-                "round(error, 4) AS error, examples FROM ends CROSS JOIN evaluations e "
+                "count(*) AS evaluations, count(DISTINCT versions) AS texts FROM evaluations "
+                "WHERE session = ? GROUP BY loss, split) "
+                "SELECT ends.loss, ends.split, evaluations, texts, e.n, created, versions, "
+                "round(mean, 4) AS mean, round(error, 4) AS error, examples "
+                "FROM ends CROSS JOIN evaluations e "
                 "ON e.session = ? AND e.n IN (first, latest) ORDER BY first, e.n"
             )
             found: dict[tuple[int, str], dict[str, Any]] = {}
             for r in rows(db, sql, session, session):
-                one = {k: r[k] for k in ("mean", "error", "examples")}
+                one = {k: r[k] for k in ("n", "created", "mean", "error", "examples")}
                 one["versions"] = json.loads(r["versions"])
                 span = {"loss": f"v{r['loss']}", "split": r["split"], "first": one}
                 known = found.setdefault((r["loss"], r["split"]), span)
-                known |= {"latest": one, "evaluations": r["evaluations"]}
+                known |= {"latest": one, "evaluations": r["evaluations"], "texts": r["texts"]}
             return list(found.values())
 
         return await self.db.read(job, single=True)

@@ -13,9 +13,10 @@ from typing import get_args
 
 from ...schemas.graph import Example, Split
 from ...schemas.words import says_much, words
+from .admission import check_idle
 from .database import Chain, Database
 from .quotas import bounded
-from .rows import dumps, next_number, now, rows, to_example
+from .rows import columns, dumps, next_number, now, rows, to_example
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,19 @@ class Added:
     alike: Sequence[int] = ()
 
 
-class ExampleVerbs:
-    """The store's verbs on examples; each is one transaction."""
+@dataclass(frozen=True)
+class ExampleRows:
+    """Examples, and which of them are in use; each method is one transaction."""
 
     db: Database
 
-    async def add_examples(self, session: int, split: str, data: Sequence[dict[str, str]]) -> Added:
-        """Store rows; one that the split already has is skipped."""
+    async def add(self, session: int, split: str, data: Sequence[dict[str, str]]) -> Added:
+        """Store rows; one that the split already has is skipped. Raises Conflict when the session
+        has an active run."""
         prepared = await asyncio.to_thread(_prepared, data)
 
         def job(db: sqlite3.Connection) -> Added:
+            check_idle(db, session)
             first = next_number(db, "examples", session)
             cursor = db.executemany(
                 "INSERT INTO examples (session, n, split, fields, digest, likeness) "
@@ -69,7 +73,7 @@ class ExampleVerbs:
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
-    async def examples(
+    async def get(
         self, session: int, numbers: Sequence[int], chain: Chain | None = None
     ) -> dict[int, Example]:
         """Examples by number; missing ones are left out."""
@@ -91,8 +95,19 @@ class ExampleVerbs:
 
         def job(db: sqlite3.Connection) -> list[int]:
             sql = "SELECT n FROM examples WHERE session = ? AND split = ? ORDER BY n LIMIT ?"
-            found = rows(db, sql, session, split, -1 if limit is None else limit)
-            return [r["n"] for r in found]
+            return columns(db, sql, session, split, -1 if limit is None else limit)["n"]
+
+        return await self.db.read(job, single=True)
+
+    async def split_digest(self, session: int, split: str) -> str:
+        """What tells one content of a split from another."""
+
+        def job(db: sqlite3.Connection) -> str:
+            sql = "SELECT n, digest FROM examples WHERE session = ? AND split = ? ORDER BY n"
+            hashed = hashlib.sha256()
+            for r in db.execute(sql, (session, split)):
+                hashed.update(f"{r['n']} {r['digest']} ".encode())
+            return hashed.hexdigest()[:16]
 
         return await self.db.read(job, single=True)
 
@@ -126,14 +141,6 @@ class ExampleVerbs:
             return {r["split"]: r["n"] for r in rows(db, sql, session)}
 
         return await self.db.read(job, single=True, join=chain)
-
-    async def use_batch(self, session: int, numbers: Sequence[int]) -> None:
-        """Make these the examples in use; what depends on examples is then to be recomputed."""
-
-        def job(db: sqlite3.Connection) -> None:
-            set_batch(db, session, numbers)
-
-        await self.db.write(bounded(job, session, self.db.quota_bytes))
 
 
 def _prepared(data: Sequence[dict[str, str]]) -> list[tuple[str, str, str]]:

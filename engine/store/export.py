@@ -6,6 +6,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.completions import CompletionRequest
@@ -31,8 +32,9 @@ Document = dict[str, Any]
 REPLIES = ("calls", "attempts")
 
 
-class TransferVerbs:
-    """The store's verbs on whole sessions; each is one transaction."""
+@dataclass(frozen=True)
+class Export:
+    """Sessions as documents; each method is one transaction."""
 
     db: Database
 

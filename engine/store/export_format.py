@@ -57,7 +57,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "steps": {
         **{"n": "i", "accepted": "b", "gate": "s", "before": "f?", "after": "f?", "split": "s?"},
-        **{"examples": "i", "created": "s"},
+        **{"examples": "i", "created": "s", "gain": "f?", "error": "f?", "p": "f?"},
     },
     "proposals": {
         **{"n": "i", "step": "i", "variable": "i", "parent": "i", "text": "s", "verdict": "s"},
@@ -70,10 +70,11 @@ TABLES: dict[str, dict[str, str]] = {
             "split": "s?",
         },
         **{"examples": "i", "gradients": "a", "created": "s"},
+        **{"gain": "f?", "error": "f?", "p": "f?"},
     },
     "evaluations": {
         **{"n": "i", "loss": "i", "split": "s", "versions": "j", "mean": "f", "error": "f?"},
-        **{"examples": "i", "created": "s"},
+        **{"examples": "i", "created": "s", "scores": "j?"},
     },
     "runs": {
         **{"n": "i", "tool": "s", "args": "o", "digest": "s", "status": "s", "state": "o"},
@@ -84,7 +85,13 @@ TABLES: dict[str, dict[str, str]] = {
 }
 LATER_TABLES = ("removed",)
 """Tables that files of earlier versions do not have."""
-LATER: dict[str, dict[str, Any]] = {"calls": {"reasoning": ""}}
+_GAIN = {"gain": None, "error": None, "p": None}
+LATER: dict[str, dict[str, Any]] = {
+    "calls": {"reasoning": ""},
+    "steps": _GAIN,
+    "proposals": _GAIN,
+    "evaluations": {"scores": None},
+}
 """Columns that files of earlier versions lack, with what that means."""
 SESSION = {
     **{"title": "s", "created": "s", "updated": "s", "batch": "a", "budget": "o"},
@@ -93,12 +100,12 @@ SESSION = {
 LEFT_OUT = {
     "variables": {"file"},
     "examples": {"digest", "likeness"},
-    "runs": {"owner", "lease"},
+    "runs": {"owner", "lease", "stopped", "answerers", "taken"},
     "sessions": {"pk", "id", "owner", "bytes"},
 }
 """Columns that stay behind, besides `session`."""
-DERIVED = {"edges", "spent", "owner_calls"}
-"""Tables that are made anew from the others, or that belong to an owner and no session."""
+DERIVED = {"edges", "spent", "owner_calls", "quiet_runs"}
+"""Tables that are made anew from the others, belong to an owner and no session, or pass."""
 
 _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("variables", "kind"): tuple(Kind),
@@ -155,6 +162,11 @@ _JSON_COLUMNS: dict[tuple[str, str], dict[str, Any]] = {
     ("gradients", "losses"): _ids("v"),
     ("proposals", "gradients"): _ids("g"),
     ("evaluations", "versions"): {"type": "object", "additionalProperties": _TYPES["i"]},
+    ("evaluations", "scores"): {
+        "type": ["object", "null"],
+        "additionalProperties": _TYPES["f"],
+        "propertyNames": {"pattern": "^[1-9][0-9]{0,11}$"},
+    },
     ("sessions", "batch"): {"type": "array", "items": _TYPES["n"], "uniqueItems": True},
     ("sessions", "budget"): _NUMBERS,
 }

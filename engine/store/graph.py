@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ...schemas.errors import NotFound
-from ...schemas.graph import Operation, Session, Variable, number
+from ...schemas.graph import Operation, Variable, number
 from ..extensions.operations import LOSSES
+from .additions import insert_variable, stale
 from .database import Chain, Database
-from .examples import set_batch
-from .quotas import bounded, room_for_bytes, room_for_session
+from .quotas import bounded
 from .rows import (
     dumps,
-    next_number,
     now,
-    row,
     rows,
     to_operation,
-    to_session,
     to_variable,
 )
 
@@ -58,55 +53,11 @@ class Program:
         return self.operations.get(made_by) if made_by else None
 
 
-class GraphVerbs:
-    """The store's verbs on graphs; each is one transaction."""
+@dataclass(frozen=True)
+class GraphRows:
+    """Variables and operations; each method is one transaction."""
 
     db: Database
-
-    async def create_session(
-        self, owner: str, title: str, most: int | None = None, chain: Chain | None = None
-    ) -> Session:
-        """A new session with an unguessable id (128 random bits).
-
-        Raises QuotaExceeded when the owner has `most` already. With `chain`, it is on disk once
-        that is settled.
-        """
-
-        def job(db: sqlite3.Connection) -> Session:
-            room_for_session(db, owner, most)
-            db.execute(
-                "INSERT INTO sessions (id, owner, title, created, updated) VALUES (?,?,?,?,?)",
-                (f"tg_{secrets.token_urlsafe(16)}", owner, title, now(), now()),
-            )
-            found = rows(db, "SELECT * FROM sessions WHERE pk = last_insert_rowid()")
-            room_for_bytes(db, found[0]["pk"], self.db.quota_bytes)
-            return to_session(found[0])
-
-        return await self.db.write(job, join=chain)
-
-    async def session(self, session_id: str, owner: str) -> Session:
-        """The owner's session. Raises NotFound, in the same words for foreign ones."""
-
-        def job(db: sqlite3.Connection) -> Session:
-            found = row(db, "SELECT * FROM sessions WHERE id = ? AND owner = ?", session_id, owner)
-            if found is None:
-                raise NotFound(
-                    "There is no session with this session_id.",
-                    "Call inspect() for your sessions, or create_variable without session_id "
-                    "to start one.",
-                )
-            return to_session(found)
-
-        return await self.db.read(job, single=True)
-
-    async def sessions(self, owner: str, limit: int = 50) -> list[Session]:
-        """The owner's sessions, the last used first."""
-
-        def job(db: sqlite3.Connection) -> list[Session]:
-            sql = "SELECT * FROM sessions WHERE owner = ? ORDER BY updated DESC, pk DESC LIMIT ?"
-            return [to_session(r) for r in rows(db, sql, owner, limit)]
-
-        return await self.db.read(job, single=True)
 
     async def add_leaf(
         self, session: int, variable: Variable, chain: Chain | None = None
@@ -114,7 +65,7 @@ class GraphVerbs:
         """Store a new leaf with its first version."""
 
         def job(db: sqlite3.Connection) -> Variable:
-            made = _insert_variable(db, session, variable, operation=None, dirty=False)
+            made = insert_variable(db, session, variable)
             if made.value is not None:
                 db.execute(
                     "INSERT INTO versions VALUES (?,?,1,?,'created',NULL,?)",
@@ -123,40 +74,6 @@ class GraphVerbs:
             return made
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes), after=chain)
-
-    async def add_operation(
-        self,
-        session: int,
-        operation: Operation,
-        output: Variable,
-        batch: Sequence[int] | None = None,
-        chain: Chain | None = None,
-    ) -> tuple[Operation, Variable]:
-        """Store a new operation and its output, which starts without a value.
-
-        With `batch`, these become the examples in use at the same moment. With `chain`, it is on
-        disk once that is settled. Raises NotFound when what it reads was taken out meanwhile.
-        """
-
-        def job(db: sqlite3.Connection) -> tuple[Operation, Variable]:
-            if batch is not None:
-                set_batch(db, session, batch)
-            _check_there(db, session, operation.sources)
-            n = next_number(db, "operations", session)
-            made = _insert_variable(db, session, output, operation=n, dirty=True)
-            out = number(made.id, "v")
-            inputs = {name: number(v, "v") for name, v in operation.inputs.items()}
-            system = number(operation.system, "v") if operation.system else None
-            db.execute(
-                "INSERT INTO operations VALUES (?,?,?,?,?,?,?)",
-                (session, n, operation.kind, out, system, dumps(inputs), dumps(operation.spec)),
-            )
-            edges = [(session, number(source, "v"), out) for source in operation.sources]
-            db.executemany("INSERT INTO edges VALUES (?,?,?)", edges)
-            stored = operation.model_copy(update={"id": f"op{n}", "output": made.id})
-            return stored, made
-
-        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def variables(
         self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
@@ -264,11 +181,7 @@ class GraphVerbs:
     async def dirty(self, session: int) -> list[str]:
         """The outputs that lack a value at some place in use."""
 
-        def job(db: sqlite3.Connection) -> list[str]:
-            sql = "SELECT n FROM variables WHERE session = ? AND dirty ORDER BY n"
-            return [f"v{r['n']}" for r in rows(db, sql, session)]
-
-        return await self.db.read(job, single=True)
+        return await self.db.read(lambda db: stale(db, session), single=True)
 
     async def bound_to_files(self, session: int, chain: Chain | None = None) -> list[Variable]:
         """The leaves that are bound to files."""
@@ -304,55 +217,6 @@ class GraphVerbs:
             return [f"v{r['output']}" for r in found]
 
         return await self.db.read(job, single=True)
-
-
-def _check_there(db: sqlite3.Connection, session: int, ids: Sequence[str]) -> None:
-    sql = (
-        "SELECT count(*) FROM json_each(?) j CROSS JOIN variables v "
-        "ON v.session = ? AND v.n = j.value"
-    )
-    found = rows(db, sql, dumps([number(i, "v") for i in ids]), session)[0][0]
-    if found != len(ids):
-        raise NotFound(
-            "What this reads was taken out of the session meanwhile.",
-            "inspect(session_id, what='graph') shows what is there.",
-        )
-
-
-def _insert_variable(
-    db: sqlite3.Connection,
-    session: int,
-    variable: Variable,
-    *,
-    operation: int | None,
-    dirty: bool,
-) -> Variable:
-    n = next_number(db, "variables", session)
-    v = variable.model_copy(
-        update={"id": f"v{n}", "operation": f"op{operation}" if operation else None}
-    )
-    db.execute(
-        "INSERT INTO variables VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            session,
-            n,
-            v.kind,
-            v.role,
-            v.name,
-            v.value,
-            v.version,
-            v.requires_grad,
-            v.reference,
-            v.per_example,
-            v.field,
-            dumps(v.constraints),
-            operation,
-            dirty,
-            v.file.model_dump_json() if v.file else None,
-        ),
-    )
-    db.execute("UPDATE sessions SET updated = ? WHERE pk = ?", (now(), session))
-    return v
 
 
 def invalidate(db: sqlite3.Connection, session: int, sources: Iterable[int]) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
 from ...schemas.errors import Conflict
-from ...schemas.graph import Gradient, Proposal, Version, number
+from ...schemas.graph import STATE_VERSION, Gradient, Proposal, Version, number
+from .admission import check_idle
 from .database import Chain, Database
 from .graph import invalidate
 from .quotas import bounded
 from .rows import (
-    Fence,
+    RunFence,
     check_fence,
     dumps,
     next_number,
@@ -25,23 +27,31 @@ from .rows import (
     to_proposal,
     to_version,
 )
+from .runs import set_state
 
 
 class StepRecord(BaseModel):
-    """A step as stored: what was proposed, and the gate's verdict with its scores."""
+    """A step as stored: what was proposed, and the gate's verdict with its scores.
+
+    `gain`, `error` and `p` are those of the proposal that was taken, else of the best one.
+    """
 
     id: str = ""
     accepted: bool
     gate: str
     before: float | None = None
     after: float | None = None
+    gain: float | None = None
+    error: float | None = None
+    p: float | None = None
     split: str | None = None
     examples: int = 0
     proposals: list[Proposal]
 
 
-class HistoryVerbs:
-    """The store's verbs on history; each is one transaction."""
+@dataclass(frozen=True)
+class HistoryRows:
+    """Gradients, steps and versions; each method is one transaction."""
 
     db: Database
 
@@ -49,7 +59,7 @@ class HistoryVerbs:
         self,
         session: int,
         gradients: Sequence[Gradient],
-        fence: Fence | None,
+        fence: RunFence | None,
         chain: Chain | None = None,
     ) -> list[Gradient]:
         """Replace the unspent gradients of the variables these are about.
@@ -165,7 +175,7 @@ class HistoryVerbs:
         self,
         session: int,
         step: StepRecord,
-        fence: Fence | None,
+        fence: RunFence | None,
         state: dict[str, Any] | None = None,
         chain: Chain | None = None,
     ) -> StepRecord:
@@ -181,7 +191,7 @@ class HistoryVerbs:
             check_fence(db, session, fence)
             n = next_number(db, "steps", session)
             db.execute(
-                "INSERT INTO steps VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO steps VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     session,
                     n,
@@ -192,6 +202,9 @@ class HistoryVerbs:
                     step.split,
                     step.examples,
                     now(),
+                    step.gain,
+                    step.error,
+                    step.p,
                 ),
             )
             stored = []
@@ -209,12 +222,8 @@ class HistoryVerbs:
                 (n, session, dumps([number(g, "g") for g in spent])),
             )
             done = step.model_copy(update={"id": f"s{n}", "proposals": stored})
-            if fence is not None:
-                kept = {"recorded": done.model_dump(mode="json")} if state is None else state
-                db.execute(
-                    "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?",
-                    (dumps(kept), now(), session, fence[0]),
-                )
+            recorded = {"version": STATE_VERSION, "recorded": done.model_dump(mode="json")}
+            set_state(db, session, fence, recorded if state is None else state)
             changed = [p.variable for p in stored if p.version is not None]
             invalidate(db, session, [number(v, "v") or 0 for v in changed])
             return done
@@ -222,14 +231,22 @@ class HistoryVerbs:
         return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def set_value(
-        self, session: int, variable: str, text: str, expected: int, origin: str
-    ) -> int:
-        """Give a leaf a new value as a new version. Raises Conflict if it is not at `expected`."""
+        self, session: int, variable: str, text: str, origin: str
+    ) -> tuple[int, bool]:
+        """Give a leaf a value, as a new version unless it has it already; gives its version, and
+        whether that is a new one. Raises Conflict when the session has an active run."""
+        n = number(variable, "v") or 0
 
-        def job(db: sqlite3.Connection) -> int:
+        def job(db: sqlite3.Connection) -> tuple[int, bool]:
+            check_idle(db, session)
+            sql = "SELECT value, version FROM variables WHERE session = ? AND n = ?"
+            present = row(db, sql, session, n)
+            if present is not None and present["value"] == text:
+                return present["version"], False
+            expected = present["version"] if present is not None else 0
             version = _install(db, session, variable, text, expected, origin, None)
-            invalidate(db, session, [number(variable, "v") or 0])
-            return version
+            invalidate(db, session, [n])
+            return version, True
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
@@ -338,7 +355,7 @@ def _add_proposal(
 ) -> Proposal:
     n = next_number(db, "proposals", session)
     db.execute(
-        "INSERT INTO proposals VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO proposals VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             session,
             n,
@@ -356,6 +373,9 @@ def _add_proposal(
             dumps(p.gradients),
             now(),
             p.fate,
+            p.gain,
+            p.error,
+            p.p,
         ),
     )
     return p.model_copy(update={"id": f"p{n}", "step": f"s{step}", "version": version})

@@ -6,9 +6,9 @@ import asyncio
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .causes import explain
 from .database import Database
 from .migrations import bytes_of_session
 from .rows import (
+    CLOCK,
     dumps,
     rows,
     to_completion,
@@ -26,21 +27,22 @@ from .rows import (
     to_operation,
     to_proposal,
     to_request,
-    to_run,
     to_session,
     to_value,
     to_variable,
     to_version,
+    to_whole_run,
 )
 
 IN_USE = (
     "EXISTS (SELECT 1 FROM runs r WHERE r.session = s.pk AND r.status = 'running' "
-    "AND r.lease > :now AND r.owner != '')"
+    f"AND r.lease > {CLOCK} AND r.owner != '')"
 )
 
 
-class CareVerbs:
-    """The store's verbs for an operator, who sees everybody's sessions."""
+@dataclass(frozen=True)
+class Maintenance:
+    """What an operator does with the whole file; each method is one transaction."""
 
     db: Database
 
@@ -69,7 +71,7 @@ class CareVerbs:
         """
 
         def job(db: sqlite3.Connection) -> int:
-            which = {"pks": dumps(pks), "now": time.time()}
+            which = {"pks": dumps(pks)}
             sql = (
                 "SELECT s.id FROM sessions s WHERE s.pk IN (SELECT value FROM json_each(:pks)) "
                 f"AND {IN_USE}"
@@ -96,7 +98,7 @@ class CareVerbs:
                 "SELECT * FROM sessions s WHERE updated < :before AND (:owner IS NULL OR "
                 f"owner = :owner) AND NOT {IN_USE} ORDER BY updated"
             )
-            given = {"before": stamp, "owner": owner, "now": time.time()}
+            given = {"before": stamp, "owner": owner}
             return [to_session(r) for r in db.execute(sql, given).fetchall()]
 
         return await self.db.read(job)
@@ -124,7 +126,7 @@ class CareVerbs:
 
 def running(db: sqlite3.Connection) -> list[str]:
     """The ids of the sessions that some server is running."""
-    found = db.execute(f"SELECT s.id FROM sessions s WHERE {IN_USE}", {"now": time.time()})
+    found = db.execute(f"SELECT s.id FROM sessions s WHERE {IN_USE}")
     return [str(r["id"]) for r in found.fetchall()]
 
 
@@ -172,7 +174,7 @@ _READERS: dict[str, list[Callable[[sqlite3.Row], object]]] = {
     "calls": [to_request, lambda r: r["status"] == "pending" or to_completion(r)],
     "gradients": [to_gradient],
     "proposals": [to_proposal],
-    "runs": [lambda r: to_run(r, "")],
+    "runs": [to_whole_run],
 }
 _RULES = {
     "answered calls have no text": "SELECT count(*) FROM calls WHERE status != 'pending' AND "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 APPLICATION_ID = 0x54474D43  # "TGMC": tells our files from other people's
 
 FIRST = """
@@ -180,24 +182,25 @@ COUNTED = {
     "gradients": ("text", "examples", "batch", "losses"),
     "steps": ("gate",),
     "proposals": ("text", "reason", "gradients"),
-    "evaluations": ("versions",),
+    "evaluations": ("versions", "scores"),
     "runs": ("args", "state", "result", "error"),
     "removed": ("was",),
 }
 """The columns that count as bytes stored; a row as such counts for ROW_BYTES more."""
 ROW_BYTES = 64
+_Counted = Mapping[str, tuple[str, ...]]
 
 
-def size_of(row: str, table: str) -> str:
+def size_of(row: str, table: str, counted: _Counted = COUNTED) -> str:
     """The SQL for the bytes that count of a row."""
-    lengths = (f"coalesce(length(CAST({row}.{name} AS BLOB)), 0)" for name in COUNTED[table])
+    lengths = (f"coalesce(length(CAST({row}.{name} AS BLOB)), 0)" for name in counted[table])
     return f"({ROW_BYTES} + {' + '.join(lengths)})"
 
 
-def _count(table: str) -> str:
+def _count(table: str, counted: _Counted) -> str:
     """Triggers that keep a session's bytes up with one of its tables, whoever writes to it."""
-    new, old = size_of("NEW", table), size_of("OLD", table)
-    changed = f"UPDATE OF {', '.join(COUNTED[table])}"
+    new, old = size_of("NEW", table, counted), size_of("OLD", table, counted)
+    changed = f"UPDATE OF {', '.join(counted[table])}"
     triggers = [
         ("added", "INSERT", f"+ {new} WHERE pk = NEW.session"),
         ("changed", changed, f"+ {new} - {old} WHERE pk = NEW.session"),
@@ -210,20 +213,46 @@ def _count(table: str) -> str:
     )
 
 
-def bytes_of_session(row: str) -> str:
+def bytes_of_session(row: str, counted: _Counted = COUNTED) -> str:
     """The SQL for all bytes that count of a session, added up."""
     sums = (
-        f"(SELECT coalesce(sum({size_of('t', table)}), 0) FROM {table} t "
+        f"(SELECT coalesce(sum({size_of('t', table, counted)}), 0) FROM {table} t "
         f"WHERE t.session = {row}.pk)"
-        for table in COUNTED
+        for table in counted
     )
     return f"({ROW_BYTES} + {' + '.join(sums)})"
 
 
+_FIRST_COUNTED: _Counted = {**COUNTED, "evaluations": ("versions",)}
 BYTES = (
     f"ALTER TABLE sessions ADD COLUMN bytes INTEGER NOT NULL DEFAULT {ROW_BYTES};\n"
-    f"UPDATE sessions SET bytes = {bytes_of_session('sessions')};\n"
-) + "".join(map(_count, COUNTED))
+    f"UPDATE sessions SET bytes = {bytes_of_session('sessions', _FIRST_COUNTED)};\n"
+) + "".join(_count(table, _FIRST_COUNTED) for table in _FIRST_COUNTED)
+
+ADMISSION = """
+ALTER TABLE runs ADD COLUMN stopped REAL;
+ALTER TABLE runs ADD COLUMN answerers TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE quiet_runs (
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE, digest TEXT NOT NULL,
+    tool TEXT NOT NULL, result TEXT NOT NULL, stopped REAL NOT NULL,
+    PRIMARY KEY (session, digest)) WITHOUT ROWID;
+"""
+
+GAINS = """
+ALTER TABLE steps ADD COLUMN gain REAL;
+ALTER TABLE steps ADD COLUMN error REAL;
+ALTER TABLE steps ADD COLUMN p REAL;
+ALTER TABLE proposals ADD COLUMN gain REAL;
+ALTER TABLE proposals ADD COLUMN error REAL;
+ALTER TABLE proposals ADD COLUMN p REAL;
+ALTER TABLE evaluations ADD COLUMN scores TEXT;
+DROP TRIGGER evaluations_added;
+DROP TRIGGER evaluations_changed;
+DROP TRIGGER evaluations_removed;
+CREATE INDEX proposals_by_fate ON proposals (session, fate);
+CREATE INDEX versions_in_order ON versions (session, created, variable, version, origin, step);
+""" + _count("evaluations", COUNTED)
 
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
@@ -235,4 +264,6 @@ MIGRATIONS: list[tuple[str, str]] = [
     ("examples that are alike", ALIKE),
     ("parameters by themselves", PARAMETERS),
     ("bytes stored for each session", BYTES),
+    ("a run from the admission of its call on", ADMISSION),
+    ("gains with their errors, and the examples' scores behind a mean", GAINS),
 ]

@@ -6,16 +6,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import number
+from .admission import check_idle
 from .database import Database
 from .examples import digest_of_fields, likeness_of, set_batch
 from .graph import DOWNSTREAM
 from .quotas import bounded
-from .rows import dumps, now, row, rows, to_run
-from .runs import ACTIVE, busy
+from .rows import dumps, now, row, rows
 
 PREFIXES = {"variables": "v", "operations": "op", "examples": "e"}
 UNSAID = ("session", "n", "dirty", "digest", "file", "value")
@@ -23,14 +24,13 @@ UNSAID = ("session", "n", "dirty", "digest", "file", "value")
 IN_JSON = ("constraints", "inputs", "spec", "fields")
 
 
-class RemovalVerbs:
-    """The store's verbs that take back; each is one transaction."""
+@dataclass(frozen=True)
+class Removal:
+    """Taking variables out of a graph; each method is one transaction."""
 
     db: Database
 
-    async def remove(
-        self, session: int, session_id: str, variables: Iterable[str], examples: Iterable[int]
-    ) -> None:
+    async def remove(self, session: int, variables: Iterable[str], examples: Iterable[int]) -> None:
         """Take out variables with all that is made from them, and examples.
 
         Raises Conflict while a run is active.
@@ -39,7 +39,7 @@ class RemovalVerbs:
         places = sorted(examples)
 
         def job(db: sqlite3.Connection) -> None:
-            _check_idle(db, session, session_id)
+            check_idle(db, session)
             if sources:
                 _remove_variables(db, session, sources)
             if places:
@@ -51,7 +51,7 @@ class RemovalVerbs:
         await self.db.write(job)
 
     async def mend(
-        self, session: int, session_id: str, split: str, changes: Mapping[int, Mapping[str, str]]
+        self, session: int, split: str, changes: Mapping[int, Mapping[str, str]]
     ) -> None:
         """Give fields of a split's examples other texts; what was computed from them is dropped.
 
@@ -59,7 +59,7 @@ class RemovalVerbs:
         """
 
         def job(db: sqlite3.Connection) -> None:
-            _check_idle(db, session, session_id)
+            check_idle(db, session)
             for n, fields in changes.items():
                 _mend(db, session, split, n, fields)
             _forget(db, session, list(changes))
@@ -101,12 +101,6 @@ def _with_ids(was: dict[str, Any]) -> dict[str, Any]:
     if isinstance(was.get("inputs"), dict):
         said["inputs"] = {name: f"v{n}" for name, n in was["inputs"].items()}
     return said
-
-
-def _check_idle(db: sqlite3.Connection, session: int, session_id: str) -> None:
-    active = row(db, f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}", session)
-    if active is not None:
-        raise busy(to_run(active, session_id))
 
 
 def _remove_variables(db: sqlite3.Connection, session: int, sources: Sequence[int]) -> None:

@@ -79,7 +79,7 @@ def _draft(backup: Path, draft: Path) -> int:
                 more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
                 raise _useless(backup, f"it is not whole: {'; '.join(problems[:3])}{more}")
             db.let_go()
-            # Nobody runs what the backup says is running, until somebody resumes it.
+            # Nobody runs what the backup says is running: anybody may go on with it at once.
             db.execute("UPDATE runs SET owner = '', lease = 0 WHERE status = 'running'")
             db.execute("PRAGMA journal_mode = DELETE")
             return int(db.execute("SELECT count(*) FROM sessions").fetchone()[0])

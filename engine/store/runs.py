@@ -4,95 +4,140 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-from ...schemas.errors import Conflict
-from ...schemas.graph import Run, number
+from ...schemas.graph import Run, Session, number
+from .admission import ACTIVE, RECENT, busy, check_idle, standing
+from .connection import Job
 from .database import Chain, Database
 from .quotas import bounded
-from .rows import dumps, next_number, now, row, rows, to_run
+from .rows import (
+    CLOCK,
+    RunFence,
+    check_fence,
+    dumps,
+    next_number,
+    now,
+    row,
+    rows,
+    to_run,
+    to_session,
+)
 
-LEASE_SECONDS = 30.0
-ACTIVE = "status IN ('running', 'needs_completions')"
+LEASE_SECONDS = 10.0
+"""How long a run is its process's without a sign of life from it."""
+
+LATE_SECONDS = 1.0
+"""A claim that had to wait so long for the file proves nothing: nor could the owner write."""
+
+Adds = Job[dict[str, Any]]
+"""A change that belongs to a run's admission; gives what it adds to the arguments."""
+
+KEPT_SECONDS = 7200.0
+"""For so long what a quiet run gave is kept: who made the same call meanwhile waits no longer."""
 
 
-class RunVerbs:
-    """The store's verbs on runs; each is one transaction."""
+@dataclass(frozen=True)
+class NewRun:
+    """A call that is to be run. `came` says when it came in, by this process's own time."""
+
+    tool: str
+    args: dict[str, Any]
+    digest: str
+    owner: str
+    answerers: str = ""
+    came: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The run of a call, and the session as it was then; `mine` unless another began it."""
+
+    run: Run
+    session: Session
+    mine: bool
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running run, its session's key and owner, and how often it was taken over."""
+
+    session: int
+    whose: str
+    run: Run
+    taken: int
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """Runs; each method is one transaction."""
 
     db: Database
 
-    async def start_run(
+    async def start(
         self,
         session: int,
         session_id: str,
-        tool: str,
-        args: dict[str, Any],
-        digest: str,
-        owner: str,
+        new: NewRun,
+        adds: Adds | None = None,
         chain: Chain | None = None,
-    ) -> Run:
-        """A new active run. Raises Conflict when the session has one already.
+    ) -> Admitted:
+        """A new active run, or the one that the same call has begun meanwhile.
 
-        With `chain`, it is on disk once that is settled.
+        `adds` changes the session at the same moment, and gives what that adds to the run's
+        arguments. Raises Conflict, and changes nothing, when another run is active. With `chain`,
+        all is on disk once that is settled.
         """
 
-        def job(db: sqlite3.Connection) -> Run:
-            sql = f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}"
-            active = row(db, sql, session)
-            if active is not None:
-                raise busy(to_run(active, session_id))
-            n = next_number(db, "runs", session)
-            db.execute(
-                "INSERT INTO runs (session, n, tool, args, digest, status, state, error, owner, "
-                "lease, created, updated, began) VALUES (?,?,?,?,?,'running','{}','',?,?,?,?,?)",
-                (
-                    session,
-                    n,
-                    tool,
-                    dumps(args),
-                    digest,
-                    owner,
-                    time.time() + LEASE_SECONDS,
-                    now(),
-                    now(),
-                    time.time(),
-                ),
-            )
-            found = rows(db, "SELECT * FROM runs WHERE session = ? AND n = ?", session, n)
-            return to_run(found[0], session_id)
+        def job(db: sqlite3.Connection) -> Admitted:
+            run = standing(db, session, session_id, new.digest, time.monotonic() - new.came)
+            if run is not None and run.digest != new.digest:
+                raise busy(run)
+            mine = run is None
+            if run is None:
+                args = new.args | (adds(db) if adds is not None else {})
+                run = _insert(db, session, session_id, new, args)
+            return Admitted(run, _session(db, session), mine)
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
-    async def active_run(self, session: int, session_id: str) -> tuple[Run, str] | None:
-        """The session's active run and the digest of the call that began it."""
+    async def standing(self, session: int, session_id: str, digest: str, came: float) -> Run | None:
+        """The run that a call has to do with (see `admission.standing`)."""
 
-        def job(db: sqlite3.Connection) -> tuple[Run, str] | None:
+        def job(db: sqlite3.Connection) -> Run | None:
+            return standing(db, session, session_id, digest, time.monotonic() - came)
+
+        return await self.db.read(job, single=True)
+
+    async def active(self, session: int, session_id: str) -> Run | None:
+        """The session's active run."""
+        return await self._run(f"session = ? AND {ACTIVE}", session_id, session)
+
+    async def last(self, session: int, session_id: str) -> Run | None:
+        """The session's active run, or else its newest one, whatever became of it."""
+
+        def job(db: sqlite3.Connection) -> Run | None:
             found = row(db, f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}", session)
-            return (to_run(found, session_id), found["digest"]) if found else None
-
-        return await self.db.read(job, single=True)
-
-    async def last_run(self, session: int, session_id: str) -> Run | None:
-        """The session's newest run, whatever became of it."""
-
-        def job(db: sqlite3.Connection) -> Run | None:
-            sql = "SELECT * FROM runs WHERE session = ? ORDER BY n DESC LIMIT 1"
-            found = row(db, sql, session)
+            newest = "SELECT * FROM runs WHERE session = ? ORDER BY n DESC LIMIT 1"
+            found = found or row(db, newest, session)
             return to_run(found, session_id) if found else None
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job)
 
-    async def run(self, session: int, session_id: str, run_id: str) -> Run | None:
+    async def get(self, session: int, session_id: str, run_id: str) -> Run | None:
         """One run by id."""
+        return await self._run("session = ? AND n = ?", session_id, session, number(run_id, "r"))
 
+    async def _run(self, where: str, session_id: str, *args: Any) -> Run | None:
         def job(db: sqlite3.Connection) -> Run | None:
-            sql = "SELECT * FROM runs WHERE session = ? AND n = ?"
-            found = row(db, sql, session, number(run_id, "r"))
+            found = row(db, f"SELECT * FROM runs WHERE {where}", *args)
             return to_run(found, session_id) if found else None
 
         return await self.db.read(job, single=True)
 
-    async def runs(self, session: int, limit: int = 50) -> list[dict[str, object]]:
+    async def latest(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest runs, newest first, without their results."""
 
         def job(db: sqlite3.Connection) -> list[dict[str, object]]:
@@ -104,42 +149,53 @@ class RunVerbs:
 
         return await self.db.read(job, single=True)
 
-    async def claim_run(
-        self, session: int, session_id: str, run_id: str, owner: str, dead: set[str]
-    ) -> Run | None:
-        """Take over a run that waits, failed, or whose process is gone (its lease ran out, or
-        its owner is in `dead`); None when it is alive elsewhere or has ended."""
-        n = number(run_id, "r")
+    async def running(self) -> list[Running]:
+        """What runs, or should, in all processes."""
 
-        def job(db: sqlite3.Connection) -> Run | None:
-            cursor = db.execute(
-                "UPDATE runs SET status = 'running', owner = ?, lease = ?, error = '', "
-                "updated = ? WHERE session = ? AND n = ? AND (status IN "
-                "('needs_completions', 'failed') OR (status = 'running' AND (lease < ? OR "
-                "owner = ? OR owner IN (SELECT value FROM json_each(?))))) "
-                f"AND NOT EXISTS (SELECT 1 FROM runs WHERE session = ? AND n != ? AND {ACTIVE})",
-                (
-                    owner,
-                    time.time() + LEASE_SECONDS,
-                    now(),
-                    session,
-                    n,
-                    time.time(),
-                    owner,
-                    dumps(sorted(dead)),
-                    session,
-                    n,
-                ),
+        def job(db: sqlite3.Connection) -> list[Running]:
+            sql = (
+                "SELECT r.*, s.id AS session_id, s.owner AS whose FROM runs r "
+                "JOIN sessions s ON s.pk = r.session WHERE r.status = 'running'"
             )
-            if cursor.rowcount != 1:
+            return [
+                Running(r["session"], r["whose"], to_run(r, r["session_id"]), r["taken"])
+                for r in rows(db, sql)
+            ]
+
+        return await self.db.read(job, single=True)
+
+    async def claim(
+        self, session: int, run: Run, owner: str, *, dead: bool = False
+    ) -> Admitted | None:
+        """Take over a run that waits, failed, or that no process has; with `dead`, also one whose
+        owner has given no sign of life since it was read as `run`.
+
+        None when it is alive or has ended, and when the file was locked too long to know. Raises
+        Conflict when another run of the session is active.
+        """
+        n, asked = number(run.id, "r") or 0, time.monotonic()
+
+        def job(db: sqlite3.Connection) -> Admitted | None:
+            check_idle(db, session, besides=n)
+            sql = (
+                f"UPDATE runs SET status = 'running', owner = ?, lease = {CLOCK} + ?, error = '', "
+                "result = NULL, taken = taken + (status = 'running'), updated = ?, "
+                f"began = began + coalesce({CLOCK} - stopped, 0), stopped = NULL "
+                "WHERE session = ? AND n = ? AND digest = ? AND (status IN "
+                "('needs_completions', 'failed') OR (status = 'running' AND (owner IN ('', ?) "
+                "OR (? AND owner = ? AND lease = ?))))"
+            )
+            sure = dead and time.monotonic() - asked < LATE_SECONDS
+            theirs = (sure, run.owner, run.lease)
+            values = (owner, LEASE_SECONDS, now(), session, n, run.digest, owner, *theirs)
+            if db.execute(sql, values).rowcount != 1:
                 return None
-            sql = "SELECT * FROM runs WHERE session = ? AND n = ?"
-            found = rows(db, sql, session, n)
-            return to_run(found[0], session_id)
+            found = rows(db, "SELECT * FROM runs WHERE session = ? AND n = ?", session, n)
+            return Admitted(to_run(found[0], run.session_id), _session(db, session), True)
 
         return await self.db.write(job)
 
-    async def end_run(
+    async def end(
         self,
         session: int,
         run_id: str,
@@ -156,66 +212,174 @@ class RunVerbs:
         """
 
         def job(db: sqlite3.Connection) -> bool:
-            cursor = db.execute(
-                "UPDATE runs SET status = ?, result = ?, error = ?, updated = ? "
-                "WHERE session = ? AND n = ? AND owner = ? AND status = 'running'",
-                (
-                    status,
-                    dumps(result) if result is not None else None,
-                    error,
-                    now(),
-                    session,
-                    number(run_id, "r"),
-                    owner,
-                ),
-            )
-            return cursor.rowcount == 1
+            fence = (number(run_id, "r") or 0, owner)
+            return _leave(db, session, fence, status, result, error)
 
         return await self.db.write(job, after=chain)
 
-    async def cancel_run(self, session: int, run_id: str) -> bool:
+    async def end_quietly(
+        self, session: int, run: Run, result: dict[str, Any], chain: Chain | None = None
+    ) -> bool:
+        """End a run that needed nothing from anybody, so that it is no news: what it gave is kept
+        for a while, for whoever made the same call meanwhile. False as for `end_run`."""
+
+        def job(db: sqlite3.Connection) -> bool:
+            sql = (
+                "DELETE FROM runs WHERE session = ? AND n = ? AND owner = ? AND status = 'running'"
+            )
+            if db.execute(sql, (session, number(run.id, "r"), run.owner)).rowcount != 1:
+                return False
+            sql = (
+                f"DELETE FROM quiet_runs WHERE session = ? AND (stopped < {CLOCK} - ? OR digest IN "
+                "(SELECT digest FROM quiet_runs WHERE session = ? ORDER BY stopped DESC "
+                "LIMIT -1 OFFSET ?))"
+            )
+            db.execute(sql, (session, KEPT_SECONDS, session, RECENT - 1))
+            sql = (
+                "INSERT INTO quiet_runs (session, digest, tool, result, stopped) "
+                f"VALUES (?,?,?,?,{CLOCK}) ON CONFLICT (session, digest) "
+                "DO UPDATE SET result = excluded.result, stopped = excluded.stopped"
+            )
+            db.execute(sql, (session, run.digest, run.tool, dumps(result)))
+            return True
+
+        return await self.db.write(job, after=chain)
+
+    async def pause_run(
+        self, session: int, run_id: str, owner: str, chain: Chain | None = None
+    ) -> bool | None:
+        """Let a run wait for the completions that are pending; False when none is any more, so
+        that it can go on, None when it is no longer the owner's."""
+        n = number(run_id, "r") or 0
+
+        def job(db: sqlite3.Connection) -> bool | None:
+            sql = "SELECT 1 FROM calls WHERE session = ? AND run = ? AND status = 'pending' LIMIT 1"
+            if row(db, sql, session, n) is None:
+                return False
+            return _leave(db, session, (n, owner), "needs_completions") or None
+
+        return await self.db.write(job, after=chain)
+
+    async def drop_run(
+        self, session: int, run_id: str, owner: str, chain: Chain | None = None
+    ) -> None:
+        """Forget a run that was refused before it asked or changed anything."""
+
+        def job(db: sqlite3.Connection) -> None:
+            sql = "DELETE FROM runs WHERE session = ? AND n = ? AND owner = ? AND used_calls = 0"
+            db.execute(sql, (session, number(run_id, "r"), owner))
+
+        await self.db.write(job, after=chain)
+
+    async def cancel(self, session: int, run_id: str) -> bool:
         """End an active run; what it had answered stays. False when it was not active."""
 
         def job(db: sqlite3.Connection) -> bool:
             cursor = db.execute(
-                f"UPDATE runs SET status = 'cancelled', updated = ? WHERE session = ? AND n = ? "
-                f"AND {ACTIVE}",
+                f"UPDATE runs SET status = 'cancelled', updated = ?, stopped = {CLOCK} "
+                f"WHERE session = ? AND n = ? AND {ACTIVE}",
                 (now(), session, number(run_id, "r")),
             )
             return cursor.rowcount == 1
 
         return await self.db.write(job)
 
-    async def save_state(
-        self, session: int, run_id: str, owner: str, state: dict[str, Any]
-    ) -> None:
-        """Remember how far a long run has come."""
+    async def save_state(self, session: int, fence: RunFence | None, state: dict[str, Any]) -> None:
+        """Remember how far a long run has come. Raises Conflict when it is not its owner's."""
 
         def job(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ? AND owner = ?",
-                (dumps(state), now(), session, number(run_id, "r"), owner),
-            )
+            check_fence(db, session, fence)
+            set_state(db, session, fence, state)
 
         await self.db.write(job)
 
-    async def keep_alive(self, owner: str) -> None:
-        """Renew the leases of everything this process is running."""
+    async def keep_alive(self, owner: str, runs: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
+        """A sign of life for runs of this process, by session and id; gives those still its own."""
+        wanted = list(runs)
+
+        def job(db: sqlite3.Connection) -> set[tuple[int, str]]:
+            sql = (  # another value each time, whatever the clock does
+                f"UPDATE runs SET lease = max({CLOCK} + ?, lease + 0.001) WHERE session = ? "
+                "AND n = ? AND owner = ? AND status = 'running'"
+            )
+            return {
+                (session, id_)
+                for session, id_ in wanted
+                if db.execute(sql, (LEASE_SECONDS, session, number(id_, "r"), owner)).rowcount == 1
+            }
+
+        return await self.db.write(job)
+
+    async def give_back(self, owner: str) -> None:
+        """Let anybody go on at once with what this process was running."""
 
         def job(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE runs SET lease = ? WHERE owner = ? AND status = 'running'",
-                (time.time() + LEASE_SECONDS, owner),
-            )
+            sql = "UPDATE runs SET owner = '', lease = 0 WHERE owner = ? AND status = 'running'"
+            db.execute(sql, (owner,))
 
         await self.db.write(job)
 
 
-def busy(run: Run) -> Conflict:
-    """What a second run in a session is told."""
-    how = "is waiting for completions" if run.status == "needs_completions" else "is running"
-    return Conflict(
-        f"Run {run.id} ({run.tool}) {how} in this session, and a session does one thing at a time.",
-        f"Call resume(session_id='{run.session_id}') to go on with it, or resume with "
-        "cancel=true to drop it (what was answered is kept).",
+def set_state(
+    db: sqlite3.Connection, session: int, fence: RunFence | None, state: dict[str, Any]
+) -> None:
+    """What a run remembers from now on. Call inside a write."""
+    if fence is not None:
+        sql = "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?"
+        db.execute(sql, (dumps(state), now(), session, fence[0]))
+
+
+def _session(db: sqlite3.Connection, session: int) -> Session:
+    return to_session(rows(db, "SELECT * FROM sessions WHERE pk = ?", session)[0])
+
+
+def _insert(
+    db: sqlite3.Connection, session: int, session_id: str, new: NewRun, args: dict[str, Any]
+) -> Run:
+    n = next_number(db, "runs", session)
+    db.execute(
+        "INSERT INTO runs (session, n, tool, args, digest, status, state, error, owner, lease, "
+        "created, updated, began, answerers) "
+        f"VALUES (?,?,?,?,?,'running','{{}}','',?,{CLOCK} + ?,?,?,{CLOCK},?)",
+        (
+            session,
+            n,
+            new.tool,
+            dumps(args),
+            new.digest,
+            new.owner,
+            LEASE_SECONDS,
+            now(),
+            now(),
+            new.answerers,
+        ),
     )
+    return Run(
+        id=f"r{n}",
+        session_id=session_id,
+        tool=new.tool,
+        args=args,
+        status="running",
+        owner=new.owner,
+        digest=new.digest,
+        answerers=new.answerers,
+    )
+
+
+def _leave(
+    db: sqlite3.Connection,
+    session: int,
+    fence: RunFence,
+    status: str,
+    result: dict[str, Any] | None = None,
+    error: str = "",
+) -> bool:
+    """Leave a run in `status`, from which its time no longer counts; False for one that is not
+    (any longer) the owner's."""
+    sql = (
+        "UPDATE runs SET status = ?, result = ?, error = ?, updated = ?, "
+        f"stopped = {CLOCK} WHERE session = ? AND n = ? AND owner = ? AND status = 'running'"
+    )
+    kept = dumps(result) if result is not None else None
+    values = (status, kept, error, now(), session, *fence)
+    return db.execute(sql, values).rowcount == 1

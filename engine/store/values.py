@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ...schemas.graph import Value, number
 from .database import Chain, Database
 from .quotas import bounded
-from .rows import Fence, check_fence, dumps, rows, to_value
+from .rows import RunFence, check_fence, dumps, rows, to_value
 
 
-class ValueVerbs:
-    """The store's verbs on computed values; each is one transaction."""
+@dataclass(frozen=True)
+class ValueRows:
+    """Computed values; each method is one transaction."""
 
     db: Database
 
-    async def values(
+    async def get(
         self,
         session: int,
         ids: Iterable[str],
@@ -40,12 +42,12 @@ class ValueVerbs:
 
         return await self.db.read(job, single=True, join=chain)
 
-    async def save_values(
+    async def save(
         self,
         session: int,
         values: dict[tuple[str, int], Value],
         clean: Iterable[str],
-        fence: Fence | None,
+        fence: RunFence | None,
         chain: Chain | None = None,
     ) -> None:
         """Keep computed values; the variables in `clean` now have all that are in use.

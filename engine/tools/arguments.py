@@ -37,5 +37,5 @@ def check(args: Mapping[str, Any]) -> None:
         if key not in BUDGET_KEYS or not 0 < value < math.inf:
             raise BadInput(
                 f"budget cannot have {key}={value}.",
-                f"Give numbers above 0 for some of {', '.join(BUDGET_KEYS)}.",
+                f"Give finite numbers above 0 for some of {', '.join(BUDGET_KEYS)}.",
             )

@@ -1,49 +1,36 @@
-"""Building a program: variables, operations, losses and examples."""
+"""The tool `create_variable`: a leaf of the graph, and with it perhaps a session."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Sequence
 
 from ...schemas.errors import BadInput, QuotaExceeded
 from ...schemas.graph import (
     Kind,
-    Operation,
-    Session,
-    Split,
     Variable,
 )
-from ...schemas.results import ExamplesResult, ForwardResult, Result, VariableResult
+from ...schemas.results import VariableResult
 from ..constraints import constraints as rules
-from ..data.reading import listed
-from ..data.tables import Given
 from ..program.definition import (
-    MOST_INPUTS,
-    NAME_A_SPLIT,
-    TOGETHER,
-    check_count,
-    check_given,
     check_text,
     demonstrations_leaf,
-    output_of,
 )
 from ..program.forward import IMAGE_URL
-from ..program.operations import Making, find, forward_kind, loss_kind
-from ..runs.runner import Caller, digest_of
+from ..runs.runner import Caller
 from ..store import Chain
-from .hints import after_leaf, example_notes, needs_examples
-from .lookup import Core
+from .hints import after_leaf
+from .lookup import Tool
 
 MAX_ROLE = 2000
 MAX_NAME = 200
 MAX_CONSTRAINTS = 100
 
 
-class Building(Core):
-    """The tools that add to a graph."""
+class CreateVariable(Tool):
+    """Adds a leaf to a graph."""
 
-    async def create_variable(
+    async def __call__(
         self,
         caller: Caller,
         *,
@@ -74,9 +61,9 @@ class Building(Core):
             value, requires_grad = "", False
         binding = None
         if file is not None:
-            value = await asyncio.to_thread(self.workspace.picture, file)
+            value = await asyncio.to_thread(self.parts.workspace.picture, file)
         if file is not None and value is None:
-            value, binding = await asyncio.to_thread(self.workspace.bind, file, write=write)
+            value, binding = await asyncio.to_thread(self.parts.workspace.bind, file, write=write)
         leaf = self._leaf(role, value, requires_grad, constraints, example_field, reference, name)
         leaf.file = binding
         if write and (binding is None or leaf.kind is not Kind.PARAMETER):
@@ -88,17 +75,17 @@ class Building(Core):
             leaf = demonstrations_leaf(leaf, demonstrations)
         chain = Chain()
         session = (
-            await self.store.session(session_id, caller.owner)
+            await self.parts.store.sessions.get(session_id, caller.owner)
             if session_id
-            else await self.store.create_session(
-                caller.owner, role[:80], self.settings.quota_sessions, chain
+            else await self.parts.store.sessions.create(
+                caller.owner, role[:80], self.parts.settings.quota_sessions, chain
             )
         )
         try:
-            made = await self.store.add_leaf(session.pk, leaf, chain)
+            made = await self.parts.store.graph.add_leaf(session.pk, leaf, chain)
         except QuotaExceeded:
             if session_id is None:  # nothing stays of a session that could not begin
-                await self.store.delete_sessions([session.pk])
+                await self.parts.store.maintenance.delete_sessions([session.pk])
             raise
         return VariableResult(
             session_id=session.id,
@@ -122,7 +109,7 @@ class Building(Core):
             kind = Kind.FIELD
             check_text("example_field", example_field, MAX_NAME)
         elif value is not None:
-            check_text("value", value, self.settings.max_value_chars, empty=True)
+            check_text("value", value, self.parts.settings.max_value_chars, empty=True)
         if value is not None and value.startswith(IMAGE_URL):
             kind = Kind.IMAGE
         if constraints and kind is not Kind.PARAMETER:
@@ -152,216 +139,3 @@ class Building(Core):
             field=example_field,
             constraints=list(constraints),
         )
-
-    async def forward(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        operation: str | None = None,
-        inputs: Mapping[str, str] | None = None,
-        template: str | None = None,
-        system: str | None = None,
-        function: str | None = None,
-        output: str | None = None,
-        role: str = "",
-        name: str = "",
-        examples: Sequence[str] | str | None = None,
-    ) -> Result:
-        """Add an operation and compute it, or, without one, recompute what is stale.
-
-        Raises BadInput, NotFound, Conflict.
-        """
-        check_count("inputs", inputs or {}, TOGETHER, MOST_INPUTS)
-        check_count("examples", examples or (), NAME_A_SPLIT)
-        session = await self.store.session(session_id, caller.owner)
-        args = {
-            "operation": operation,
-            "inputs": dict(inputs or {}),
-            "template": template,
-            "system": system,
-            "function": function,
-            "output": output,
-            "role": role,
-            "name": name,
-            "examples": examples,
-        }
-        digest = digest_of("forward", args)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
-        session = await self._on_examples(session, examples)
-        if operation is None:
-            self._refuse_extra(inputs, template, system, function, output)
-            if examples is not None:
-                await self.store.use_batch(session.pk, session.batch)
-            stale = await self.store.dirty(session.pk)
-            return await self.runs.start(caller, session, "forward", {"targets": stale}, digest)
-        kind = forward_kind(operation)
-        spec = kind.spec({"template": template, "function": function, "output": output})
-        op = Operation(
-            id="",
-            kind=operation,
-            output="",
-            inputs=dict(inputs or {}),
-            system=system,
-            spec={k: v for k, v in spec.items() if v is not None},
-        )
-        role = role or kind.role or operation
-        return await self._add(caller, session, op, role, name, digest)
-
-    async def compute_loss(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        kind: str,
-        inputs: Mapping[str, str],
-        instruction: str | None = None,
-        metric: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        evaluator: str | None = None,
-        feedback: str | None = None,
-        score: float | None = None,
-        graded: bool = True,
-        weights: Mapping[str, float] | None = None,
-        name: str = "",
-        examples: Sequence[str] | str | None = None,
-    ) -> Result:
-        """Add a loss and compute it. Raises BadInput, NotFound, Conflict."""
-        check_count("inputs", inputs, TOGETHER, MOST_INPUTS)
-        check_count("examples", examples or (), NAME_A_SPLIT)
-        check_count("options", options or {}, "No metric has so many.", MOST_INPUTS)
-        session = await self.store.session(session_id, caller.owner)
-        given = {
-            "instruction": instruction,
-            "metric": metric,
-            "options": dict(options) if options else None,
-            "evaluator": evaluator,
-            "feedback": feedback,
-            "score": score,
-            "graded": graded,
-            "weights": dict(weights) if weights else None,
-        }
-        spec = loss_kind(kind).spec(given)
-        args = spec | {"kind": kind, "inputs": dict(inputs), "name": name, "examples": examples}
-        digest = digest_of("compute_loss", args)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
-        session = await self._on_examples(session, examples)
-        op = Operation(
-            id="",
-            kind=kind,
-            is_loss=True,
-            output="",
-            inputs=dict(inputs),
-            spec={k: v for k, v in spec.items() if v is not None},
-        )
-        return await self._add(caller, session, op, "loss", name, digest)
-
-    async def add_examples(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        split: str,
-        examples: Given | None = None,
-        path: str | None = None,
-    ) -> ExamplesResult:
-        """Load rows into a split: given as such, as a text, or by the path of a file.
-
-        All are read and checked before the first is stored. Raises BadInput, NotFound, Conflict.
-        """
-        session = await self.store.session(session_id, caller.owner)
-        await self.runs.admit(session, "")
-        if split not in get_args(Split):
-            raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        async with self.tables.read(examples, path) as loaded:
-            added = [
-                await self.store.add_examples(session.pk, split, piece)
-                async for piece in loaded.pieces()
-            ]
-        new = [piece for piece in added if piece.first]
-        total = added[-1].total
-        count = sum(piece.added for piece in new)
-        return ExamplesResult(
-            session_id=session.id,
-            split=split,
-            added=count,
-            skipped=loaded.rows - count,
-            total=total,
-            first=f"e{new[0].first}" if new else None,
-            last=f"e{new[-1].last}" if new else None,
-            notes=example_notes(loaded, added, split),
-            next=f"{split} now has {total} examples with the fields {listed(loaded.fields)}. "
-            "Variables made with example_field are fed from them; call forward to compute.",
-        )
-
-    async def _add(
-        self,
-        caller: Caller,
-        session: Session,
-        op: Operation,
-        role: str,
-        name: str,
-        digest: str,
-    ) -> Result:
-        most = self.settings.max_value_chars
-        making = Making(caller.owner, most, self.evaluators, self.workers)
-        notes = await find(op.kind).check(op, making)
-        check_text("role", role, MAX_ROLE, empty=True)
-        check_text("name", name, MAX_NAME, empty=True)
-        sources = await self._sources(session, op)
-        output = output_of(op, sources, role, name)
-        places = await self.places(session, [output])
-        given = check_given(op, places, find(op.kind).was_given(op))
-        chain = Chain()
-        op, output = await self.store.add_operation(
-            session.pk, op, output, session.batch or None, chain
-        )
-        made = {"variable": output.id, "operation": op.id}
-        if op.is_loss:
-            made["loss"] = output.id
-        if output.per_example and not places:
-            await chain.settled()
-            return ForwardResult(
-                session_id=session.id,
-                variable=output.id,
-                operation=op.id,
-                loss=made.get("loss"),
-                notes=notes,
-                next=needs_examples(session),
-            )
-        args = {"targets": [output.id], "made": made, "notes": notes, "given": given}
-        tool = "compute_loss" if op.is_loss else "forward"
-        try:
-            return await self.runs.start(caller, session, tool, args, digest, chain)
-        finally:
-            await chain.settled()
-
-    async def _sources(self, session: Session, op: Operation) -> dict[str, Variable]:
-        """The variables that `op` reads. Raises NotFound, or BadInput for a misuse of one."""
-        found = await self.store.variables(session.pk, op.sources)
-        for source in op.sources:
-            if source not in found:
-                raise await self.missing(session, "variable", source)
-        kind = find(op.kind)
-        if kind.of_losses:
-            await self.losses(session, op.sources)
-        kind.check_sources(list(found.values()))
-        return found
-
-    def _refuse_extra(self, *given: object) -> None:
-        if any(given):
-            raise BadInput(
-                "inputs, template, system, function and output go with an operation.",
-                "Add operation='llm', 'format' or 'external'; without it forward only recomputes.",
-            )
-
-    async def _on_examples(self, session: Session, examples: Sequence[str] | str | None) -> Session:
-        """The session with the named examples (ids, or a split) in use; nothing is stored yet."""
-        if examples is None:
-            return session
-        numbers = await self.named_examples(session, examples)
-        return session.model_copy(update={"batch": numbers})

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...schemas.errors import BadInput
-from ...schemas.graph import HERE, Kind, Operation
+from ...schemas.graph import NO_EXAMPLE, Kind, Operation
 from ...schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -224,7 +224,7 @@ class Saved:
     def _check_places(self) -> None:
         places = self._args["places"]
         per_example = any(self._variables[loss]["per_example"] for loss in self._args["losses"])
-        known = self._examples if per_example else {HERE}
+        known = self._examples if per_example else {NO_EXAMPLE}
         wrong = [place for place in places if place not in known]
         if wrong:
             raise refusal(f"{self._name('args.places')} names {wrong[0]!r}, which is no example")

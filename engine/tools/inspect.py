@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
-from typing import Any, get_args
+from typing import Any
 
 from ...schemas.distance import diff
 from ...schemas.errors import BadInput, NotFound, TooLong
-from ...schemas.graph import HERE, Operation, Session, Split, Variable, Version, number
+from ...schemas.graph import NO_EXAMPLE, Operation, Session, Variable, Version, number
 from ...schemas.near import did_you_mean
 from ...schemas.results import InspectResult
 from ..runs.runner import Caller
-from ..views.report import report
+from ..views.report import in_short
 from ..views.results import VALUE, cut
+from ..views.session_report import session_report
 from ..workers.pool import Job
 from ..workers.worker import SMALL
+from .ids import kind_of, shown_by
 from .listings import TEXT_PAGE, Listings, text_page
 
 PAGE = 20
 DIFF = 1500
 DRAWN = 2600
 """Characters of operations in one page of the graph."""
-_KINDS = {"v": "variable", "op": "graph", "e": "examples", "g": "gradients", "c": "call"}
-_KINDS |= {"p": "steps", "s": "steps", "r": "runs"}
 _ALONE = ("session", "calls", "runs", "report")
 """Views that take no id."""
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
 
 
-class Inspecting(Listings):
-    """The tool that reads."""
+class Inspect(Listings):
+    """Reads what there is."""
 
-    async def inspect(
+    async def __call__(
         self,
         caller: Caller,
         *,
@@ -47,12 +46,12 @@ class Inspecting(Listings):
             raise BadInput(f"offset must be 0 or more, not {offset}.", "Leave it out to begin.")
         if session_id is None:
             if id is not None and id.startswith("tg_"):
-                return await self.inspect(caller, session_id=id, what=what, offset=offset)
+                return await self(caller, session_id=id, what=what, offset=offset)
             if id is not None or what not in (None, "sessions"):
                 asked = f"what={what!r}" if id is None else f"id={id!r}"
                 raise BadInput(f"{asked} needs a session_id.", "Call inspect() to list them.")
             return await self._sessions(caller, offset)
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
         id = None if id == session.id else id  # noqa: A001
         views = self._views()
         what = what or ("session" if id is None else shown_by(id))
@@ -82,7 +81,7 @@ class Inspecting(Listings):
         }
 
     async def _sessions(self, caller: Caller, offset: int) -> InspectResult:
-        found = await self.store.sessions(caller.owner, offset + PAGE + 1)
+        found = await self.parts.store.sessions.of_owner(caller.owner, offset + PAGE + 1)
         listed = [
             {
                 "session_id": s.id,
@@ -104,14 +103,14 @@ class Inspecting(Listings):
         self, session: Session, _id: str | None, _offset: int
     ) -> dict[str, Any]:
         variables, run, usage, sizes = await asyncio.gather(
-            self.store.variables(session.pk, limit=PAGE + 1),
-            self.store.active_run(session.pk, session.id),
-            self.store.usage(session.pk),
-            self.store.split_sizes(session.pk),
+            self.parts.store.graph.variables(session.pk, limit=PAGE + 1),
+            self.parts.store.runs.active(session.pk, session.id),
+            self.parts.store.calls.usage(session.pk),
+            self.parts.store.examples.split_sizes(session.pk),
         )
         answers = {
             role: f"{a.name}{' ' + a.model if a.model else ''}"
-            for role, a in self.ledger.answerers.items()
+            for role, a in self.parts.ledger.answerers.items()
         }
         return {
             "title": session.title,
@@ -119,9 +118,11 @@ class Inspecting(Listings):
             "examples": sizes,
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
             **_left_out(len(variables), len(session.batch)),
-            "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
+            "active_run": f"{run.id} {run.tool}: {run.status}" if run else None,
             "answerers": answers,
-            **({"evaluators": self.evaluators.listed} if self.evaluators.listed else {}),
+            **(
+                {"evaluators": self.parts.evaluators.listed} if self.parts.evaluators.listed else {}
+            ),
             "usage": usage,
             "total": {
                 "calls": session.used_calls,
@@ -137,11 +138,11 @@ class Inspecting(Listings):
     async def _graph(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None:
             return await self._operation(session, id)
-        operations = await self.store.operations(session.pk, limit=offset + PAGE + 1)
+        operations = await self.parts.store.graph.operations(session.pk, limit=offset + PAGE + 1)
         page = _fitting([_drawn(o) for o in operations[offset : offset + PAGE]])
         drawn = operations[offset : offset + len(page)]
         ids = {v for o in drawn for v in [*o.sources, o.output]}
-        variables = await self.store.variables(session.pk, ids)
+        variables = await self.parts.store.graph.variables(session.pk, ids)
         return {
             "variables": [_line(v, 40) for v in variables.values()],
             "operations": page,
@@ -149,21 +150,21 @@ class Inspecting(Listings):
         }
 
     async def _operation(self, session: Session, id: str) -> dict[str, Any]:  # noqa: A002
-        found = await self.store.operations(session.pk, [id])
+        found = await self.parts.store.graph.operations(session.pk, [id])
         if not found:
             return await self._gone(session, "operation", id)
         return {"operations": [o.model_dump(exclude_none=True, mode="json") for o in found]}
 
     async def _variable(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         name, _, version = (id or "").partition("@")
-        v = (await self.store.variables(session.pk, [name])).get(name)
+        v = (await self.parts.store.graph.variables(session.pk, [name])).get(name)
         if v is None:
             return await self._gone(session, "variable", name, version, offset)
         if version:
             return await self._version(session, v, version, offset)
         view: dict[str, Any] = {"variable": _line(v, text=False), "constraints": v.constraints}
         if v.value is not None:
-            versions = await self.store.versions(session.pk, v.id, PAGE)
+            versions = await self.parts.store.history.versions(session.pk, v.id, PAGE)
             view |= text_page(v.value, offset)
             view["versions"] = [
                 x.model_dump(include={"version", "origin", "step", "created"}, exclude_none=True)
@@ -171,8 +172,8 @@ class Inspecting(Listings):
             ]
             view["next"] = _versions_of(v)
         else:
-            places = await self.places(session, [v])
-            values = await self.store.values(session.pk, [v.id], [HERE, *places])
+            places = await self.parts.places(session, [v])
+            values = await self.parts.store.values.get(session.pk, [v.id], [NO_EXAMPLE, *places])
             shown = [
                 {"example": f"e{p}" if p else None, "text": cut(x.text, VALUE)[0], "score": x.score}
                 for (_, p), x in values.items()
@@ -190,14 +191,14 @@ class Inspecting(Listings):
         self, session: Session, what: str, id_: str, version: str = "", offset: int = 0
     ) -> dict[str, Any]:
         """What was taken out, as it was; its texts can be read as before. Raises NotFound."""
-        was = await self.store.removed(session.pk, id_)
+        was = await self.parts.store.removal.removed(session.pk, id_)
         if was is None:
-            raise await self.missing(session, what, id_)
+            raise await self.parts.missing(session, what, id_)
         view: dict[str, Any] = {"removed": True, what: {"id": id_} | _said(was)}
         if version:
-            found = await self.store.version(session.pk, id_, _number(version))
+            found = await self.parts.store.history.version(session.pk, id_, _number(version))
             return view | text_page(found.text if found else "", offset)
-        versions = await self.store.versions(session.pk, id_, PAGE)
+        versions = await self.parts.store.history.versions(session.pk, id_, PAGE)
         if versions:
             view |= text_page(versions[0].text, offset)
             view["versions"] = [x.version for x in versions]
@@ -213,7 +214,7 @@ class Inspecting(Listings):
         before = (
             await self._kept(session, v, old, asked)
             if between
-            else await self.store.version(session.pk, v.id, found.version - 1)
+            else await self.parts.store.history.version(session.pk, v.id, found.version - 1)
         )
         view: dict[str, Any] = {
             "variable": _line(v, text=False),
@@ -244,10 +245,10 @@ class Inspecting(Listings):
             return diff(*texts)
         what = f"Comparing two versions with {size:,} characters"
         job = Job(session.owner, what, "Read one after the other.")
-        return await self.workers.run(job, diff, *texts)
+        return await self.parts.workers.run(job, diff, *texts)
 
     async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
-        found = await self.store.version(session.pk, v.id, _number(version))
+        found = await self.parts.store.history.version(session.pk, v.id, _number(version))
         if found is None:
             raise NotFound(
                 f"{v.label} has no version {asked!r}; it is at {v.version}.",
@@ -257,19 +258,19 @@ class Inspecting(Listings):
         return found
 
     async def _calls(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
-        calls = await self.store.calls(session.pk, offset + PAGE + 1)
+        calls = await self.parts.store.calls.latest(session.pk, offset + PAGE + 1)
         more = _more(calls, offset, PAGE)
         return {
-            "usage": await self.store.usage(session.pk),
+            "usage": await self.parts.store.calls.usage(session.pk),
             "calls": [_call_line(call) for call in calls[offset : offset + PAGE]],
             "next": f"what='call', id='c1' shows one with its prompt and reply. {more}".strip(),
         }
 
     async def _report_view(self, session: Session, _id: str | None, _offset: int) -> dict[str, Any]:
-        return await report(self.store, session)
+        return in_short(await session_report(self.parts.store, session, texts=True))
 
     async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
-        found = await self.store.call(session.pk, number(id or "", "c") or 0)
+        found = await self.parts.store.calls.get(session.pk, number(id or "", "c") or 0)
         if found is None:
             raise NotFound(f"There is no call {id!r} in this session.", "what='calls' lists them.")
         kept = (
@@ -315,26 +316,6 @@ def _call_line(call: dict[str, object]) -> dict[str, object]:
         for key, value in call.items()
         if value not in (None, 0, "", "stop") and key != "created"
     }
-
-
-def kind_of(id: str) -> str | None:  # noqa: A002
-    """The view that ids of this form belong to, or None for what is no id."""
-    found = re.match(r"(op|[a-z])\d+(@.*)?$", id, re.ASCII)
-    return "examples" if id in get_args(Split) else _KINDS.get(found[1]) if found else None
-
-
-def shown_by(id: str) -> str:  # noqa: A002
-    """The view that shows what has this id. Raises NotFound, BadInput."""
-    kind = kind_of(id)
-    if kind is None:
-        raise NotFound(
-            f"{id!r} is no id.",
-            "Ids look like v3, v3@2, v3@1..4, op1, e5, g2, p4 or c7; inspect(session_id) without "
-            "id shows what there is.",
-        )
-    if id[0] in "sr":
-        raise BadInput(f"{id!r} is not shown alone.", f"what={kind!r} without id lists all {kind}.")
-    return kind
 
 
 def _drawn(operation: Operation) -> dict[str, Any]:

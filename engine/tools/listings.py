@@ -7,7 +7,7 @@ from typing import Any
 from ...schemas.errors import NotFound
 from ...schemas.graph import Session
 from ..views.results import FEEDBACK, LISTED, REASON, cut, share
-from .lookup import Core
+from .lookup import Tool
 
 TEXT_PAGE = 6000
 """Characters of one text that is shown in full."""
@@ -15,15 +15,17 @@ ROOM = 1200
 """Characters of proposals in one page of steps."""
 
 
-class Listings(Core):
+class Listings(Tool):
     """Views of gradients, steps, examples and runs."""
 
     async def _gradients(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None and id.startswith("g"):
             return await self._gradient(session, id, offset)
-        wanted = [(await self.one_variable(session, id)).id] if id else None
+        wanted = [(await self.parts.one_variable(session, id)).id] if id else None
         most = offset + LISTED
-        found = await self.store.gradients(session.pk, wanted, unspent=False, limit=most)
+        found = await self.parts.store.history.gradients(
+            session.pk, wanted, unspent=False, limit=most
+        )
         page = found[::-1][offset:]
         most = share(len(page), 120, FEEDBACK)
         return {
@@ -38,7 +40,7 @@ class Listings(Core):
         }
 
     async def _gradient(self, session: Session, id: str, offset: int) -> dict[str, Any]:  # noqa: A002
-        g = await self.store.gradient(session.pk, id)
+        g = await self.parts.store.history.gradient(session.pk, id)
         if g is None:
             raise NotFound(f"There is no gradient {id!r}.", "what='gradients' lists them.")
         return {"gradients": [g.model_dump(exclude_none=True) | text_page(g.text, offset)]}
@@ -47,14 +49,16 @@ class Listings(Core):
         if id is not None and id.startswith("p"):
             return await self._proposal(session, id, offset)
         if id is not None:
-            await self.one_variable(session, id)
-        steps = (await self.store.steps(session.pk, offset + LISTED))[offset:]
-        proposals = (await self.store.proposals(session.pk, id, offset + LISTED))[offset:]
+            await self.parts.one_variable(session, id)
+        steps = (await self.parts.store.history.steps(session.pk, offset + LISTED))[offset:]
+        proposals = (await self.parts.store.history.proposals(session.pk, id, offset + LISTED))[
+            offset:
+        ]
         most = share(len(proposals), 120, FEEDBACK, ROOM)
         return {
             "steps": [s | {"gate": cut(str(s["gate"] or ""), REASON // 2)[0]} for s in steps],
             "proposals": [
-                p.model_dump(exclude_none=True, exclude={"gradients"})
+                p.model_dump(exclude_none=True, exclude={"gradients", "gain", "error", "p"})
                 | {"text": cut(p.text, most)[0], "reason": cut(p.reason, REASON // 2)[0]}
                 for p in proposals
             ],
@@ -62,27 +66,27 @@ class Listings(Core):
         }
 
     async def _proposal(self, session: Session, id: str, offset: int) -> dict[str, Any]:  # noqa: A002
-        p = await self.store.proposal(session.pk, id)
+        p = await self.parts.store.history.proposal(session.pk, id)
         if p is None:
             raise NotFound(f"There is no proposal {id!r}.", "what='steps' without id lists them.")
         return {"proposals": [p.model_dump(exclude_none=True) | text_page(p.text, offset)]}
 
     async def _examples(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
-        sizes = await self.store.split_sizes(session.pk)
+        sizes = await self.parts.store.examples.split_sizes(session.pk)
         if id is not None and id not in sizes:
-            was = await self.store.removed(session.pk, id)
+            was = await self.parts.store.removal.removed(session.pk, id)
             if was is not None:
                 known = was["fields"] if isinstance(was.get("fields"), dict) else {}
                 fields = {k: cut(str(t), TEXT_PAGE)[0] for k, t in known.items()}
                 return {"removed": True, "examples": [{"id": id} | was | {"fields": fields}]}
-            numbers = await self.named_examples(session, id)
+            numbers = await self.parts.named_examples(session, id)
             most = TEXT_PAGE
         else:
             numbers = []
             for split in [id] if id else sizes:
-                numbers += await self.store.split(session.pk, split, offset + LISTED)
+                numbers += await self.parts.store.examples.split(session.pk, split, offset + LISTED)
             numbers, most = numbers[offset : offset + LISTED], 0
-        found = await self.store.examples(session.pk, numbers)
+        found = await self.parts.store.examples.get(session.pk, numbers)
         most = most or share(sum(len(e.fields) for e in found.values()), 30, 200, 3000)
         shown = [
             {
@@ -96,7 +100,7 @@ class Listings(Core):
         return {"sizes": sizes, "examples": shown, "next": more}
 
     async def _runs_view(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
-        runs = (await self.store.runs(session.pk, offset + LISTED))[offset:]
+        runs = (await self.parts.store.runs.latest(session.pk, offset + LISTED))[offset:]
         return {"runs": runs, "next": older(len(runs), offset)}
 
 

@@ -8,17 +8,18 @@ from typing import get_args
 
 from ...schemas.completions import Role
 from ...schemas.errors import BadInput, Conflict, NotFound
-from ...schemas.graph import HERE, Session, Split, Variable, number
-from ...schemas.results import Result
+from ...schemas.graph import NO_EXAMPLE, Session, Split, Variable, number
 from ...schemas.settings import Settings
 from ..answerers import Answerer
 from ..data.tables import Tables
 from ..data.workspace import Workspace
 from ..evaluators.evaluators import Evaluators
 from ..program.definition import NAME_A_SPLIT, check_count
+from ..program.missing_fields import complete
 from ..program.operations import find
 from ..runs.ledger import Ledger
-from ..runs.runner import Caller, Runs, digest_of
+from ..runs.runner import Runner
+from ..runs.sweep import Sweep
 from ..store import Chain, Store
 from ..workers.pool import Workers
 
@@ -31,8 +32,8 @@ WHERE = {
 """How to find the right id of each kind."""
 
 
-class Core:
-    """The engine's parts, and helpers that several tools share."""
+class Parts:
+    """The engine's parts, and which things are meant: examples, variables, losses."""
 
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
         self.settings = settings
@@ -43,30 +44,33 @@ class Core:
         self.workspace = Workspace(settings.workspace, settings.max_value_chars)
         self.tables = Tables(settings.data_dir, settings.max_value_chars)
         self.workers = Workers()
-        self.runs = Runs(store, self.ledger, settings, self.evaluators, self.workers)
+        self.runs = Runner(store, self.ledger, settings, self.evaluators, self.workers)
+        self.sweep = Sweep(self.runs)
 
     async def close(self) -> None:
-        """Stop runs (they can be resumed), keep what is being answered, close the file."""
+        """Stop runs (anybody can go on with them), keep what is being answered, close the file."""
+        await self.sweep.stop()
         await self.runs.close()
         await self.workers.close()
         await self.ledger.close()
+        await self.runs.give_back()
         await self.store.close()
 
     async def places(self, session: Session, targets: Sequence[Variable]) -> list[int]:
-        """The examples in use, or HERE alone when none of `targets` depends on examples.
+        """The examples in use, or NO_EXAMPLE alone when none of `targets` depends on examples.
 
         Without a batch of its own, a session uses the first of its training examples.
         """
         if not any(v.per_example for v in targets):
-            return [HERE]
+            return [NO_EXAMPLE]
         if session.batch:
             return session.batch
-        return await self.store.split(session.pk, "train", self.settings.minibatch)
+        return await self.store.examples.split(session.pk, "train", self.settings.minibatch)
 
     async def named_examples(self, session: Session, examples: Sequence[str] | str) -> list[int]:
         """Examples by id, or all of a split. Raises BadInput, NotFound."""
         if isinstance(examples, str) and examples in get_args(Split):
-            found = await self.store.split(session.pk, examples)
+            found = await self.store.examples.split(session.pk, examples)
             if not found:
                 raise BadInput(
                     f"The split {examples} is empty.",
@@ -75,8 +79,8 @@ class Core:
             return found
         ids = [examples] if isinstance(examples, str) else list(dict.fromkeys(examples))
         check_count("examples", ids, NAME_A_SPLIT)
-        numbers = [number(i, "e") or HERE for i in ids]
-        found_all = await self.store.examples(session.pk, numbers)
+        numbers = [number(i, "e") or NO_EXAMPLE for i in ids]
+        found_all = await self.store.examples.get(session.pk, numbers)
         missing = [i for i, n in zip(ids, numbers, strict=True) if n not in found_all]
         if len(ids) == 1 and missing:
             raise await self.missing(session, "example", ids[0])
@@ -89,14 +93,14 @@ class Core:
 
     async def one_variable(self, session: Session, variable: str) -> Variable:
         """A variable by id. Raises NotFound."""
-        found = await self.store.variables(session.pk, [variable])
+        found = await self.store.graph.variables(session.pk, [variable])
         if variable not in found:
             raise await self.missing(session, "variable", variable)
         return found[variable]
 
     async def missing(self, session: Session, what: str, id_: str) -> NotFound:
         """The error for an id that is not there: it never was, or was taken out."""
-        if await self.store.removed(session.pk, id_) is not None:
+        if await self.store.removal.removed(session.pk, id_) is not None:
             return NotFound(
                 f"{id_} was taken out of this session.",
                 f"inspect(session_id, id='{id_}') shows what it was.",
@@ -108,7 +112,7 @@ class Core:
         if ids is not None:
             check_count("losses", ids, "Name each once.")
             named = [await self.one_variable(session, i) for i in dict.fromkeys(ids)]
-            operations = await self.store.operations(
+            operations = await self.store.graph.operations(
                 session.pk, [v.operation for v in named if v.operation]
             )
             for operation in operations:
@@ -121,7 +125,7 @@ class Core:
                     "Name what compute_loss returned as loss.",
                 )
             return named
-        found = await self.store.loss_outputs(session.pk)
+        found = await self.store.graph.loss_outputs(session.pk)
         if len(found) != 1:
             what = "has no loss yet" if not found else f"has several losses ({', '.join(found)})"
             raise Conflict(
@@ -135,11 +139,11 @@ class Core:
 
         Raises BadInput, Conflict.
         """
-        bound = await self.store.bound_to_files(session.pk, chain)
+        bound = await self.store.graph.bound_to_files(session.pk, chain)
         for v in bound:
             digest = await self._reconciled(session, v)
             if digest is not None:
-                await self.store.note_file(session.pk, v.id, digest)
+                await self.store.graph.note_file(session.pk, v.id, digest)
         return bool(bound)
 
     async def _reconciled(self, session: Session, v: Variable) -> str | None:
@@ -152,12 +156,30 @@ class Core:
                 f"out: revert(session_id='{session.id}', remove=['{v.id}']) says what goes too.",
             ) from error
 
-    async def run(
-        self, caller: Caller, session: Session, tool: str, args: dict[str, object]
-    ) -> Result:
-        """Start a run of `tool`, or go on with the one that this same call began."""
-        digest = digest_of(tool, args)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
-        return await self.runs.start(caller, session, tool, args, digest)
+
+async def gate_places(
+    parts: Parts, session: Session, losses: Sequence[str]
+) -> tuple[list[int], str]:
+    """Where candidates are compared: the validation split, or the program itself without examples.
+
+    Raises Conflict when there should be validation examples and are none.
+    """
+    named = [await parts.one_variable(session, i) for i in losses]
+    if not any(v.per_example for v in named):
+        return [NO_EXAMPLE], "the program's own loss"
+    places = await parts.store.examples.split(session.pk, "validation")
+    if not places:
+        raise Conflict(
+            "Candidates are compared on the validation split, which is empty.",
+            f"Call add_examples(session_id='{session.id}', split='validation', ...), or step with "
+            "accept='always'.",
+        )
+    full, _ = await complete(parts.store, session.pk, losses, places)
+    return full or places, "validation"
+
+
+class Tool:
+    """One tool: it is called with its caller and arguments, and stands on the engine's parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts

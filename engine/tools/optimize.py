@@ -12,33 +12,35 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ...schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
-from ...schemas.graph import HERE, Fate, Gradient, Kind, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Kind, Session, Variable, number
 from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
 from ..optimizer import gate
-from ..optimizer.gradients import Learnt, choose, gate_places, gradients_on, record_of
-from ..optimizer.pool import Parent, Pool
-from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
-from ..optimizer.proposer import Candidate, Reason
-from ..optimizer.quote_guard import Guard
+from ..optimizer.candidate import Candidate, Reason
+from ..optimizer.gradients import BackwardPass, backward_pass, choose
+from ..optimizer.pool import CandidatePool, PoolEntry
+from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, SearchState, load, stopped
+from ..optimizer.quote_guard import QuoteGuard
+from ..optimizer.record import record_of
 from ..optimizer.strategies import STRATEGIES
 from ..program.missing_fields import complete, left_out, unusable
-from ..runs.ledger import Work
-from ..runs.runner import Caller, digest_of
+from ..runs.basis import Stands, stands_on
+from ..runs.context import RunContext, digest_of
+from ..runs.runner import Caller, Start
 from ..views import results as show
 from . import arguments, outcome
-from .lookup import Core
+from .lookup import Tool, gate_places
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
 
 
-class Optimizing(Core):
-    """The tool that runs the whole loop."""
+class Optimize(Tool):
+    """Runs the whole loop."""
 
-    async def optimize(
+    async def __call__(
         self,
         caller: Caller,
         *,
@@ -62,7 +64,7 @@ class Optimizing(Core):
         `memory` is as for `step`; with `together` false, each step changes one of them in turn.
         Raises BadInput, NotFound, Conflict.
         """
-        session = await self.store.session(session_id, caller.owner)
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
         asked: dict[str, Any] = {
             "loss": loss,
             "variables": list(variables) if variables else None,
@@ -78,15 +80,17 @@ class Optimizing(Core):
             "memory": memory,
             "together": together,
         }
-        digest = digest_of("optimize", asked)
-        waiting = await self.runs.admit(session, digest)
-        if waiting is not None:
-            return await self.runs.go_on(caller, session, waiting)
         arguments.check(asked)
-        losses = [v.id for v in await self.losses(session, [loss] if loss else None)]
-        args = asked | {"losses": losses, "budget": asked["budget"]}
-        await self._check_budget(session.pk, losses, args, await gate_places(self, session, losses))
-        return await self.runs.start(caller, session, "optimize", args, digest)
+
+        async def prepare(session: Session) -> Start:
+            losses = [v.id for v in await self.parts.losses(session, [loss] if loss else None)]
+            args = asked | {"losses": losses}
+            places = await gate_places(self.parts, session, losses)
+            await self._check_budget(session.pk, losses, args, places)
+            return Start(args)
+
+        digest = digest_of("optimize", asked)
+        return await self.parts.runs.call(caller, session, "optimize", digest, prepare)
 
     async def _check_budget(
         self, session: int, losses: list[str], args: dict[str, Any], places: tuple[list[int], str]
@@ -98,20 +102,25 @@ class Optimizing(Core):
 
     async def _need(
         self, session: int, losses: list[str], args: dict[str, Any], places: Sequence[int]
-    ) -> afford.Need:
-        program = await self.store.program(session, losses, everything=True)
-        some = await self.store.examples(session, [p for p in places[:SAMPLED] if p != HERE])
-        train = (await self.store.split_sizes(session)).get("train", 0)
-        return afford.need(program, list(some.values()), args, places, train, self.settings)
+    ) -> afford.CostEstimate:
+        program = await self.parts.store.graph.program(session, losses, everything=True)
+        some = await self.parts.store.examples.get(
+            session, [p for p in places[:SAMPLED] if p != NO_EXAMPLE]
+        )
+        train = (await self.parts.store.examples.split_sizes(session)).get("train", 0)
+        return afford.estimate(
+            program, list(some.values()), args, places, train, self.parts.settings
+        )
 
-    async def _optimize_body(self, work: Work) -> Result:
+    async def body(self, work: RunContext) -> Result:
+        """What a run of it does; executed again from the top when the run is resumed."""
         args = work.args
-        places, split = await gate_places(self, work.session, args["losses"])
-        loop = load(work.state)
+        places, split = await gate_places(self.parts, work.session, args["losses"])
+        loop = load(work.run)
         try:
-            loop = loop or await self._begin(work, places)
-            places = [p for p in places if f"e{p}" not in loop.left_out]
-            _tell_score(work, loop)
+            loop = await self._measured(work, loop, places)
+            places = loop.scored(places)
+            work.standing = loop.standing
             while not (why := stopped(loop, args)):
                 await self._iterate(work, loop, places, split)
         except BudgetExhausted as spent:
@@ -120,41 +129,90 @@ class Optimizing(Core):
             return await self._report(work, loop, places, "budget", spent)
         return await self._report(work, loop, places, why, None)
 
-    async def _begin(self, work: Work, places: Sequence[int]) -> Loop:
+    async def _measured(
+        self, work: RunContext, loop: SearchState | None, places: Sequence[int]
+    ) -> SearchState:
+        """The loop as it was saved, or, at the start and where what it stands on has changed, one
+        whose scores are measured now."""
+        split = None if list(places) == [NO_EXAMPLE] else "validation"
+        now = await stands_on(work, work.args["losses"], split)
+        if loop is None:
+            return await self._begin(work, places, now)
+        if loop.stands is None:
+            changed = ["the version of textgrad-mcp"]
+        else:
+            changed = loop.stands.changes(now, "validation")
+        if not changed and len(loop.before) == len(loop.scored(places)):
+            return loop
+        why = (
+            f"Meanwhile {' and '.join(changed) or 'something'} changed: the texts were measured "
+            f"again after step {loop.steps}, and score_before is what they scored then."
+        )
+        return await self._begin(work, places, now, loop.model_copy(update={"notes": [why]}))
+
+    async def _begin(
+        self,
+        work: RunContext,
+        places: Sequence[int],
+        stands: Stands,
+        earlier: SearchState | None = None,
+    ) -> SearchState:
+        """A loop whose scores are measured now; with what `earlier` counted."""
         work.phase = "scoring the start"
         start, _ = await compare(work, work.args["losses"], places, {}, [])
         places = list(start.scores)
-        first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
-        paired = await in_pairs(work, work.args["losses"])
-        loop = Loop(Pool(members=[first]), first.scores, paired=paired, left_out=start.left_out)
-        loop.unusable = start.why_unusable
-        loop.start = outcome.figures(await self._usage(work))
+        first = PoolEntry(name="the start", texts={}, scores=[start.scores[p] for p in places])
+        loop = SearchState(
+            pool=CandidatePool(members=[first]),
+            before=first.scores,
+            left_out=start.left_out,
+            unusable=start.why_unusable,
+            stands=stands,
+        )
+        loop.paired = await in_pairs(work, work.args["losses"])
+        if earlier is None:
+            loop.start = outcome.figures(await self._usage(work))
+        else:
+            kept = ("iteration", "steps", "accepted", "refused", "start", "notes")
+            loop = loop.model_copy(update={name: getattr(earlier, name) for name in kept})
+            first.name = f"the text after step {loop.steps}"
         await self._note_score(work, loop, places)
         await work.save_state(loop.dump())
         return loop
 
-    async def _usage(self, work: Work) -> dict[str, dict[str, float]]:
+    async def _usage(self, work: RunContext) -> dict[str, dict[str, float]]:
         """What this run has used so far, by purpose."""
-        run = await work.ensure_run()
-        return await self.store.usage(work.session.pk, number(run.id, "r"))
+        return await self.parts.store.calls.usage(work.session.pk, number(work.run.id, "r"))
 
-    async def _note_score(self, work: Work, loop: Loop, places: Sequence[int]) -> None:
+    async def _note_score(self, work: RunContext, loop: SearchState, places: Sequence[int]) -> None:
         """Remember the installed texts' validation score, for the report."""
-        if loop.paired or list(places) == [HERE]:
+        if loop.paired or list(places) == [NO_EXAMPLE]:
             return
         mean, error = mean_and_error(loop.current.scores)
-        parameters = await self.store.parameters(work.session.pk)
+        parameters = await self.parts.store.graph.parameters(work.session.pk)
         versions = {v.id: v.version for v in parameters}
         [loss] = work.args["losses"]
         pk, fence, state = work.session.pk, work.fence, loop.dump()
-        await self.store.note_evaluation(
-            pk, loss, "validation", versions, mean, error, len(places), fence, state
+        await self.parts.store.evaluations.add(
+            pk,
+            loss,
+            "validation",
+            versions,
+            mean,
+            error,
+            len(places),
+            fence,
+            state,
+            work.chain,
+            dict(zip(places, loop.current.scores, strict=True)),
         )
 
-    async def _iterate(self, work: Work, loop: Loop, places: Sequence[int], split: str) -> None:
+    async def _iterate(
+        self, work: RunContext, loop: SearchState, places: Sequence[int], split: str
+    ) -> None:
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
-        guard = await Guard.of(work, args["losses"])
+        guard = await QuoteGuard.of(work, args["losses"])
         batch = await self._minibatch(work, loop.iteration, await self._quoted(work, guard, parent))
         learnt = await self._learn(work, loop, batch, parent) if batch else None
         if learnt is None:
@@ -175,12 +233,12 @@ class Optimizing(Core):
         )
 
     async def _learn(
-        self, work: Work, loop: Loop, batch: Sequence[int], parent: Parent
-    ) -> Learnt | None:
+        self, work: RunContext, loop: SearchState, batch: Sequence[int], parent: PoolEntry
+    ) -> BackwardPass | None:
         """The gradients on a minibatch; None where no usable feedback could be had on it."""
         strategy = STRATEGIES.find(work.args["strategy"])
         try:
-            learnt = await gradients_on(
+            learnt = await backward_pass(
                 work,
                 work.args["losses"],
                 batch,
@@ -198,27 +256,29 @@ class Optimizing(Core):
         loop.left_out |= learnt.evaluation.reasons
         return learnt
 
-    async def _idle(self, work: Work, loop: Loop) -> None:
+    async def _idle(self, work: RunContext, loop: SearchState) -> None:
         """Go on to the next minibatch: there was nothing to learn from this one."""
         loop.iteration += 1
         loop.idle += 1
         await work.save_state(loop.dump())
 
-    async def _quoted(self, work: Work, guard: Guard, parent: Parent) -> set[int]:
+    async def _quoted(self, work: RunContext, guard: QuoteGuard, parent: PoolEntry) -> set[int]:
         """The training examples that the texts of `parent` quote."""
-        program = await self.store.program(work.session.pk, work.args["losses"], everything=True)
+        program = await self.parts.store.graph.program(
+            work.session.pk, work.args["losses"], everything=True
+        )
         leaves = {v.id: v.value for v in program.variables.values() if v.is_leaf and v.value}
         return set(await guard.quoted((leaves | dict(parent.texts)).values()))
 
-    async def _minibatch(self, work: Work, iteration: int, quoted: Set[int]) -> list[int]:
+    async def _minibatch(self, work: RunContext, iteration: int, quoted: Set[int]) -> list[int]:
         """The next examples of an epoch that is shuffled anew each time, by seed alone.
 
         Those that are quoted say nothing about others, and are left out while there are others.
         """
-        variables = await self.store.variables(work.session.pk, work.args["losses"])
+        variables = await self.parts.store.graph.variables(work.session.pk, work.args["losses"])
         if not any(v.per_example for v in variables.values()):
-            return [HERE]
-        every = await self.store.split(work.session.pk, "train")
+            return [NO_EXAMPLE]
+        every = await self.parts.store.examples.split(work.session.pk, "train")
         train = [n for n in every if n not in quoted] or every
         if not train:
             raise Conflict(
@@ -229,19 +289,19 @@ class Optimizing(Core):
         epoch, turn = divmod(iteration, -(-len(train) // size))
         order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
         batch = sorted(order[turn * size : (turn + 1) * size])
-        return (await complete(self.store, work.session.pk, work.args["losses"], batch))[0]
+        return (await complete(self.parts.store, work.session.pk, work.args["losses"], batch))[0]
 
     async def _to_improve(
-        self, work: Work, learnt: Learnt, ids: Sequence[str] | None
+        self, work: RunContext, learnt: BackwardPass, ids: Sequence[str] | None
     ) -> list[Variable]:
         """The parameters that got feedback, as they are installed."""
         about = list(dict.fromkeys(g.variable for g in learnt.gradients))
         chosen = [v for v in about if ids is None or v in ids]
-        found = await self.store.variables(work.session.pk, chosen)
+        found = await self.parts.store.graph.variables(work.session.pk, chosen)
         return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
 
     async def _demonstrations(
-        self, work: Work, learnt: Learnt, ids: Sequence[str] | None
+        self, work: RunContext, learnt: BackwardPass, ids: Sequence[str] | None
     ) -> list[Variable]:
         """The demonstrations that the program shows, where there is anything to improve."""
         if not learnt.gradients and show.mean_score(
@@ -256,13 +316,13 @@ class Optimizing(Core):
 
     async def _candidates(
         self,
-        work: Work,
-        learnt: Learnt,
+        work: RunContext,
+        learnt: BackwardPass,
         parameters: Sequence[Variable],
         chosen: Sequence[Variable],
-        parent: Parent,
+        parent: PoolEntry,
         batch: Sequence[int],
-        guard: Guard,
+        guard: QuoteGuard,
     ) -> list[Candidate]:
         """Rewrites from the gradients and other demonstrations, about half of each."""
         count = work.args["candidates"]
@@ -288,12 +348,12 @@ class Optimizing(Core):
 
     async def _step(
         self,
-        work: Work,
-        loop: Loop,
-        learnt: Learnt,
+        work: RunContext,
+        loop: SearchState,
+        learnt: BackwardPass,
         candidates: Sequence[Candidate],
         parameters: Sequence[Variable],
-        parent: Parent,
+        parent: PoolEntry,
         batch: Sequence[int],
         places: Sequence[int],
         split: str,
@@ -306,22 +366,24 @@ class Optimizing(Core):
             judged.reasons[judged.winner] = Reason(Fate.ACCEPTED, judged.summary)
         changed = await self._changed(work, parameters, parent)
         record = record_of(changed, _by_variable(learnt), candidates, judged, parent.led)
-        number_ = await self.store.last_step(work.session.pk) + 1
+        number_ = await self.parts.store.history.last_step(work.session.pk) + 1
         loop.take(f"s{number_}", candidates, judged, record)
-        await self.store.record_step(work.session.pk, record, work.fence, loop.dump(), work.chain)
+        await self.parts.store.history.record_step(
+            work.session.pk, record, work.fence, loop.dump(), work.chain
+        )
 
     async def _changed(
-        self, work: Work, parameters: Sequence[Variable], parent: Parent
+        self, work: RunContext, parameters: Sequence[Variable], parent: PoolEntry
     ) -> list[Variable]:
         """All parameters whose text a candidate sets, those of its parent included."""
         ids = dict.fromkeys([*(p.id for p in parameters), *parent.texts])
-        found = await self.store.variables(work.session.pk, ids)
+        found = await self.parts.store.graph.variables(work.session.pk, ids)
         return [found[v] for v in ids]
 
     async def _report(
         self,
-        work: Work,
-        loop: Loop,
+        work: RunContext,
+        loop: SearchState,
         places: Sequence[int],
         why: str,
         spent: BudgetExhausted | None,
@@ -329,15 +391,16 @@ class Optimizing(Core):
         usage = await self._usage(work)
         if loop.accepted:
             await self._note_score(work, loop, places)
-        history = await self.store.proposals(work.session.pk, limit=show.VALUES)
+        history = await self.parts.store.history.proposals(work.session.pk, limit=show.VALUES)
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))
-            await self.store.retire_unusable(work.session.pk)
+            await self.parts.store.calls.retire_unusable(work.session.pk)
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
-        tested = "test" in await self.store.split_sizes(work.session.pk)
+        notes = [*loop.notes, *notes]
+        tested = "test" in await self.parts.store.examples.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
 
 
@@ -345,15 +408,6 @@ def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
     order = list(numbers)
     random.Random(seed).shuffle(order)  # noqa: S311 - repeatable
     return order
-
-
-def _tell_score(work: Work, loop: Loop) -> None:
-    """Put the running score into what whoever watches is told."""
-    told = work.on_progress
-    if told is not None:
-        work.on_progress = lambda done, asked, phase: told(
-            done, asked, f"{loop.standing()}; {phase}"
-        )
 
 
 def _in_turn(
@@ -367,7 +421,7 @@ def _in_turn(
     return [v for v in parameters if v is one], [v for v in chosen if v is one]
 
 
-def _by_variable(learnt: Learnt) -> dict[str, list[Gradient]]:
+def _by_variable(learnt: BackwardPass) -> dict[str, list[Gradient]]:
     found: dict[str, list[Gradient]] = {}
     for gradient in learnt.gradients:
         found.setdefault(gradient.variable, []).append(gradient)

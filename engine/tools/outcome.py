@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from ...schemas.graph import Proposal
 from ...schemas.results import OptimizeResult
 from ..evaluation.statistics import mean_and_error
-from ..optimizer.cost_estimate import Need
-from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, Loop
-from ..runs.ledger import Work
+from ..optimizer.cost_estimate import CostEstimate
+from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, SearchState
+from ..runs.context import RunContext
 from ..views import results as show
 
 Usage = Mapping[str, Mapping[str, float]]
@@ -26,8 +26,8 @@ MEND = (
 
 
 def result(
-    work: Work,
-    loop: Loop,
+    work: RunContext,
+    loop: SearchState,
     stopped: str,
     usage: Usage,
     history: Sequence[Proposal],
@@ -56,21 +56,21 @@ def result(
     )
 
 
-def _left_out(history: Sequence[Proposal], loop: Loop) -> list[str]:
+def _left_out(history: Sequence[Proposal], loop: SearchState) -> list[str]:
     total = loop.refused + loop.accepted
     if total <= len(history):
         return []
     return [f"The last {len(history)} proposals are shown; inspect(what='steps') has all."]
 
 
-def hopeless(loop: Loop, why: str) -> str:
+def hopeless(loop: SearchState, why: str) -> str:
     """A note on what could not be used, so that there was no going on."""
     if why == NO_FEEDBACK:
         return f"{loop.unread} minibatches gave nothing to learn from: {loop.problem}"
     return f"{loop.unwritten} steps in a row brought no text that can be used: {loop.problem}"
 
 
-def next_step(loop: Loop, usage: Usage, first: Need) -> str:
+def next_step(loop: SearchState, usage: Usage, first: CostEstimate) -> str:
     """What one more step would cost, in a sentence: as much as those before, or as `first`."""
     if not loop.steps:
         return (

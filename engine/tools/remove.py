@@ -1,27 +1,21 @@
-"""Taking back: what was added by mistake goes, with what is made from it; examples are mended."""
+"""Taking out: what was added by mistake goes, with what is made from it (`revert(remove=...)`)."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import get_args
 
 from ...schemas.errors import BadInput
-from ...schemas.graph import HERE, Kind, Session, Split, Variable, number
-from ...schemas.results import ExamplesResult, VariableResult
-from ..data.reading import Reading
-from ..data.values import row_of
+from ...schemas.graph import Kind, Session, Split, Variable, number
+from ...schemas.results import VariableResult
 from ..runs.runner import Caller
 from ..views.results import cut
-from .lookup import Core
+from .lookup import Tool
 
 NAMED = 20
 """So many of the things that would go are named."""
 ROLE = 60
-CHANGES = re.compile(r'\s*\{\s*"e[0-9]+"\s*:\s*\{')
 MEASURED = ("validation", "test")
 
 
@@ -34,10 +28,10 @@ class Going:
     examples: list[int] = field(default_factory=list)
 
 
-class Removing(Core):
-    """The tools' other halves: `revert(remove=...)`, and `add_examples` for examples there are."""
+class Remove(Tool):
+    """Takes out what was added by mistake."""
 
-    async def remove(
+    async def __call__(
         self, caller: Caller, *, session_id: str, ids: Sequence[str], confirm: bool = False
     ) -> VariableResult:
         """Take variables, operations and examples (by id, or a split) out of a session.
@@ -45,13 +39,18 @@ class Removing(Core):
         Without `confirm` it says what would go and changes nothing. What was paid for stays, and
         so does the history. Raises BadInput, NotFound, and Conflict while a run is active.
         """
-        session = await self.store.session(session_id, caller.owner)
-        await self.runs.admit(session, "")
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
+        async with self.parts.runs.alone(caller, session):
+            return await self._remove(session, ids, confirm=confirm)
+
+    async def _remove(
+        self, session: Session, ids: Sequence[str], *, confirm: bool
+    ) -> VariableResult:
         going = await self._going(session, ids)
         notes = await self._effects(session, going)
         if confirm:
-            await self.store.remove(session.pk, session.id, going.variables, going.examples)
-            await self.store.retire_unusable(session.pk)
+            await self.parts.store.removal.remove(session.pk, going.variables, going.examples)
+            await self.parts.store.calls.retire_unusable(session.pk)
             following = (
                 "What was asked and answered is kept: the same thing made again asks for none of "
                 f"it. inspect(session_id='{session.id}', what='graph') shows what is there."
@@ -71,18 +70,20 @@ class Removing(Core):
         roots: list[str] = []
         for one in going.asked:
             if number(one, "e") is not None or one in get_args(Split):
-                going.examples += await self.named_examples(session, one)
+                going.examples += await self.parts.named_examples(session, one)
             elif number(one, "op") is not None:
-                found = await self.store.operations(session.pk, [one])
+                found = await self.parts.store.graph.operations(session.pk, [one])
                 if not found:
-                    raise await self.missing(session, "operation", one)
+                    raise await self.parts.missing(session, "operation", one)
                 roots.append(found[0].output)
             else:
-                roots.append((await self.one_variable(session, one)).id)
+                roots.append((await self.parts.one_variable(session, one)).id)
         if not going.asked:
             raise BadInput("There is nothing in remove.", "Name ids: remove=['v7', 'op3', 'e12'].")
-        down = await self.store.downstream(session.pk, roots)
-        going.variables = await self.store.variables(session.pk, sorted(down, key=_order))
+        down = await self.parts.store.graph.downstream(session.pk, roots)
+        going.variables = await self.parts.store.graph.variables(
+            session.pk, sorted(down, key=_order)
+        )
         going.examples = sorted(set(going.examples))
         return going
 
@@ -93,7 +94,9 @@ class Removing(Core):
         ]
         if any(v.kind is Kind.PARAMETER for v in going.variables.values()):
             notes.append("Versions, steps and proposals of a removed text can still be read.")
-        unspent = await self.store.unspent_from(session.pk, going.variables, going.examples)
+        unspent = await self.parts.store.removal.unspent_from(
+            session.pk, going.variables, going.examples
+        )
         if unspent:
             notes.append(f"Gradients that go with it, which no step has used: {unspent}.")
         if going.examples:
@@ -102,9 +105,9 @@ class Removing(Core):
 
     async def _without(self, session: Session, numbers: Sequence[int]) -> list[str]:
         """What it means for the splits to lose these examples."""
-        sizes = await self.store.split_sizes(session.pk)
+        sizes = await self.parts.store.examples.split_sizes(session.pk)
         lost: dict[str, int] = {}
-        for example in (await self.store.examples(session.pk, numbers)).values():
+        for example in (await self.parts.store.examples.get(session.pk, numbers)).values():
             lost[example.split] = lost.get(example.split, 0) + 1
         notes = [
             f"{split}: {sizes[split] - n} examples are left"
@@ -112,62 +115,6 @@ class Removing(Core):
             for split, n in lost.items()
         ]
         return notes + _remeasure(lost)
-
-    @staticmethod
-    def changes_in(examples: object) -> Mapping[str, Any] | None:
-        """The changes `{"e7": {field: text}}` that `examples` are, as a text too; else None."""
-        if isinstance(examples, str) and CHANGES.match(examples):
-            with suppress(ValueError, RecursionError):  # then it is a text of rows, or broken
-                examples = json.loads(examples)
-        return examples if isinstance(examples, Mapping) else None
-
-    async def mend(
-        self, caller: Caller, *, session_id: str, split: str, changes: Mapping[str, Any]
-    ) -> ExamplesResult:
-        """Give fields of examples other texts, `{"e7": {field: text}}`; other fields stay.
-
-        What was computed from them is stale then. Raises BadInput, NotFound, and Conflict while a
-        run is active.
-        """
-        session = await self.store.session(session_id, caller.owner)
-        await self.runs.admit(session, "")
-        texts: dict[int, dict[str, str]] = {}
-        reading = Reading("examples", self.settings.max_value_chars, "example")
-        for one, fields in changes.items():
-            n = number(one, "e") or HERE
-            if n == HERE:
-                raise BadInput(
-                    f"{one!r} is no example's id.",
-                    "To mend: examples={'e7': {field: text}}. To add: a list of rows.",
-                )
-            texts[n] = row_of(reading, one, _object(one, fields))
-        if not texts:
-            raise BadInput("There are no examples in the call.", "Give {'e7': {field: text}}.")
-        before = await self.store.examples(session.pk, list(texts))
-        await self.store.mend(session.pk, session.id, split, texts)
-        await self.store.retire_unusable(session.pk)
-        sizes = await self.store.split_sizes(session.pk)
-        return ExamplesResult(
-            session_id=session.id,
-            split=split,
-            total=sizes[split],
-            notes=[
-                f"Mended: {', '.join(f'e{n}' for n in texts)}.",
-                *reading.said(),
-                *_new_fields({n: fields.keys() - before[n].fields for n, fields in texts.items()}),
-                *_remeasure({split: 1}),
-            ],
-            next=f"forward(session_id='{session.id}') recomputes what depends on it.",
-        )
-
-
-def _object(example: str, fields: Any) -> Mapping[str, Any]:
-    if not isinstance(fields, Mapping) or not fields:
-        raise BadInput(
-            f"What {example} is to have is no object with fields.",
-            "Give {'e7': {field: text}}.",
-        )
-    return fields
 
 
 def _order(variable: str) -> int:
@@ -184,14 +131,6 @@ def _listed(going: Going) -> str:
 def _words(v: Variable) -> str:
     made_by = f"{v.operation} -> " if v.operation else ""
     return f"{made_by}{v.id} ({cut(v.name or v.role, ROLE)[0]})"
-
-
-def _new_fields(added: Mapping[int, Set[str]]) -> list[str]:
-    return [
-        f"e{n} did not have {', '.join(sorted(names))} before."
-        for n, names in added.items()
-        if names
-    ]
 
 
 def _remeasure(splits: Mapping[str, int]) -> list[str]:

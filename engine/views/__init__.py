@@ -1,1 +1,1 @@
-"""What a person or an assistant is shown of a session."""
+"""What a person looks at, as plain data: no Markdown, no HTML; looking changes nothing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.graph import HERE, Gradient, Proposal, Session
+from ...schemas.graph import NO_EXAMPLE, Gradient, Proposal, Session
 from ...schemas.results import (
     Failure,
     ForwardResult,
@@ -20,7 +20,7 @@ from ...schemas.results import (
 from ..evaluation.scoring import Scored
 from ..evaluators.command import listed
 from ..program.forward import Evaluation, place_of
-from ..runs.ledger import Work
+from ..runs.context import RunContext
 from ..store import StepRecord
 
 VALUE = 400
@@ -35,6 +35,8 @@ LISTED = 10
 """Proposals in one result, entries in one page of a list."""
 GRADIENTS = 16
 LIST_CHARS = 4000
+
+FRESH = "Nothing was stale: every value is up to date."
 
 
 def cut(text: str, most: int) -> tuple[str, int | None]:
@@ -62,7 +64,7 @@ def mean_score(
 
 
 def forward_result(
-    work: Work,
+    work: RunContext,
     evaluation: Evaluation,
     shown: Sequence[str],
     places: Sequence[int],
@@ -72,7 +74,7 @@ def forward_result(
     nodes = [
         (v, p)
         for v in shown
-        for p in (places if variables[v].per_example else [HERE])
+        for p in (places if variables[v].per_example else [NO_EXAMPLE])
         if evaluation.has(v, p)
     ]
     values = [_shown(evaluation, *node) for node in nodes[:VALUES]]
@@ -86,7 +88,7 @@ def forward_result(
         )
     return ForwardResult(
         recomputed=[] if made else list(shown),
-        examples=[f"e{p}" for p in places if p != HERE],
+        examples=[f"e{p}" for p in places if p != NO_EXAMPLE],
         values=values,
         mean_score=mean_score(evaluation, losses, places),
         notes=notes,
@@ -106,14 +108,14 @@ def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
     text, chars = cut(value.text, VALUE)
     return Shown(
         variable=variable,
-        example=f"e{where}" if where != HERE else None,
+        example=f"e{where}" if where != NO_EXAMPLE else None,
         text=text,
         chars=chars,
         score=value.score,
     )
 
 
-def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> str:
+def _after_forward(work: RunContext, losses: Sequence[str], shown: Sequence[str]) -> str:
     session = work.session.id
     if losses:
         return (
@@ -121,7 +123,7 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
             f"train and validation examples, optimize(session_id='{session}') for the whole loop."
         )
     if not shown:
-        return "Nothing was stale: every value is up to date."
+        return FRESH
     evaluators = listed(work.settings.evaluators)
     kinds = ["judge", "metric", "feedback", *(["evaluator"] if evaluators else [])]
     return (
@@ -214,7 +216,7 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
         else evaluation.value(loss, place).text
     )
     return Failure(
-        example=f"e{place}" if place != HERE else "",
+        example=f"e{place}" if place != NO_EXAMPLE else "",
         score=round(score, 4),
         fields=fields,
         output=cut(output, FAILURE)[0],

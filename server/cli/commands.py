@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from .output import remarked, told
 from .parser import PORT, add_json, number
 
 
-def add(commands: Any) -> None:
-    """Add them to the command line."""
+def add(commands: Any, top: argparse.ArgumentParser) -> None:
+    """Add them to the command line, which is `top`."""
     _add_token(commands)
     _add_install(commands)
     _add_model(commands)
@@ -22,7 +23,7 @@ def add(commands: Any) -> None:
         'bash: eval "$(textgrad-mcp completion bash)"; zsh: the same, after compinit; '
         "fish: textgrad-mcp completion fish | source"
     )
-    completion.set_defaults(run=_completion)
+    completion.set_defaults(run=partial(_completion, top))
 
 
 def _add_token(commands: Any) -> None:
@@ -112,7 +113,7 @@ def _model_pull(args: argparse.Namespace) -> int:
 
 def _model_list(args: argparse.Namespace) -> int:
     from ..local.model import models, path_of
-    from ..terminal import Paint
+    from ..terminal import Styles
 
     found = {name: path_of(name) for name in models()}
     facts = [{"model": name, "path": str(path) if path else None} for name, path in found.items()]
@@ -120,7 +121,7 @@ def _model_list(args: argparse.Namespace) -> int:
         (name, str(path) if path else f"not here: textgrad-mcp model pull --model {name}")
         for name, path in found.items()
     ]
-    told(args, facts, "\n".join(Paint().table([((name, "bold"), where) for name, where in rows])))
+    told(args, facts, "\n".join(Styles().table([((name, "bold"), where) for name, where in rows])))
     return 0
 
 
@@ -131,12 +132,9 @@ def _model_serve(args: argparse.Namespace) -> int:
     return serve(args.model or DEFAULT, port=args.port)
 
 
-def _completion(args: argparse.Namespace) -> int:
+def _completion(top: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     import shtab
 
-    from .main import parser
-
-    top = parser()
     kinds = {"FILE": shtab.FILE, "FILE_OR_URL": shtab.FILE, "DIR": shtab.DIRECTORY}
     for action in _actions(top):
         kind = shtab.FILE if action.type is Path else kinds.get(str(action.metavar))

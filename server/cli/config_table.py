@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from ...engine.answerers.faults import Endpoint
 from ...schemas.settings import RoleSettings, Settings
 from ..settings.load import Origins, resolve
-from ..terminal import Cell, Paint
+from ..terminal import Cell, Styles
 
 
-def as_text(settings: Settings, origins: Origins, path: Path, paint: Paint) -> str:
+def as_text(settings: Settings, origins: Origins, path: Path, paint: Styles) -> str:
     """A table of every setting, its value and where it came from, led by who answers."""
     lines = [f"configuration file: {path}{'' if path.is_file() else ' (there is none)'}"]
     lines += [f"{role}: {_who(one)}" for role, one in _roles(settings).items()]

@@ -7,17 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...schemas.errors import TextGradError
+from ..page import commands as page
 from . import commands
 from . import sessions as sessions_cli
 from .output import EXIT_CODES, failed, told
-from .parser import PORT, SET, Parser, Version, add_json, number, setting_flags
-
-if TYPE_CHECKING:
-    from ...schemas.settings import Settings
-    from ..settings.load import Origins
+from .parser import PORT, Parser, Version, add_json, number, setting_flags, settings_of
 
 ABOUT = """\
 An MCP server that improves texts (prompts, code, plans) by textual gradient descent.
@@ -77,7 +73,8 @@ def parser() -> argparse.ArgumentParser:
     add_json(config)
     config.set_defaults(run=_config)
     sessions_cli.add(added, flags)
-    commands.add(added)
+    page.add_view(added, flags, lambda args: settings_of(args)[0])
+    commands.add(added, top)
     demo = added.add_parser("demo", parents=[flags], help="optimise a prompt with a local model")
     demo.add_argument("--task", choices=["dates", "tickets"], default="dates")
     demo.add_argument("--steps", type=number(int, 1, 1000), help="how many steps at most")
@@ -111,16 +108,6 @@ def _add_http(serve: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="whose X-Forwarded-For is believed: an address or network (nobody's)",
     )
-
-
-def settings_of(args: argparse.Namespace) -> tuple[Settings, Origins, Path]:
-    """The settings in force for these arguments, their origins, and the file's path."""
-    from ..settings.load import config_path, load
-
-    given = {k.removeprefix(SET): v for k, v in vars(args).items() if k.startswith(SET)}
-    path = Path(args.config).expanduser() if "config" in args else None
-    settings, origins = load(given, os.environ, path)
-    return settings, origins, path or config_path(os.environ)
 
 
 def _stdio(args: argparse.Namespace) -> int:
@@ -172,11 +159,11 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> int:
-    from ..terminal import Paint
+    from ..terminal import Styles
     from .config_table import as_text, facts
 
     found = settings_of(args)
-    told(args, facts(*found), as_text(*found, Paint()))
+    told(args, facts(*found), as_text(*found, Styles()))
     return 0
 
 
@@ -184,8 +171,8 @@ def _demo(args: argparse.Namespace) -> int:
     settings, _, _ = settings_of(args)
     from ..demo.main import run
     from ..demo.report import report
-    from ..terminal import Paint
+    from ..terminal import Styles
 
     found = run(args.task, settings, steps=args.steps, seed=args.seed)
-    told(args, found.facts(), report(found, Paint()))
+    told(args, found.facts(), report(found, Styles()))
     return 0

@@ -44,7 +44,7 @@ def remarked(args: argparse.Namespace, words: str) -> None:
 
 def failed(error: TextGradError, *, as_json: bool) -> None:
     """Say on stderr, on one line, what went wrong and what to do."""
-    from ..terminal import Paint, clean, escaped
+    from ..terminal import Styles, clean, escaped
 
     if as_json:
         import json
@@ -52,5 +52,5 @@ def failed(error: TextGradError, *, as_json: bool) -> None:
         facts = {"status": "failed", "error": error.message, "next": error.next}
         print(escaped(json.dumps(facts, ensure_ascii=False)), file=sys.stderr)
         return
-    name = Paint(sys.stderr)("textgrad-mcp:", "red", "bold")
+    name = Styles(sys.stderr)("textgrad-mcp:", "red", "bold")
     print(f"{name} {clean(' '.join(str(error).split()))}", file=sys.stderr)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from ...schemas.errors import BadInput
+
+if TYPE_CHECKING:
+    from ...schemas.settings import Settings
+    from ..settings.load import Origins
 
 N = TypeVar("N", int, float)
 SET = "set "
@@ -96,3 +102,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def _add(group: argparse._ArgumentGroup, flag: str, setting: str, metavar: str, text: str) -> None:
     group.add_argument(f"--{flag}", dest=SET + setting, metavar=metavar, help=text)
+
+
+def settings_of(args: argparse.Namespace) -> tuple[Settings, Origins, Path]:
+    """The settings in force for these arguments, their origins, and the file's path."""
+    from ..settings.load import config_path, load
+
+    given = {k.removeprefix(SET): v for k, v in vars(args).items() if k.startswith(SET)}
+    path = Path(args.config).expanduser() if "config" in args else None
+    settings, origins = load(given, os.environ, path)
+    return settings, origins, path or config_path(os.environ)

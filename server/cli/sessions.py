@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.text import no_constant
+from ..page.commands import add_report_options
 from .output import remarked, told
 from .parser import add_json, number
 
@@ -45,12 +46,15 @@ def add(commands: Any, flags: argparse.ArgumentParser) -> None:
 
 
 def _add_sessions(commands: Any, flags: argparse.ArgumentParser) -> None:
-    top = commands.add_parser("sessions", help="list, show, export, import or delete sessions")
+    top = commands.add_parser(
+        "sessions", help="list, show, report, export, import or delete sessions"
+    )
     actions = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     listed = _action(actions, flags, "list", "all sessions, the last used first", _list)
     listed.add_argument("--owner", help="only this owner's")
     show = _action(actions, flags, "show", "the report of a session", _show)
     show.add_argument("session_id", nargs="?", help="which one (the last used)")
+    add_report_options(_action(actions, flags, "report", "a session as one HTML file", _report))
     export = _action(actions, flags, "export", "a session as one JSON file", _export)
     delete = _action(actions, flags, "delete", "delete a session for good", _delete)
     for one in (export, delete):
@@ -79,7 +83,7 @@ def _action(
 def _settings(args: argparse.Namespace) -> tuple[Settings, Path]:
     """The settings in force, and where the database is."""
     from ..settings.load import default_database
-    from .main import settings_of
+    from .parser import settings_of
 
     settings, _, _ = settings_of(args)
     return settings, settings.database or default_database()
@@ -105,14 +109,14 @@ def _with_store(args: argparse.Namespace, work: Work) -> int:
 
 
 async def _found(store: Store, session_id: str) -> Session:
-    session = await store.any_session(session_id)
+    session = await store.maintenance.any_session(session_id)
     if session is None:
         raise NotFound(f"There is no session {session_id!r}.", "See textgrad-mcp sessions list.")
     return session
 
 
 async def _list(store: Store, args: argparse.Namespace) -> int:
-    found = await store.every_session(args.owner)
+    found = await store.maintenance.every_session(args.owner)
     told(args, _facts(found), _table(found))
     if not found:
         remarked(args, "There are no sessions.")
@@ -125,7 +129,7 @@ def _facts(sessions: list[Session]) -> list[dict[str, Any]]:
 
 def _table(sessions: list[Session]) -> str:
     """A line for each session."""
-    from ..terminal import Cell, Paint, one_line
+    from ..terminal import Cell, Styles, one_line
 
     rows: list[list[Cell]] = [
         [
@@ -138,33 +142,48 @@ def _table(sessions: list[Session]) -> str:
         ]
         for one in sessions
     ]
-    return "\n".join(Paint().table(rows)) if rows else ""
+    return "\n".join(Styles().table(rows)) if rows else ""
 
 
 async def _show(store: Store, args: argparse.Namespace) -> int:
-    from ..terminal import Paint
+    from ..terminal import Styles
     from .session_report import facts, words
 
     session = await _shown(store, args.session_id)
     found = await facts(store, session)
-    told(args, found, "" if args.json else words(found, Paint()))
+    told(args, found, "" if args.json else words(found, Styles()))
     return 0
 
 
 async def _shown(store: Store, session_id: str | None) -> Session:
     if session_id is not None:
         return await _found(store, session_id)
-    sessions = await store.every_session(None)
+    sessions = await store.maintenance.every_session(None)
     if not sessions:
         raise NotFound("There are no sessions.", "An assistant's first create_variable makes one.")
     return sessions[0]
+
+
+async def _report(store: Store, args: argparse.Namespace) -> int:
+    from ..page.commands import report
+    from .parser import settings_of
+
+    session = await _shown(store, args.session_id)
+    text = await report(store, session, args, settings_of(args)[0])
+    await asyncio.to_thread(_write_new, args.file, text)
+    facts = {"session_id": session.id, "file": str(args.file), "bytes": len(text.encode())}
+    told(args, facts, f"{args.file} holds {session.id}; open it in a browser.")
+    return 0
 
 
 async def _export(store: Store, args: argparse.Namespace) -> int:
     from ..terminal import escaped
 
     session = await _found(store, args.session_id)
-    text = json.dumps(await store.export_session(session.pk), ensure_ascii=False, indent=1) + "\n"
+    text = (
+        json.dumps(await store.export.export_session(session.pk), ensure_ascii=False, indent=1)
+        + "\n"
+    )
     if args.file is None:
         sys.stdout.write(escaped(text))
         return 0
@@ -189,7 +208,7 @@ async def _import(store: Store, args: argparse.Namespace) -> int:
 
     document = await asyncio.to_thread(_read, args.file)
     owner = checked_owner(args.owner)
-    session_id = await store.import_session(owner, document, check_meaning)
+    session_id = await store.export.import_session(owner, document, check_meaning)
     facts = {"session_id": session_id, "owner": args.owner}
     told(args, facts, f"{session_id} is a session of {args.owner} now.")
     return 0
@@ -213,12 +232,14 @@ async def _delete(store: Store, args: argparse.Namespace) -> int:
 
 
 async def _prune(store: Store, args: argparse.Namespace) -> int:
-    found = await store.unused_since(args.older_than, args.owner)
+    found = await store.maintenance.unused_since(args.older_than, args.owner)
     return await _delete_all(store, found, args)
 
 
 async def _delete_all(store: Store, sessions: list[Session], args: argparse.Namespace) -> int:
-    deleted = await store.delete_sessions([one.pk for one in sessions]) if args.yes else 0
+    deleted = (
+        await store.maintenance.delete_sessions([one.pk for one in sessions]) if args.yes else 0
+    )
     told(args, {"deleted": deleted, "sessions": _facts(sessions)}, _table(sessions))
     would = f"{len(sessions)} would be deleted, for good: say --yes."
     remarked(args, f"{deleted} deleted." if args.yes else would)
@@ -226,14 +247,14 @@ async def _delete_all(store: Store, sessions: list[Session], args: argparse.Name
 
 
 async def _check(store: Store, args: argparse.Namespace) -> int:
-    problems = await store.check()
+    problems = await store.maintenance.check()
     facts = {"database": str(store.db.path), "whole": not problems, "problems": problems}
     told(args, facts, "\n".join(problems) or f"{store.db.path} is whole.")
     return 1 if problems else 0
 
 
 async def _backup(store: Store, args: argparse.Namespace) -> int:
-    await store.backup(args.file)
+    await store.maintenance.backup(args.file)
     facts = {"database": str(store.db.path), "copy": str(args.file)}
     told(args, facts, f"{store.db.path} was copied to {args.file}.")
     return 0

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,28 @@ def run(
         environment = _environment(endpoint, settings, Path(folder))
         try:
             work = _demo(chosen, environment, screen, steps or chosen.steps, seed, seconds)
-            return asyncio.run(work)
+            outcome = asyncio.run(work)
+            page = asyncio.run(_page(Path(folder) / "demo.db", settings))
+            return replace(outcome, page=page)
         except BaseExceptionGroup as group:
             raise _cause(group) from group
+
+
+async def _page(database: Path, settings: Settings) -> str:
+    """The address of a file that holds the session's page; it is kept."""
+    from ...engine.store import Store
+    from ..page.commands import page_of
+
+    store = Store(database)
+    await store.open()
+    try:
+        [session] = await store.maintenance.every_session()
+        text = await page_of(store, session, settings, held_out=True)
+    finally:
+        await store.close()
+    file = Path(tempfile.mkdtemp(prefix="textgrad-demo-")) / "page.html"
+    file.write_text(text, encoding="utf-8")
+    return file.as_uri()
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -7,14 +7,14 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from ..terminal import Paint, Style, cleaned
+from ..terminal import Style, Styles, cleaned
 from .tasks import Task
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a demo came to: the tools' results before, of and after the search, the session's
-    report, and how many seconds it all took."""
+    report, how many seconds it all took, and the file that holds its page."""
 
     task: Task
     before: dict[str, Any]
@@ -22,6 +22,7 @@ class Outcome:
     after: dict[str, Any]
     session: dict[str, Any]
     seconds: float
+    page: str = ""
 
     def facts(self) -> dict[str, Any]:
         """The same for a program."""
@@ -32,10 +33,11 @@ class Outcome:
             "after": self.after,
             "report": self.session,
             "seconds": round(self.seconds, 1),
+            "page": self.page,
         }
 
 
-def report(outcome: Outcome, paint: Paint) -> str:
+def report(outcome: Outcome, paint: Styles) -> str:
     """The report as text. Scores are means with their standard errors."""
     before, found, after = map(cleaned, (outcome.before, outcome.found, outcome.after))
     session = cleaned(outcome.session)
@@ -56,6 +58,7 @@ def report(outcome: Outcome, paint: Paint) -> str:
         "",
         paint("The prompt:", "bold"),
         *_diff(parameter["first_text"], parameter["text"], paint),
+        *(["", f"Look at it in a browser: {outcome.page}"] if outcome.page else []),
     ]
     return "\n".join(parts)
 
@@ -105,7 +108,7 @@ def _price(price: dict[str, Any], seconds: float, found: dict[str, Any]) -> str:
     )
 
 
-def _diff(old: str, new: str, paint: Paint) -> list[str]:
+def _diff(old: str, new: str, paint: Styles) -> list[str]:
     if old == new:
         return ["  unchanged: " + old]
     wrapped = [

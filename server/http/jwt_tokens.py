@@ -43,7 +43,7 @@ def checked_source(source: str) -> str:
     return str(Path(source).expanduser())
 
 
-class Keys:
+class JwksCache:
     """An issuer's keys, from a file or an address; read again when old, or for an unknown key.
 
     One reading at a time, and seldom: whoever shows a known key does not wait for it.
@@ -136,7 +136,7 @@ class JwtTokens:
                 "JWTs need an issuer and an audience.", "Give --jwt-issuer and --jwt-audience."
             )
         self._leeway = leeway
-        self._keys = Keys(source)
+        self._keys = JwksCache(source)
         self._issuer = issuer
         self._audience = list(audience)
 

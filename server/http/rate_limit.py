@@ -51,7 +51,7 @@ class Buckets:
         return 0.0 if granted else (1 - left) / self._rate
 
 
-class Guard:
+class RateLimit:
     """Stands in front of everything but the `open_paths`: no credentials, no entry, where they
     are needed; nobody too often, and nobody more than `at_once` at a time. Callers without
     credentials count by address."""

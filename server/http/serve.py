@@ -27,7 +27,7 @@ from ..protocol.app import TextGradServer, build
 from .addresses import networks
 from .jwt_tokens import LEEWAY_SECONDS, JwtTokens
 from .older_sessions import OlderSessions
-from .rate_limit import AT_ONCE, PER_ADDRESS, Buckets, Guard
+from .rate_limit import AT_ONCE, PER_ADDRESS, Buckets, RateLimit
 from .revocation import Recheck, Verifier
 from .tokens import FileTokens
 
@@ -144,7 +144,7 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         known_paths |= {route.path for route in metadata}
     buckets = Buckets(options.per_minute, options.burst)
     guard = Middleware(
-        Guard,
+        RateLimit,
         needs_token=check is not None,
         buckets=buckets,
         open_paths=known_paths,
@@ -235,14 +235,22 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
     import uvicorn
 
     from .connections import ACCEPTED, HEADER_BYTES, Gate, connections_of, room
-    from .shutdown import GracefulServer, Underway
+    from .shutdown import GracefulServer, RequestCounter
 
     proxies = networks(options.proxies)
     gate = Gate(room(), options.connections, proxies)
-    server, underway = build(bounded(settings, options)), Underway()
+    server, underway = build(bounded(settings, options)), RequestCounter()
     # One owner alone shall not hold every connection that others behind the same address need.
     shared = bool(options.tokens or options.jwks)
     app = _app(server, options, max(1, gate.per_address // (2 if shared else 1)))
+
+    async def begin() -> None:
+        """Take up what an earlier server left, before anybody calls."""
+        try:
+            if server.host is not None:
+                await server.host.engine()
+        except TextGradError as error:  # whoever calls is told, too
+            log.error("the database cannot be used: %s", error)
 
     async def leave() -> None:
         server.watchers.hang_up()
@@ -265,4 +273,4 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
         timeout_graceful_shutdown=1,
         server_header=False,
     )
-    return GracefulServer(config, leave)
+    return GracefulServer(config, begin, leave)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Step = Callable[[], Awaitable[None]]
 
 
-class Underway:
+class RequestCounter:
     """Counts the requests that are being answered. Streams that only listen (GET) do not count.
 
     Outermost of all, it also knows that a caller who hangs up is no failure of the server.
@@ -60,12 +60,13 @@ class Underway:
 
 
 class GracefulServer(uvicorn.Server):
-    """Runs `leave` when it is told to end, before it cuts connections. A second signal cuts them
-    at once."""
+    """Runs `begin` beside its start, and `leave` when it is told to end, before it cuts
+    connections. A second signal cuts them at once."""
 
-    def __init__(self, config: uvicorn.Config, leave: Step) -> None:
+    def __init__(self, config: uvicorn.Config, begin: Step, leave: Step) -> None:
         super().__init__(config)
-        self._leave = leave
+        self._begin_with, self._leave = begin, leave
+        self._beginning: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving: asyncio.Task[None] | None = None
 
@@ -77,6 +78,7 @@ class GracefulServer(uvicorn.Server):
         for server in self.servers:
             for listening in server.sockets:
                 _let_wait(listening)
+        self._beginning = asyncio.create_task(self._start())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""
@@ -88,6 +90,12 @@ class GracefulServer(uvicorn.Server):
     def _begin(self, sig: int) -> None:
         if self._leaving is None:
             self._leaving = asyncio.create_task(self._go(sig))
+
+    async def _start(self) -> None:
+        try:
+            await self._begin_with()
+        except Exception:
+            log.exception("not everything could be begun")
 
     async def _go(self, sig: int) -> None:
         for server in self.servers:

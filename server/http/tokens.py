@@ -17,16 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from starlette.requests import Request
 
 from ...schemas.errors import BadInput
 from ..edited_file import alone_with, replace_whole
 
 log = logging.getLogger(__name__)
-LOCAL = "local"
-"""The owner of everything that is done without authentication: on stdio, whoever started it."""
 OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 NEVER = "never"
 
@@ -175,14 +171,3 @@ def access(owner: str, expires: int | None, **claims: Any) -> AccessToken:
     return AccessToken(
         token="", client_id=owner, subject=owner, scopes=[], expires_at=expires, claims=claims
     )
-
-
-def principal(request: object) -> str:
-    """The owner on whose behalf a request runs; LOCAL where nothing was to be proven.
-
-    Requests without credentials, where they are needed, are stopped before they come here.
-    """
-    user = request.scope.get("user") if isinstance(request, Request) else None
-    if isinstance(user, AuthenticatedUser):
-        return user.access_token.subject or user.access_token.client_id
-    return LOCAL

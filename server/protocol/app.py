@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -28,34 +26,27 @@ from mcp_types import (
 from mcp_types import Tool as ListedTool
 from pydantic import AnyUrl, ValidationError
 
-from ...schemas.completions import Role
-from ...schemas.errors import BadInput, StoreError
+from ...schemas.errors import BadInput
 from ...schemas.near import did_you_mean
 from ...schemas.results import Result
-from ...schemas.settings import RoleSettings, Settings
+from ...schemas.settings import Settings
 from .. import telemetry
-from ..http.tokens import principal
 from ..logs import guard_log
-from ..settings.load import default_database, resolve
 from ..version import VERSION
 from . import argument_completion as completions
-from . import resources, shapes, stdio, subscriptions
+from . import page_tools, resources, shapes, stdio, subscriptions
 from .additions import extend
 from .arguments import Arguments
 from .calls import amended, refusal
 from .failures import explained, in_words, misfits
+from .host import Host
 from .prompts import prompts
 from .request_state import security
-from .sampling import Sampler, Sampling
+from .sampling import Sampler
 from .stdio_signals import leave_on_signals, leave_soon
 from .tool_schema import compact, outline
 from .tools import TOOLS
-from .watchers import Watchers
-
-if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
-    from ...engine.answerers import Answerer
-    from ...engine.answerers.limiter import Limiters
-    from ...engine.engine import Engine
+from .watchers import ResourceWatchers
 
 log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
@@ -85,80 +76,9 @@ NAMED = 5
 """So many wrong arguments are told at once."""
 
 
-class Host:
-    """Opens the engine when it is first needed, so that start-up is quick and a bad database
-    is an error a model can read instead of a server that does not start."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.path = settings.database or default_database()
-        self._engine: Engine | None = None
-        self._opening = asyncio.Lock()
-        self._fresh = True
-
-    async def engine(self) -> Engine:
-        """The engine, opened now if need be; anew where another file is in the database's place.
-
-        Raises StoreError. While no file is there nothing is let go of: it may be put back.
-        """
-        async with self._opening:
-            if self._engine is not None:
-                try:
-                    self._engine.store.check_presence()
-                except StoreError as gone:
-                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
-                        raise
-                    log.warning("%s It is opened anew.", gone.message)
-                    await self.close()
-            if self._engine is None:
-                self._engine = await self._opened()
-            return self._engine
-
-    async def _opened(self) -> Engine:
-        await asyncio.to_thread(import_module, "...engine.engine", __package__)
-        from ...engine.engine import Engine
-        from ...engine.store import Store
-
-        store = Store(self.path)
-        await store.open(fresh=self._fresh)
-        self._fresh = False
-        return Engine(self.settings, store, answerers(self.settings))
-
-    def owner(self, ctx: Context[Any, Any]) -> str:
-        """Who calls: the principal of an HTTP request, else whoever started the process."""
-        return principal(ctx.request_context.request)
-
-    async def stop(self) -> None:
-        """Stop the runs under way: who waits for one is told, and it can be resumed."""
-        if self._engine is not None:
-            await self._engine.runs.close()
-
-    async def close(self) -> None:
-        """Leave everything resumable."""
-        if self._engine is not None:
-            engine, self._engine = self._engine, None
-            await engine.close()
-
-
-def answerers(settings: Settings) -> dict[Role, Answerer]:
-    """Who answers each role's calls, by configuration."""
-    roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
-    from ...engine.answerers.limiter import Limiters
-
-    limiters = Limiters()
-    return {role: _answerer(one, limiters) for role, one in roles.items()}
-
-
-def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
-    from ...engine.answerers import made
-
-    name = resolve(settings)
-    return Sampling(settings) if name == "sampling" else made(name, settings, limiters)
-
-
 CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
     "server/discover": CacheHint(ttl_ms=3_600_000, scope="public"),
-    "tools/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+    "tools/list": CacheHint(ttl_ms=3_600_000, scope="private"),
     "prompts/list": CacheHint(ttl_ms=3_600_000, scope="public"),
     "resources/templates/list": CacheHint(ttl_ms=3_600_000, scope="public"),
     "resources/list": CacheHint(ttl_ms=0, scope="private"),
@@ -175,10 +95,11 @@ class TextGradServer(MCPServer[Host]):
     around the tools, and our resources beside those of extensions."""
 
     sampler: Sampler
-    watchers: Watchers
+    watchers: ResourceWatchers
     host: Host | None = None
     leaving: Callable[[], None] = staticmethod(lambda: None)
     """Called when the last client is gone, before anything is closed."""
+    page = "on"
 
     @cached_property
     def _takes(self) -> dict[str, Arguments]:
@@ -246,6 +167,9 @@ class TextGradServer(MCPServer[Host]):
         self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """One of ours, or an extension's. Raises NotFound, ResourceError."""
+        page = page_tools.read(str(uri))
+        if page is not None and self.page != "off":
+            return [page]
         found = await resources.read(str(uri), context) if context is not None else None
         return [found] if found is not None else await super().read_resource(uri, context)
 
@@ -273,7 +197,7 @@ class TextGradServer(MCPServer[Host]):
         on."""
         tool = self._tool_manager.get_tool(name)
         if tool is None:
-            names = [t.name for t in self._tool_manager.list_tools()]
+            names = [t.name for t in self._tool_manager.list_tools() if t.name != "page_data"]
             return refusal(
                 BadInput(
                     f"There is no tool {quoted(name)}.{did_you_mean(name, names)}",
@@ -345,28 +269,33 @@ def build(settings: Settings) -> TextGradServer:
         cache_hints=CACHE_HINTS,
         request_state_security=security(settings),
         middleware=[in_words],
+        extensions=[page_tools.PageExtension()] if settings.page == "on" else [],
     )
+    server.page = settings.page
     server.sampler = Sampler()
-    server.watchers = Watchers()
+    server.watchers = ResourceWatchers()
     resources.install(server)
     completions.install(server)
     subscriptions.install(server, server.watchers)
     for prompt in prompts():
         server.add_prompt(prompt)
-    for function, result, marks in TOOLS:
+    for function, result, marks in [*TOOLS, *page_tools.tools(settings.page)]:
         words = " ".join((function.__doc__ or "").split())
         # The SDK's own output schema takes long to make, and is thrown away for the outline.
         server.add_tool(function, description=words, annotations=marks, structured_output=False)
         tool = server._tool_manager.get_tool(function.__name__)
         if tool is not None:
             _tighten(tool, result)
+    page_tools.install(server, settings.page)
     return server
 
 
-def _tighten(tool: Tool, result: type[Result]) -> None:
+def _tighten(tool: Tool, result: type[Result] | None) -> None:
     tool.parameters = compact(tool.parameters, closed=True)
     tool.fn_metadata = Read(
-        arg_model=tool.fn_metadata.arg_model, output_model=result, output_schema=outline(result)
+        arg_model=tool.fn_metadata.arg_model,
+        output_model=result,
+        output_schema=outline(result) if result else None,
     )
 
 

@@ -36,16 +36,16 @@ async def values(store: Store, owner: str, argument: str, given: Mapping[str, st
 
         return list(METRICS)
     if argument == "session_id":
-        return [s.id for s in await store.sessions(owner, KNOWN)]
+        return [s.id for s in await store.sessions.of_owner(owner, KNOWN)]
     if argument not in ("variable", "version", "old", "new") or "session_id" not in given:
         return []
     try:
-        session = await store.session(given["session_id"], owner)
+        session = await store.sessions.get(given["session_id"], owner)
     except NotFound:
         return []
     if argument == "variable":
-        return list(await store.variables(session.pk, limit=KNOWN))
-    versions = await store.versions(session.pk, given.get("variable", ""), KNOWN)
+        return list(await store.graph.variables(session.pk, limit=KNOWN))
+    versions = await store.history.versions(session.pk, given.get("variable", ""), KNOWN)
     return [str(v.version) for v in versions]
 
 

@@ -32,7 +32,7 @@ async def answer(ctx: Context[Any, Any], call: Call) -> CallToolResult:
     host = ctx.request_context.lifespan_context
     try:
         engine = await host.engine()
-        watch = Watch(ctx)
+        watch = ProgressReporter(ctx)
         caller = Caller(
             owner=host.owner(ctx),
             deadline=engine.settings.soft_deadline,
@@ -77,7 +77,7 @@ def refusal(error: TextGradError) -> CallToolResult:
     )
 
 
-class Watch:
+class ProgressReporter:
     """Sends progress notifications while a call is under way, at most two a second."""
 
     def __init__(self, ctx: Context[Any, Any]) -> None:
@@ -93,7 +93,7 @@ class Watch:
         if self._task is None and not self._over:
             self._task = asyncio.create_task(self._tell())
 
-    async def __aenter__(self) -> Watch:
+    async def __aenter__(self) -> ProgressReporter:
         return self
 
     async def __aexit__(self, *_: object) -> None:

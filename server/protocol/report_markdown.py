@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING
 
-from ...schemas.graph import Fate, Proposal, Session, Variable
+from ...schemas.graph import Fate, Proposal, Session
+from ...schemas.report import Change, Measured, Parameter, Price, SessionReport
 from ..terminal import one_line
 from .markdown import block, inline, paragraph
 
@@ -16,78 +18,86 @@ SHOWN = 20
 
 async def report(store: Store, one: Session) -> str:
     """The report of everything this session has done so far."""
-    from ...engine.views.report import report as facts
+    from ...engine.views.session_report import session_report
 
-    proposals = await store.proposals(one.pk, limit=SHOWN)
-    parameters = await store.parameters(one.pk)
-    sizes = await store.split_sizes(one.pk)
-    found = await facts(store, one)
-    lines = [f"# Session {one.id}", "", *(block(one_line(one.title)) if one.title else []), ""]
-    total = sum(found["proposals"].values())
-    lines += _won(await store.progress(one.pk), total)
-    lines += _scores(found["scores"])
-    lines += _texts(parameters)
-    lines += _lineage(found["parameters"], found.get("left_out", []))
-    lines += _verdicts(proposals, found["proposals"])
+    proposals = await store.history.proposals(one.pk, limit=SHOWN)
+    return drawn(await session_report(store, one, texts=True), proposals)
+
+
+def drawn(found: SessionReport, proposals: list[Proposal]) -> str:
+    """A report with texts in Markdown, and the newest proposals."""
+    lines = [f"# Session {found.session_id}", ""]
+    lines += [*(block(one_line(found.title)) if found.title else []), ""]
+    lines += _won(found)
+    lines += _scores(found.scores)
+    lines += _texts(found.parameters)
+    lines += _lineage(found)
+    lines += _verdicts(proposals, found.proposals)
     lines += ["## Data", ""]
-    lines += [f"- {split}: {n} examples" for split, n in sizes.items() if n] or ["No examples."]
-    lines += ["", f"The test split was evaluated {one.test_reads} times.", ""]
-    lines += _price(one, await store.usage(one.pk))
+    lines += [f"- {split}: {n} examples" for split, n in found.examples.items() if n] or [
+        "No examples."
+    ]
+    lines += ["", f"The test split was evaluated {found.test_reads} times.", ""]
+    lines += _price(found.price)
     return "\n".join(lines)
 
 
-def _won(progress: dict[str, Any], proposals: int) -> list[str]:
-    gated = progress["gated"]
+def _won(found: SessionReport) -> list[str]:
+    total = sum(found.proposals.values())
     lines = [
         "## Result",
         "",
-        f"{progress['steps']} steps, {progress['accepted']} accepted; {proposals} proposals.",
+        found.headline,
+        "",
+        f"{found.steps} steps, {found.accepted} accepted; {total} proposals.",
     ]
+    gated = found.gated
     if gated:
         lines.append(
-            f"Score before the first step {gated['before']:.3f}, after the last accepted one "
-            f"{gated['after']:.3f}, each on the examples its step was gated on; "
-            "evaluate(split='test') gives a held-out figure."
+            f"Score before the first step {gated.before:.3f}, after the last accepted one "
+            f"{gated.after:.3f}, each on the examples its step was gated on."
         )
     else:
         lines.append("No step was gated on a score.")
     return [*lines, ""]
 
 
-def _scores(scores: list[dict[str, Any]]) -> list[str]:
+def _scores(scores: list[Change]) -> list[str]:
     if not scores:
         return []
     lines = ["## Scores", "", "Means with their standard errors, first and latest.", ""]
-    lines += ["| loss | split | examples | first | latest |", "|---|---|---|---|---|"]
+    lines += ["| loss | split | examples | first | latest | gain |", "|---|---|---|---|---|---|"]
     for s in scores:
-        cells = (s["loss"], s["split"], str(s["examples"]), s["first"], s["latest"])
+        gain = f"{s.said}{' (paired)' if s.paired else ''}"
+        cells = (s.loss, s.split, str(s.latest.examples), _at(s.first), _at(s.latest), gain)
         lines.append(f"| {' | '.join(map(inline, cells))} |")
     return [*lines, ""]
 
 
-def _lineage(parameters: list[dict[str, Any]], left_out: list[str]) -> list[str]:
+def _at(one: Measured) -> str:
+    return f"{one.said} at {json.dumps(one.versions, separators=(',', ':'))}"
+
+
+def _lineage(found: SessionReport) -> list[str]:
     """How each parameter came to its text, with the feedback that led to each version."""
     lines: list[str] = []
-    for p in parameters:
-        for one in p["lineage"]:
-            how = inline(str(one.get("gate") or ""))
-            made = f"by {one['step']}" if one.get("step") else f"by {one['origin']}"
-            lines += [
-                f"- {p['id']} version {one['version']}, {made}{f': {how}' if how else ''}",
-                "",
-            ]
-            for said in one.get("feedback", []):
+    for p in found.parameters:
+        for one in p.lineage:
+            how = inline(one.gate)
+            made = f"by {one.step or one.origin}"
+            lines += [f"- {p.id} version {one.version}, {made}{f': {how}' if how else ''}", ""]
+            for said in one.feedback:
                 lines += [*paragraph(said, indent=2), ""]
-    said_too = [x for line in left_out for x in (line, "")]
+    said_too = [x for line in found.left_out for x in (line, "")]
     return ["## Lineage", "", *lines, *said_too] if lines else []
 
 
-def _texts(parameters: list[Variable]) -> list[str]:
+def _texts(parameters: list[Parameter]) -> list[str]:
     lines = ["## Parameters", ""]
-    for v in parameters:
-        if v.value is not None:
-            lines += [f"### {v.id}, version {v.version}", "", f"{inline(v.name or v.role)}:", ""]
-            lines += [*block(v.value), ""]
+    for p in parameters:
+        if p.text is not None:
+            lines += [f"### {p.id}, version {p.version}", "", f"{inline(p.name or p.role)}:", ""]
+            lines += [*block(p.text), ""]
     return lines
 
 
@@ -115,13 +125,13 @@ def _score(score: float | None) -> str:
     return "" if score is None else f"{score:.3f}"
 
 
-def _price(one: Session, usage: dict[str, dict[str, float]]) -> list[str]:
+def _price(price: Price) -> list[str]:
     lines = ["## Price", "", "| purpose | calls | prompt tokens | completion tokens | cost |"]
     lines.append("|---|---|---|---|---|")
-    for purpose, used in usage.items():
-        tokens = (int(used.get(k, 0)) for k in ("calls", "prompt_tokens", "completion_tokens"))
+    for purpose, used in price.by_purpose.items():
+        tokens = (int(used.get(k) or 0) for k in ("calls", "prompt_tokens", "completion_tokens"))
         cost = f"{used['cost']:.4f}" if used.get("cost") else ""
         lines.append(f"| {purpose} | {' | '.join(str(n) for n in tokens)} | {cost} |")
-    total = f"{one.used_calls} calls, {one.used_tokens} tokens"
-    total += f", {one.used_cost:.4f} dollars" if one.used_cost else ""
+    total = f"{price.calls} calls, {price.tokens} tokens"
+    total += f", {price.cost:.4f} dollars" if price.cost else ""
     return [*lines, "", f"In all: {total}.", ""]

@@ -43,7 +43,7 @@ def _newest(key: str, items: list[Any], **more: Any) -> str:
 
 async def sessions(store: Store, owner: str) -> str:
     """The owner's sessions, the last used first."""
-    found = await store.sessions(owner, MOST + 1)
+    found = await store.sessions.of_owner(owner, MOST + 1)
     lines = [
         {
             "uri": f"{ROOT}/{s.id}",
@@ -60,8 +60,8 @@ async def sessions(store: Store, owner: str) -> str:
 
 async def session(store: Store, one: Session) -> str:
     """One session: what is in it, what it has cost, and where to read on."""
-    run = await store.active_run(one.pk, one.id)
-    variables = list(await store.variables(one.pk, limit=MOST + 1))
+    run = await store.runs.active(one.pk, one.id)
+    variables = list(await store.graph.variables(one.pk, limit=MOST + 1))
     uri = f"{ROOT}/{one.id}"
     parts = ("graph", "graph.mmd", "gradients", "steps", "runs", "calls", "report")
     return as_json(
@@ -70,8 +70,8 @@ async def session(store: Store, one: Session) -> str:
             "title": one.title,
             "created": one.created,
             "updated": one.updated,
-            "examples": await store.split_sizes(one.pk),
-            "active_run": run[0].model_dump(include={"id", "tool", "status"}) if run else None,
+            "examples": await store.examples.split_sizes(one.pk),
+            "active_run": run.model_dump(include={"id", "tool", "status"}) if run else None,
             "used": {
                 "calls": one.used_calls,
                 "tokens": one.used_tokens,
@@ -85,8 +85,8 @@ async def session(store: Store, one: Session) -> str:
 
 
 async def _graph(store: Store, one: Session) -> GraphView:
-    variables = await store.variables(one.pk, limit=MOST + 1)
-    operations = await store.operations(one.pk, limit=MOST + 1)
+    variables = await store.graph.variables(one.pk, limit=MOST + 1)
+    operations = await store.graph.operations(one.pk, limit=MOST + 1)
     kept = list(variables.values())[:MOST]
     known = {v.id for v in kept}
     return GraphView(
@@ -119,7 +119,7 @@ async def mermaid(store: Store, one: Session) -> str:
 async def variable(store: Store, one: Session, variable: str) -> str:
     """A variable whole, with its versions, newest first. Raises NotFound."""
     found = await _variable(store, one, variable)
-    versions = await store.versions(one.pk, variable, MOST + 1) if found.is_leaf else []
+    versions = await store.history.versions(one.pk, variable, MOST + 1) if found.is_leaf else []
     uri = f"{ROOT}/{one.id}/variables/{variable}/versions"
     lines = [
         v.model_dump(exclude={"text", "variable"}, exclude_none=True)
@@ -141,37 +141,37 @@ async def changes(engine: Engine, one: Session, variable: str, old: str, new: st
     """
     before = await _version(engine.store, one, variable, old)
     after = await _version(engine.store, one, variable, new)
-    return await engine.difference(one, before, after)
+    return await engine.inspect.difference(one, before, after)
 
 
 async def gradients(store: Store, one: Session) -> str:
     """Every gradient with where it came from, the oldest first."""
-    found = await store.gradients(one.pk, unspent=False, limit=MOST + 1)
+    found = await store.history.gradients(one.pk, unspent=False, limit=MOST + 1)
     lines = [g.model_dump(exclude_none=True) for g in found]
     return as_json({"gradients": lines[-MOST:], "truncated": len(found) > MOST})
 
 
 async def steps(store: Store, one: Session) -> str:
     """Steps and what each proposed, the newest first, with verdicts and scores."""
-    proposals = await store.proposals(one.pk, limit=MOST + 1)
+    proposals = await store.history.proposals(one.pk, limit=MOST + 1)
     lines = [p.model_dump(exclude_none=True) for p in proposals[:MOST]]
     more = {"proposals": lines, "proposals_truncated": len(proposals) > MOST}
-    return _newest("steps", await store.steps(one.pk, MOST + 1), **more)
+    return _newest("steps", await store.history.steps(one.pk, MOST + 1), **more)
 
 
 async def runs(store: Store, one: Session) -> str:
     """The calls of tools that needed completions, the newest first."""
-    return _newest("runs", await store.runs(one.pk, MOST + 1))
+    return _newest("runs", await store.runs.latest(one.pk, MOST + 1))
 
 
 async def calls(store: Store, one: Session) -> str:
     """Completions asked for, the newest first, and what they cost by purpose."""
-    found = await store.calls(one.pk, MOST + 1)
-    return _newest("calls", found, usage=await store.usage(one.pk))
+    found = await store.calls.latest(one.pk, MOST + 1)
+    return _newest("calls", found, usage=await store.calls.usage(one.pk))
 
 
 async def _variable(store: Store, one: Session, name: str) -> Variable:
-    found = await store.variables(one.pk, [name]) if number(name, "v") else {}
+    found = await store.graph.variables(one.pk, [name]) if number(name, "v") else {}
     if name not in found:
         raise NotFound(f"There is no variable {name!r} in this session.", "The graph lists them.")
     return found[name]
@@ -180,7 +180,7 @@ async def _variable(store: Store, one: Session, name: str) -> Variable:
 async def _version(store: Store, one: Session, name: str, n: str) -> Version:
     await _variable(store, one, name)
     wanted = number(f"v{n}", "v") or 0
-    found = await store.version(one.pk, name, wanted) if str(wanted) == n else None
+    found = await store.history.version(one.pk, name, wanted) if str(wanted) == n else None
     if found is None:
         raise NotFound(f"{name} has no version {n!r}.", "Its versions are listed beside it.")
     return found

@@ -137,7 +137,7 @@ async def listed(ctx: Context[Any, Any]) -> list[Resource]:
     """The list of sessions, and the caller's latest ones with their reports, the oldest first."""
     host = ctx.request_context.lifespan_context
     engine = await host.engine()
-    found = await engine.store.sessions(host.owner(ctx), LISTED)
+    found = await engine.store.sessions.of_owner(host.owner(ctx), LISTED)
     out = [
         Resource(
             uri=ROOT,
@@ -227,7 +227,7 @@ async def _read(engine: Engine, owner: str, uri: str) -> ReadResourceContents:
     if found is None:
         raise NotFound("There is no such resource.", f"{ROOT} lists your sessions.")
     view, ids = found
-    one = await engine.store.session(ids.pop("session_id"), owner)
+    one = await engine.store.sessions.get(ids.pop("session_id"), owner)
     given = engine if view.works else engine.store
     return ReadResourceContents(await view.show(given, one, **ids), view.mime)
 

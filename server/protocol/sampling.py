@@ -98,7 +98,7 @@ class Sampler:
         replies = ctx.input_responses or {}
 
         async def call(engine: Engine, caller: Caller) -> Result:
-            session = await engine.store.session(state["session"], caller.owner)
+            session = await engine.store.sessions.get(state["session"], caller.owner)
             self._unanswered.pop((session.id, state["run"]), None)
             await _commit(engine, session, _read(replies, engine.settings.max_value_chars))
             return await engine.resume(caller, session_id=session.id)
@@ -161,7 +161,7 @@ class Sampler:
                 go_on = f"Call resume(session_id='{waiting.session.id}') to go on."
                 return amended(result, ["The call's time is up; what was answered is kept."], go_on)
             engine = await host.engine()
-            problem = await Wave(ctx, engine, waiting, until).run()
+            problem = await SamplingWave(ctx, engine, waiting, until).run()
             result = await answer(ctx, _resume(waiting.session.id))
             if problem:
                 left = await _waiting(ctx, result)
@@ -169,7 +169,7 @@ class Sampler:
         return result
 
 
-class Wave:
+class SamplingWave:
     """One wavefront over the back-channel, as many at a time as the roles allow."""
 
     def __init__(
@@ -230,8 +230,8 @@ async def _waiting(ctx: Context[Any, Any], result: CallToolResult) -> Waiting | 
     if not roles:
         return None
     try:
-        session = await engine.store.session(str(data["session_id"]), host.owner(ctx))
-        calls = await engine.store.pending(session.pk, number(str(data["run"]), "r") or 0)
+        session = await engine.store.sessions.get(str(data["session_id"]), host.owner(ctx))
+        calls = await engine.store.calls.pending(session.pk, number(str(data["run"]), "r") or 0)
     except (NotFound, StoreError):
         return None  # the result in hand says what there is to say
     requests = {
@@ -290,4 +290,4 @@ def _read(replies: InputResponses, most: int) -> dict[int, Completion]:
 
 async def _commit(engine: Engine, session: Session, found: dict[int, Completion]) -> None:
     if found:
-        await engine.store.answer(session.pk, found)
+        await engine.store.calls.answer(session.pk, found)

@@ -19,7 +19,7 @@ from mcp_types import (
 from ...schemas.errors import NotFound
 from .resource_views import GRAPH_SCHEMA, ROOT
 from .resources import session_of
-from .watchers import Watchers
+from .watchers import ResourceWatchers
 
 MOST_URIS = 1000
 """Addresses that one connection, or one listen stream, may watch."""
@@ -39,13 +39,13 @@ async def may_watch(ctx: Context[Any, Any], uri: str) -> bool:
     host = ctx.request_context.lifespan_context
     engine = await host.engine()
     try:
-        await engine.store.session(session_id, host.owner(ctx))
+        await engine.store.sessions.get(session_id, host.owner(ctx))
     except NotFound:
         return False
     return True
 
 
-def install(server: MCPServer[Any], watchers: Watchers) -> None:
+def install(server: MCPServer[Any], watchers: ResourceWatchers) -> None:
     """Serve subscribe and unsubscribe for older sessions, and listen for newer ones."""
     low = server._lowlevel_server
 

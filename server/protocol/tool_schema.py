@@ -16,6 +16,9 @@ _WORDS: dict[Any, str] = {
     dict: "object",
 }
 
+UNTOLD = ("answered", "pending_total")
+"""Fields that a result may have and no model plans with: how far a run has come."""
+
 
 def compact(schema: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
     """`schema` without titles, limits of numbers, null alternatives and null defaults; `closed`
@@ -37,7 +40,11 @@ def outline(model: type[BaseModel]) -> dict[str, Any]:
     A model needs no more to read a result; what a result holds is checked against its full model
     before it leaves.
     """
-    fields = {name: _outlined(field.annotation) for name, field in model.model_fields.items()}
+    fields = {
+        name: _outlined(field.annotation)
+        for name, field in model.model_fields.items()
+        if name not in UNTOLD
+    }
     return {"type": "object", "properties": fields}
 
 

@@ -299,7 +299,7 @@ async def add_examples(
     """Load examples into a split. Variables made with example_field are fed from them."""
 
     async def call(engine: Engine, caller: Caller) -> Result:
-        changes = engine.changes_in(examples)
+        changes = engine.mend.changes_in(examples)
         if changes is not None and path is None:
             return await engine.mend(caller, session_id=session_id, split=split, changes=changes)
         given = cast("list[Any] | str | None", examples)

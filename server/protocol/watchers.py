@@ -129,7 +129,7 @@ class Outbox:
             self._sending.cancel()
 
 
-class Watchers:
+class ResourceWatchers:
     """Who watches which addresses."""
 
     def __init__(self) -> None:
@@ -203,9 +203,9 @@ class Watchers:
         before: object = None
         while self.watched(owner, session_id):
             try:
-                session = await engine.store.session(session_id, owner)
-                run = await engine.store.last_run(session.pk, session.id)
-                usage = await engine.store.usage(session.pk)
+                session = await engine.store.sessions.get(session_id, owner)
+                run = await engine.store.runs.last(session.pk, session.id)
+                usage = await engine.store.calls.usage(session.pk)
             except (NotFound, StoreError) as error:
                 log.warning("no longer following session %s: %s", session_id, error)
                 return

@@ -10,7 +10,7 @@ from ....schemas.errors import BadInput, ReplyError, TextGradError, TooLong
 from ....schemas.graph import Operation, Value, Variable
 from ...evaluators.evaluators import Evaluators
 from ...prompts import text
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from ...workers.pool import Workers
 from ..definition import check_text
 
@@ -71,7 +71,7 @@ class Primitive:
     of_losses: ClassVar[bool] = False
     """Whether all that it reads must be losses."""
 
-    def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Made:
+    def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Made:
         """The output, at once or to be awaited. Raises TextGradError."""
         raise NotImplementedError(f"{self.name} computes nothing")
 
@@ -126,10 +126,10 @@ class Primitive:
         """The name of the input that is a right answer, where one must be readable."""
         return None
 
-    async def check_answer(self, work: Work, operation: Operation, answer: str) -> None:
+    async def check_answer(self, work: RunContext, operation: Operation, answer: str) -> None:
         """Raises ExampleError for a right answer that cannot be read."""
 
-    async def ballot(self, work: Work, operation: Operation, texts: Mapping[str, str]) -> str:
+    async def ballot(self, work: RunContext, operation: Operation, texts: Mapping[str, str]) -> str:
         """What counts as the same when the majority of several outputs is taken."""
         return "\n".join(texts.values()).strip()
 
@@ -187,7 +187,7 @@ class Loss(Primitive):
         return False
 
 
-def check_room(work: Work, inputs: Inputs) -> None:
+def check_room(work: RunContext, inputs: Inputs) -> None:
     """Raises TooLong (where outputs are measured, ReplyError) for more than fits into a request."""
     size, most = sum(map(len, inputs.texts.values())), READ * work.settings.max_value_chars
     if size > most:
@@ -195,7 +195,7 @@ def check_room(work: Work, inputs: Inputs) -> None:
         raise failure_in(work, TooLong(words, "Use shorter inputs, or fewer."))
 
 
-def failure_in(work: Work, error: TooLong) -> TextGradError:
+def failure_in(work: RunContext, error: TooLong) -> TextGradError:
     """What `error` is to `work`: where outputs are measured, one that counts as 0; else the end."""
     if work.measures:
         return ReplyError(error.message, error.next)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ....schemas.completions import Completion
 from ....schemas.graph import Value
+from ...prompts import sentence
 from ...replies.reply import Malformed, object_schema, parse_object
 
 FEEDBACK_REPLY = object_schema(
@@ -23,5 +24,5 @@ def read_critique(completion: Completion, schema: dict[str, Any], material: str)
     reply = parse_object(completion.text, schema, material=material)
     score = reply.get("score")
     if score is not None and not 0 <= score <= 1:
-        raise Malformed(f"The score must be between 0 and 1, not {score}.")
+        raise Malformed(sentence("problems", "score", score=str(score)))
     return Value(text=reply["feedback"].strip(), score=score)

@@ -17,7 +17,7 @@ from ...answerers import Go, RecordAttempt
 from ...evaluators.command import FIX
 from ...evaluators.reply import is_failure
 from ...prompts.fence import Fence, read_named
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from .base import Inputs, Loss, Making
 from .critique import FEEDBACK_REPLY, read_critique
 
@@ -36,7 +36,7 @@ class _Program:
 
     model = ""
 
-    def __init__(self, work: Work, loss: Operation, texts: dict[str, str]) -> None:
+    def __init__(self, work: RunContext, loss: Operation, texts: dict[str, str]) -> None:
         self._work, self._loss, self._texts = work, loss, texts
         self._evaluators = work.evaluators
         self._evaluator = loss.spec["evaluator"]
@@ -64,7 +64,7 @@ class _Program:
 
     async def _check_fault(self, key: str, before: int, failure: ProgramFailed, go: Go) -> None:
         """Raises unless the texts are to blame, `before` being how much was scored before them."""
-        scored = await self._work.store.last_answered(self._work.session.pk, self.name)
+        scored = await self._work.store.calls.last_answered(self._work.session.pk, self.name)
         if scored is None:
             self._work.failed[self.name, key] = before, failure
             raise self._unknown(failure)
@@ -113,7 +113,7 @@ class Evaluator(Loss):
         making.evaluators.check(operation.spec.get("evaluator") or "")
         return super().check_form(operation, making.most)
 
-    async def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Value:
+    async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """What the program says of these texts."""
         fence = Fence(inputs.texts.values())
         values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
@@ -126,7 +126,7 @@ class Evaluator(Loss):
         program = _Program(work, operation, inputs.texts)
         completion = await work.ledger.need(work, request, program)
         if completion.refusal is not None:  # it failed on these texts, which is what they get
-            await work.store.set_unusable(work.session.pk, request.key)  # may be tried again
+            await work.store.calls.set_unusable(work.session.pk, request.key)  # may be tried again
             return Value(text=completion.refusal, score=0.0)
         return read_critique(completion, FEEDBACK_REPLY, CONTROLS)
 

@@ -8,7 +8,7 @@ from typing import Any
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
 from ...prompts import text
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from .base import Inputs, Primitive
 from .supplied import asking, told
 
@@ -37,7 +37,7 @@ class External(Primitive):
             raise BadInput("It has no function.", "Describe one.")
         return super().check_form(operation, most)
 
-    async def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Value:
+    async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """What the caller says came out."""
         request = asking(inputs, text("external", function=operation.spec.get("function", "")))
         said = operation.spec.get("output")

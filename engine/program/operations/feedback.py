@@ -9,7 +9,7 @@ from typing import Any
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
 from ...prompts import text
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from .base import Inputs, Loss
 from .critique import FEEDBACK_REPLY, read_critique
 from .supplied import asking, told
@@ -39,7 +39,7 @@ class Feedback(Loss):
         """Always."""
         return True
 
-    async def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Value:
+    async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """What the caller says of these inputs."""
         spec = operation.spec
         found = {"feedback": spec["function"], "score": spec.get("score")}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ....schemas.errors import BadInput
 from ....schemas.graph import Kind, Operation, Value, Variable
 from ...prompts import template, text
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from .base import Inputs, Primitive
 from .templates import filled
 
@@ -40,7 +40,7 @@ class Format(Primitive):
                 "Give it to the llm operation or the judge itself, as one more input.",
             )
 
-    def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Value:
+    def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """The template, filled in."""
         return Value(text=filled(work, operation, inputs))
 

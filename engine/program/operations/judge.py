@@ -8,9 +8,9 @@ from typing import Any
 from ....schemas.completions import CompletionRequest, Message, Purpose
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
-from ...prompts import text
+from ...prompts import sentence, text
 from ...prompts.fence import Fence
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from ..definition import check_text
 from .base import Inputs, Loss
 from .critique import CRITIQUE_REPLY, GRADED_REPLY, read_critique
@@ -39,7 +39,7 @@ class Judge(Loss):
             )
         check_text("instruction", operation.spec["instruction"], MOST_INSTRUCTION)
 
-    async def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Value:
+    async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """The model's critique."""
         graded = operation.spec.get("graded", True)
         schema = GRADED_REPLY if graded else CRITIQUE_REPLY
@@ -48,7 +48,11 @@ class Judge(Loss):
         values = [fence.wrap("text", t, name=n) for n, t in inputs.texts.items()]
         form = '{"feedback": "...", "score": 0.0}' if graded else '{"feedback": "..."}'
         user = "\n\n".join(
-            [f"Instruction: {operation.spec['instruction']}", *values, text("reply", form=form)]
+            [
+                sentence("labels", "instruction", instruction=str(operation.spec["instruction"])),
+                *values,
+                text("reply", form=form),
+            ]
         )
         request = CompletionRequest(
             purpose=Purpose.JUDGE,

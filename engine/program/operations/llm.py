@@ -6,7 +6,7 @@ from ....schemas.completions import CompletionRequest, Message, Purpose
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
 from ...prompts import template, text
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from .base import Inputs, Primitive
 from .templates import filled, prompt_of
 
@@ -33,7 +33,7 @@ class Llm(Primitive):
             )
         return []
 
-    async def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Value:
+    async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """The model's reply."""
         prompt, images = filled(work, operation, inputs), tuple(inputs.images.values())
         user = Message(role="user", content=prompt, images=images)

@@ -8,7 +8,7 @@ from typing import Any
 from ....schemas.errors import TooLong
 from ....schemas.graph import Operation, Value
 from ... import metrics
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from ...workers.pool import Job
 from .base import Inputs, Loss, Made, Making, failure_in
 
@@ -35,7 +35,7 @@ class Metric(Loss):
         await making.workers.run(job, metrics.check, metric, names, options)
         return []
 
-    def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Made:
+    def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Made:
         """Score and feedback, at once where that takes milliseconds."""
         metric, _, options = _asked(operation)
         if not metrics.is_quick(metric, inputs.texts.values()):
@@ -49,7 +49,7 @@ class Metric(Loss):
         """The input that is the right answer, where the metric needs one."""
         return metrics.roles(operation.spec["metric"], operation.inputs)[1]
 
-    async def check_answer(self, work: Work, operation: Operation, answer: str) -> None:
+    async def check_answer(self, work: RunContext, operation: Operation, answer: str) -> None:
         """Raises ExampleError for a right answer that the metric cannot read."""
         metric, _, options = _asked(operation)
         if metrics.is_quick(metric, [answer]):
@@ -59,7 +59,7 @@ class Metric(Loss):
         job = Job(work.session.owner, what, metrics.advice(metric), work.check)
         await work.workers.run(job, metrics.check_answer, metric, answer, options)
 
-    async def ballot(self, work: Work, operation: Operation, texts: Mapping[str, str]) -> str:
+    async def ballot(self, work: RunContext, operation: Operation, texts: Mapping[str, str]) -> str:
         """The letter or number that the metric reads in the output."""
         metric, _, options = _asked(operation)
         output = texts[metrics.roles(metric, texts)[0]]
@@ -76,7 +76,7 @@ def _asked(operation: Operation) -> tuple[str, list[str], dict[str, Any]]:
     return spec.get("metric") or "", list(operation.inputs), spec.get("options", {})
 
 
-async def _scored(work: Work, metric: str, inputs: Inputs, options: dict[str, Any]) -> Value:
+async def _scored(work: RunContext, metric: str, inputs: Inputs, options: dict[str, Any]) -> Value:
     size = sum(map(len, inputs.texts.values()))
     what = f"The metric {metric} on {size:,} characters, {inputs.about},"
     job = Job(work.session.owner, what, metrics.advice(metric), work.check)

@@ -7,7 +7,7 @@ import math
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
 from ...prompts import text
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from .base import Inputs, Loss
 
 
@@ -38,13 +38,15 @@ class Sum(Loss):
         if not 0 < total < math.inf:
             raise BadInput(f"The weights add up to {total:g}.", "Give one of them more than 0.")
 
-    def compute(self, work: Work, operation: Operation, inputs: Inputs) -> Value:
+    def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """Feedback under the inputs' names, and the mean of the scores there are."""
         self.check_spec(operation)  # some were taken before they were checked
         weights = operation.spec.get("weights", {})
         parts = [(n, v, float(weights.get(n, 1.0))) for n, v in inputs.values.items()]
         said = "\n\n".join(f"{name}: {value.text}" for name, value, _ in parts if value.text)
-        graded = [(v.score, w) for _, v, w in parts if v.score is not None]
+        # Scaled by a power of two, which is exact: tiny weights would lose digits in a product.
+        _, scale = math.frexp(max(w for _, _, w in parts))
+        graded = [(v.score, math.ldexp(w, -scale)) for _, v, w in parts if v.score is not None]
         if not graded:
             return Value(text=said)
         total = sum(w for _, w in graded)

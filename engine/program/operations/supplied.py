@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....schemas.completions import CompletionRequest, Message, Purpose
 from ....schemas.graph import Operation
 from ...prompts.fence import Fence
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from .base import Inputs
 
 
@@ -21,7 +21,7 @@ def asking(inputs: Inputs, instructions: str) -> CompletionRequest:
 
 
 async def told(
-    work: Work, operation: Operation, request: CompletionRequest, said: str
+    work: RunContext, operation: Operation, request: CompletionRequest, said: str
 ) -> CompletionRequest:
     """The request for an operation whose maker told `said`: on these inputs, or on others.
 
@@ -31,4 +31,4 @@ async def told(
     if work.args.get("given") and operation.output in work.args["targets"]:
         await work.supply(known, said)  # this is the call that made it
         return known
-    return known if await work.store.answered(work.session.pk, known.key) else request
+    return known if await work.store.calls.answered(work.session.pk, known.key) else request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....schemas.errors import TooLong
 from ....schemas.graph import Operation
 from ...prompts.template import render
-from ...runs.ledger import Work
+from ...runs.context import RunContext
 from .base import Inputs, failure_in
 
 
@@ -21,7 +21,7 @@ def prompt_of(operation: Operation, inputs: Inputs, most: int | None = None) -> 
     return render(template, inputs.texts | shown, most)
 
 
-def filled(work: Work, operation: Operation, inputs: Inputs) -> str:
+def filled(work: RunContext, operation: Operation, inputs: Inputs) -> str:
     """`prompt_of` within the longest value. Raises TooLong, ReplyError."""
     try:
         return prompt_of(operation, inputs, work.settings.max_value_chars)

@@ -1,0 +1,84 @@
+"""What a step did, as it is stored: every proposal with its verdict, reason and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...schemas.graph import Gradient, Kind, Proposal, Variable
+from ..program.missing_fields import named
+from ..store import StepRecord
+from . import gate
+from .candidate import Candidate
+
+
+def record_of(
+    parameters: Sequence[Variable],
+    gradients: Mapping[str, Sequence[Gradient]],
+    candidates: Sequence[Candidate],
+    judged: gate.GateResult,
+    led: Mapping[str, Sequence[str]] | None = None,
+) -> StepRecord:
+    """The step to be stored: every proposal with its verdict, reason and scores.
+
+    `led` are gradients of earlier steps that led to the text which was rewritten now.
+    """
+    before = led or {}
+    compared = bool(judged.split)
+    told = judged.told
+    proposals = [
+        Proposal(
+            step="",
+            variable=p.id,
+            parent=p.version,
+            text=candidate.texts.get(p.id, ""),
+            verdict="accepted" if index == judged.winner else "refused",
+            fate=judged.reasons[index].fate,
+            reason=judged.reasons[index].words + _quoting(candidate),
+            gradients=[*before.get(p.id, []), *(g.id for g in gradients.get(p.id, []))],
+            **_scores(judged, index),
+        )
+        for index, candidate in enumerate(candidates)
+        for p in parameters
+        if _is_proposal(candidate, p)
+    ]
+    return StepRecord(
+        accepted=judged.winner is not None,
+        gate=judged.summary,
+        before=judged.before if compared else None,
+        after=judged.scores.get(judged.winner) if judged.winner is not None else None,
+        gain=told.gain if told else None,
+        error=told.standard_error if told else None,
+        p=told.p if told else None,
+        split=judged.split or None,
+        examples=judged.places,
+        proposals=proposals,
+    )
+
+
+def _quoting(candidate: Candidate) -> str:
+    """A note on the training examples that a proposal quotes."""
+    quotes = candidate.quotes
+    return f" (quotes training examples: {named(quotes)})" if quotes else ""
+
+
+def _is_proposal(candidate: Candidate, p: Variable) -> bool:
+    if candidate.refused:
+        return p.kind is Kind.PARAMETER
+    return p.id in candidate.texts and candidate.texts[p.id] != p.value
+
+
+def _scores(judged: gate.GateResult, index: int) -> dict[str, Any]:
+    """A proposal's scores, where it got as far as being compared."""
+    if index not in judged.scores:
+        return {}
+    gain = judged.gains[index]
+    return {
+        "score": judged.scores[index],
+        "parent_score": judged.before,
+        "gain": gain.gain,
+        "error": gain.standard_error,
+        "p": gain.p,
+        "split": judged.split,
+        "examples": judged.places,
+    }

@@ -1,0 +1,65 @@
+"""What measured scores stand on: the texts, the program around them, the examples, the models.
+
+A run that goes on after a pause compares it with what is there: what changed is measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel
+
+from ...schemas.graph import Kind
+from .context import RunContext
+
+STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
+"""Leaves whose texts `step` and `optimize` change."""
+
+
+class Stands(BaseModel):
+    """By digest; `texts` by the variables that hold them."""
+
+    texts: dict[str, str]
+    program: str
+    examples: str
+    models: str
+
+    def install(self, texts: Mapping[str, str]) -> None:
+        """Stand on these texts from now on."""
+        self.texts |= {v: digest(text) for v, text in texts.items()}
+
+    def changes(self, now: Stands, split: str) -> list[str]:
+        """What is no longer so, in words."""
+        ids = [v for v in {**self.texts, **now.texts} if self.texts.get(v) != now.texts.get(v)]
+        return [
+            *([f"the text of {', '.join(ids)}"] if ids else []),
+            *(["the program"] if self.program != now.program else []),
+            *([f"the {split} examples"] if self.examples != now.examples else []),
+            *(["who answers the calls"] if self.models != now.models else []),
+        ]
+
+
+async def stands_on(work: RunContext, losses: Sequence[str], split: str | None) -> Stands:
+    """What the scores of these losses on a split (None: on no examples) stand on now."""
+    store, pk = work.store, work.session.pk
+    program = await store.graph.program(pk, losses, everything=True)
+    stepped = {v.id: v.value or "" for v in program.variables.values() if v.kind in STEPPED}
+    own = {"name", "version", "value", "file"}
+    rest = [
+        v.model_dump(mode="json", exclude=own if v.id in stepped else own - {"value"})
+        for v in program.variables.values()
+    ]
+    made = [o.model_dump(mode="json") for o in program.operations.values()]
+    return Stands(
+        texts={v: digest(text) for v, text in stepped.items()},
+        program=digest(json.dumps([rest, made], sort_keys=True, default=str)),
+        examples=await store.examples.split_digest(pk, split) if split else "",
+        models=digest(json.dumps(work.ledger.models(), sort_keys=True, default=str)),
+    )
+
+
+def digest(text: str) -> str:
+    """What tells one text from another."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

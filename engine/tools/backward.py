@@ -1,0 +1,107 @@
+"""The tool `backward`: feedback on every parameter upstream of the losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...schemas.errors import Conflict
+from ...schemas.graph import NO_EXAMPLE, Kind, Session
+from ...schemas.results import (
+    BackwardResult,
+    Result,
+)
+from ..optimizer.gradients import BackwardPass, backward_pass
+from ..program.missing_fields import named
+from ..runs.context import RunContext, digest_of
+from ..runs.runner import Caller, Start
+from ..views import results as show
+from .lookup import Tool
+
+
+class Backward(Tool):
+    """Writes gradients."""
+
+    async def __call__(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        losses: Sequence[str] | None = None,
+        examples: Sequence[str] | str | None = None,
+        exact: bool = False,
+    ) -> Result:
+        """Textual gradients from losses to parameters. Raises BadInput, NotFound, Conflict."""
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
+
+        async def prepare(session: Session) -> Start:
+            named = await self.parts.losses(session, losses)
+            places = (
+                await self.parts.named_examples(session, examples)
+                if examples is not None
+                else await self.parts.places(session, named)
+            )
+            if not any(v.per_example for v in named):
+                places = [NO_EXAMPLE]
+            if not places:
+                raise Conflict(
+                    "There are no training examples to learn from.",
+                    f"Call add_examples(session_id='{session_id}', split='train', ...).",
+                )
+            notes = await self._held_out(session, places)
+            ids = [v.id for v in named]
+            return Start({"losses": ids, "places": places, "exact": exact, "notes": notes})
+
+        asked = {"losses": losses, "examples": examples, "exact": exact}
+        digest = digest_of("backward", asked)
+        return await self.parts.runs.call(caller, session, "backward", digest, prepare)
+
+    async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
+        found = await self.parts.store.examples.get(
+            session.pk, [p for p in places if p != NO_EXAMPLE]
+        )
+        splits = {e.split for e in found.values()} - {"train"}
+        if not splits:
+            return []
+        return [
+            f"Some of these examples are from {' and '.join(sorted(splits))}: feedback from them "
+            "makes that split's scores untrustworthy."
+        ]
+
+    async def body(self, work: RunContext) -> Result:
+        """What a run of it does; executed again from the top when the run is resumed."""
+        args = work.args
+        learnt = await backward_pass(
+            work, args["losses"], args["places"], exact=bool(args.get("exact"))
+        )
+        blamed = {g.variable for g in learnt.gradients}
+        spared = [
+            f"{v.label}: nothing to change was found on these examples."
+            for v in learnt.evaluation.program.variables.values()
+            if v.kind is Kind.PARAMETER and v.requires_grad and v.id not in blamed
+        ]
+        sizes = await self.parts.store.examples.split_sizes(work.session.pk, work.chain)
+        gated = not sizes or bool(sizes.get("validation"))
+        return _backward_result(work, learnt, spared, gated=gated)
+
+
+def _backward_result(
+    work: RunContext, learnt: BackwardPass, spared: Sequence[str], *, gated: bool
+) -> BackwardResult:
+    notes = [*work.args.get("notes", []), *learnt.notes, *spared]
+    unusable = {place for _, place in learnt.evaluation.unusable} - {NO_EXAMPLE}
+    if unusable:
+        notes.append(
+            f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
+        )
+    session, accept = work.session.id, "if_better" if gated else "always"
+    gradients, left_out = show.gradients(learnt.gradients)
+    return BackwardResult(
+        examples=[f"e{p}" for p in learnt.places if p != NO_EXAMPLE],
+        gradients=gradients,
+        mean_score=show.mean_score(learnt.evaluation, work.args["losses"], learnt.places),
+        notes=[*notes, *left_out],
+        next=f"Call step(session_id='{session}', accept='{accept}') to propose better texts."
+        + ("" if gated else " With examples in the validation split, accept='if_better' proves it.")
+        if learnt.gradients
+        else "The losses found nothing to improve on these examples. Try others, or stop here.",
+    )

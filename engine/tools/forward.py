@@ -1,0 +1,136 @@
+"""The tool `forward`: adds an operation and computes it, or computes what is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...schemas.errors import BadInput
+from ...schemas.graph import (
+    NO_EXAMPLE,
+    Operation,
+    Session,
+)
+from ...schemas.results import ForwardResult, Result
+from ..program.definition import (
+    MOST_INPUTS,
+    NAME_A_SPLIT,
+    TOGETHER,
+    check_count,
+)
+from ..program.forward import Evaluation, evaluate, load
+from ..program.missing_fields import complete, left_out
+from ..program.operations import forward_kind
+from ..runs.context import RunContext, digest_of
+from ..runs.runner import Caller, Start
+from ..store import recomputing
+from ..views import results as show
+from .add_operation import addition, batch_of
+from .hints import needs_examples
+from .lookup import Tool
+
+
+class Forward(Tool):
+    """Adds operations and computes them."""
+
+    async def __call__(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        operation: str | None = None,
+        inputs: Mapping[str, str] | None = None,
+        template: str | None = None,
+        system: str | None = None,
+        function: str | None = None,
+        output: str | None = None,
+        role: str = "",
+        name: str = "",
+        examples: Sequence[str] | str | None = None,
+    ) -> Result:
+        """Add an operation and compute it, or, without one, recompute what is stale.
+
+        Raises BadInput, NotFound, Conflict.
+        """
+        check_count("inputs", inputs or {}, TOGETHER, MOST_INPUTS)
+        check_count("examples", examples or (), NAME_A_SPLIT)
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
+        args = {
+            "operation": operation,
+            "inputs": dict(inputs or {}),
+            "template": template,
+            "system": system,
+            "function": function,
+            "output": output,
+            "role": role,
+            "name": name,
+            "examples": examples,
+        }
+
+        async def prepare(session: Session) -> Start | Result:
+            batch = await batch_of(self.parts, session, examples)
+            if operation is None:
+                self._refuse_extra(inputs, template, system, function, output)
+                if batch is None and not await self.parts.store.graph.dirty(session.pk):
+                    await self.parts.reconcile_files(session)
+                    return ForwardResult(session_id=session.id, next=show.FRESH)
+                return Start({}, recomputing(session.pk, batch))
+            kind = forward_kind(operation)
+            spec = kind.spec({"template": template, "function": function, "output": output})
+            op = Operation(
+                id="",
+                kind=operation,
+                output="",
+                inputs=dict(inputs or {}),
+                system=system,
+                spec={k: v for k, v in spec.items() if v is not None},
+            )
+            named = role or kind.role or operation
+            return await addition(self.parts, session, op, named, name, batch)
+
+        digest = digest_of("forward", args)
+        return await self.parts.runs.call(caller, session, "forward", digest, prepare)
+
+    def _refuse_extra(self, *given: object) -> None:
+        if any(given):
+            raise BadInput(
+                "inputs, template, system, function and output go with an operation.",
+                "Add operation='llm', 'format' or 'external'; without it forward only recomputes.",
+            )
+
+    async def body(self, work: RunContext) -> Result:
+        """What a run of it does; executed again from the top when the run is resumed."""
+        session, targets = work.session, work.args["targets"]
+        work.phase = "computing"
+        program = await self.parts.store.graph.program(
+            session.pk, targets, everything=False, chain=work.chain
+        )
+        places = await self.parts.places(session, list(program.variables.values()))
+        waiting = [v for v in targets if program.variables[v].per_example and not places]
+        if waiting:
+            targets, places = [v for v in targets if v not in waiting], [NO_EXAMPLE]
+            program = await self.parts.store.graph.program(session.pk, targets, everything=False)
+        full, lacking = await complete(self.parts.store, session.pk, targets, places, program)
+        places = full or places
+        evaluation = await load(work, targets, places, program=program)
+        try:
+            await evaluate(work, evaluation, places)
+        finally:
+            await self._save(work, evaluation, places)
+        kept = [p for p in places if p not in evaluation.left_out]
+        result = show.forward_result(work, evaluation, targets, kept)
+        result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
+        if waiting:
+            result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
+            if "made" in work.args:
+                result.next = needs_examples(session)
+        return result
+
+    async def _save(self, work: RunContext, evaluation: Evaluation, places: Sequence[int]) -> None:
+        """Keep what was computed, also when not all of it could be."""
+        clean = [
+            v for v in evaluation.program.dirty if all(evaluation.has(v, place) for place in places)
+        ]
+        if evaluation.computed or clean:
+            await self.parts.store.values.save(
+                work.session.pk, evaluation.computed, clean, work.fence, work.chain
+            )

@@ -1,0 +1,101 @@
+"""The engine behind the server: opened when it is first needed, with whoever answers its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mcp.server.mcpserver import Context
+
+from ...schemas.completions import Role
+from ...schemas.errors import StoreError
+from ...schemas.settings import RoleSettings, Settings
+from ..page.pages import Pages
+from ..settings.load import default_database, resolve
+from .principal import LOCAL, principal
+from .sampling import Sampling
+
+if TYPE_CHECKING:
+    from ...engine.answerers import Answerer
+    from ...engine.answerers.limiter import Limiters
+    from ...engine.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+class Host:
+    """Opens the engine when it is first needed, so that start-up is quick and a bad database
+    is an error a model can read instead of a server that does not start."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.path = settings.database or default_database()
+        self._engine: Engine | None = None
+        self.pages = Pages(settings, self.path, LOCAL)
+        self._opening = asyncio.Lock()
+        self._fresh = True
+
+    async def engine(self) -> Engine:
+        """The engine, opened now if need be; anew where another file is in the database's place.
+
+        Raises StoreError. While no file is there nothing is let go of: it may be put back.
+        """
+        async with self._opening:
+            if self._engine is not None:
+                try:
+                    self._engine.store.check_presence()
+                except StoreError as gone:
+                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
+                        raise
+                    log.warning("%s It is opened anew.", gone.message)
+                    await self.close()
+            if self._engine is None:
+                self._engine = await self._opened()
+            return self._engine
+
+    async def _opened(self) -> Engine:
+        await asyncio.to_thread(import_module, "...engine.engine", __package__)
+        from ...engine.engine import Engine
+        from ...engine.store import Store
+
+        store = Store(self.path)
+        await store.open(fresh=self._fresh)
+        self._fresh = False
+        engine = Engine(self.settings, store, answerers(self.settings))
+        engine.parts.sweep.start()
+        return engine
+
+    def owner(self, ctx: Context[Any, Any]) -> str:
+        """Who calls: the principal of an HTTP request, else whoever started the process."""
+        return principal(ctx.request_context.request)
+
+    async def stop(self) -> None:
+        """Stop the runs under way: who waits for one is told, and it can be resumed."""
+        if self._engine is not None:
+            await self._engine.runs.close()
+
+    async def close(self) -> None:
+        """Leave everything resumable."""
+        await self.pages.close()
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.close()
+
+
+def answerers(settings: Settings) -> dict[Role, Answerer]:
+    """Who answers each role's calls, by configuration."""
+    roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
+    from ...engine.answerers.limiter import Limiters
+
+    limiters = Limiters()
+    return {role: _answerer(one, limiters) for role, one in roles.items()}
+
+
+def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:
+    from ...engine.answerers import made
+
+    name = resolve(settings)
+    return Sampling(settings) if name == "sampling" else made(name, settings, limiters)

@@ -1,0 +1,75 @@
+"""Results as text: every fact of the structured content is in it, in a form a model reads."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textgrad_mcp.schemas.completions import Pending
+from textgrad_mcp.schemas.results import ForwardResult, Result, Shown
+from textgrad_mcp.server.protocol.result_text import facts, render
+
+from ...helpers import Facts, scalars
+
+values = st.recursive(
+    st.text(max_size=20) | st.integers() | st.booleans() | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.requirement("no-fact-left-out")
+@settings(max_examples=100, deadline=None, database=None)
+@given(st.dictionaries(st.text("abc", min_size=1, max_size=4), values, max_size=4))
+def test_no_fact_is_left_out_of_the_text(data: Facts) -> None:
+    text = render(data)
+    for fact in scalars(data):
+        assert all(line in text for line in fact.split("\n"))
+
+
+def test_a_long_text_keeps_its_lines_beneath_its_name() -> None:
+    shown = Shown(variable="v1", text="first\nsecond: x\n- third")
+    text = render(facts(ForwardResult(session_id="s", values=[shown])))
+    assert text.splitlines() == [
+        "session_id: s",
+        "status: done",
+        "values:",
+        "  - variable: v1",
+        "    text: |",
+        "      first",
+        "      second: x",
+        "      - third",
+    ]
+
+
+def test_empty_facts_are_left_out_and_the_status_never() -> None:
+    assert facts(Result()) == {"status": "done"}
+    assert facts(Result(session_id="s", notes=[], error=None)) == {
+        "session_id": "s",
+        "status": "done",
+    }
+
+
+def test_of_long_lists_of_ids_the_first_are_named_and_all_are_counted() -> None:
+    ids = [f"e{n}" for n in range(1000)]
+    shown = facts(ForwardResult(examples=ids, recomputed=["v1"], notes=["a note"]))
+    assert shown["examples"] == ids[:60]
+    assert shown["recomputed"] == ["v1"]
+    assert shown["notes"] == ["a note", "60 of 1000 examples are named."]
+
+
+def test_nought_and_false_are_facts() -> None:
+    assert facts(ForwardResult(mean_score=0.0))["mean_score"] == 0
+
+
+def test_a_long_text_that_pending_prompts_share_is_shown_once() -> None:
+    long = "Answer in one word. " * 20
+    pending = [Pending(id=f"c{n}", purpose="p", system=long, prompt=f"q{n}") for n in (1, 2, 3)]
+    given = facts(Result(status="needs_completions", pending=pending))
+    text = render(given)
+    assert text.count(long.strip()) == 1
+    assert text.count("(the system of c1 above, word for word)") == 2
+    assert [one["system"] for one in given["pending"]] == [long] * 3
