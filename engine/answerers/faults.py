@@ -26,10 +26,8 @@ from .wire import BrokenOffError, MalformedError, WrappedError
 RETRIED = frozenset({408, 409, 425, 429})
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)-[\w*.-]{4,}|Bearer\s+\S+|AIza[\w-]{20,}")
 
-KEEP = "Everything answered so far is kept."
 _SET_KEY = (
-    "Set TEXTGRAD_MCP_API_KEY, or api_key_env in the configuration file, and restart the server. "
-    + KEEP
+    "Set TEXTGRAD_MCP_API_KEY, or api_key_env in the configuration file, and restart the server."
 )
 
 
@@ -128,9 +126,11 @@ def of_status(
     what = f"{endpoint.where} answered {how or status}"
     if said.words and _may_be_told(status, cause, said):
         what += f": {endpoint.scrub(said.words)}"
+    if status == 404 and not urlsplit(endpoint.base_url).path.rstrip("/").endswith("/v1"):
+        what += "; the address ends in no /v1, as it usually does"
     outcome = f"http_{status}"
     if cause is Cause.QUOTA:
-        return Fault(outcome, what, f"The quota is spent: add credit or change the key. {KEEP}")
+        return Fault(outcome, what, "The quota is spent: add credit or change the key.")
     if cause in PROMPT:
         return Fault(outcome, what, _PROMPT[cause], status=status, cause=cause)
     again = status in RETRIED or status >= 500
@@ -186,7 +186,7 @@ def _advice(status: int, endpoint: Endpoint) -> str:
     if status == 404:
         return (
             f"Check {_model(endpoint)} and the address, which usually ends in /v1 "
-            f"(TEXTGRAD_MCP_MODEL, TEXTGRAD_MCP_BASE_URL), and restart the server. {KEEP}"
+            f"(TEXTGRAD_MCP_MODEL, TEXTGRAD_MCP_BASE_URL), and restart the server."
         )
     if status in (400, 422):
         return "Change what it names: usually params or the model. The same request fails again."

@@ -15,7 +15,7 @@ from ..replies.endings import Ending, ending
 from . import Attempt, Go, RecordAttempt, answers, cuts
 from .causes import PROMPT
 from .client import OPENAI_URL, connect
-from .faults import KEEP, Endpoint, Fault, expected, of_exception
+from .faults import Endpoint, Fault, expected, of_exception
 from .limiter import Limiters
 from .spans import completion_span
 from .traits import Course, folded
@@ -177,13 +177,13 @@ class OpenAIAnswerer:
         if fault.cause in PROMPT:
             return PromptRefused(sentence, fault.next)
         if not fault.again:
-            return EndpointRefused(sentence, fault.next or KEEP)
+            return EndpointRefused(sentence, fault.next)
         if self._too_long(fault):
             return EndpointDown(*_later(fault))
         if failures > self._settings.retries:
             return EndpointDown(
                 f"{fault.what} (attempt {failures}, the last).",
-                f"{fault.next} Call the tool again to go on from here. {KEEP}".strip(),
+                f"{fault.next} Call the tool again to go on from here.".strip(),
             )
         return None
 
@@ -208,5 +208,5 @@ def _later(fault: Fault) -> tuple[str, str]:
     when = datetime.now(UTC) + timedelta(seconds=seconds)
     return (
         f"{fault.what}, and asks for a pause of {seconds:.0f} s.",
-        f"Call the tool again after {when:%Y-%m-%d %H:%M:%S} UTC to go on from here. {KEEP}",
+        f"Call the tool again after {when:%Y-%m-%d %H:%M:%S} UTC to go on from here.",
     )
