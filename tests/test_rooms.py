@@ -7,8 +7,8 @@ from .rooms import Graph, circle, modules, rooms, sources
 FLOORS = """
     server.cli
     server.http
-    server.protocol
-    server.demo server.logs server.page server.telemetry
+    server.demo server.protocol
+    server.logs server.page server.telemetry
     server.local server.settings server.edited_file server.terminal server.version
     engine.engine
     engine.tools

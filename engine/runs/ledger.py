@@ -22,7 +22,7 @@ from ..answerers import OUTSIDE, Answerer, Assistant, Attempt
 from ..store import Chain, Store
 from ..store.budgets import Budgets, Price
 from .asker import Asker
-from .context import digest_of
+from .digest import digest_of
 from .schedule import NotYet
 
 T = TypeVar("T")

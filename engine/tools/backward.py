@@ -12,7 +12,8 @@ from ...schemas.results import (
 )
 from ..optimizer.gradients import BackwardPass, backward_pass
 from ..program.missing_fields import named
-from ..runs.context import RunContext, digest_of
+from ..runs.context import RunContext
+from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..views import results as show
 from .lookup import Tool

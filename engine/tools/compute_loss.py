@@ -17,7 +17,7 @@ from ..program.definition import (
     check_count,
 )
 from ..program.operations import loss_kind
-from ..runs.context import digest_of
+from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from .add_operation import addition, batch_of
 from .lookup import Tool

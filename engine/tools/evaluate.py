@@ -17,7 +17,8 @@ from ..optimizer.quote_guard import QuoteGuard
 from ..program.missing_fields import complete, left_out, named, unusable
 from ..runs import saved_state as saved
 from ..runs.basis import Stands, stands_on
-from ..runs.context import RunContext, digest_of
+from ..runs.context import RunContext
+from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..views import results as show
 from .lookup import Tool

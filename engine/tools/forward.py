@@ -20,7 +20,8 @@ from ..program.definition import (
 from ..program.forward import Evaluation, evaluate, load
 from ..program.missing_fields import complete, left_out
 from ..program.operations import forward_kind
-from ..runs.context import RunContext, digest_of
+from ..runs.context import RunContext
+from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..store import recomputing
 from ..views import results as show

@@ -27,7 +27,8 @@ from ..optimizer.record import record_of
 from ..optimizer.strategies import STRATEGIES
 from ..program.missing_fields import complete, left_out, unusable
 from ..runs.basis import Stands, stands_on
-from ..runs.context import RunContext, digest_of
+from ..runs.context import RunContext
+from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..views import results as show
 from . import arguments, outcome

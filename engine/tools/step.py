@@ -16,7 +16,8 @@ from ..optimizer.proposer import propose, usable_gradients
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
 from ..runs import saved_state as saved
-from ..runs.context import RunContext, digest_of
+from ..runs.context import RunContext
+from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..store import StepRecord, binding
 from ..views import results as show
