@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from ..schemas.graph import Fate
-from .complete import left_out
+from ..schemas.graph import HERE, Fate, Kind, Op, Session
+from .complete import left_out, named
+from .forward import Evaluation, made_from
 from .ledger import Work
 from .scoring import Scored, Texts, compare
 from .stats import Gain, gain_of, is_quick, paired_gain, verdict
@@ -50,7 +51,7 @@ async def judge(
     split: str,
     parent: Texts | None = None,
 ) -> Judged:
-    """Decide which candidate, if any, is better than the present texts.
+    """Decide which candidate, if any, is better than the present texts, or as good and shorter.
 
     On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
     it; on the split the texts that are installed.
@@ -82,19 +83,27 @@ async def judge(
                 "they count as 0."
             )
     passed = []
+    exact = is_exact(present.evaluation)
+    longer = {i: added(present.evaluation, candidates[i].texts) for i in scored}
     for index, gain in gains.items():
-        better, words = verdict(gain, Z, split)
+        better, words = verdict(gain, Z, split, exact=exact)
+        fate = Fate.TIE if gain.tie else Fate.NOISE
+        if gain.tie and gain.after > 0:
+            better = longer[index] < 0
+            words += f", and {-longer[index]} characters shorter" if better else ", and no shorter"
         words += _failures(scored[index])
-        result.reasons[index] = Reason(Fate.ACCEPTED if better else Fate.NOISE, words)
+        result.reasons[index] = Reason(Fate.ACCEPTED if better else fate, words)
         if better:
             passed.append(index)
     if passed:
-        result.winner = max(passed, key=lambda i: (gains[i].gain, -i))
+        result.winner = max(passed, key=lambda i: (gains[i].gain, -longer[i], -i))
         result.summary = result.reasons[result.winner].words
         for index in passed:
             if index != result.winner:
                 as_much = gains[index].gain == gains[result.winner].gain
-                why = "gained as much and came first" if as_much else "gained more"
+                shorter = longer[result.winner] < longer[index]
+                why = "is shorter" if shorter else "came first"
+                why = f"gained as much and {why}" if as_much else "gained more"
                 taken = f"Candidate {result.winner + 1} was taken, which {why}"
                 words = f"{taken}: {result.reasons[index].words}"
                 result.reasons[index] = Reason(Fate.BEATEN, words)
@@ -127,16 +136,57 @@ async def _on_minibatch(
     passed = []
     for index, one in scored.items():
         fair = [p for p in present.scores if p not in candidates[index].quotes]
-        before, after = (fmean(_in_order(s, fair)) if fair else 0.0 for s in (present, one))
-        if after > before or not fair:
+        before, after = _in_order(present, fair), _in_order(one, fair)
+        shorter = before == after and added(present.evaluation, candidates[index].texts, parent) < 0
+        if not fair or fmean(after) > fmean(before) or (shorter and any(after)):
             passed.append(index)
         else:
-            reasons[index] = Reason(
-                Fate.MINIBATCH,
-                f"no gain on the minibatch: {before:.2f} -> {after:.2f} on {len(fair)} examples"
-                f"{_failures(one)}",
-            )
+            reasons[index] = _no_gain(fair, before, after, _failures(one))
     return passed
+
+
+def _no_gain(
+    places: Sequence[int], before: Sequence[float], after: Sequence[float], failures: str
+) -> Reason:
+    """Why a candidate is out after the minibatch, and on which examples it did worse."""
+    on = f"on {len(places)} examples"
+    if list(before) == list(after):
+        words = f"a tie on the minibatch: {fmean(after):.2f} {on}, and no shorter"
+        return Reason(Fate.MINIBATCH, words + failures)
+    lost = [p for p, b, a in zip(places, before, after, strict=True) if a < b]
+    worse = f"; worse on {named(lost)}" if lost and HERE not in lost else ""
+    words = f"no gain on the minibatch: {fmean(before):.2f} -> {fmean(after):.2f} {on}{worse}"
+    return Reason(Fate.MINIBATCH, words + failures)
+
+
+def saturated(scores: Sequence[float]) -> bool:
+    """Whether no text can do better."""
+    return all(score >= 1 for score in scores)
+
+
+def harder(session: Session) -> str:
+    """What to do where no text can do better on validation."""
+    return (
+        "Every validation example has the score 1.00, so no rewrite can be better there. Call "
+        f"add_examples(session_id='{session.id}', split='validation', ...) with harder ones, or "
+        "step with accept='always'."
+    )
+
+
+def is_exact(evaluation: Evaluation) -> bool:
+    """Whether no model and no judge stands between the parameters and the score."""
+    program = evaluation.program
+    changing = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
+    affected = made_from(program, [v.id for v in program.variables.values() if v.kind in changing])
+    kinds = {o.kind for o in program.operations.values() if o.output in affected}
+    return kinds.isdisjoint({Op.LLM, Op.JUDGE})
+
+
+def added(evaluation: Evaluation, texts: Texts, before: Texts | None = None) -> int:
+    """How many characters `texts` are longer than those `before`, or else those installed."""
+    variables = evaluation.program.variables
+    old = {v: (before or {}).get(v, variables[v].value or "") for v in texts if v in variables}
+    return sum(len(texts[v]) - len(old[v]) for v in old)
 
 
 async def _score_all(

@@ -29,6 +29,8 @@ from .step import Candidate, Reason, propose
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
+LOOKED_THROUGH = 64
+"""So many proposals, the newest, are looked through at the end for a better one."""
 
 
 class Optimizing(Core):
@@ -325,7 +327,7 @@ class Optimizing(Core):
         usage = await self._usage(work)
         if loop.accepted:
             await self._note_score(work, loop, places)
-        history = await self.store.proposals(work.session.pk, limit=show.VALUES)
+        history = await self.store.proposals(work.session.pk, limit=LOOKED_THROUGH)
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..schemas.graph import Proposal
 from ..schemas.results import OptimizeResult
-from . import show
+from . import gate, show
 from .afford import Need
 from .ledger import Work
 from .loop import NO_FEEDBACK, NO_REWRITE, Loop
@@ -37,6 +37,9 @@ def result(
     """The result of a loop that has ended; `tested` says whether there is a test split."""
     mean, error = mean_and_error(loop.current.scores)
     spent = figures(usage)
+    found = history[: loop.refused + loop.accepted]
+    higher = None if loop.paired else show.refused_higher(found, mean)
+    shown = history[: show.VALUES]
     return OptimizeResult(
         loss=", ".join(work.args["losses"]),
         steps=loop.steps,
@@ -47,13 +50,22 @@ def result(
         score_after=None if loop.paired else round(mean, 4),
         standard_error=None if error is None or loop.paired else round(error, 4),
         variables=sorted(loop.current.texts),
-        proposals=show.proposals(history[::-1])[0],
+        proposals=show.proposals(shown[::-1])[0],
+        refused_higher=higher.id if higher else None,
         calls=int(spent["calls"]),
         tokens=int(spent["tokens"]),
         cost=spent["cost"] or None,
-        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(history, loop)],
-        next=MEND if stopped in (NO_FEEDBACK, NO_REWRITE) else _next(work.session.id, tested),
+        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(shown, loop)],
+        next=show.installing(work.session, higher) + _what_now(work, loop, stopped, tested),
     )
+
+
+def _what_now(work: Work, loop: Loop, stopped: str, tested: bool) -> str:
+    if stopped in (NO_FEEDBACK, NO_REWRITE):
+        return MEND
+    if stopped == "goal" and not loop.steps and gate.saturated(loop.before):
+        return gate.harder(work.session)
+    return _next(work.session.id, tested)
 
 
 def _left_out(history: Sequence[Proposal], loop: Loop) -> list[str]:

@@ -23,6 +23,7 @@ from .learn import Learnt, choose, gate_places, gradients_on, record_of
 from .ledger import Work
 from .optimize import Optimizing
 from .runs import Body, Caller, digest_of
+from .scoring import compare, in_pairs
 from .step import Candidate, Reason, propose, usable_gradients
 from .store import StepRecord
 
@@ -230,6 +231,8 @@ class Training(Evaluating, Optimizing):
         where = None
         if work.args["accept"] == "if_better":  # refuses before anything is asked
             where = await gate_places(self, work.session, losses)
+            if full := await self._saturated(work, losses, where[0]):
+                return full
         count = work.args["candidates"]
         candidates = []
         if written:
@@ -250,6 +253,26 @@ class Training(Evaluating, Optimizing):
         record = record_of(parameters, gradients, candidates, judged)
         stored = await self.store.record_step(work.session.pk, record, work.fence, chain=work.chain)
         return show.step_result(work.session, stored, [*notes, *judged.notes])
+
+    async def _saturated(
+        self, work: Work, losses: Sequence[str], places: Sequence[int]
+    ) -> StepResult | None:
+        """The result of a step that no rewrite could pass; None where one could."""
+        if await in_pairs(work, losses):
+            return None
+        work.phase = "scoring the present text"
+        present, _ = await compare(work, losses, places, {}, [])
+        if not gate.saturated(list(present.scores.values())):
+            return None
+        return StepResult(
+            accepted=False,
+            score_before=1.0,
+            gate=f"nothing was asked: 1.00 on {len(present.scores)} examples cannot be passed",
+            notes=left_out(present.left_out),
+            next=gate.harder(work.session)
+            if list(places) != [HERE]
+            else "The program's own loss is at its best. accept='always' installs without a check.",
+        )
 
     async def _judged(
         self,

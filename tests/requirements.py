@@ -148,7 +148,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     },
     "Training": {
         "gate": "A step that must help installs only what beats the present text "
-        "beyond noise; ties never move.",
+        "beyond noise, or does the same and is shorter; what was refused and scored more is named.",
         "held-out": "The loop never reads the test split, and each reading of it is counted, once.",
         "references-hidden": "The right answers stand in no forward prompt.",
         "no-leaks": "A rewrite that quotes rows which measure it, or the request it came from, is "
