@@ -26,6 +26,7 @@ from .runs import Body, Caller, digest_of
 from .scoring import compare, in_pairs
 from .step import Candidate, Reason, propose, usable_gradients
 from .store import StepRecord
+from .trial import Trial
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 ACCEPT = ("always", "if_better", "never")
@@ -290,11 +291,11 @@ class Training(Evaluating, Optimizing):
         standing = [i for i, c in enumerate(candidates) if not c.refused]
         if accept == "never" or not standing:
             why = "proposed only (accept='never')" if standing else reasons[0].words
-            return gate.Judged(None, why, "", 0, 0.0, reasons=reasons)
+            return gate.Judged(None, why, "", 0, 0.0, trial=Trial(reasons))
         reasons |= dict.fromkeys(standing, Reason(Fate.BEATEN, "another candidate was taken"))
         why = "accepted without a check (accept='always')"
         reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
-        return gate.Judged(standing[0], why, "", 0, 0.0, reasons=reasons)
+        return gate.Judged(standing[0], why, "", 0, 0.0, trial=Trial(reasons))
 
 
 def _step_args(
