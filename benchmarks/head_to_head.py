@@ -45,6 +45,9 @@ OURS: dict[str, dict[str, Any]] = {
     "ours": {},
     "ours, 1 candidate": {"candidates": 1},
     "ours, 3 candidates": {"candidates": 3},
+    "ours, reflect": {"strategy": "reflect"},
+    "ours, reflect, 1 candidate": {"strategy": "reflect", "candidates": 1},
+    "ours, reflect, pareto": {"strategy": "reflect", "parents": "pareto"},
     "ours, gradient": {"strategy": "gradient"},
     "ours, gradient, 1 candidate": {"strategy": "gradient", "candidates": 1},
 }
@@ -75,13 +78,23 @@ async def rival(asked: Asked, task: str, system: str, seed: int, critic_url: str
         str(HERE / "rivals" / script),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        cwd=asked.home,
         env={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PATH": "/usr/bin:/bin", "HOME": asked.home},
     )
     said, _ = await asyncio.wait_for(process.communicate(json.dumps(order).encode()), SECONDS)
-    lines = [json.loads(x) for x in said.decode().splitlines() if x.startswith("{")]
+    lines = [line for x in said.decode().splitlines() if (line := _told(x))]
     if process.returncode or not lines or "ended" not in lines[-1]:
         raise RuntimeError(f"{system} on {task} ended with {process.returncode}")
     return lines
+
+
+def _told(line: str) -> Line:
+    """A line of JSON that a rival's side prints; empty for what the rival itself prints."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and "calls" in found else {}
 
 
 async def ours(asked: Asked, task: str, system: str, seed: int, critic_url: str) -> list[Line]:

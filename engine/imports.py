@@ -93,6 +93,9 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         seed={"type": "integer"},
         budget={"type": "object", "additionalProperties": _NUMBER},
         together=_FLAG,
+        early=_FLAG,
+        open=_TEXTS,
+        **dict.fromkeys(("check", "measured"), _COUNT),
         **_EVERY,
     ),
 }
@@ -117,6 +120,16 @@ STATES: Mapping[str, dict[str, Any]] = {
         without_gain=_COUNT,
         paired=_FLAG,
         start={"type": "object", "additionalProperties": _NUMBER},
+        scores={
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "propertyNames": {"pattern": "^[0-9]{1,12}$"},
+                "additionalProperties": _NUMBER,
+            },
+        },
+        tried=_COUNT,
+        moved=_FLAG,
     )
     | {"dependentRequired": {"pool": ["before"]}},
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..schemas.graph import Fate, Proposal
+from ..schemas.graph import HERE, Fate, Proposal
 from . import gate
 from .parents import Parent, Pool, load_pool
 from .step import Candidate
@@ -16,6 +16,9 @@ HOPELESS = 3
 """So many times without usable feedback, or without a usable rewrite, leave no hope."""
 NO_FEEDBACK = "no usable feedback on the training examples"
 NO_REWRITE = "no usable rewrite"
+NOTHING_MOVES = "no rewrite moves the score"
+HEADROOM = 8
+"""After so many different texts of which none scored higher anywhere, none is expected to."""
 
 
 @dataclass
@@ -27,6 +30,8 @@ class Loop:
     gave no usable reply with the installed texts. `unread` counts the minibatches since the last
     step on which there was no usable feedback, `unwritten` the steps in a row that brought no
     usable text, and `problem` says what was wrong with the last.
+    `scores` are those of training examples, by text and example; `tried` counts the texts that were
+    measured, and `moved` says whether one of them scored higher anywhere.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     """
 
@@ -45,6 +50,9 @@ class Loop:
     unread: int = 0
     unwritten: int = 0
     problem: str = ""
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    tried: int = 0
+    moved: bool = False
 
     @property
     def current(self) -> Parent:
@@ -73,7 +81,10 @@ class Loop:
             self.unusable = judged.unusable.get(judged.winner, {})
         self.accepted += record.accepted
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
-        self.without_gain = 0 if record.accepted else self.without_gain + 1
+        gained = record.accepted and (record.after or 0) > (record.before or 0)
+        self.without_gain = 0 if gained else self.without_gain + 1
+        self.tried += len(judged.trial.scores.keys() | judged.scores.keys())
+        self.moved = self.moved or judged.trial.higher
         for index, scores in judged.by_place.items():
             installed = index == judged.winner
             texts = candidates[index].texts
@@ -84,8 +95,14 @@ class Loop:
                 led={} if installed else _led(record.proposals, texts),
             )
             self.pool.add(member, installed=installed)
+            self.note(member.name, judged.trial.scores.get(index, {}))
         if self.paired and record.accepted:
             self.pool.restart()  # preferences over another text say nothing about these
+
+    def note(self, text: str, scores: Mapping[int, float]) -> None:
+        """Remember a text's scores on training examples, by its name in the pool."""
+        if scores and HERE not in scores:
+            self.scores.setdefault(text, {}).update({str(p): s for p, s in scores.items()})
 
     def _note_unusable(self, judged: gate.Judged) -> None:
         """Count a step none of whose candidates could be read at all."""
@@ -109,6 +126,8 @@ def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
         return "goal"
     if loop.steps >= args["steps"] or loop.iteration >= 4 * args["steps"]:
         return "steps"
+    if args.get("early") and not loop.moved and loop.tried >= HEADROOM:
+        return NOTHING_MOVES
     if loop.without_gain >= args["patience"]:
         return "patience"
     idle = loop.idle >= args["patience"]

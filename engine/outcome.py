@@ -82,6 +82,15 @@ def hopeless(loop: Loop, why: str) -> str:
     return f"{loop.unwritten} steps in a row brought no text that can be used: {loop.problem}"
 
 
+def no_headroom(loop: Loop) -> str:
+    """Why a run ended early."""
+    return (
+        f"{loop.tried} different rewrites were measured and none scored higher anywhere: more are "
+        "not worth their calls. See what fails (evaluate): can the loss be met at all, do "
+        "the examples show what is wanted, is the backward model able? patience=... goes on."
+    )
+
+
 def next_step(loop: Loop, usage: Usage, first: Need) -> str:
     """What one more step would cost, in a sentence: as much as those before, or as `first`."""
     if not loop.steps:

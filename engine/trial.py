@@ -146,7 +146,7 @@ def _dropped(present: Scored, one: Scored, read: int) -> Reason:
     return Reason(
         Fate.NOISE,
         f"dropped after {read} of {len(places)} examples: {before:.2f} -> {after:.2f}, which "
-        f"1.00 on all the others would not make up for{failures(one)}",
+        f"1.00 on all the others would not make up for",
     )
 
 

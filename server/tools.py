@@ -323,18 +323,23 @@ async def optimize(
     loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
     variables: Annotated[list[str] | None, Field(description="Parameters. Default: all.")] = None,
     steps: Annotated[Whole, Field(description="Most steps to take.")] = 10,
-    batch_size: Annotated[Whole, Field(description="Training examples a step learns from.")] = 4,
-    candidates: Annotated[Whole, Field(description="Proposals a step.")] = 3,
+    batch_size: Annotated[Whole | None, Field(description="Training examples a step.")] = None,
+    candidates: Annotated[Whole | None, Field(description="Proposals a step.")] = None,
     strategy: Annotated[
-        Literal["gradient", "rewrite", "exact"],
-        Field(description="rewrite: no gradients, a baseline. exact: as in the paper."),
+        Literal["gradient", "reflect", "rewrite", "exact"],
+        Field(
+            description="reflect: one call sees the examples and writes all proposals. "
+            "rewrite: no gradients, a baseline. exact: as in the paper."
+        ),
     ] = "gradient",
     parents: Annotated[
-        Literal["newest", "best", "pareto"],
-        Field(description="What to rewrite; pareto: what is best on some example."),
-    ] = "pareto",
+        Literal["newest", "best", "pareto"] | None,
+        Field(description="What to rewrite; pareto: the best on some example."),
+    ] = None,
     goal: Annotated[Number, Field(description="Stop at this validation score.")] = 1.0,
-    patience: Annotated[Whole, Field(description="Stop after so many steps without gain.")] = 5,
+    patience: Annotated[
+        Whole | None, Field(description="Stop after so many steps without gain.")
+    ] = None,
     budget: Annotated[
         dict[str, Number] | None,
         Field(description="Most calls, tokens, cost (dollars), seconds."),
@@ -343,8 +348,8 @@ async def optimize(
     together: Annotated[bool, Field(description="false: one parameter a step, in turn.")] = True,
     seed: Whole = 0,
 ) -> CallToolResult:
-    """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation. Call it
-    again, or resume, to go on.
+    """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation; sizes left
+    out are chosen for the budget. Call it again, or resume, to go on.
     """
 
     async def call(engine: Engine, caller: Caller) -> Result:

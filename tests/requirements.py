@@ -172,6 +172,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "frugal-tools": "The tool definitions and a whole optimisation by the assistant stay "
         "small.",
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
+        "frugal-reflection": "A reflection is one call and shows no row that measures; its best "
+        "text alone is read on validation.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",
         "at-once": "Everything that is ready is asked at once.",
         "shared-commits": "Writes that wait together share a commit.",
