@@ -73,6 +73,7 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         "bound accept candidates",
         bound={**_map(_COUNT), "minProperties": 1},
         accept={"enum": ["always", "if_better", "never"]},
+        strategy={"enum": ["gradient", "reflect"]},
         candidates={"type": "integer", "minimum": 1, "maximum": 16},
         memory={"type": "integer", "minimum": 0, "maximum": 64},
         **_EVERY,

@@ -95,23 +95,23 @@ async def to_improve(work: Work, learnt: Learnt) -> list[Variable]:
     ids: Sequence[str] | None = work.args["variables"]
     variables = learnt.evaluation.program.variables
     about = list(dict.fromkeys(g.variable for g in learnt.gradients))
-    if work.args["strategy"] == "reflect" and improvable(work, learnt):
+    if work.args["strategy"] == "reflect" and improvable(learnt, work.args["losses"]):
         about = [v.id for v in variables.values() if v.kind is Kind.PARAMETER]
     chosen = [v for v in about if ids is None or v in ids]
     found = await work.store.variables(work.session.pk, chosen)
     return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
 
 
-def improvable(work: Work, learnt: Learnt) -> bool:
+def improvable(learnt: Learnt, losses: Sequence[str]) -> bool:
     """Whether anything is wrong with what came out."""
-    mean = show.mean_score(learnt.evaluation, work.args["losses"], learnt.places)
+    mean = show.mean_score(learnt.evaluation, losses, learnt.places)
     return bool(learnt.gradients) or mean not in (None, 1.0)
 
 
 def demonstrations(work: Work, learnt: Learnt) -> list[Variable]:
     """The demonstrations that the program shows, where there is anything to improve."""
     ids: Sequence[str] | None = work.args["variables"]
-    if not improvable(work, learnt):
+    if not improvable(learnt, work.args["losses"]):
         return []
     return [
         v

@@ -227,3 +227,44 @@ def test_where_no_rewrite_moves_the_score_the_run_says_so_and_stops(tmp_path: Pa
         assert again["stopped"] == "patience"
 
     drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_a_step_reflects_on_the_examples_in_use_without_backward(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        critic, s = Critic(texts("For all"), texts("red")), await ready(call)
+        begun = await call("step", session_id=s, strategy="reflect", accept="if_better")
+        step = await answered(call, begun, critic)
+        assert (step["accepted"], step["score_after"], len(critic.asked)) == (True, 1, 1)
+        assert "8 of 8 examples that were run are not solved" in critic.asked[0]
+        await answered(call, await call("forward", session_id=s), critic)
+        words = await call.refused("step", session_id=s, strategy="reflect")
+        assert "Nothing is wrong on the 8 examples in use." in words
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_a_step_reflects_on_one_parameter_at_a_time(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        s = await ready(call)
+        await call("create_variable", session_id=s, role="hint", value="Think.")
+        words = await call.refused("step", session_id=s, strategy="reflect")
+        assert "one parameter at a time" in words
+        words = await call.refused("step", session_id=s, strategy="magic")
+        assert "strategy" in words
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_a_code_under_repair_needs_no_examples(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        s = str((await call("create_variable", role="code", value="x = 1"))["session_id"])
+        found = {"kind": "feedback", "inputs": {"code": "v1"}, "feedback": "x must be 2"}
+        await call("compute_loss", session_id=s, score=0.5, **found)
+        critic = Critic(texts("x = 2"))
+        begun = await call("step", session_id=s, strategy="reflect")
+        step = await answered(call, begun, critic)
+        assert step["accepted"] is True
+        assert "The score is 0.50:" in critic.asked[0]
+        assert "x must be 2" in critic.asked[0]
+
+    drive(main, assisted(tmp_path / "t.db"))
