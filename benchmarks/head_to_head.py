@@ -2,7 +2,8 @@
 
     python benchmarks/head_to_head.py run --task-url http://127.0.0.1:8080/v1 \\
         --critic-queue QUEUE --source tasks.py --tasks orders recipe --out FILE
-    python benchmarks/head_to_head.py table FILE
+    python benchmarks/head_to_head.py rescore FILE --held-out 200 --source tasks.py > MORE
+    python benchmarks/head_to_head.py table MORE
 
 A run has a budget of calls, task and critic together. What each system would hand out after 40, 80,
 120 and 240 of them is measured on held-out rows, outside the budget. With --critic-queue the
@@ -105,7 +106,7 @@ async def ours(asked: Asked, task: str, system: str, seed: int, critic_url: str)
         async with Client(build(settings), read_timeout_seconds=SECONDS) as client:
             session, loss = await _program(client, tasks.load(asked.source, task))
             arguments = {"steps": 50, "patience": 50, "seed": seed, **OURS[system]}
-            await call(
+            result = await call(
                 client,
                 "optimize",
                 session_id=session,
@@ -113,7 +114,8 @@ async def ours(asked: Asked, task: str, system: str, seed: int, critic_url: str)
                 budget={"calls": max(BUDGETS)},
                 **arguments,
             )
-        return _handed_out(database)
+        *handed, end = _handed_out(database)
+        return [*handed, end | {"stopped": result["stopped"]}]
 
 
 def _settings(asked: Asked, task: str, critic_url: str, database: Path) -> Settings:
@@ -213,7 +215,7 @@ def _counted(purposes: list[str]) -> dict[str, int]:
 
 async def held_out(asked: Asked, task: str, texts: list[str]) -> dict[str, float]:
     """Each text's mean score on the held-out rows."""
-    chosen = tasks.load(asked.source, task)
+    chosen = tasks.load(asked.source, task, asked.held_out)
     rows = chosen.splits["test"]
     async with AsyncOpenAI(base_url=asked.task_url, api_key="none", timeout=600) as client:
 
@@ -235,6 +237,24 @@ async def held_out(asked: Asked, task: str, texts: list[str]) -> dict[str, float
         }
 
 
+async def curve(asked: Asked, task: str, handed: list[Line]) -> Line:
+    """The held-out scores of the text to start from, and of what is handed out at each budget."""
+    by_budget = {b: [h for h in handed if h["calls"] <= b] for b in BUDGETS}
+    start = tasks.load(asked.source, task).prompt
+    texts = {b: (found[-1]["text"] if found else start) for b, found in by_budget.items()}
+    scores = await held_out(asked, task, [start, *texts.values()])
+    found = {str(b): scores[text] for b, text in texts.items()}
+    return {"start": scores[start], "held_out": found}
+
+
+async def rescore(asked: Asked) -> None:
+    """Measure the texts of a file again, on more held-out rows; the lines are printed."""
+    for text in asked.file.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        line |= await curve(asked, line["task"], line["texts"])
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
 async def one(asked: Asked, task: str, system: str, seed: int) -> Line:
     """One run, from its first call to its curve."""
     name = run_name(task, system, seed)
@@ -244,19 +264,15 @@ async def one(asked: Asked, task: str, system: str, seed: int) -> Line:
     if asked.critic_queue:
         (asked.critic_queue / name).mkdir(parents=True, exist_ok=True)
         (asked.critic_queue / name / critic.ENDED).touch()
-    by_budget = {b: [h for h in handed if h["calls"] <= b] for b in BUDGETS}
-    start = tasks.load(asked.source, task).prompt
-    texts = {b: (found[-1]["text"] if found else start) for b, found in by_budget.items()}
-    scores = await held_out(asked, task, [start, *texts.values()])
     good = [h["calls"] for h in handed if (h["validation"] or 0) >= GOOD]
     return {
         "task": task,
         "system": system,
         "seed": seed,
-        "start": scores[start],
-        "held_out": {str(b): scores[text] for b, text in texts.items()},
+        **await curve(asked, task, handed),
         "good_after": good[0] if good else None,
         "spent": {k: end[k] for k in ("calls", "task", "critic")},
+        "stopped": end.get("stopped", "budget"),
         "texts": [{k: h[k] for k in ("calls", "validation", "text")} for h in handed],
     }
 
@@ -325,14 +341,17 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    one_verb = verbs.add_parser("run")
-    one_verb.add_argument("--task-url", default="http://127.0.0.1:8080/v1")
-    one_verb.add_argument("--task-model", default="qwen2.5-coder-1.5b")
+    one_verb, again = verbs.add_parser("run"), verbs.add_parser("rescore")
+    again.add_argument("file", type=Path)
+    for verb in (one_verb, again):
+        verb.add_argument("--task-url", default="http://127.0.0.1:8080/v1")
+        verb.add_argument("--task-model", default="qwen2.5-coder-1.5b")
+        verb.add_argument("--source", type=Path, required=True, help="tasks: a .py or a folder")
+        verb.add_argument("--held-out", type=int, default=tasks.HELD_OUT, help="rows")
     one_verb.add_argument("--critic-url", help="an endpoint that criticises and rewrites")
     one_verb.add_argument("--critic-model", default="critic")
     one_verb.add_argument("--critic-queue", type=Path, help="or a folder where requests wait")
     one_verb.add_argument("--critic-port", type=int, default=9100)
-    one_verb.add_argument("--source", type=Path, required=True, help="tasks: a .py or a folder")
     one_verb.add_argument("--tasks", nargs="+", required=True)
     every = [*OURS, *RIVALS]
     one_verb.add_argument("--systems", nargs="+", choices=every, default=["ours", *RIVALS])
@@ -346,6 +365,9 @@ def main() -> None:
     if asked.verb == "table":
         lines = [json.loads(x) for x in asked.file.read_text(encoding="utf-8").splitlines()]
         print(table(lines))
+        return
+    if asked.verb == "rescore":
+        asyncio.run(rescore(asked))
         return
     if not asked.critic_url and not asked.critic_queue:
         parser.error("name a critic: --critic-url or --critic-queue")

@@ -12,9 +12,9 @@ Scores = Mapping[str, Mapping[str, float]]
 def mixed(train: Sequence[int], scores: Scores, text: str, size: int, draw: str) -> list[int]:
     """`size` of the examples in `train` to show with a text, by what is known of them.
 
-    Up to half are examples it fails on (among them such as another text solves and such as none
-    does), one is solved, so that what works is kept; the others have not been seen with it, as
-    long as there are such. The same for the same scores and `draw`.
+    Some are examples it fails on (such as another text solves and such as none does, in turn), one
+    is solved, so that what works is kept; half have not been seen with it, as long as there are
+    such, first those that no text was seen with. The same for the same scores and `draw`.
     """
     known = {int(p): score for p, score in scores.get(text, {}).items()}
     solved_by_some = {int(p) for by in scores.values() for p, score in by.items() if score >= 1}
@@ -25,8 +25,9 @@ def mixed(train: Sequence[int], scores: Scores, text: str, size: int, draw: str)
     wavering = [p for p in failed if p in solved_by_some]
     stubborn = [p for p in failed if p not in solved_by_some]
     solved = [p for p in order if known.get(p, 0.0) >= 1]
-    fresh = [p for p in order if p not in known]
-    kept = [*_in_turn(stubborn, wavering)[: size // 2], *solved[:1]][:size]
+    seen = {int(p) for by in scores.values() for p in by}
+    fresh = sorted((p for p in order if p not in known), key=lambda p: p in seen)
+    kept = [*_in_turn(stubborn, wavering)[: max(1, size // 2 - 1)], *solved[:1]][:size]
     rest = [*fresh, *failed, *solved]
     return sorted([*kept, *(p for p in rest if p not in kept)][:size])
 

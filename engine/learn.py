@@ -15,6 +15,7 @@ from .core import Core
 from .demonstrations import demonstrations
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
+from .reflect_prompt import HYPOTHESIS
 from .step import Candidate
 from .store import StepRecord
 
@@ -161,7 +162,7 @@ def _quoting(candidate: Candidate) -> str:
     """Notes on the training examples that a proposal quotes, and on the hypothesis behind it."""
     quotes = candidate.quotes
     said = f" (quotes training examples: {named(quotes)})" if quotes else ""
-    return said + (f" (hypothesis: {candidate.idea})" if candidate.idea else "")
+    return said + (f"{HYPOTHESIS}{candidate.idea})" if candidate.idea else "")
 
 
 def _is_proposal(candidate: Candidate, p: Variable) -> bool:

@@ -23,6 +23,8 @@ from .texts import text
 
 LONG = 4000
 """Characters of a text from which on it is edited, not written anew."""
+HYPOTHESIS = " (hypothesis: "
+"""What stands before the hypothesis of a proposal, at the end of its reason."""
 SAID = 3
 """Of so many examples it is told what was said of an attempt's outputs, those it did worst on."""
 MEASURED = frozenset({Fate.MINIBATCH, Fate.NOISE, Fate.TIE, Fate.BEATEN, Fate.ACCEPTED})
@@ -54,11 +56,9 @@ class Reflection:
 
 @dataclass(frozen=True)
 class Tried:
-    """An attempt: its text or difference, what came of it, and what was said, by example."""
+    """An attempt: what came of it with its text or difference, and what was said, by example."""
 
     body: str
-    result: str
-    difference: bool
     said: dict[str, str]
 
 
@@ -191,8 +191,7 @@ def _attempts(fence: Fence, tried: Sequence[Tried], same: Sequence[Proposal]) ->
     """What was tried, and how often the text came back as it was."""
     parts = [text("reflect_tried")] if tried else []
     for one in tried:
-        more = {"shown": "as a difference"} if one.difference else {}
-        parts.append(fence.wrap("tried", one.body, result=one.result, **more))
+        parts.append(fence.wrap("tried", one.body))
         parts += [fence.wrap("said", t, on=example) for example, t in one.said.items()]
     again = sum(p.fate is Fate.UNCHANGED for p in same)
     return [*parts, text("update_again", times=str(again))] if again else parts
@@ -214,8 +213,21 @@ async def _tried(
         led = [batches[g] for g in proposal.gradients if g in batches]
         said = await _said(work, parameter, losses, proposal, led[-1:], budget)
         used += len(body) + sum(map(len, said.values()))
-        found.append(Tried(shorten(body, budget), fate_of(proposal), shorter, said))
+        title = "Difference to the present text:" if shorter else "The text:"
+        head = [f"Result: {_result(proposal)}", *_hypothesis(proposal), title]
+        found.append(Tried("\n".join([*head, shorten(body, budget)]), said))
     return found[::-1]
+
+
+def _result(proposal: Proposal) -> str:
+    if proposal.score is not None or proposal.fate is Fate.COPIED:
+        return fate_of(proposal)
+    return shorten(f"{proposal.verdict}: {proposal.reason.partition(HYPOTHESIS)[0]}", 400)
+
+
+def _hypothesis(proposal: Proposal) -> list[str]:
+    said = proposal.reason.partition(HYPOTHESIS)[2].removesuffix(")")
+    return [f"Hypothesis: {shorten(said, 400)}"] if said else []
 
 
 async def _led(work: Work, parameter: Variable) -> list[Gradient]:
@@ -247,7 +259,7 @@ async def _said(
             outputs = [t for kind, _, t in _pieces(seen, parameter, place) if kind == "output"]
             scored.append((seen.scores[place], name, "\n".join([*outputs, seen.said(place)])))
     worst = sorted(one for one in scored if one[0] < 1)[:SAID]
-    room = budget // (2 * SAID * HISTORY)
+    room = max(400, budget // (2 * SAID * HISTORY))
     return {f"{name}, score {s:.2f}": shorten(said, room) for s, name, said in worst if said}
 
 

@@ -31,40 +31,46 @@ class Task:
     splits: dict[str, list[Row]]
 
 
-def load(source: Path, name: str) -> Task:
-    """A task of a Python file with TASKS (rows, score, start, ...), or of a folder of data sets."""
-    return _of_folder(source, name) if source.is_dir() else _of_file(source, name)
+def load(source: Path, name: str, held_out: int = HELD_OUT) -> Task:
+    """A task of a Python file with TASKS (rows, score, start, ...), or of a folder of data sets.
+
+    `held_out` is how many rows its test split has, as far as there are so many.
+    """
+    if source.is_dir():
+        return _of_folder(source, name, held_out)
+    return _of_file(source, name, held_out)
 
 
-def _of_file(source: Path, name: str) -> Task:
+def _of_file(source: Path, name: str, held_out: int) -> Task:
     spec = importlib.util.spec_from_file_location("tasks_of_file", source)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     rows, score, start, *_, tokens = module.TASKS[name]
-    found = _distinct(rows(4 * (TRAIN + VALIDATION + HELD_OUT), 0))
-    return Task(name, start, score, tokens, _split(found))
+    # The first rows of a seed are the same however many are asked for.
+    found = _distinct(rows(4 * (TRAIN + VALIDATION + held_out), 0))
+    return Task(name, start, score, tokens, _split(found, held_out))
 
 
-def _of_folder(source: Path, name: str) -> Task:
+def _of_folder(source: Path, name: str, held_out: int) -> Task:
     files = sorted(source.glob(f"{name}.*.jsonl"))
     lines = [json.loads(x) for file in files for x in file.read_text("utf-8").splitlines()]
     found = [{"input": x["question"], "answer": str(x["answer"])} for x in lines]
     score = exact if "sorting" in name else number
-    return Task(name, "Answer the question.", score, 200, _split(_distinct(found)))
+    return Task(name, "Answer the question.", score, 200, _split(_distinct(found), held_out))
 
 
 def _distinct(rows: list[Row]) -> list[Row]:
     return list({row["input"]: row for row in rows}.values())
 
 
-def _split(rows: list[Row]) -> dict[str, list[Row]]:
+def _split(rows: list[Row], held_out: int) -> dict[str, list[Row]]:
     train, rest = rows[:TRAIN], rows[TRAIN:]
     return {
         "train": train,
         "validation": rest[:VALIDATION],
-        "test": rest[VALIDATION : VALIDATION + HELD_OUT],
+        "test": rest[VALIDATION : VALIDATION + held_out],
     }
 
 
