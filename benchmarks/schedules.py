@@ -22,6 +22,7 @@ from itertools import count
 from statistics import fmean
 
 from gate import beyond, table
+from textgrad_mcp.engine.batches import mixed
 from textgrad_mcp.engine.parents import How, Parent, Pool
 
 RULES, INVOLVED, SLIPS = 8, 0.45, 0.05
@@ -175,15 +176,13 @@ class Ours:
     def _batch(self, world: World, parent: Text) -> list[int]:
         if not self.mixed:
             return world.chance.sample(world.train, self.learn)
-        known = [p for p in world.train if (parent.name, p) in world.known]
-        failed = [p for p in known if world.known[parent.name, p] < 1]
-        solved = [p for p in known if p not in failed]
-        world.chance.shuffle(failed)
-        kept = failed[: self.learn // 2] + solved[:1]
-        rest = [p for p in world.train if p not in kept]
-        fresh = [p for p in rest if p not in known] or rest
-        world.chance.shuffle(fresh)
-        return (kept + fresh)[: self.learn]
+        places = {p for _, p in world.known}
+        by: dict[str, dict[str, float]] = {"parent": {}, "any": {str(p): 0.0 for p in places}}
+        for (name, place), score in world.known.items():
+            if name == parent.name and place in world.train:
+                by["parent"][str(place)] = score
+        draw = str(world.chance.random())
+        return mixed(world.train, by, "parent", self.learn, draw)
 
     def _read(self, world: World, text: Text, present: Sequence[float]) -> list[float] | None:
         half = VALIDATION // 2

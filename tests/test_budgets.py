@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Purpose, Usage
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.results import ForwardResult, OptimizeResult, Result
-from textgrad_mcp.schemas.settings import RoleSettings
+from textgrad_mcp.schemas.settings import EvaluatorSettings, RoleSettings
 
-from .helpers import ME, Scripted, an_engine
+from .helpers import ME, Scripted, an_engine, made
 from .test_optimize import program, sums
 
 PRICED = RoleSettings(price_prompt=200, price_completion=200)
@@ -287,5 +288,30 @@ def test_a_budget_that_ends_before_the_start_is_scored_fails_and_says_so() -> No
             result = await optimize(engine, s)
             assert result.status == "failed"
             assert "session's budget of 9 calls" in (result.error or "")
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("budgets")
+def test_runs_of_the_operators_program_are_no_calls_of_a_budget() -> None:
+    source = "import json, sys; json.load(sys.stdin); print(json.dumps({'score': 0.5}))"
+    registered = {"it": EvaluatorSettings(command=[sys.executable, "-c", source])}
+
+    async def main() -> None:
+        model = Paid(sums)
+        async with an_engine(model, evaluators=registered) as engine:
+            s = await program(engine)
+            inputs = {"output": "v4"}
+            judged = engine.compute_loss(
+                ME, session_id=s, kind="evaluator", evaluator="it", inputs=inputs
+            )
+            loss = made(await judged)
+            asked = len(model.asked)
+            result = await optimize(engine, s, loss=loss, budget={"calls": 30})
+            assert result.stopped == "budget"
+            assert result.calls == len(model.asked) - asked
+            assert 20 < result.calls <= 30
+            view = (await engine.inspect(ME, session_id=s, what="report")).view
+            assert view["price"]["calls"] == len(model.asked)
 
     asyncio.run(main())
