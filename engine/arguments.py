@@ -28,7 +28,7 @@ def check(args: Mapping[str, Any]) -> None:
                 f"{key} must be between {least} and {most}, not {args[key]}.",
                 "Leave it out for the usual value.",
             )
-    if args["strategy"] not in STRATEGIES:
+    if args["strategy"] is not None and args["strategy"] not in STRATEGIES:
         raise BadInput(
             f"There is no strategy {args['strategy']!r}.", f"Use one of {', '.join(STRATEGIES)}."
         )

@@ -130,7 +130,7 @@ STATES: Mapping[str, dict[str, Any]] = {
             },
         },
         tried=_COUNT,
-        moved=_FLAG,
+        **dict.fromkeys(("moved", "plain"), _FLAG),
     )
     | {"dependentRequired": {"pool": ["before"]}},
 }

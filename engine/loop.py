@@ -32,6 +32,7 @@ class Loop:
     usable text, and `problem` says what was wrong with the last.
     `scores` are those of training examples, by text and example; `tried` counts the texts that were
     measured, and `moved` says whether one of them scored higher anywhere.
+    `plain`: reflections cannot be read, so feedback and rewrites are asked for one by one.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     """
 
@@ -53,6 +54,7 @@ class Loop:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     tried: int = 0
     moved: bool = False
+    plain: bool = False
 
     @property
     def current(self) -> Parent:
@@ -103,6 +105,11 @@ class Loop:
         """Remember a text's scores on training examples, by its name in the pool."""
         if scores and HERE not in scores:
             self.scores.setdefault(text, {}).update({str(p): s for p, s in scores.items()})
+
+    def fall_back(self) -> None:
+        """Go on by feedback and rewrites, which a small model writes more easily."""
+        self.plain = True
+        self.unwritten = 0
 
     def _note_unusable(self, judged: gate.Judged) -> None:
         """Count a step none of whose candidates could be read at all."""

@@ -44,7 +44,7 @@ class Optimizing(Core):
         steps: int = 10,
         batch_size: int | None = None,
         candidates: int | None = None,
-        strategy: str = "gradient",
+        strategy: str | None = None,
         parents: str | None = None,
         goal: float = 1.0,
         patience: int | None = None,
@@ -55,6 +55,7 @@ class Optimizing(Core):
     ) -> Result:
         """Improve the parameters until goal, patience, steps or budget.
 
+        Without `strategy` it reflects where one parameter is improved, not far from its loss.
         Without `batch_size`, `candidates` and `parents` they are chosen for the strategy and the
         budget; without `patience`, it also stops early where no rewrite moves the score.
         `memory` is as for `step`; with `together` false, each step changes one of them in turn.
@@ -89,7 +90,8 @@ class Optimizing(Core):
         """The arguments with what was left open; refuses a budget that pays for no gated step."""
         places, _ = await gate_places(self, session, asked["losses"])
         program = await self.store.program(session.pk, asked["losses"], everything=True)
-        args = sizes.chosen(asked, afford.asking(program), len(places))
+        usual = sizes.strategy(program, asked["variables"])
+        args = sizes.chosen(asked, afford.asking(program), len(places), usual)
         if args["budget"]:
             measured = sizes.drawn(places, args)
             found = await self._need(session.pk, args, measured)
@@ -160,16 +162,16 @@ class Optimizing(Core):
         if learnt is None:
             await self._idle(work, loop)
             return
-        parameters = await turns.to_improve(work, learnt)
+        parameters = await turns.to_improve(work, loop, learnt)
         chosen = turns.demonstrations(work, learnt)
-        if not args.get("together", True) or args["strategy"] == "reflect":
+        if not args.get("together", True) or turns.strategy(work, loop) == "reflect":
             parameters, chosen = turns.in_turn(parameters, chosen, loop.iteration)
         if not parameters and not chosen:
             await self._idle(work, loop)
             return
         loop.iteration += 1
         loop.idle = 0
-        found = await turns.candidates(work, learnt, parameters, chosen, parent, guard)
+        found = await turns.candidates(work, loop, learnt, parameters, chosen, parent, guard)
         await self._step(work, loop, learnt, found, [*parameters, *chosen], parent, places, split)
 
     async def _idle(self, work: Work, loop: Loop) -> None:
@@ -190,7 +192,7 @@ class Optimizing(Core):
         split: str,
     ) -> None:
         losses = work.args["losses"]
-        batch = turns.checked_on(learnt, work.args, candidates)
+        batch = turns.checked_on(learnt, work.args, candidates, plain=loop.plain)
         judged = await gate.judge(work, candidates, losses, batch, places, split, parent.texts)
         if judged.winner is not None and parent is not loop.current:
             judged.summary += f" (rewritten from {parent.name}, not from the installed text)"
@@ -199,6 +201,8 @@ class Optimizing(Core):
         record = record_of(changed, turns.by_variable(learnt), candidates, judged, parent.led)
         number_ = await self.store.last_step(work.session.pk) + 1
         loop.take(f"s{number_}", candidates, judged, record)
+        if loop.unwritten and "strategy" in work.args.get("open", []):
+            loop.fall_back()
         await self.store.record_step(work.session.pk, record, work.fence, loop.dump(), work.chain)
 
     async def _changed(
@@ -231,6 +235,8 @@ class Optimizing(Core):
             found = await self._need(work.session.pk, work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
         notes += sizes.told(work.args)
+        if loop.plain:
+            notes.append(f"{outcome.FELL_BACK} ({loop.problem})")
         tested = "test" in await self.store.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
 

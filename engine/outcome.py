@@ -19,6 +19,9 @@ PAIRED = (
     "before it; there is no mean to report."
 )
 
+FELL_BACK = (
+    "A reflection could not be read: from then on feedback and rewrites were asked for one by one."
+)
 MEND = (
     "Mend what the notes say: usually a stronger model for the backward role, or longer replies "
     "(max_tokens). Then call optimize again: what could not be used is asked afresh."

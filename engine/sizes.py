@@ -6,24 +6,43 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..schemas.graph import Kind, Op
+from .forward import made_from
+from .store import Program
+
 CHECK = 3
 """On so many of the examples that a reflection was shown its texts are checked (docs/gate.md)."""
 LEAST = 8
 """So few validation examples are not chosen for a budget's sake: they would decide by luck."""
 SHARE = 4
 """What scoring the start may take of a budget is one part in so many."""
+FAR = 2
+ASKED = (Op.LLM, Op.EXTERNAL)
 PATIENCE = 5
 REFLECT = ((8, 3), (6, 2), (4, 1))
 FEEDBACK = ((4, 3), (4, 2), (4, 1))
 """Training examples and rewrites of a step, from what is usual to the least."""
 
 
-def chosen(asked: Mapping[str, Any], per_example: int, places: int) -> dict[str, Any]:
+def strategy(program: Program, variables: Sequence[str] | None) -> str:
+    """The usual strategy: `reflect` where one text is improved and FAR steps at most are between it
+    and its loss, for one call can see all of that; else `gradient`."""
+    texts = [v for v in program.variables.values() if v.kind is Kind.PARAMETER]
+    mine = [v.id for v in texts if variables is None or v.id in variables]
+    affected = made_from(program, mine)
+    steps = [o for o in program.operations.values() if o.output in affected and o.kind in ASKED]
+    ungraded = any(not o.spec.get("graded", True) for o in program.operations.values())
+    return "reflect" if len(mine) == 1 and len(steps) <= FAR and not ungraded else "gradient"
+
+
+def chosen(asked: Mapping[str, Any], per_example: int, places: int, usual: str) -> dict[str, Any]:
     """The arguments of `optimize` with what was left open, where an example takes so many calls
     and there are so many examples to measure on.
 
     The usual sizes, or smaller ones where the budget would not pay for the start and a step.
     """
+    left_open = [k for k in ("strategy", "batch_size", "candidates") if asked[k] is None]
+    asked = {**asked, "strategy": asked["strategy"] or usual}
     reflects = asked["strategy"] == "reflect"
     calls = asked["budget"].get("calls")
     measured = places if calls is None else min(places, _affordable(calls, per_example))
@@ -37,7 +56,7 @@ def chosen(asked: Mapping[str, Any], per_example: int, places: int) -> dict[str,
         "patience": asked["patience"] or PATIENCE,
         "early": asked["patience"] is None,
         "measured": measured,
-        "open": [k for k in ("batch_size", "candidates") if asked[k] is None],
+        "open": left_open,
     }
 
 
@@ -67,14 +86,15 @@ def drawn(places: Sequence[int], args: Mapping[str, Any]) -> list[int]:
 
 
 def told(args: Mapping[str, Any]) -> list[str]:
-    """What a step was made of, where that was left open."""
-    if not args.get("open"):
+    """What a step was made of, where its sizes were left open."""
+    left_open = [k for k in args.get("open", []) if k != "strategy"]
+    if not left_open:
         return []
     learn, check, candidates = (args[k] for k in ("batch_size", "check", "candidates"))
     rewrites = "1 rewrite" if candidates == 1 else f"{candidates} rewrites"
     on = f"on {check} of them" if check < learn else "on them"
     return [
         f"Each step: {rewrites} from {learn} training examples, checked {on}, the best of them on "
-        f"up to {args['measured']} validation examples ({' and '.join(args['open'])} chosen for "
+        f"up to {args['measured']} validation examples ({' and '.join(left_open)} chosen for "
         "the budget)."
     ]

@@ -19,7 +19,13 @@ from .loop import Loop
 from .parents import Parent
 from .reflect import reflect
 from .reflect_prompt import seen_in
+from .sizes import FEEDBACK
 from .step import Candidate, propose
+
+
+def strategy(work: Work, loop: Loop) -> str:
+    """The strategy in force."""
+    return "gradient" if loop.plain else str(work.args["strategy"])
 
 
 async def quoted_by(work: Work, guard: Guard, texts: Mapping[str, str]) -> set[int]:
@@ -45,8 +51,9 @@ async def minibatch(work: Work, loop: Loop, parent: Parent, quoted: Set[int]) ->
             "There are no training examples to learn from.",
             f"Call add_examples(session_id='{work.session.id}', split='train', ...).",
         )
-    size, draw = min(work.args["batch_size"], len(train)), f"{work.args['seed']}:{loop.iteration}"
-    if work.args["strategy"] == "reflect":
+    size = min(FEEDBACK[0][0] if loop.plain else work.args["batch_size"], len(train))
+    if strategy(work, loop) == "reflect":
+        draw = f"{work.args['seed']}:{loop.iteration}"
         train = [n for n in train if f"e{n}" not in loop.left_out]
         batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw)
     else:
@@ -64,17 +71,17 @@ def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
 
 async def learn(work: Work, loop: Loop, batch: Sequence[int], parent: Parent) -> Learnt | None:
     """What a minibatch teaches; None where no usable feedback could be had on it."""
-    strategy, losses = work.args["strategy"], work.args["losses"]
+    by, losses = strategy(work, loop), work.args["losses"]
     try:
-        if strategy == "reflect":
+        if by == "reflect":
             learnt = await outputs_on(work, losses, batch, texts=parent.texts)
         else:
             learnt = await gradients_on(
                 work,
                 losses,
                 batch,
-                exact=strategy == "exact",
-                direct=strategy == "rewrite",
+                exact=by == "exact",
+                direct=by == "rewrite",
                 texts=parent.texts,
             )
     except ReplyError as error:  # the ledger holds the replies; another may do better
@@ -90,12 +97,12 @@ async def learn(work: Work, loop: Loop, batch: Sequence[int], parent: Parent) ->
     return learnt
 
 
-async def to_improve(work: Work, learnt: Learnt) -> list[Variable]:
+async def to_improve(work: Work, loop: Loop, learnt: Learnt) -> list[Variable]:
     """The parameters that got feedback, or may have a part in what went wrong, as installed."""
     ids: Sequence[str] | None = work.args["variables"]
     variables = learnt.evaluation.program.variables
     about = list(dict.fromkeys(g.variable for g in learnt.gradients))
-    if work.args["strategy"] == "reflect" and improvable(learnt, work.args["losses"]):
+    if strategy(work, loop) == "reflect" and improvable(learnt, work.args["losses"]):
         about = [v.id for v in variables.values() if v.kind is Kind.PARAMETER]
     chosen = [v for v in about if ids is None or v in ids]
     found = await work.store.variables(work.session.pk, chosen)
@@ -133,6 +140,7 @@ def in_turn(
 
 async def candidates(
     work: Work,
+    loop: Loop,
     learnt: Learnt,
     parameters: Sequence[Variable],
     chosen: Sequence[Variable],
@@ -147,7 +155,7 @@ async def candidates(
             p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
         ]
         written = -(-count // 2) if chosen else count
-        found = await _written(work, learnt, based, written, guard)
+        found = await _written(work, loop, learnt, based, written, guard)
     if chosen:
         rest = max(1, (count - len(found)) // len(chosen))
         found += await choose(work, chosen, work.args["losses"], learnt.places, rest)
@@ -159,9 +167,14 @@ async def candidates(
 
 
 async def _written(
-    work: Work, learnt: Learnt, based: Sequence[Variable], count: int, guard: Guard
+    work: Work,
+    loop: Loop,
+    learnt: Learnt,
+    based: Sequence[Variable],
+    count: int,
+    guard: Guard,
 ) -> list[Candidate]:
-    if work.args["strategy"] != "reflect":
+    if strategy(work, loop) != "reflect":
         memory = work.args.get("memory", 0)
         gradients = by_variable(learnt)
         return await propose(
@@ -196,11 +209,13 @@ def by_variable(learnt: Learnt) -> dict[str, list[Gradient]]:
     return found
 
 
-def checked_on(learnt: Learnt, args: Mapping[str, Any], found: Sequence[Candidate]) -> list[int]:
+def checked_on(
+    learnt: Learnt, args: Mapping[str, Any], found: Sequence[Candidate], *, plain: bool
+) -> list[int]:
     """The examples of a minibatch that candidates are checked on."""
     places, check = learnt.places, args.get("check")
     seen = seen_in(learnt.evaluation, args["losses"], places)
-    if check is None or check >= len(places) or seen is None:
+    if plain or check is None or check >= len(places) or seen is None:
         return list(places)
     quoted = [p for candidate in found if not candidate.refused for p in candidate.quotes]
     return to_check(seen.scores, quoted, check)

@@ -331,12 +331,12 @@ async def optimize(
     batch_size: Annotated[Whole | None, Field(description="Training examples a step.")] = None,
     candidates: Annotated[Whole | None, Field(description="Proposals a step.")] = None,
     strategy: Annotated[
-        Literal["gradient", "reflect", "rewrite", "exact"],
+        Literal["gradient", "reflect", "rewrite", "exact"] | None,
         Field(
             description="reflect: one call sees the examples and writes all proposals. "
             "rewrite: a baseline. exact: as in the paper."
         ),
-    ] = "gradient",
+    ] = None,
     parents: Annotated[
         Literal["newest", "best", "pareto"] | None,
         Field(description="What to rewrite; pareto: best on some example."),

@@ -40,7 +40,7 @@ class Paid(Scripted):
 
 async def optimize(engine: Engine, s: str, **arguments: Any) -> OptimizeResult:
     """The loop without any other reason to stop than the budget."""
-    common: dict[str, Any] = {"steps": 50, "patience": 50, "goal": 1.0}
+    common: dict[str, Any] = {"steps": 50, "patience": 50, "goal": 1.0, "strategy": "gradient"}
     result: Result = await engine.optimize(ME, session_id=s, **(common | arguments))
     assert isinstance(result, OptimizeResult), result
     return result

@@ -127,7 +127,9 @@ def test_optimize_chooses_demonstrations_beside_the_instructions() -> None:
     async def main() -> None:
         async with an_engine(Scripted(learner)) as engine:
             s = await program(engine, splits=("train", "validation"))
-            result = await engine.optimize(ME, session_id=s, steps=3, candidates=4)
+            result = await engine.optimize(
+                ME, session_id=s, strategy="gradient", steps=3, candidates=4
+            )
             assert isinstance(result, OptimizeResult)
             assert result.score_after == 1
             assert result.stopped == "goal"

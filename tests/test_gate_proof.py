@@ -128,7 +128,7 @@ def test_a_refused_text_that_scored_higher_is_named_with_the_call_that_installs_
         play = Assistant("Mixed.", model=model)
         s = await ready(call, play, EXACT)
         if whole:
-            begun = await call("optimize", session_id=s, steps=1, candidates=1)
+            begun = await call("optimize", session_id=s, steps=1, candidates=1, strategy="gradient")
             done: Facts = await answered(call, begun, play)
         else:
             done = await stepped(call, s, play)

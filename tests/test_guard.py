@@ -192,7 +192,9 @@ def test_quoted_rows_are_left_out_of_minibatches_and_do_not_count_on_them() -> N
             start = f"{quote('train')} {quote('train', 1)}".replace("name", "word")
             s = await program(engine, start)
             critic.asked.clear()
-            result = await engine.optimize(ME, session_id=s, steps=1, candidates=1, batch_size=4)
+            result = await engine.optimize(
+                ME, session_id=s, strategy="gradient", steps=1, candidates=1, batch_size=4
+            )
             assert isinstance(result, OptimizeResult)
             assert result.accepted == 1
             assert result.proposals[0].reason.endswith("(quotes training examples: e3, e4)")

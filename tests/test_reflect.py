@@ -267,3 +267,40 @@ def test_a_code_under_repair_needs_no_examples(tmp_path: Path) -> None:
         assert "x must be 2" in critic.asked[0]
 
     drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_one_prompt_is_improved_by_reflection_unless_another_strategy_is_named(
+    tmp_path: Path,
+) -> None:
+    async def main(call: Tools) -> None:
+        critic, s = Critic(texts("For all")), await ready(call)
+        done = await answered(call, await call("optimize", session_id=s, steps=1), critic)
+        assert (len(critic.asked), done["accepted"]) == (1, 1)
+        assert "Each step: 3 rewrites from 8 training examples, checked on 3 of them" in str(done)
+        await call("create_variable", session_id=s, role="hint", value="Think.")
+        critic = Critic({"v1": "Name all."}, {"value": "For all here"})
+        named = {"variables": ["v1"], "strategy": "gradient", "candidates": 1}
+        await call("revert", session_id=s, variable="v1", version=1)
+        begun = await call("optimize", session_id=s, steps=1, **named)
+        assert (await answered(call, begun, critic))["accepted"] == 1
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_a_critic_that_writes_no_reflection_is_asked_for_feedback_and_rewrites(
+    tmp_path: Path,
+) -> None:
+    async def main(call: Tools) -> None:
+        mute: list[Any] = ["I would rather not.", "No."]
+        critic = Critic(*mute, {"v1": "Name all."}, {"value": "For all"})
+        s = await ready(call)
+        done = await answered(
+            call, await call("optimize", session_id=s, steps=2, candidates=1), critic
+        )
+        assert (done["steps"], done["accepted"]) == (2, 1)
+        assert any("A reflection could not be read" in note for note in done["notes"])
+        s = await ready(call)
+        named = await reflected(call, s, Critic(*mute * 3), steps=9)
+        assert named["stopped"] == "no usable rewrite"
+
+    drive(main, assisted(tmp_path / "t.db"))

@@ -33,15 +33,15 @@ def made_of(args: dict[str, Any]) -> tuple[int, int, int]:
 def test_a_step_is_as_large_as_the_budget_pays_for(
     calls: float | None, made: tuple[int, int, int]
 ) -> None:
-    assert made_of(sizes.chosen(asked(calls), 1, 8)) == made
+    assert made_of(sizes.chosen(asked(calls), 1, 8, "gradient")) == made
 
 
 def test_what_is_given_is_kept_and_only_the_rest_is_chosen() -> None:
-    found = sizes.chosen(asked(30, batch_size=16, parents="newest", patience=2), 1, 10)
+    found = sizes.chosen(asked(30, batch_size=16, parents="newest", patience=2), 1, 10, "gradient")
     assert made_of(found) == (16, 3, 1)
     assert (found["parents"], found["patience"], found["early"]) == ("newest", 2, False)
     assert found["open"] == ["candidates"]
-    by_feedback = sizes.chosen(asked(strategy="gradient"), 1, 10)
+    by_feedback = sizes.chosen(asked(strategy="gradient"), 1, 10, "gradient")
     assert made_of(by_feedback) == (4, 4, 3)
     assert (by_feedback["parents"], by_feedback["early"]) == ("pareto", True)
 
@@ -50,7 +50,7 @@ def test_what_is_given_is_kept_and_only_the_rest_is_chosen() -> None:
 def test_scoring_the_start_takes_a_quarter_of_the_budget_at_most(
     calls: int, per_example: int, places: int
 ) -> None:
-    found = sizes.chosen(asked(calls), per_example, places)
+    found = sizes.chosen(asked(calls), per_example, places, "gradient")
     measured = sizes.drawn(range(1, places + 1), found)
     assert len(measured) == found["measured"] == len(set(measured))
     assert len(measured) * per_example * sizes.SHARE <= calls or len(measured) <= sizes.LEAST

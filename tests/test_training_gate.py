@@ -228,7 +228,9 @@ def test_optimize_with_judges_without_scores_goes_on_from_each_accepted_text(
     async def main(call: Tools) -> None:
         play = Assistant("Use big letters sometimes.", "Answer politely.", "Answer in capitals.")
         s = await ready(call, play, BETTER)
-        begun = await call("optimize", session_id=s, steps=3, candidates=1, parents="best")
+        begun = await call(
+            "optimize", session_id=s, strategy="gradient", steps=3, candidates=1, parents="best"
+        )
         done = await answered(call, begun, play)
         assert (done["steps"], done["accepted"], done["stopped"]) == (3, 2, "steps")
         assert "score_after" not in done
@@ -248,7 +250,7 @@ def test_a_text_refused_within_noise_may_be_the_parent_of_one_that_wins_and_is_n
     async def main(call: Tools) -> None:
         play = Assistant("First.", "Answer in capitals.", model=first_then_all)
         s = await ready(call, play, EXACT)
-        begun = await call("optimize", session_id=s, steps=2, candidates=1)
+        begun = await call("optimize", session_id=s, strategy="gradient", steps=2, candidates=1)
         done = await answered(call, begun, play)
         assert (done["accepted"], done["score_after"]) == (1, 1)
         assert "not more than 1 standard error (0.17" in done["proposals"][0]["reason"]
