@@ -131,7 +131,7 @@ class Ours:
     `parents` as in `optimize`; examples are drawn, or `mixed` by what is known of them."""
 
     candidates: int = 3
-    learn: int = 8
+    learn: int = 6
     check: int = 3
     best: bool = True
     halves: bool = True
@@ -256,12 +256,12 @@ WAYS: dict[str, Callable[[World], None]] = {
     "the same, 3, the best alone to validation": replace(OLD, best=True).run,
     "GEPA's": gepa,
     "TextGrad's": textgrad,
-    "**now**: 3 of one call, 8 shown, checked on 3, mixed, best parent": CHOSEN.run,
+    "**now**: 3 of one call, 6 shown, checked on 3, mixed, best parent": CHOSEN.run,
     "1 of one call": replace(CHOSEN, candidates=1).run,
     "2 of one call": replace(CHOSEN, candidates=2).run,
     "5 of one call": replace(CHOSEN, candidates=5).run,
     "4 shown": replace(CHOSEN, learn=4).run,
-    "6 shown": replace(CHOSEN, learn=6).run,
+    "8 shown": replace(CHOSEN, learn=8).run,
     "12 shown": replace(CHOSEN, learn=12).run,
     "checked on 2": replace(CHOSEN, check=2).run,
     "checked on 4": replace(CHOSEN, check=4).run,

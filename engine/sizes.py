@@ -19,7 +19,7 @@ SHARE = 4
 FAR = 2
 ASKED = (Op.LLM, Op.EXTERNAL)
 PATIENCE = 5
-REFLECT = ((8, 3), (6, 2), (4, 1))
+REFLECT = ((6, 3), (6, 2), (4, 1))
 FEEDBACK = ((4, 3), (4, 2), (4, 1))
 """Training examples and rewrites of a step, from what is usual to the least."""
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textgrad_mcp.engine.runs import Caller
+from textgrad_mcp.schemas.completions import CompletionRequest
 
-from .helpers import Facts, Tools, answered, assisted, drive
+from .helpers import ME, Facts, Scripted, Tools, an_engine, answered, assisted, drive
+from .test_optimize import WORDS, Half, answerer, program, sums
+from .test_optimize import text as installed
 
 COLOURS = ("red", "blue", "green", "black", "white", "grey")
 ROWS = {
@@ -78,10 +84,10 @@ def test_one_request_shows_examples_and_brings_all_the_texts_of_a_step(tmp_path:
         assert len(critic.asked) == 1
         assert (done["accepted"], done["score_after"]) == (1, 1)
         [asked] = critic.asked
-        assert "8 of 8 examples that were run are not solved:" in asked
+        assert "6 of 6 examples that were run are not solved:" in asked
         for row in re.findall(r"train \w+ \d+", asked):
             assert row.upper().replace(row.split()[1].upper(), row.split()[1]) in asked
-        assert asked.count("<output-") == 8
+        assert asked.count("<output-") == 6
         reasons = [p["reason"] for p in done["proposals"]]
         assert any("candidate 2 gained more on the minibatch" in r for r in reasons)
         assert any(r.endswith("(hypothesis: idea 2)") for r in reasons)
@@ -97,7 +103,7 @@ def test_a_step_costs_the_shown_the_checked_and_one_reading_of_validation(tmp_pa
         critic, s = Critic(texts("All red", "For all", "blue and red")), await ready(call)
         before = len(critic.forward)
         await reflected(call, s, critic, steps=1)
-        start, shown, checked, validated = 6, 8, 3 * 3, 6
+        start, shown, checked, validated = 6, 6, 3 * 3, 6
         assert len(critic.forward) - before == start + shown + checked + validated
         assert len(set(critic.forward)) == start + shown
 
@@ -137,7 +143,7 @@ def test_solved_examples_are_shown_too_and_what_is_known_is_not_run_again(tmp_pa
     async def main(call: Tools) -> None:
         critic, s = Critic(texts("red blue green"), texts("all")), await ready(call)
         await reflected(call, s, critic, steps=2, candidates=1)
-        assert re.search(r"\d of 8 examples that were run are solved:", critic.asked[1])
+        assert re.search(r"\d of 6 examples that were run are solved:", critic.asked[1])
         assert 'score="0.50"' in critic.asked[1]
         pairs = len(critic.forward)
         assert pairs == len({(p, n) for n, p in enumerate(critic.forward)})
@@ -276,7 +282,7 @@ def test_one_prompt_is_improved_by_reflection_unless_another_strategy_is_named(
         critic, s = Critic(texts("For all")), await ready(call)
         done = await answered(call, await call("optimize", session_id=s, steps=1), critic)
         assert (len(critic.asked), done["accepted"]) == (1, 1)
-        assert "Each step: 3 rewrites from 8 training examples, checked on 3 of them" in str(done)
+        assert "Each step: 3 rewrites from 6 training examples, checked on 3 of them" in str(done)
         await call("create_variable", session_id=s, role="hint", value="Think.")
         critic = Critic({"v1": "Name all."}, {"value": "For all here"})
         named = {"variables": ["v1"], "strategy": "gradient", "candidates": 1}
@@ -304,3 +310,38 @@ def test_a_critic_that_writes_no_reflection_is_asked_for_feedback_and_rewrites(
         assert named["stopped"] == "no usable rewrite"
 
     drive(main, assisted(tmp_path / "t.db"))
+
+
+def writer(request: CompletionRequest) -> str:
+    """The sums of `test_optimize`, with a critic that reflects."""
+    if request.reply is None or "text_1" not in request.reply["properties"]:
+        return sums(request)
+    draw = random.Random(request.key)
+    new = [f"Answer {', '.join(draw.sample(WORDS, draw.randrange(1, 4)))}." for _ in range(3)]
+    return json.dumps(texts(*new))
+
+
+@pytest.mark.requirement("same-end")
+@pytest.mark.parametrize("after", [1, 15, 30, 45])
+def test_a_reflecting_run_that_ended_in_the_middle_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, after: int
+) -> None:
+    asked: dict[str, Any] = {"steps": 3, "patience": 50, "strategy": "reflect", "goal": 1.0}
+
+    async def whole() -> tuple[str, int]:
+        async with an_engine(Scripted(writer), tmp_path / "whole.db") as engine:
+            s = await program(engine)
+            await engine.optimize(ME, session_id=s, **asked)
+            return await installed(engine, s), len(answerer(engine).asked)
+
+    async def halves() -> tuple[str, int]:
+        first = Half(writer)
+        async with an_engine(first, tmp_path / "halves.db") as engine:
+            s = await program(engine)
+            first.left = len(first.asked) + after
+            await engine.optimize(Caller(deadline=1.0), session_id=s, **asked)
+        async with an_engine(Scripted(writer), tmp_path / "halves.db") as engine:
+            await engine.resume(ME, session_id=s)
+            return await installed(engine, s), len(first.asked) + len(answerer(engine).asked)
+
+    assert asyncio.run(whole()) == asyncio.run(halves())

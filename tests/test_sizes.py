@@ -28,7 +28,7 @@ def made_of(args: dict[str, Any]) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize(
-    ("calls", "made"), [(None, (8, 3, 3)), (120, (8, 3, 3)), (36, (6, 3, 2)), (22, (4, 3, 1))]
+    ("calls", "made"), [(None, (6, 3, 3)), (120, (6, 3, 3)), (33, (6, 3, 2)), (22, (4, 3, 1))]
 )
 def test_a_step_is_as_large_as_the_budget_pays_for(
     calls: float | None, made: tuple[int, int, int]
