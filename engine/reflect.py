@@ -144,14 +144,16 @@ async def _candidates(work: Work, parameter: Variable, found: Sequence[Draft]) -
     for index, draft in enumerate(found):
         candidate = Candidate({parameter.id: draft.text}, idea=draft.hypothesis)
         candidates.append(candidate)
-        same = before.setdefault(plain(draft.text), f"nearly the text of candidate {index + 1}")
+        said = plain(draft.text)
         if draft.problems:
-            said = " ".join(words for _, words in draft.problems)
-            candidate.refused = Reason(draft.problems[0][0], said)
+            words = " ".join(words for _, words in draft.problems)
+            candidate.refused = Reason(draft.problems[0][0], words)
         elif draft.text.strip() == old.strip():
             candidate.refused = UNCHANGED
-        elif same != f"nearly the text of candidate {index + 1}":
-            candidate.refused = Reason(Fate.TWICE, same)
+        elif said in before:
+            candidate.refused = Reason(Fate.TWICE, before[said])
+        else:
+            before[said] = f"nearly the text of candidate {index + 1}"
     await gather([_judge(work, parameter, c) for c in candidates if not c.refused])
     return candidates
 

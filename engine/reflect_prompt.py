@@ -86,8 +86,9 @@ async def reflection(work: Work, parameter: Variable, seen: Seen, count: int) ->
     parts += _examples(fence, seen, shown)
     parts += _attempts(fence, tried, same)
     edits = len(value) > LONG
-    parts += await _asked(work, parameter, count, edits=edits)
     images = [t for p in seen.scores for t in _pictures(seen, p)]
+    parts += [text("gradient_pictures")] if images else []
+    parts += await _asked(work, parameter, count, edits=edits)
     user = Message(role="user", content="\n\n".join(parts), images=tuple(dict.fromkeys(images)))
     system = Message(role="system", content=text("reflect"))
     kept = (parameter.role, *parameter.constraints, *material)

@@ -221,7 +221,7 @@ def test_a_rewrite_that_helps_on_what_it_quotes_alone_is_refused_on_the_minibatc
             step = await stepped(engine, s, accept="if_better")
             assert not step.accepted
             reason = step.proposals[0].reason
-            assert "no gain on the minibatch: 0.00 -> 0.00 on 3 examples" in reason
+            assert "a tie on the minibatch: 0.00 on 3 examples" in reason
 
     asyncio.run(main())
 
