@@ -129,6 +129,8 @@ NOTES = """## What to look for
 - `memory=2` shows earlier feedback with what came of it, so that it is neither undone nor repeated.
 - Constraints are sentences, those that code checks included; the request stands last, where small
   models heed it most.
+- A reflection shows what the other two share between them: examples that fail and some that are
+  solved, with what was expected and said, and attempts with those outputs that were not right.
 - The feedback call shows each example's prompt, output and critique; the rewrite sees feedback
   alone. Both are told what they may quote where there are examples that measure, or a constraint.
 """
