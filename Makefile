@@ -38,6 +38,15 @@ bench: .venv/.dev .venv-bench/.done
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check textgrad==0.1.8
 	touch $@
 
+# GEPA and TextGrad, for benchmarks/head_to_head.py.
+.PHONY: bench-rivals
+bench-rivals: .venv/.dev .venv-bench/.done .venv-gepa/.done
+
+.venv-gepa/.done:
+	$(PYTHON) -m venv .venv-gepa
+	.venv-gepa/bin/python -m pip install --quiet --disable-pip-version-check gepa==0.1.4
+	touch $@
+
 .venv/.local: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
 	touch $@

@@ -50,6 +50,11 @@ class Need:
         return _MANY * (self.calls if key == "calls" else self.tokens + self.more_tokens)
 
 
+def asking(program: Program) -> int:
+    """How many calls an example takes, whoever answers them."""
+    return sum(o.kind in ASKING for o in program.operations.values())
+
+
 def need(
     program: Program,
     examples: Sequence[Example],
@@ -63,23 +68,23 @@ def need(
     `examples` are some of those at `places`, where candidates are compared; `train` is how many
     training examples there are.
     """
-    asking = [o for o in program.operations.values() if o.kind in ASKING]
+    asked = [o for o in program.operations.values() if o.kind in ASKING]
     batch = 1 if list(places) == [HERE] else min(args["batch_size"], train or 1)
-    where = len(places) + (0 if list(places) == [HERE] else batch)
-    critics = sum(o.kind in (Op.LLM, Op.EXTERNAL) for o in asking)
-    critics *= {"exact": batch, "rewrite": 0}.get(args["strategy"], 1)
-    times = 2 * where
-    sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asking]
-    writing = critics + args["candidates"]
+    check = min(args.get("check", batch), batch)
+    critics = sum(o.kind in (Op.LLM, Op.EXTERNAL) for o in asked)
+    critics *= {"exact": batch, "rewrite": 0, "reflect": 0}.get(args["strategy"], 1)
+    times = 2 * len(places) + (0 if list(places) == [HERE] else batch + check)
+    sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asked]
+    writing = critics + (1 if args["strategy"] == "reflect" else args["candidates"])
     critique = _WORDS + batch * sum(size for size, _ in sizes) + USUAL_REPLY
     back = settings.backward
     dear = (back.price_prompt or 0) + (back.price_completion or 0)
     short = [role.price_completion or 0 for _, role in sizes]
     return Need(
-        calls=len(asking) * times + critics + 1,
+        calls=len(asked) * times + critics + 1,
         tokens=sum(size for size, _ in sizes) * times + USUAL_REPLY,
         cost=sum(size * (role.price_prompt or 0) for size, role in sizes) * times / 1e6,
-        more_tokens=len(asking) * times * _SHORT_REPLY + writing * critique,
+        more_tokens=len(asked) * times * _SHORT_REPLY + writing * critique,
         more_cost=(sum(short) * times * _SHORT_REPLY + writing * critique * dear) / 1e6,
     )
 

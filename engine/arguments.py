@@ -9,7 +9,7 @@ from typing import Any, get_args
 from ..schemas.errors import BadInput
 from .parents import How
 
-STRATEGIES = ("gradient", "rewrite", "exact")
+STRATEGIES = ("gradient", "reflect", "rewrite", "exact")
 BUDGET_KEYS = ("calls", "tokens", "cost", "seconds")
 
 
@@ -23,16 +23,16 @@ def check(args: Mapping[str, Any]) -> None:
         ("goal", 0, 1),
         ("memory", 0, 64),
     ):
-        if not least <= args[key] <= most:
+        if args[key] is not None and not least <= args[key] <= most:
             raise BadInput(
                 f"{key} must be between {least} and {most}, not {args[key]}.",
                 "Leave it out for the usual value.",
             )
-    if args["strategy"] not in STRATEGIES:
+    if args["strategy"] is not None and args["strategy"] not in STRATEGIES:
         raise BadInput(
             f"There is no strategy {args['strategy']!r}.", f"Use one of {', '.join(STRATEGIES)}."
         )
-    if args["parents"] not in get_args(How):
+    if args["parents"] is not None and args["parents"] not in get_args(How):
         raise BadInput(
             f"parents cannot be {args['parents']!r}.", f"Use one of {', '.join(get_args(How))}."
         )

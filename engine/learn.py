@@ -15,6 +15,7 @@ from .core import Core
 from .demonstrations import demonstrations
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
+from .reflect_prompt import HYPOTHESIS
 from .step import Candidate
 from .store import StepRecord
 
@@ -46,6 +47,26 @@ async def gradients_on(
     Raises Conflict when no parameter is upstream, ReplyError when no example gave a usable reply,
     ExampleError when none can be scored.
     """
+    learnt = await outputs_on(work, losses, places, texts=texts)
+    evaluation, usable = learnt.evaluation, learnt.places
+    work.phase = "writing feedback"
+    plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
+    found = await backward(work, evaluation, list(losses), usable, plan)
+    stored = await work.store.add_gradients(work.session.pk, found, work.fence, work.chain)
+    return Learnt(evaluation, stored, usable, learnt.notes)
+
+
+async def outputs_on(
+    work: Work,
+    losses: Sequence[str],
+    places: Sequence[int],
+    *,
+    texts: Mapping[str, str] | None = None,
+) -> Learnt:
+    """The losses at `places`, with other `texts` for some parameters, and no gradients yet.
+
+    Raises as `gradients_on`.
+    """
     work.phase = "computing losses"
     full, notes = await complete(work.store, work.session.pk, losses, places)
     places = full or places
@@ -59,11 +80,7 @@ async def gradients_on(
     usable = [p for p in places if all(evaluation.has(loss, p) for loss in losses)]
     if not usable:
         raise next(iter(evaluation.unusable.values()))
-    work.phase = "writing feedback"
-    plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
-    found = await backward(work, evaluation, list(losses), usable, plan)
-    stored = await work.store.add_gradients(work.session.pk, found, work.fence, work.chain)
-    return Learnt(evaluation, stored, usable, [*notes, *left_out(evaluation.reasons)])
+    return Learnt(evaluation, [], usable, [*notes, *left_out(evaluation.reasons)])
 
 
 async def choose(
@@ -146,9 +163,10 @@ def record_of(
 
 
 def _quoting(candidate: Candidate) -> str:
-    """A note on the training examples that a proposal quotes."""
+    """Notes on the training examples that a proposal quotes, and on the hypothesis behind it."""
     quotes = candidate.quotes
-    return f" (quotes training examples: {named(quotes)})" if quotes else ""
+    said = f" (quotes training examples: {named(quotes)})" if quotes else ""
+    return said + (f"{HYPOTHESIS}{candidate.idea})" if candidate.idea else "")
 
 
 def _is_proposal(candidate: Candidate, p: Variable) -> bool:

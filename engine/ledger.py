@@ -29,6 +29,8 @@ __all__ = ["Ledger", "Work"]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 BUSY_TRIES = 3
+PROGRAM = "evaluator "
+"""What the name of an answerer begins with that is a program of the operator."""
 USUAL_REPLY = 256
 """Tokens set aside for a reply whose length is not limited."""
 
@@ -270,7 +272,8 @@ def _limits(work: Work, answerer: Answerer) -> Budgets:
     daily = settings.quota_calls_per_day if answerer.name == "openai" else None
     run = work.args.get("budget") or {}
     quotas = daily, settings.quota_bytes
-    return Budgets(run, settings.session_budget, work.session.owner, *quotas)
+    free = answerer.name.startswith(PROGRAM)
+    return Budgets(run, settings.session_budget, work.session.owner, *quotas, free)
 
 
 def _seen(flight: asyncio.Task[Completion]) -> None:

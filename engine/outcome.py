@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..schemas.graph import Proposal
 from ..schemas.results import OptimizeResult
-from . import show
+from . import gate, show
 from .afford import Need
 from .ledger import Work
 from .loop import NO_FEEDBACK, NO_REWRITE, Loop
@@ -19,6 +19,9 @@ PAIRED = (
     "before it; there is no mean to report."
 )
 
+FELL_BACK = (
+    "A reflection could not be read: from then on feedback and rewrites were asked for one by one."
+)
 MEND = (
     "Mend what the notes say: usually a stronger model for the backward role, or longer replies "
     "(max_tokens). Then call optimize again: what could not be used is asked afresh."
@@ -37,6 +40,9 @@ def result(
     """The result of a loop that has ended; `tested` says whether there is a test split."""
     mean, error = mean_and_error(loop.current.scores)
     spent = figures(usage)
+    found = history[: loop.refused + loop.accepted]
+    higher = None if loop.paired else show.refused_higher(found, mean)
+    shown = history[: show.VALUES]
     return OptimizeResult(
         loss=", ".join(work.args["losses"]),
         steps=loop.steps,
@@ -47,13 +53,22 @@ def result(
         score_after=None if loop.paired else round(mean, 4),
         standard_error=None if error is None or loop.paired else round(error, 4),
         variables=sorted(loop.current.texts),
-        proposals=show.proposals(history[::-1])[0],
+        proposals=show.proposals(shown[::-1])[0],
+        refused_higher=higher.id if higher else None,
         calls=int(spent["calls"]),
         tokens=int(spent["tokens"]),
         cost=spent["cost"] or None,
-        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(history, loop)],
-        next=MEND if stopped in (NO_FEEDBACK, NO_REWRITE) else _next(work.session.id, tested),
+        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(shown, loop)],
+        next=show.installing(work.session, higher) + _what_now(work, loop, stopped, tested),
     )
+
+
+def _what_now(work: Work, loop: Loop, stopped: str, tested: bool) -> str:
+    if stopped in (NO_FEEDBACK, NO_REWRITE):
+        return MEND
+    if stopped == "goal" and not loop.steps and gate.saturated(loop.before):
+        return gate.harder(work.session)
+    return _next(work.session.id, tested)
 
 
 def _left_out(history: Sequence[Proposal], loop: Loop) -> list[str]:
@@ -68,6 +83,15 @@ def hopeless(loop: Loop, why: str) -> str:
     if why == NO_FEEDBACK:
         return f"{loop.unread} minibatches gave nothing to learn from: {loop.problem}"
     return f"{loop.unwritten} steps in a row brought no text that can be used: {loop.problem}"
+
+
+def no_headroom(loop: Loop) -> str:
+    """Why a run ended early."""
+    return (
+        f"{loop.tried} different rewrites were measured and none scored higher anywhere: more are "
+        "not worth their calls. See what fails (evaluate): can the loss be met at all, do "
+        "the examples show what is wanted, is the backward model able? patience=... goes on."
+    )
 
 
 def next_step(loop: Loop, usage: Usage, first: Need) -> str:

@@ -182,6 +182,7 @@ def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepRes
     changed = [p.variable for p in step.proposals if p.version is not None]
     again = f"forward(session_id='{session.id}')"
     shown, more = proposals(step.proposals)
+    higher = refused_higher(step.proposals, step.after if step.accepted else step.before)
     return StepResult(
         step=step.id,
         accepted=step.accepted,
@@ -190,12 +191,33 @@ def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepRes
         score_before=step.before,
         score_after=step.after,
         gate=step.gate or None,
+        refused_higher=higher.id if higher else None,
         notes=[*notes, *more],
         next=f"{', '.join(changed)} changed. Call {again} to recompute what depends on it; revert "
         "undoes it."
         if step.accepted
-        else f"Nothing was installed: {step.gate}. Run backward again (on other examples if you "
-        "like), then step; the failed proposals are remembered.",
+        else f"Nothing was installed: {step.gate}. {installing(session, higher)}Run backward again "
+        "(on other examples if you like), then step; the failed proposals are remembered.",
+    )
+
+
+def refused_higher(found: Sequence[Proposal], present: float | None) -> Proposal | None:
+    """The refused proposal with the highest score, if that is above that of the present texts."""
+    if present is None:
+        return None
+    refused = [p for p in found if p.verdict == "refused"]
+    higher = [p for p in refused if p.score is not None and p.score > present]
+    return max(higher, key=lambda p: p.score or 0.0, default=None)
+
+
+def installing(session: Session, higher: Proposal | None) -> str:
+    """How a proposal that was refused, though it scored higher, is installed all the same."""
+    if higher is None:
+        return ""
+    return (
+        f"{higher.id} scored {higher.score:.2f}, which is higher: revert(session_id="
+        f"'{session.id}', variable='{higher.variable}', version='{higher.id}') installs it all the "
+        "same. "
     )
 
 

@@ -18,7 +18,10 @@ from .schedule import gather
 from .texts import text
 from .workers import Job
 
-INSTRUCTIONS = ("update", "update_ask", "update_again", "examples")
+INSTRUCTIONS = (
+    *("update", "update_ask", "update_again", "examples"),
+    *("reflect", "reflect_ask", "reflect_one", "reflect_many", "reflect_edits", "reflect_tried"),
+)
 HISTORY = 6
 """So many different texts that were tried before are shown."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
@@ -49,12 +52,14 @@ UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
 class Candidate:
     """One proposal for each parameter; `refused` says why it is out of the running.
 
-    `quotes` are the numbers of the training examples that its texts quote.
+    `quotes` are the numbers of the training examples that its texts quote; `idea` is the hypothesis
+    that it follows, if it was told.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
     refused: Reason | None = None
     quotes: list[int] = field(default_factory=list)
+    idea: str = ""
 
 
 class Unfit(Malformed):
@@ -150,16 +155,16 @@ async def _propose_one(
     def read(completion: Completion) -> str:
         value = parse_object(completion.text, VALUE_REPLY, old)["value"]
         new = asked.fence.unwrap(str(value))
-        new = _ended_like(old, new)
+        new = ended_like(old, new)
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')
         return new
 
     async def look(new: str) -> None:
         wrong = [
-            *await _broken(work, parameter, old, new),
+            *await broken(work, parameter, old, new),
             *await check(parameter, new),
-            *await _leaked(work, parameter, asked, new),
+            *await leaked(work, parameter, asked.material, new),
         ]
         if wrong:
             raise Unfit(wrong)
@@ -186,22 +191,26 @@ async def _propose_one(
     except ReplyError as error:
         problem = f"nobody could say whether it keeps to them ({error.message})"
     if problem:
-        broken = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
-        candidate.refused = candidate.refused or broken
+        breach = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
+        candidate.refused = candidate.refused or breach
 
 
-async def _broken(work: Work, parameter: Variable, old: str, new: str) -> list[Problem]:
+async def broken(work: Work, parameter: Variable, old: str, new: str) -> list[Problem]:
+    """Which constraints that code checks a new text breaks."""
     lines, owner = parameter.constraints, work.session.owner
     broken = await constrained.violations(work.workers, owner, lines, old, new)
     return problems(Fate.BROKEN, broken)
 
 
-async def _leaked(work: Work, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
+async def leaked(
+    work: Work, parameter: Variable, material: Sequence[str], new: str
+) -> list[Problem]:
+    """What a new text has taken over of the request for it, beside the `material` shown there."""
     if constraints.may_quote_request(parameter.constraints):
         return []
     old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
-    args = new, old, list(asked.material), [*headings(), FORM], sentences
-    if len(new) + len(old) + sum(map(len, asked.material)) <= LEAK_SMALL:
+    args = new, old, list(material), [*headings(), FORM], sentences
+    if len(new) + len(old) + sum(map(len, material)) <= LEAK_SMALL:
         return problems(Fate.LEAKED, leaks.leaked(*args))
     what = f"Comparing a text of {len(new):,} characters with its request"
     job = Job(work.session.owner, what, "Shorten the text.")
@@ -218,7 +227,7 @@ def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
     return [(fate, words) for words in sentences]
 
 
-def _ended_like(old: str, new: str) -> str:
+def ended_like(old: str, new: str) -> str:
     """`new` with the line breaks at its end that `old` has: a file keeps its last one."""
     return new.rstrip("\r\n") + old[len(old.rstrip("\r\n")) :]
 
@@ -241,11 +250,11 @@ async def _update_prompt(
         feedback = await _reduced(work, parameter, feedback, budget // 2)
     value = parameter.value or ""
     past = await work.store.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
-    tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in _others(past, value)]
+    tried = [(fate_of(p), shorten(p.text, budget // 2 // HISTORY)) for p in others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
     fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
     same = [p for p in past if p.text.strip() == value.strip()]
-    parts = [TEXT, fence.wrap("text", value, role=parameter.role, **_score_of(same))]
+    parts = [TEXT, fence.wrap("text", value, role=parameter.role, **score_of(same))]
     again = sum(p.fate is Fate.UNCHANGED for p in same)
     if again:  # without it the prompt could be an earlier one, and be answered as that was
         parts.append(text("update_again", times=str(again)))
@@ -283,7 +292,7 @@ async def _remembered(
     ]
 
 
-def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
+def others(past: Sequence[Proposal], value: str) -> list[Proposal]:
     """The newest different texts among `past` (newest first) that are not `value` itself.
 
     Of several proposals of one text the one that was scored, or tried first, speaks for it.
@@ -296,13 +305,14 @@ def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
     return list(found.values())[:HISTORY]
 
 
-def _score_of(same: Sequence[Proposal]) -> dict[str, str]:
+def score_of(same: Sequence[Proposal]) -> dict[str, str]:
     """The score that the present text had when it was proposed, if it was scored."""
     scored = [p.score for p in same if p.score is not None]
     return {"score": f"{scored[0]:.2f}"} if scored else {}
 
 
-def _fate(proposal: Proposal) -> str:
+def fate_of(proposal: Proposal) -> str:
+    """What came of a proposal, in words for a model."""
     if proposal.fate is Fate.COPIED:  # older reasons have words of the examples
         return f"{proposal.verdict}: it quoted examples that must not be quoted"
     if proposal.score is None or proposal.parent_score is None:

@@ -14,18 +14,20 @@ from ..schemas.results import (
     Result,
     StepResult,
 )
-from . import gate, saved, show
+from . import gate, saved, show, turns
 from .complete import complete, left_out, named
 from .evaluate import Evaluating
 from .execution import Body
 from .forward import Evaluation, evaluate, load
 from .guard import Guard
 from .hints import needs_examples
-from .learn import Learnt, choose, gate_places, gradients_on, record_of
+from .learn import Learnt, choose, gate_places, gradients_on, outputs_on, record_of
 from .optimize import Optimizing
 from .runs import Caller, Start
+from .scoring import compare, in_pairs
 from .step import Candidate, Reason, propose, usable_gradients
 from .store import StepRecord, binding
+from .trial import Trial
 from .work import Work, digest_of
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
@@ -189,10 +191,12 @@ class Training(Evaluating, Optimizing):
         accept: str = "always",
         candidates: int = 1,
         memory: int = 0,
+        strategy: str = "gradient",
     ) -> Result:
         """Propose and install better parameters. Raises BadInput, NotFound, Conflict.
 
-        `memory` is the number of spent gradients on each parameter that are shown again.
+        `memory` is the number of spent gradients on each parameter that are shown again. The
+        strategy `reflect` needs no gradients: it improves one parameter by the examples in use.
         """
         session = await self.store.session(session_id, caller.owner)
         if accept not in ACCEPT:
@@ -201,13 +205,29 @@ class Training(Evaluating, Optimizing):
             raise BadInput(f"candidates must be between 1 and 16, not {candidates}.", "3 is usual.")
         if not 0 <= memory <= MEMORY:
             raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.", "0 is usual.")
-        args = _step_args(variables, accept, candidates, memory)
+        if strategy not in ("gradient", "reflect"):
+            raise BadInput(f"A step has no strategy {strategy!r}.", "Use gradient or reflect.")
+        args = _step_args(variables, accept, candidates, memory, strategy)
 
         async def prepare(session: Session) -> Start:
-            parameters = await self._parameters(session, variables)
+            if strategy == "reflect":
+                parameters = [await self._reflected_on(session, variables)]
+            else:
+                parameters = await self._parameters(session, variables)
             return Start(args, binding(session.pk, [p.id for p in parameters]))
 
         return await self.runs.call(caller, session, "step", digest_of("step", args), prepare)
+
+    async def _reflected_on(self, session: Session, ids: Sequence[str] | None) -> Variable:
+        """The parameter that a reflection improves: the one named, or the only one there is."""
+        found = ids or [v.id for v in await self.store.parameters(session.pk)]
+        parameters = [await self.one_variable(session, i) for i in dict.fromkeys(found)]
+        if len(parameters) != 1 or parameters[0].kind is not Kind.PARAMETER:
+            raise BadInput(
+                "A reflection improves one parameter at a time.",
+                f"Name one: variables=['{found[0] if found else 'v1'}'].",
+            )
+        return parameters[0]
 
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
@@ -239,6 +259,8 @@ class Training(Evaluating, Optimizing):
                     f"{p.label} was changed while this step was under way.",
                     "Run backward and step again: this step would rewrite a text that is gone.",
                 )
+        if work.args.get("strategy") == "reflect":
+            return await self._reflected(work, parameters[0])
         written = [p for p in parameters if p.kind is Kind.PARAMETER]
         chosen = [p for p in parameters if p.kind is Kind.DEMONSTRATIONS]
         gradients, notes = await usable_gradients(work, written)
@@ -250,6 +272,8 @@ class Training(Evaluating, Optimizing):
         where = None
         if work.args["accept"] == "if_better":  # refuses before anything is asked
             where = await gate_places(self, work.session, losses)
+            if full := await self._saturated(work, losses, where[0]):
+                return full
         count = work.args["candidates"]
         candidates = []
         if written:
@@ -271,6 +295,57 @@ class Training(Evaluating, Optimizing):
         stored = await self.store.record_step(work.session.pk, record, work.fence, chain=work.chain)
         return show.step_result(work.session, stored, [*notes, *judged.notes])
 
+    async def _reflected(self, work: Work, parameter: Variable) -> StepResult:
+        """A step on one parameter by what came of the training examples in use."""
+        named = await self.losses(work.session, None)
+        losses = [v.id for v in named]
+        places = await self.places(work.session, named)
+        found = await self.store.examples(work.session.pk, [p for p in places if p != HERE])
+        places = [p for p in places if p == HERE or found[p].split == "train"]
+        if not places:
+            raise Conflict(
+                "There are no training examples in use to learn from.",
+                f"Call add_examples(session_id='{work.session.id}', split='train', ...).",
+            )
+        where = None
+        if work.args["accept"] == "if_better":
+            where = await gate_places(self, work.session, losses)
+            if full := await self._saturated(work, losses, where[0]):
+                return full
+        learnt = await outputs_on(work, losses, places)
+        if not turns.improvable(learnt, losses):
+            raise Conflict(
+                f"Nothing is wrong on the {len(learnt.places)} examples in use.",
+                "Use others: forward(session_id, examples='train').",
+            )
+        guard, count = await Guard.of(work, losses), work.args["candidates"]
+        candidates = await turns.reflected(work, learnt, parameter, losses, count, guard)
+        await guard.note(candidates)
+        judged = await self._judged(work, candidates, losses, learnt.places, where)
+        record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
+        stored = await self.store.record_step(work.session.pk, record, work.fence, chain=work.chain)
+        return show.step_result(work.session, stored, [*learnt.notes, *judged.notes])
+
+    async def _saturated(
+        self, work: Work, losses: Sequence[str], places: Sequence[int]
+    ) -> StepResult | None:
+        """The result of a step that no rewrite could pass; None where one could."""
+        if await in_pairs(work, losses):
+            return None
+        work.phase = "scoring the present text"
+        present, _ = await compare(work, losses, places, {}, [])
+        if not gate.saturated(list(present.scores.values())):
+            return None
+        return StepResult(
+            accepted=False,
+            score_before=1.0,
+            gate=f"nothing was asked: 1.00 on {len(present.scores)} examples cannot be passed",
+            notes=left_out(present.left_out),
+            next=gate.harder(work.session)
+            if list(places) != [HERE]
+            else "The program's own loss is at its best. accept='always' installs without a check.",
+        )
+
     async def _judged(
         self,
         work: Work,
@@ -287,17 +362,18 @@ class Training(Evaluating, Optimizing):
         standing = [i for i, c in enumerate(candidates) if not c.refused]
         if accept == "never" or not standing:
             why = "proposed only (accept='never')" if standing else reasons[0].words
-            return gate.Judged(None, why, "", 0, 0.0, reasons=reasons)
+            return gate.Judged(None, why, "", 0, 0.0, trial=Trial(reasons))
         reasons |= dict.fromkeys(standing, Reason(Fate.BEATEN, "another candidate was taken"))
         why = "accepted without a check (accept='always')"
         reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
-        return gate.Judged(standing[0], why, "", 0, 0.0, reasons=reasons)
+        return gate.Judged(standing[0], why, "", 0, 0.0, trial=Trial(reasons))
 
 
 def _step_args(
-    variables: Sequence[str] | None, accept: str, candidates: int, memory: int
+    variables: Sequence[str] | None, accept: str, candidates: int, memory: int, strategy: str
 ) -> dict[str, object]:
-    return {
+    by = {} if strategy == "gradient" else {"strategy": strategy}
+    return by | {
         "variables": list(variables) if variables else None,
         "accept": accept,
         "candidates": candidates,

@@ -107,7 +107,8 @@ class ShownProposal(Lazy):
 
 
 class StepResult(Result):
-    """What `step` proposed and installed."""
+    """What `step` proposed and installed. `refused_higher` is the refused proposal that scored
+    highest, if that is above the present texts."""
 
     step: str | None = None
     accepted: bool = False
@@ -116,6 +117,7 @@ class StepResult(Result):
     score_before: float | None = None
     score_after: float | None = None
     gate: str | None = None
+    refused_higher: str | None = None
 
 
 class Failure(Lazy):
@@ -141,7 +143,8 @@ class EvaluateResult(Result):
 
 
 class OptimizeResult(Result):
-    """What a run of `optimize` won: the state of its loop and the report's main figures."""
+    """What a run of `optimize` won: the state of its loop and the report's main figures.
+    `refused_higher` is as in a step's result."""
 
     loss: str | None = None
     steps: int = 0
@@ -153,6 +156,7 @@ class OptimizeResult(Result):
     standard_error: float | None = None
     variables: list[str] = Field(default_factory=list)
     proposals: list[ShownProposal] = Field(default_factory=list)
+    refused_higher: str | None = None
     calls: int = 0
     tokens: int = 0
     cost: float | None = None

@@ -247,8 +247,12 @@ async def step(
             "examples (a program without examples: by the loss). never: propose only."
         ),
     ] = "always",
-    candidates: Annotated[Whole, Field(description="Proposals to choose from, 1 to 16.")] = 1,
+    candidates: Annotated[Whole, Field(description="Proposals, 1 to 16.")] = 1,
     memory: Memory = 0,
+    strategy: Annotated[
+        Literal["gradient", "reflect"],
+        Field(description="reflect: without backward."),
+    ] = "gradient",
 ) -> CallToolResult:
     """Rewrite parameters from their gradients. The gradients are spent; every version is kept and
     revert undoes it.
@@ -262,6 +266,7 @@ async def step(
             accept=accept,
             candidates=candidates,
             memory=memory,
+            strategy=strategy,
         )
 
     return await answer(ctx, call)
@@ -303,7 +308,7 @@ async def add_examples(
 async def evaluate(
     ctx: Context[Any, Any],
     session_id: Session,
-    loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
+    loss: Annotated[str | None, Field(description="Default: the only one.")] = None,
     split: Literal["train", "validation", "test"] = "validation",
     votes: Annotated[Whole, Field(description="Runs of each example; the majority counts.")] = 1,
 ) -> CallToolResult:
@@ -320,21 +325,24 @@ async def evaluate(
 async def optimize(
     ctx: Context[Any, Any],
     session_id: Session,
-    loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
+    loss: Annotated[str | None, Field(description="Default: the only one.")] = None,
     variables: Annotated[list[str] | None, Field(description="Parameters. Default: all.")] = None,
-    steps: Annotated[Whole, Field(description="Most steps to take.")] = 10,
-    batch_size: Annotated[Whole, Field(description="Training examples a step learns from.")] = 4,
-    candidates: Annotated[Whole, Field(description="Proposals a step.")] = 3,
+    steps: Annotated[Whole, Field(description="Most steps.")] = 10,
+    batch_size: Annotated[Whole | None, Field(description="Training examples a step.")] = None,
+    candidates: Annotated[Whole | None, Field(description="Proposals a step.")] = None,
     strategy: Annotated[
-        Literal["gradient", "rewrite", "exact"],
-        Field(description="rewrite: no gradients, a baseline. exact: as in the paper."),
-    ] = "gradient",
+        Literal["gradient", "reflect", "rewrite", "exact"] | None,
+        Field(
+            description="reflect: one call sees the examples and writes all proposals. "
+            "rewrite: a baseline. exact: as in the paper."
+        ),
+    ] = None,
     parents: Annotated[
-        Literal["newest", "best", "pareto"],
-        Field(description="What to rewrite; pareto: what is best on some example."),
-    ] = "pareto",
+        Literal["newest", "best", "pareto"] | None,
+        Field(description="What to rewrite; pareto: best on some example."),
+    ] = None,
     goal: Annotated[Number, Field(description="Stop at this validation score.")] = 1.0,
-    patience: Annotated[Whole, Field(description="Stop after so many steps without gain.")] = 5,
+    patience: Annotated[Whole | None, Field(description="Most steps without gain.")] = None,
     budget: Annotated[
         dict[str, Number] | None,
         Field(description="Most calls, tokens, cost (dollars), seconds."),

@@ -156,7 +156,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     },
     "Training": {
         "gate": "A step that must help installs only what beats the present text "
-        "beyond noise; ties never move.",
+        "beyond noise, or does the same and is shorter; what was refused and scored more is named.",
         "held-out": "The loop never reads the test split, and each reading of it is counted, once.",
         "references-hidden": "The right answers stand in no forward prompt.",
         "no-leaks": "A rewrite that quotes rows which measure it, or the request it came from, is "
@@ -181,6 +181,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "frugal-tools": "The tool definitions and a whole optimisation by the assistant stay "
         "small.",
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
+        "frugal-reflection": "A reflection is one call and shows no row that measures; its best "
+        "text alone is read on validation.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",
         "at-once": "Everything that is ready is asked at once.",
         "shared-commits": "Writes that wait together share a commit.",

@@ -97,7 +97,7 @@ async def tour(call: Tools) -> None:
     scored = await answered(call, await call("evaluate", session_id=s), assistant)
     assert scored["mean_score"] == 1.0
     await call("revert", session_id=s, variable="v1", version=1)
-    optimised = await call("optimize", session_id=s, steps=1, candidates=1)
+    optimised = await call("optimize", session_id=s, strategy="gradient", steps=1, candidates=1)
     optimised = await answered(call, optimised, assistant)
     assert optimised["status"] == "done"
     shown = await call("inspect", session_id=s, id="v1")
