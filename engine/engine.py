@@ -12,16 +12,15 @@ from ..schemas.results import Result
 from ..schemas.settings import Settings
 from ..schemas.text import storable
 from .answerers import Answerer
-from .build import Building
+from .begin import Beginning
 from .define import check_count, check_text
 from .inspect import Inspecting
 from .remove import Removing
 from .runs import Caller
 from .store import Store
-from .train import Training
 
 
-class Engine(Building, Training, Inspecting, Removing):
+class Engine(Beginning, Inspecting, Removing):
     """Textual gradient descent over stored programs. Close it when done."""
 
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:

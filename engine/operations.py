@@ -158,8 +158,10 @@ def read_critique(completion: Completion, schema: dict[str, Any], material: str)
 
 
 async def _feedback(work: Work, operation: Operation, inputs: Inputs) -> Value:
-    found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
-    request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
+    request = external_request(operation, inputs)
+    if "function" in operation.spec:
+        found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
+        request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
     return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
 

@@ -17,6 +17,7 @@ from ..schemas.results import (
     ShownProposal,
     StepResult,
 )
+from . import hints
 from .evaluator_command import listed
 from .forward import Evaluation, place_of
 from .ledger import Work
@@ -90,7 +91,7 @@ def forward_result(
         values=values,
         mean_score=mean_score(evaluation, losses, places),
         notes=notes,
-        next=_after_forward(work, losses, shown),
+        next=_after_forward(work, evaluation, losses, shown),
         **made,
     )
 
@@ -113,8 +114,17 @@ def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
     )
 
 
-def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> str:
+def _after_forward(
+    work: Work, evaluation: Evaluation, losses: Sequence[str], shown: Sequence[str]
+) -> str:
     session = work.session.id
+    if losses and all(_scored_alone(evaluation, loss) for loss in losses):
+        if mean_score(evaluation, losses, [HERE]) == 1:
+            return hints.saturated(session, "")
+        return (
+            f"Call backward(session_id='{session}'), then step(accept='if_better'); or "
+            f"optimize(session_id='{session}', steps=3) for several rounds of both."
+        )
     if losses:
         return (
             f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
@@ -131,6 +141,12 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
         "a metric that compares also takes "
         "'answer', the reference." + (f" Evaluators: {evaluators}." if evaluators else "")
     )
+
+
+def _scored_alone(evaluation: Evaluation, loss: str) -> bool:
+    """Whether a loss has a score that depends on no example."""
+    alone = not evaluation.program.variables[loss].per_example and evaluation.has(loss, HERE)
+    return alone and evaluation.value(loss, HERE).score is not None
 
 
 def _few(ids: Sequence[str]) -> str:

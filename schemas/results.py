@@ -158,6 +158,18 @@ class OptimizeResult(Result):
     cost: float | None = None
 
 
+class PromptResult(Result):
+    """What `optimize_prompt` built: ids by what they are, sizes of splits; and what was measured,
+    as `evaluate`, `optimize` or `compute_loss` gives it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    program: dict[str, str] = Field(default_factory=dict)
+    splits: dict[str, int] = Field(default_factory=dict)
+    mean_score: float | None = None
+    standard_error: float | None = None
+
+
 class InspectResult(Result):
     """A view of the session; its shape depends on `what`."""
 

@@ -17,18 +17,20 @@ from . import shapes
 
 TEXTS = frozenset(
     {"role", "value", "name", "instruction", "feedback", "function", "template", "output"}
+    | {"prompt", "judge", "tests", "context"}
 )
 """Arguments that are texts of their own, taken as they are."""
 IDS = frozenset({"session_id", "system", "loss", "variable", "id", "version"})
-NAMES = frozenset({"example_field", "file", "path", "evaluator", "metric"})
+NAMES = frozenset({"example_field", "file", "path", "evaluator", "metric", "answer"})
 LISTS = {
     "losses": shapes.as_ids,
     "variables": shapes.as_ids,
     "remove": shapes.as_ids,
     "constraints": shapes.as_lines,
+    "fields": shapes.as_lines,
     "inputs": shapes.as_inputs,
 }
-_OWN = frozenset({"value", "feedback", "output"})
+_OWN = frozenset({"value", "feedback", "output", "prompt"})
 """Texts that may well be the word null."""
 _INSTEAD = {"value": ("file", "example_field", "demonstrations"), "examples": ("path",)}
 """What is given instead of an argument, which is then left out if it holds nothing."""
@@ -129,7 +131,7 @@ class Arguments:
     def _left_out(self, name: str, value: Any) -> bool:
         if value is None:
             return True
-        if name in self._required or self._is_table(name):
+        if name in self._required or (self._is_table(name) and "prompt" not in self._known):
             return False
         if name in _OWN:
             return name != "value" and value == ""

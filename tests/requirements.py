@@ -167,6 +167,10 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "pays for it.",
         "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "told": "What the caller measured itself is what the session holds.",
+        "one-call": "One call builds a program, splits its examples, measures where it stands and "
+        "says what there is to gain and what it costs; all of it can be read and changed.",
+        "splits": "Splits are the same for the same seed; copies of an input stay in one of them, "
+        "labels are spread evenly, and how it was done is said.",
     },
     "Thrift": {
         "frugal-tools": "The tool definitions and a whole optimisation by the assistant stay "

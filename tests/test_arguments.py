@@ -61,6 +61,7 @@ async def pending(call: Tools) -> str:
 Start = Callable[[Tools], Awaitable[str]]
 JUDGE = {"kind": "judge", "instruction": "Good?", "inputs": {"output": "v4"}}
 CALLS: list[tuple[str, Start, Facts]] = [
+    ("optimize_prompt", program, {"prompt": "Be brief.", "judge": "Good?"}),
     ("create_variable", program, {"role": "r", "value": "x"}),
     ("create_variable", program, {"role": "r", "example_field": "q"}),
     ("create_variable", program, {"role": "r", "file": "prompt.txt"}),
