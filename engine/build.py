@@ -17,7 +17,7 @@ from ..schemas.graph import (
 )
 from ..schemas.results import ExamplesResult, ForwardResult, Result, VariableResult
 from . import constraints as rules
-from .core import Core
+from .again import Again
 from .data.reading import listed
 from .data.tables import Given
 from .define import (
@@ -45,7 +45,7 @@ MAX_NAME = 200
 MAX_CONSTRAINTS = 100
 
 
-class Building(Core):
+class Building(Again):
     """The tools that add to a graph."""
 
     async def create_variable(
@@ -260,6 +260,8 @@ class Building(Core):
             spec={k: v for k, v in spec.items() if v is not None},
         )
         await check_loss(op, self.evaluators, self.workers, caller.owner)
+        if (same := await self.the_same(session, op, name)) is not None:
+            return await self.compute_again(caller, session, op, same, digest)
         return await self._add(caller, session, op, "loss", name, digest, [])
 
     async def add_examples(

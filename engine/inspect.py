@@ -11,6 +11,7 @@ from ..schemas.errors import BadInput, NotFound, TooLong
 from ..schemas.graph import HERE, Operation, Session, Split, Variable, Version, number
 from ..schemas.near import did_you_mean
 from ..schemas.results import InspectResult
+from .answerers import uncounted
 from .distance import diff
 from .listings import TEXT_PAGE, Listings, text_page
 from .report import report
@@ -123,16 +124,21 @@ class Inspecting(Listings):
             "answerers": answers,
             **({"evaluators": self.evaluators.listed} if self.evaluators.listed else {}),
             "usage": usage,
-            "total": {
-                "calls": session.used_calls,
-                "tokens": session.used_tokens,
-                "cost": round(session.used_cost, 6),
-            },
+            "total": self._total(session),
             "next": f"resume(session_id='{session.id}') goes on with the active run."
             if run
             else "what='graph'|'variable'|'gradients'|'steps'|'examples'|'calls'|'report' shows "
             "more.",
         }
+
+    def _total(self, session: Session) -> dict[str, Any]:
+        """What the session has used; why tokens and cost are not known, where they are not."""
+        cost = round(session.used_cost, 6)
+        counted: dict[str, Any] = {"tokens": session.used_tokens, "cost": cost}
+        why = uncounted({answerer.name for answerer in self.ledger.answerers.values()})
+        if why and session.used_calls and not any(counted.values()):
+            counted = dict.fromkeys(counted, why)
+        return {"calls": session.used_calls, **counted}
 
     async def _graph(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None:
@@ -266,7 +272,9 @@ class Inspecting(Listings):
         }
 
     async def _report_view(self, session: Session, _id: str | None, _offset: int) -> dict[str, Any]:
-        return await report(self.store, session)
+        view = await report(self.store, session)
+        view["price"] |= self._total(session)
+        return view
 
     async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         found = await self.store.call(session.pk, number(id or "", "c") or 0)

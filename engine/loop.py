@@ -16,6 +16,7 @@ HOPELESS = 3
 """So many times without usable feedback, or without a usable rewrite, leave no hope."""
 NO_FEEDBACK = "no usable feedback on the training examples"
 NO_REWRITE = "no usable rewrite"
+NO_MORE = "the last training examples gave nothing to improve on"
 
 
 @dataclass
@@ -116,7 +117,7 @@ def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
         return NO_FEEDBACK
     if loop.unwritten >= HOPELESS:
         return NO_REWRITE
-    return "nothing left to improve on the training examples" if idle else ""
+    return NO_MORE if idle else ""
 
 
 def _led(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:

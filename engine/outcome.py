@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..schemas.graph import Proposal
+from ..schemas.graph import HERE, Proposal
 from ..schemas.results import OptimizeResult
 from . import show
 from .afford import Need
+from .answerers import uncounted
+from .complete import named
 from .ledger import Work
 from .loop import NO_FEEDBACK, NO_REWRITE, Loop
 from .stats import mean_and_error
@@ -37,6 +39,9 @@ def result(
     """The result of a loop that has ended; `tested` says whether there is a test split."""
     mean, error = mean_and_error(loop.current.scores)
     spent = figures(usage)
+    names = {answerer.name for answerer in work.ledger.answerers.values()}
+    why = "" if spent["tokens"] else uncounted(names)
+    unknown = [f"Tokens and cost: {why}."] if why else []
     return OptimizeResult(
         loss=", ".join(work.args["losses"]),
         steps=loop.steps,
@@ -49,9 +54,9 @@ def result(
         variables=sorted(loop.current.texts),
         proposals=show.proposals(history[::-1])[0],
         calls=int(spent["calls"]),
-        tokens=int(spent["tokens"]),
+        tokens=None if unknown else int(spent["tokens"]),
         cost=spent["cost"] or None,
-        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(history, loop)],
+        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(history, loop), *unknown],
         next=MEND if stopped in (NO_FEEDBACK, NO_REWRITE) else _next(work.session.id, tested),
     )
 
@@ -61,6 +66,17 @@ def _left_out(history: Sequence[Proposal], loop: Loop) -> list[str]:
     if total <= len(history):
         return []
     return [f"The last {len(history)} proposals are shown; inspect(what='steps') has all."]
+
+
+def still_failing(loop: Loop, places: Sequence[int]) -> list[str]:
+    """A note on the validation examples that score below 1 with the installed texts."""
+    if loop.paired or list(places) == [HERE]:
+        return []
+    failing = [p for p, one in zip(places, loop.current.scores, strict=True) if one < 1]
+    if not failing:
+        return []
+    of = f"{len(failing)} of {len(places)} validation examples"
+    return [f"Still below 1 with the installed texts: {of} ({named(failing)})."]
 
 
 def hopeless(loop: Loop, why: str) -> str:

@@ -141,7 +141,8 @@ class EvaluateResult(Result):
 
 
 class OptimizeResult(Result):
-    """What a run of `optimize` won: the state of its loop and the report's main figures."""
+    """What a run of `optimize` won: the state of its loop and the report's main figures. What
+    nobody counted (`tokens`, `cost`) is left out, and a note says why."""
 
     loss: str | None = None
     steps: int = 0
@@ -154,7 +155,7 @@ class OptimizeResult(Result):
     variables: list[str] = Field(default_factory=list)
     proposals: list[ShownProposal] = Field(default_factory=list)
     calls: int = 0
-    tokens: int = 0
+    tokens: int | None = None
     cost: float | None = None
 
 

@@ -89,8 +89,19 @@ class Arguments:
             clean.pop("output", None)
         self._check(clean)
         if given.get("session_id") is not None and "session_id" not in clean:
-            notes.append("The session_id was empty, so it counts as left out.")
+            self._check_empty(notes)
         return clean, notes
+
+    def _check_empty(self, notes: list[str]) -> None:
+        """Raises BadInput for an empty session_id where leaving it out would start a session: it
+        is hardly ever meant so."""
+        if "example_field" in self._known:
+            raise BadInput(
+                "The session_id is empty.",
+                "Give the one that the text belongs to (inspect() lists them); to start a new "
+                "session, leave it out, or give null.",
+            )
+        notes.append("The session_id was empty, so it counts as left out.")
 
     def _unwrapped(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments in the one object that a host put all of them into."""

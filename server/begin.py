@@ -43,7 +43,9 @@ async def optimize_prompt(
     fields: Annotated[
         list[str] | None, Field(description="Fields the prompt gets. Default: the others.")
     ] = None,
-    role: Annotated[str | None, Field(description="What the text is for.")] = None,
+    role: Annotated[
+        str | None, Field(description="What the text is for, in 2,000 characters.")
+    ] = None,
     context: Annotated[
         str | None, Field(description="The task, at any length: judge and rewriter see it.")
     ] = None,

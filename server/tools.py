@@ -33,7 +33,10 @@ if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of t
 
 async def create_variable(
     ctx: Context[Any, Any],
-    role: Annotated[str, Field(description="What the text is for; feedback is written by it.")],
+    role: Annotated[
+        str,
+        Field(description="What the text is for, in 2,000 characters; feedback is written by it."),
+    ],
     value: Annotated[str | None, Field(description="The text (or an image data URL).")] = None,
     session_id: Annotated[
         str | None, Field(description="Leave out to start a session; the result has its id.")

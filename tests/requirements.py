@@ -40,6 +40,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "was paid for and what happened stay, and no id is used again.",
         "mended": "A field of an example can be mended, and what rests on it is computed again.",
         "ways-out": "Nothing that a session takes in can keep it from going on for ever.",
+        "measured-again": "A loss that is told again for a text that has changed is the same loss.",
     },
     "The file": {
         "file-refused": "A foreign, damaged or truncated file is refused unharmed, with its "
@@ -166,6 +167,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "broken-evaluators": "An evaluator that fails on everything is told as such, and no text "
         "pays for it.",
         "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
+        "beside": "Whoever rewrites a text sees what it is judged by, however long, and no right "
+        "answer.",
         "told": "What the caller measured itself is what the session holds.",
         "one-call": "One call builds a program, splits its examples, measures where it stands and "
         "says what there is to gain and what it costs; all of it can be read and changed.",

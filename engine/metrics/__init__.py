@@ -21,6 +21,7 @@ from .structure import JSON_MATCH, JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 
 __all__ = [
+    "ANSWERS",
     "METRICS",
     "Metric",
     "advice",
@@ -60,7 +61,7 @@ _READERS: Mapping[str, Callable[[str, Any], str | None]] = {
     "multiple_choice": choice_in,
 }
 _OUTPUTS = ("output", "prediction")
-_ANSWERS = ("answer", "reference", "expected", "target")
+ANSWERS = ("answer", "reference", "expected", "target")
 
 
 def score(metric: str, inputs: Mapping[str, str], options: Mapping[str, Any]) -> Value:
@@ -141,7 +142,7 @@ def roles(metric: str, names: Iterable[str]) -> tuple[str, str | None]:
     """
     given = list(names)
     output = next((n for n in _OUTPUTS if n in given), None)
-    output = output or next((n for n in given if n not in _ANSWERS), None)
+    output = output or next((n for n in given if n not in ANSWERS), None)
     if output is None:
         raise BadInput(
             f"The metric {metric} needs an output.", 'Give inputs={"output": variable, ...}.'
@@ -149,7 +150,7 @@ def roles(metric: str, names: Iterable[str]) -> tuple[str, str | None]:
     if not _metric(metric).needs_answer:
         return output, None
     rest = [n for n in given if n != output]
-    answer = next((n for n in _ANSWERS if n in rest), None) or next(iter(rest), None)
+    answer = next((n for n in ANSWERS if n in rest), None) or next(iter(rest), None)
     if answer is None:
         raise BadInput(
             f"The metric {metric} compares the output with a right answer, and none was given.",

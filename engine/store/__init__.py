@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .again import AgainVerbs
 from .care import CareVerbs
 from .connection import Fault
 from .database import Chain, Database
@@ -22,6 +23,7 @@ __all__ = ["Added", "Chain", "Fence", "Program", "StepRecord", "Store", "busy"]
 
 
 class Store(
+    AgainVerbs,
     GraphVerbs,
     ValueVerbs,
     ExampleVerbs,
