@@ -32,11 +32,12 @@ TEXT = "the text that is judged"
 
 @dataclass(frozen=True)
 class Measure:
-    """How an output is scored: `kind` is one of KINDS, `how` the argument of that name."""
+    """How an output is scored: `kind` is one of KINDS, `how` the argument of that name; `more` are
+    options of a metric, or what tests have found already."""
 
     kind: str
     how: str
-    options: Mapping[str, Any] | None = None
+    more: Mapping[str, Any]
 
     @property
     def compared(self) -> bool:
@@ -50,8 +51,8 @@ class Measure:
         if self.kind == "judge":
             return {"kind": "judge", "instruction": self.how}
         if self.kind == "tests":
-            return {"kind": "feedback", "instruction": self.how}
-        return {"kind": self.kind, self.kind: self.how, "options": self.options}
+            return {"kind": "feedback", "instruction": self.how, **self.more}
+        return {"kind": self.kind, self.kind: self.how, **self.more}
 
 
 class Beginning(Building, Training):
@@ -69,6 +70,8 @@ class Beginning(Building, Training):
         judge: str | None = None,
         evaluator: str | None = None,
         tests: str | None = None,
+        feedback: str | None = None,
+        score: float | None = None,
         answer: str | None = None,
         fields: Sequence[str] | None = None,
         role: str | None = None,
@@ -83,7 +86,7 @@ class Beginning(Building, Training):
         BadInput, and leaves nothing behind then.
         """
         given = dict(zip(KINDS, (metric, judge, evaluator, tests), strict=True))
-        measure = _measure(given, options)
+        measure = _measure(given, options, {"feedback": feedback, "score": score})
         arguments.check_range("steps", steps, 0, 1000)
         parts = splits.Parted({}, [])
         if examples is None and path is None:
@@ -197,17 +200,22 @@ def _id(result: Result, name: str) -> str:
     return str(getattr(result, name))
 
 
-def _measure(given: Mapping[str, str | None], options: Mapping[str, Any] | None) -> Measure:
-    found = {kind: how for kind, how in given.items() if how is not None and how.strip()}
-    if len(found) != 1:
+def _measure(
+    given: Mapping[str, str | None], options: Mapping[str, Any] | None, found: Mapping[str, Any]
+) -> Measure:
+    chosen = {kind: how for kind, how in given.items() if how is not None and how.strip()}
+    if len(chosen) != 1:
         raise BadInput(
             "Give one of metric (code compares with the right answer), judge (what is good and "
             "what is bad, in words), evaluator (a program of the operator) and tests (what you "
             "run, and report).",
             "For example metric='exact_match', or judge='Is it correct, and short?'.",
         )
-    [(kind, how)] = found.items()
-    return Measure(kind, how, options)
+    [(kind, how)] = chosen.items()
+    told = {name: value for name, value in found.items() if value is not None}
+    if told and kind != "tests":
+        raise BadInput("feedback and score are what tests have found.", "Leave them out.")
+    return Measure(kind, how, told or ({"options": options} if options else {}))
 
 
 def _alone(prompt: str | None, answer: str | None, fields: Sequence[str] | None) -> Table:

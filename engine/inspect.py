@@ -227,13 +227,19 @@ class Inspecting(Listings):
             "origin": found.origin,
             "step": found.step,
         }
-        view |= text_page(found.text, offset)
+        if not between:
+            view |= text_page(found.text, offset)
         if before is not None:
             try:
                 shown = await self.difference(session, before, found)
             except TooLong as error:
                 shown = str(error)
-            view["diff"] = cut(shown, DIFF)[0]
+            if between:  # its text is shown by its own id
+                view |= {
+                    "diff" if k == "text" else k: x for k, x in text_page(shown, offset).items()
+                }
+            else:
+                view["diff"] = cut(shown, DIFF)[0]
         view["next"] = (
             f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
             "the first."

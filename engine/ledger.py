@@ -46,6 +46,7 @@ class Work:
 
     It gets a durable run when it first needs something that is not in the ledger yet. `failed` are
     failures of evaluators by name and request: how much was scored before, and what went wrong.
+    `proposed` names new texts, by variable and text, for whoever answers prompts that hold them.
     """
 
     session: Session
@@ -63,6 +64,7 @@ class Work:
     answered: int = 0
     fatal: TextGradError | None = None
     failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
+    proposed: dict[tuple[str, str], str] = field(default_factory=dict)
     on_progress: Callable[[int, int, str], None] | None = None
     phase: str = ""
     notes: list[str] = field(default_factory=list)

@@ -43,6 +43,8 @@ class Inputs:
     sample: int = 0
 
 
+BESIDE = "context"
+"""An input of this name is for whoever rewrites; whoever measures is not shown it again."""
 READ = 4
 """What one operation reads: at most so many times the longest value."""
 Rule = Callable[[Work, Operation, Inputs], "Value | Awaitable[Value]"]
@@ -96,17 +98,20 @@ async def _llm(work: Work, operation: Operation, inputs: Inputs) -> Value:
 
 def external_request(operation: Operation, inputs: Inputs) -> CompletionRequest:
     """What is asked of whoever runs a black box, or measures a loss."""
-    fence = Fence(inputs.texts.values())
-    values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
+    told = {
+        n: t for n, t in inputs.texts.items() if n != BESIDE or operation.kind is not Op.FEEDBACK
+    }
+    fence = Fence(told.values())
+    values = [fence.wrap("input", t, name=n) for n, t in told.items()]
     how = operation.spec.get("function", "")
     if operation.kind is Op.FEEDBACK:
         how = operation.spec.get("instruction") or text("feedback_before", found=how)
-        told = text("feedback", function=how)
+        asked = text("feedback", function=how)
     else:
-        told = text("external", function=how)
+        asked = text("external", function=how)
     return CompletionRequest(
         purpose=Purpose.EXTERNAL,
-        messages=(Message(role="user", content="\n\n".join([told, *values])),),
+        messages=(Message(role="user", content="\n\n".join([asked, *values])),),
         about=inputs.about,
     )
 

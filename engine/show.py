@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schemas.graph import HERE, Gradient, Proposal, Session
+from ..schemas.completions import Role
+from ..schemas.graph import HERE, Gradient, Op, Proposal, Session, number
 from ..schemas.results import (
     Failure,
     ForwardResult,
@@ -21,9 +22,12 @@ from . import hints
 from .evaluator_command import listed
 from .forward import Evaluation, place_of
 from .ledger import Work
+from .metrics import OUTPUTS
 from .scoring import Scored
 from .store import StepRecord
 
+BEGINNING = 120
+"""Characters of a text that the reader has just written."""
 VALUE = 400
 FEEDBACK = 600
 PROPOSAL = 800
@@ -76,7 +80,7 @@ def forward_result(
         for p in (places if variables[v].per_example else [HERE])
         if evaluation.has(v, p)
     ]
-    values = [_shown(evaluation, *node) for node in nodes[:VALUES]]
+    values = [_shown(work, evaluation, *node) for node in nodes[:VALUES]]
     made = work.args.get("made", {})
     losses = [v for v in shown if _is_loss(evaluation, v)]
     notes = list(work.args.get("notes", []))
@@ -101,10 +105,17 @@ def _is_loss(evaluation: Evaluation, variable: str) -> bool:
     return operation is not None and operation.is_loss
 
 
-def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
+def is_known(work: Work, role: Role) -> bool:
+    """Whether whoever reads the results wrote the texts of this role, a moment ago."""
+    return work.ledger.answerers[role].name == "assistant"
+
+
+def _shown(work: Work, evaluation: Evaluation, variable: str, place: int) -> Shown:
     where = place_of(evaluation.program.variables[variable], place)
     value = evaluation.value(variable, place)
-    text, chars = cut(value.text, VALUE)
+    operation = evaluation.program.operation_of(variable)
+    written = operation is not None and operation.kind is Op.LLM and is_known(work, "forward")
+    text, chars = cut(value.text, BEGINNING if written else VALUE)
     return Shown(
         variable=variable,
         example=f"e{where}" if where != HERE else None,
@@ -170,12 +181,15 @@ def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]
     return shown, notes
 
 
-def proposals(found: Sequence[Proposal]) -> tuple[list[ShownProposal], list[str]]:
-    """Proposed texts and their verdicts, and a note if some that were refused are left out."""
+def proposals(
+    found: Sequence[Proposal], most: int = PROPOSAL
+) -> tuple[list[ShownProposal], list[str]]:
+    """Proposed texts, cut to `most` characters at most, and their verdicts, and a note if some
+    that were refused are left out."""
     chosen = found
     if len(found) > LISTED:
         chosen = sorted(found, key=lambda p: p.verdict != "accepted")[:LISTED]
-    most = share(len(chosen), 120, PROPOSAL)
+    most = share(len(chosen), 120, most)
     shown = []
     for one in chosen:
         text, chars = cut(one.text, most)
@@ -191,11 +205,13 @@ def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
     return [f"{most} of {len(found)} are shown; inspect(session_id, what='{what}') has the rest."]
 
 
-def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepResult:
-    """What a step proposed and what became of it."""
+def step_result(
+    session: Session, step: StepRecord, notes: list[str], *, known: bool = False
+) -> StepResult:
+    """What a step proposed and what became of it. Of texts that are `known` the beginning does."""
     changed = [p.variable for p in step.proposals if p.version is not None]
     again = f"forward(session_id='{session.id}')"
-    shown, more = proposals(step.proposals)
+    shown, more = proposals(step.proposals, BEGINNING if known else PROPOSAL)
     return StepResult(
         step=step.id,
         accepted=step.accepted,
@@ -219,11 +235,8 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
     example = evaluation.examples.get(place)
     given = list(example.fields.items() if example else [])[:FIELDS]
     fields = {k: cut(v, share(len(given), 40, 200, 500))[0] for k, v in given}
-    operation = evaluation.program.operation_of(loss)
-    made = [v for v in (operation.sources if operation else []) if not _given(evaluation, v)]
-    output = (
-        evaluation.value(made[0], place).text if made and evaluation.has(made[0], place) else ""
-    )
+    judged = _judged(evaluation, loss)
+    output = evaluation.value(judged, place).text if evaluation.has(judged, place) else ""
     feedback = (
         scored.unusable[place].message
         if place in scored.unusable
@@ -238,5 +251,13 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
     )
 
 
-def _given(evaluation: Evaluation, variable: str) -> bool:
-    return evaluation.program.variables[variable].is_leaf
+def _judged(evaluation: Evaluation, loss: str) -> str:
+    """The variable that a loss is about: its input of that name, else the last that was made, else
+    the text itself."""
+    operation = evaluation.program.operation_of(loss)
+    inputs = dict(operation.inputs) if operation else {}
+    variables = evaluation.program.variables
+    made = [v for v in inputs.values() if not variables[v].is_leaf]
+    texts = [v for v in inputs.values() if variables[v].requires_grad]
+    named = [inputs[name] for name in OUTPUTS if name in inputs]
+    return [loss, *texts[:1], *sorted(made, key=lambda v: number(v, "v") or 0), *named[:1]][-1]

@@ -178,6 +178,7 @@ async def _propose_one(
         candidate.refused = candidate.refused or Reason(fate, words)
         return
     candidate.texts[parameter.id] = new
+    work.proposed.setdefault((parameter.id, new), f"proposal {sample + 1}")
     if new.strip() == old.strip():
         candidate.refused = candidate.refused or UNCHANGED
         return

@@ -208,9 +208,10 @@ class Training(Evaluating, Optimizing):
         return parameters
 
     async def _step_body(self, work: Work) -> Result:
+        known = show.is_known(work, "backward")
         if "recorded" in work.state:  # killed between the step and the end of its run
             recorded = StepRecord.model_validate(work.state["recorded"])
-            return show.step_result(work.session, recorded, [])
+            return show.step_result(work.session, recorded, [], known=known)
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
@@ -249,7 +250,8 @@ class Training(Evaluating, Optimizing):
         judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
         stored = await self.store.record_step(work.session.pk, record, work.fence, chain=work.chain)
-        return show.step_result(work.session, stored, [*notes, *judged.notes])
+        told = [*notes, *judged.notes]
+        return show.step_result(work.session, stored, told, known=known)
 
     async def _judged(
         self,

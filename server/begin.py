@@ -9,7 +9,7 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from ..schemas.results import Result
-from .argument_types import Rows, Whole
+from .argument_types import Number, Rows, Whole
 from .calls import answer as answered
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
@@ -35,8 +35,10 @@ async def optimize_prompt(
     ] = None,
     evaluator: str | None = None,
     tests: Annotated[
-        str | None, Field(description="Instead: what you will run on it and report.")
+        str | None, Field(description="Instead: what you run on it and report.")
     ] = None,
+    feedback: Annotated[str | None, Field(description="What the tests say now, if known.")] = None,
+    score: Annotated[Number | None, Field(description="Share of them that pass.")] = None,
     answer: Annotated[
         str | None, Field(description="Field with the right answer, if no name tells.")
     ] = None,
@@ -69,6 +71,8 @@ async def optimize_prompt(
             judge=judge,
             evaluator=evaluator,
             tests=tests,
+            feedback=feedback,
+            score=score,
             answer=answer,
             fields=fields,
             role=role,

@@ -178,6 +178,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     "Thrift": {
         "frugal-tools": "The tool definitions and a whole optimisation by the assistant stay "
         "small.",
+        "said-once": "What several prompts of a page share is shown in the first; a page can be "
+        "answered without the conversation.",
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",
         "at-once": "Everything that is ready is asked at once.",

@@ -23,6 +23,7 @@ from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 __all__ = [
     "ANSWERS",
     "METRICS",
+    "OUTPUTS",
     "Metric",
     "advice",
     "canonical",
@@ -60,7 +61,7 @@ _READERS: Mapping[str, Callable[[str, Any], str | None]] = {
     "numeric": number_in,
     "multiple_choice": choice_in,
 }
-_OUTPUTS = ("output", "prediction")
+OUTPUTS = ("output", "prediction")
 ANSWERS = ("answer", "reference", "expected", "target")
 
 
@@ -141,7 +142,7 @@ def roles(metric: str, names: Iterable[str]) -> tuple[str, str | None]:
     Raises BadInput if one is missing.
     """
     given = list(names)
-    output = next((n for n in _OUTPUTS if n in given), None)
+    output = next((n for n in OUTPUTS if n in given), None)
     output = output or next((n for n in given if n not in ANSWERS), None)
     if output is None:
         raise BadInput(
