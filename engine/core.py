@@ -64,6 +64,17 @@ class Core:
             return session.batch
         return await self.store.split(session.pk, "train", self.settings.minibatch)
 
+    async def part_in_use(self, session: Session, places: Sequence[int]) -> str | None:
+        """How many of the training examples these are, and how all are used; None for all."""
+        if not places or HERE in places:
+            return None
+        total = (await self.store.split_sizes(session.pk)).get("train", 0)
+        if len(places) >= total or not set(places).issubset(
+            await self.store.split(session.pk, "train")
+        ):
+            return None
+        return f"{len(places)} of {total} training examples; examples='train' uses all"
+
     async def named_examples(self, session: Session, examples: Sequence[str] | str) -> list[int]:
         """Examples by id, or all of a split. Raises BadInput, NotFound."""
         if isinstance(examples, str) and examples in get_args(Split):

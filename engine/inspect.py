@@ -118,7 +118,7 @@ class Inspecting(Listings):
             "title": session.title,
             "variables": [_line(v) for v in list(variables.values())[:PAGE]],
             "examples": sizes,
-            "in_use": [f"e{n}" for n in session.batch[:PAGE]],
+            "in_use": [f"e{n}" for n in session.batch[:PAGE]] or self._first(sizes),
             **_left_out(len(variables), len(session.batch)),
             "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
             "answerers": answers,
@@ -130,6 +130,12 @@ class Inspecting(Listings):
             else "what='graph'|'variable'|'gradients'|'steps'|'examples'|'calls'|'report' shows "
             "more.",
         }
+
+    def _first(self, sizes: dict[str, int]) -> str:
+        """Which examples are in use where none were named."""
+        train, most = sizes.get("train", 0), self.settings.minibatch
+        few = f"; forward(examples='train') uses all {train}" if train > most else ""
+        return f"the first {min(train, most)} of train{few}" if train else ""
 
     def _total(self, session: Session) -> dict[str, Any]:
         """What the session has used; why tokens and cost are not known, where they are not."""

@@ -77,6 +77,7 @@ class Training(Evaluating, Optimizing):
         if waiting:
             targets, places = [v for v in targets if v not in waiting], [HERE]
             program = await self.store.program(session.pk, targets, everything=False)
+        in_use = await self.part_in_use(session, places)
         full, lacking = await complete(self.store, session.pk, targets, places, program)
         places = full or places
         evaluation = await load(work, targets, places, program=program)
@@ -87,6 +88,8 @@ class Training(Evaluating, Optimizing):
         kept = [p for p in places if p not in evaluation.left_out]
         result = show.forward_result(work, evaluation, targets, kept)
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
+        if in_use and any(program.variables[v].per_example for v in targets):
+            result.in_use = in_use
         if waiting:
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
         return result
@@ -157,7 +160,11 @@ class Training(Evaluating, Optimizing):
         ]
         sizes = await self.store.split_sizes(work.session.pk, work.chain)
         gated = not sizes or bool(sizes.get("validation"))
-        return _backward_result(work, learnt, spared, gated=gated)
+        result = _backward_result(work, learnt, spared, gated=gated)
+        if part := await self.part_in_use(work.session, args["places"]):
+            result.in_use = part
+            result.next = f"{result.next} In use: {part}."
+        return result
 
     async def step(
         self,

@@ -61,13 +61,15 @@ class ExamplesResult(Result):
 
 
 class ForwardResult(Result):
-    """Values that were computed, of `variable` (and `operation`) or of all that was stale."""
+    """Values that were computed, of `variable` (and `operation`) or of all that was stale; `in_use`
+    says of how many of the examples, where it is a part."""
 
     variable: str | None = None
     operation: str | None = None
     loss: str | None = None
     recomputed: list[str] = Field(default_factory=list)
     examples: list[str] = Field(default_factory=list)
+    in_use: str | None = None
     values: list[Shown] = Field(default_factory=list)
     mean_score: float | None = None
 
@@ -83,9 +85,11 @@ class ShownGradient(Lazy):
 
 
 class BackwardResult(Result):
-    """Gradients on parameters. `score` is the mean of the losses' scores on these examples."""
+    """Gradients on parameters. `mean_score` is that of the losses on these examples; `in_use` says
+    how many of all they are, where they are a part."""
 
     examples: list[str] = Field(default_factory=list)
+    in_use: str | None = None
     gradients: list[ShownGradient] = Field(default_factory=list)
     mean_score: float | None = None
 
