@@ -252,6 +252,8 @@ class Building(Again):
         if waiting is not None:
             return await self.runs.go_on(caller, session, waiting)
         session = await self._on_examples(session, examples)
+        if evaluator and self.scripts.is_script(evaluator):
+            spec["evaluator"] = await asyncio.to_thread(self.scripts.resolved, evaluator)
         op = Operation(
             id="",
             kind=loss_kind(kind),

@@ -19,6 +19,7 @@ from .files import Workspace
 from .ledger import Ledger
 from .operations import RULES, evaluator_rule
 from .runs import Caller, Runs, digest_of
+from .scripts import Scripts
 from .store import Chain, Store
 from .workers import Workers
 
@@ -41,6 +42,7 @@ class Core:
         self.ledger = Ledger(store, answerers, settings.backward.update_params)
         self.evaluators = Evaluators(settings.evaluators)
         self.workspace = Workspace(settings.workspace, settings.max_value_chars)
+        self.scripts = Scripts(self.workspace, self.evaluators)
         self.tables = Tables(settings.data_dir, settings.max_value_chars)
         rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
         self.workers = Workers()

@@ -32,7 +32,7 @@ from ..schemas.errors import BadInput, StoreError
 from ..schemas.near import did_you_mean
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
-from . import completions, resources, shapes, stdio, subscriptions, telemetry
+from . import completions, consent, resources, shapes, stdio, subscriptions, telemetry
 from .arguments import Arguments
 from .auth import principal
 from .calls import amended, refusal
@@ -206,6 +206,9 @@ class TextGradServer(MCPServer[Host]):
         if self.sampler.is_return(context):
             result = await self.sampler.returned(context)
         else:
+            asked = await consent.ask(name, arguments, context)
+            if asked is not None:
+                return asked
             result = await self._called(name, arguments, context)
             if isinstance(result, CallToolResult):
                 result = await self.sampler.serve(context, result)

@@ -120,6 +120,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "however it is written.",
     },
     "Security": {
+        "consent": "A script that an assistant wrote runs only as a person agreed to it, or as the "
+        "operator allowed all.",
         "owners": "A session belongs to its principal; to others it is as good as unknown.",
         "unguessable": "Session ids cannot be guessed.",
         "tokens": "Over HTTP nobody comes in without a good token, of which only a hash is kept.",
