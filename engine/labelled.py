@@ -14,7 +14,7 @@ Row = dict[str, str]
 ANSWERS = ("answer", "label", "expected", "target", "reference", "solution", "gold", "category")
 """Fields that hold the right answer, by their names."""
 OUTPUTS = ("output", "completion", "response")
-"""Fields that may hold it, too: in a log, they hold what was answered."""
+"""Fields that may hold it, too; in a log they hold what was answered, which nobody is given."""
 LOGGED = "system"
 """The field of a log that holds the prompt."""
 
@@ -49,8 +49,8 @@ def table_of(
     if prompt is None:
         prompt, rows = _logged(rows, notes)
     chosen = answer or _answer(rows, names, fields, notes, compared=compared)
-    inputs = list(fields or [n for n in names if n != chosen and n != LOGGED])
-    inputs = inputs or [n for n in names if n != chosen]
+    rest = [n for n in names if n != chosen]
+    inputs = list(fields or [n for n in rest if n.casefold() not in (LOGGED, *OUTPUTS)] or rest)
     if chosen in inputs:
         raise BadInput(
             f"{chosen!r} is the right answer, which the prompt must not see.",

@@ -129,13 +129,8 @@ def _after_forward(
     work: Work, evaluation: Evaluation, losses: Sequence[str], shown: Sequence[str]
 ) -> str:
     session = work.session.id
-    if losses and all(_scored_alone(evaluation, loss) for loss in losses):
-        if mean_score(evaluation, losses, [HERE]) == 1:
-            return hints.saturated(session, "")
-        return (
-            f"Call backward(session_id='{session}'), then step(accept='if_better'); or "
-            f"optimize(session_id='{session}', steps=3) for several rounds of both."
-        )
+    if losses and not any(evaluation.program.variables[loss].per_example for loss in losses):
+        return _after_loss(evaluation, losses, session)
     if losses:
         return (
             f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
@@ -154,10 +149,29 @@ def _after_forward(
     )
 
 
-def _scored_alone(evaluation: Evaluation, loss: str) -> bool:
-    """Whether a loss has a score that depends on no example."""
-    alone = not evaluation.program.variables[loss].per_example and evaluation.has(loss, HERE)
-    return alone and evaluation.value(loss, HERE).score is not None
+def _after_loss(evaluation: Evaluation, losses: Sequence[str], session: str) -> str:
+    """What to do about losses that depend on no example."""
+    mean = mean_score(evaluation, losses, [HERE])
+    if mean == 1:
+        return hints.saturated(session, "")
+    first = f"Call backward(session_id='{session}', losses={_few(losses)}), then "
+    gated = "step(accept='if_better'); or optimize for several rounds of both."
+    return (
+        first
+        + (gated if mean is not None else "step.")
+        + _tell_again(evaluation, losses[0], session)
+    )
+
+
+def _tell_again(evaluation: Evaluation, loss: str, session: str) -> str:
+    """How a measurement of the next text is told in one call."""
+    operation = evaluation.program.operation_of(loss)
+    if operation is None or operation.kind is not Op.FEEDBACK:
+        return ""
+    return (
+        f" After a step, measure the new text and tell it: compute_loss(session_id='{session}', "
+        f"kind='feedback', inputs={dict(operation.inputs)}, feedback='...', score=...)."
+    )
 
 
 def _few(ids: Sequence[str]) -> str:

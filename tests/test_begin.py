@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,9 @@ def test_several_fields_each_have_their_place_in_the_message(tmp_path: Path) -> 
     ]
 
     async def main(call: Tools) -> None:
-        begun = await call(
-            "optimize_prompt", prompt="Say.", examples=rows, judge="Right?", role="a prompt"
-        )
+        fields = ["the question", "output"]
+        given = {"examples": rows, "fields": fields, "judge": "Right?", "role": "a prompt"}
+        begun = await call("optimize_prompt", prompt="Say.", **given)
         assert set(begun["program"]) == {
             "prompt",
             "the_question",
@@ -189,3 +190,24 @@ def test_the_tool_is_the_first_that_is_listed(tmp_path: Path) -> None:
         assert listed[0].name == "optimize_prompt"
 
     drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_a_log_of_conversations_begins_with_the_prompt_it_was_held_under(tmp_path: Path) -> None:
+    said = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Where is my parcel?"},
+        {"role": "assistant", "content": "An old answer."},
+    ]
+    lines = [
+        json.dumps({"messages": [said[0], said[1] | {"content": f"Question {n}?"}, said[2]]})
+        for n in range(12)
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+
+    async def main(call: Tools) -> None:
+        begun = await call("optimize_prompt", path="log.jsonl", judge="Does it help?")
+        assert {p["system"] for p in begun["pending"]} == {"Be kind."}
+        assert "An old answer." not in str(begun["pending"])
+        assert any("The prompt was taken from the field 'system'" in n for n in begun["notes"])
+
+    drive(main, assisted(tmp_path / "t.db", data_dir=tmp_path))
