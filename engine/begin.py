@@ -113,7 +113,7 @@ class Beginning(Building, Training):
             await self.store.delete_sessions([session.pk])
             raise
         result = await self._measured(caller, session_id, first, steps, seed, parts)
-        told = result.model_dump(exclude_unset=True) | {"program": program}
+        told = result.model_dump(exclude_unset=True, exclude_none=True) | {"program": program}
         sizes = {name: len(rows) for name, rows in parts.rows.items()}
         return PromptResult(
             **told | {"splits": sizes, "notes": [*table.notes, *told.get("notes", [])]}

@@ -114,8 +114,11 @@ def _shown(work: Work, evaluation: Evaluation, variable: str, place: int) -> Sho
     where = place_of(evaluation.program.variables[variable], place)
     value = evaluation.value(variable, place)
     operation = evaluation.program.operation_of(variable)
-    written = operation is not None and operation.kind is Op.LLM and is_known(work, "forward")
-    text, chars = cut(value.text, BEGINNING if written else VALUE)
+    known = operation is not None and (
+        operation.kind in (Op.FEEDBACK, Op.EXTERNAL)
+        or (operation.kind is Op.LLM and is_known(work, "forward"))
+    )
+    text, chars = cut(value.text, BEGINNING if known else VALUE)
     return Shown(
         variable=variable,
         example=f"e{where}" if where != HERE else None,
@@ -179,9 +182,12 @@ def _few(ids: Sequence[str]) -> str:
     return str(list(ids)) if len(ids) <= VALUES else "[...all that you mean]"
 
 
-def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]]:
-    """Feedback on parameters, cut when long, and a note if some is left out."""
-    most = share(min(len(found), GRADIENTS), 120, FEEDBACK)
+def gradients(
+    found: Sequence[Gradient], *, known: bool = False
+) -> tuple[list[ShownGradient], list[str]]:
+    """Feedback on parameters, cut when long, and a note if some is left out. Of feedback that is
+    `known` the beginning does."""
+    most = BEGINNING if known else share(min(len(found), GRADIENTS), 120, FEEDBACK)
     shown = []
     for one in found[:GRADIENTS]:
         text, chars = cut(one.text, most)

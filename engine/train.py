@@ -304,7 +304,8 @@ def _backward_result(
             f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
         )
     session, accept = work.session.id, "if_better" if gated else "always"
-    gradients, left_out = show.gradients(learnt.gradients)
+    known = show.is_known(work, "backward")
+    gradients, left_out = show.gradients(learnt.gradients, known=known)
     return BackwardResult(
         examples=[f"e{p}" for p in learnt.places if p != HERE],
         gradients=gradients,
