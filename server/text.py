@@ -110,6 +110,10 @@ def _lines(data: dict[str, Any], indent: str) -> list[str]:
             out.append(f"{indent}{key}:")
             for item in value:
                 out += _item(item, indent + "  ")
+        elif key == "notes" and isinstance(value, list) and len(value) > 1:
+            out.append(f"{indent}{key}:")
+            for note in value:
+                out += _scalar("-", _word(note), indent + "  ")
         elif isinstance(value, list):
             out += _scalar(key, ", ".join(map(_word, value)), indent)
         else:
@@ -130,7 +134,7 @@ def _item(item: Any, indent: str) -> list[str]:
 
 def _scalar(key: str, value: str, indent: str) -> list[str]:
     if "\n" not in value:
-        return [f"{indent}{key}: {value}"]
+        return [f"{indent}{key} {value}" if key == "-" else f"{indent}{key}: {value}"]
     return [f"{indent}{key}: |", *(f"{indent}  {line}" for line in value.split("\n"))]
 
 
