@@ -326,6 +326,8 @@ class Optimizing(Core):
         if loop.accepted:
             await self._note_score(work, loop, places)
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
+        last = await self.store.last_step(work.session.pk)  # nothing is told twice
+        history = [p for p in history if (number(p.step, "s") or 0) > last - loop.steps]
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))

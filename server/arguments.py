@@ -144,7 +144,7 @@ class Arguments:
             return True
         if name in self._required or (self._is_table(name) and "prompt" not in self._known):
             return False
-        if name in _OWN:
+        if name in _OWN and not (name == "feedback" and "prompt" in self._known):
             return name != "value" and value == ""
         return shapes.is_nothing(value)
 

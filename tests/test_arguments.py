@@ -121,7 +121,7 @@ def test_an_empty_session_id_is_no_new_session() -> None:
         for empty in ("", "null", " "):
             words = await call.refused("create_variable", role="r", value="x", session_id=empty)
             assert "leave it out" in words
-        assert "sessions" not in (await call("inspect", session_id="")).get("view", {})
+        assert (await call("inspect", session_id=""))["view"]["sessions"] == []
         assert "notes" not in await call("create_variable", role="r", value="x", session_id=None)
         assert len((await call("inspect", session_id=""))["view"]["sessions"]) == 1
 

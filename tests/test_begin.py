@@ -57,6 +57,9 @@ def test_one_call_builds_splits_and_measures_and_everything_goes_on_from_its_ids
         done = await answered(call, await call("optimize", session_id=s, steps=2), written)
         assert (done["score_before"], done["score_after"]) == (0.0, 1.0)
         assert done["calls"] <= 56
+        again = await call("optimize", session_id=s, steps=2)
+        assert (again["stopped"], again["calls"], again["steps"]) == ("goal", 0, 0)
+        assert "proposals" not in again
         graph = await call("inspect", session_id=s, what="graph")
         assert len(graph["view"]["operations"]) == 2
         assert (await call("inspect", session_id=s, id="v1@2"))["view"]["text"] == GOOD
