@@ -12,7 +12,7 @@ from typing import Any
 
 from ..schemas.errors import BadInput
 from ..schemas.near import did_you_mean, nearest
-from ..schemas.text import unusable
+from ..schemas.text import cleaned, unusable
 from . import shapes
 
 TEXTS = frozenset(
@@ -159,7 +159,7 @@ class Arguments:
         if name == "completions":
             answers, said = shapes.as_completions(value)
             notes += said
-            return answers
+            return cleaned(answers)  # paid for, so never lost for a character
         if name in LISTS:
             return LISTS[name](value)
         return self._single(name, value, notes)

@@ -31,6 +31,7 @@ from .users import served
 
 Work = Callable[[Client], Awaitable[object]]
 ID = re.compile(r"\(error ([0-9a-f]{8})\)")
+TOO_DEEP = '[{"a": ' + "[" * 3000 + "]" * 3000 + "}]"
 
 
 def deep(levels: int, inner: Any = 1) -> Any:
@@ -59,7 +60,7 @@ def deep(levels: int, inner: Any = 1) -> Any:
         ("compute_loss", {"kind": "sum", "inputs": {}, "weights": {"a": 10**400}}, "weights"),
         ("add_examples", {"split": "train", "examples": "[" * 100_000}, "nested too deeply"),
         ("add_examples", {"split": "train", "examples": '{"a":' * 100_000}, "nested too deeply"),
-        ("add_examples", {"split": "train", "examples": [{"a": deep(3000)}]}, "too deeply"),
+        ("add_examples", {"split": "train", "examples": TOO_DEEP}, "too deeply"),
         ("add_examples", {"split": "train", "examples": [{"a": 10**5000}]}, "too many digits"),
         ("create_variable", {"role": "r", "value": "a\0b"}, "holds a NUL"),
         ("resume", {"completions": {"c1": deep(DEEPEST)}}, "levels deep"),

@@ -42,7 +42,7 @@ async def rich(engine: Engine, answerer: Stopping) -> list[Document]:
     s = await worked_on(engine)
     metric = {"output": "v4", "answer": "v3"}
     await engine.compute_loss(ME, session_id=s, kind="metric", metric="exact_match", inputs=metric)
-    both = {"a": "v5", "b": "v6"}
+    both = {"a": "v5", "b": "v7"}
     await engine.compute_loss(ME, session_id=s, kind="sum", inputs=both, weights={"a": 2.0})
     await engine.forward(
         ME, session_id=s, operation="format", template="{x} {q}", inputs={"x": "v1", "q": "v2"}

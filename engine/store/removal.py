@@ -13,6 +13,7 @@ from ...schemas.graph import number
 from .database import Database
 from .examples import digest_of_fields, likeness_of, set_batch
 from .graph import DOWNSTREAM
+from .quotas import bounded
 from .rows import dumps, now, row, rows, to_run
 from .runs import ACTIVE, busy
 
@@ -65,7 +66,7 @@ class RemovalVerbs:
             _stale(db, session)
             _changed(db, session)
 
-        await self.db.write(job)
+        await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def unspent_from(
         self, session: int, variables: Iterable[str], examples: Iterable[int]
