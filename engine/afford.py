@@ -89,6 +89,19 @@ def need(
     )
 
 
+def step_calls(program: Program, args: Mapping[str, Any], places: int, train: int) -> int:
+    """Calls that one step takes at most, with `places` to compare on (0: without examples).
+
+    Its minibatch with the present texts and with each candidate, feedback, the rewrites, and each
+    candidate at all places; those scored before are not asked again.
+    """
+    asking = [o for o in program.operations.values() if o.kind in ASKING]
+    critics = sum(o.kind in (Op.LLM, Op.EXTERNAL) for o in asking)
+    batch = min(int(args["batch_size"]), train) if places else 0
+    candidates = int(args["candidates"])
+    return len(asking) * (batch + candidates * (batch + (places or 1))) + critics + candidates
+
+
 def check(budget: Mapping[str, float], found: Need, examples: int) -> None:
     """Raises BadInput for a budget that cannot pay for one gated step, with one that can."""
     for key, unit in _UNITS.items():

@@ -23,11 +23,8 @@ def check(args: Mapping[str, Any]) -> None:
         ("goal", 0, 1),
         ("memory", 0, 64),
     ):
-        if args[key] is not None and not least <= args[key] <= most:
-            raise BadInput(
-                f"{key} must be between {least} and {most}, not {args[key]}.",
-                "Leave it out for the usual value.",
-            )
+        if args[key] is not None:
+            check_range(key, args[key], least, most)
     if args["strategy"] is not None and args["strategy"] not in STRATEGIES:
         raise BadInput(
             f"There is no strategy {args['strategy']!r}.", f"Use one of {', '.join(STRATEGIES)}."
@@ -42,3 +39,12 @@ def check(args: Mapping[str, Any]) -> None:
                 f"budget cannot have {key}={value}.",
                 f"Give finite numbers above 0 for some of {', '.join(BUDGET_KEYS)}.",
             )
+
+
+def check_range(key: str, value: float, least: float, most: float) -> None:
+    """Raises BadInput for a number that is too small or too large."""
+    if not least <= value <= most:
+        raise BadInput(
+            f"{key} must be between {least} and {most}, not {value}.",
+            "Leave it out for the usual value.",
+        )

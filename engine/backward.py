@@ -346,7 +346,9 @@ def _described(operation: Operation) -> str:
         case Op.LLM:
             return text("step_llm")
         case Op.EXTERNAL | Op.FEEDBACK:
-            return text("step_function", function=str(operation.spec.get("function", "")))
+            spec = operation.spec
+            how = spec.get("function") or spec.get("instruction") or ""
+            return text("step_function", function=str(how))
         case Op.FORMAT | Op.SUM:
             return text("step_format")
     how = operation.spec.get("instruction") or operation.spec.get("metric") or operation.kind

@@ -18,7 +18,7 @@ from ..schemas.graph import (
 from ..schemas.results import ExamplesResult, ForwardResult, Result, VariableResult
 from . import constraints as rules
 from . import show
-from .core import Core
+from .again import Again
 from .data.reading import listed
 from .data.tables import Given
 from .define import (
@@ -47,7 +47,7 @@ MAX_NAME = 200
 MAX_CONSTRAINTS = 100
 
 
-class Building(Core):
+class Building(Again):
     """The tools that add to a graph."""
 
     async def create_variable(
@@ -253,14 +253,14 @@ class Building(Core):
 
         async def prepare(session: Session) -> Start:
             batch = await self._batch(session, examples)
-            op = Operation(
-                id="",
-                kind=loss_kind(kind),
-                output="",
-                inputs=dict(inputs),
-                spec={k: v for k, v in spec.items() if v is not None},
-            )
+            told = {k: v for k, v in spec.items() if v is not None}
+            if evaluator and self.scripts.is_script(evaluator):
+                told["evaluator"] = await asyncio.to_thread(self.scripts.resolved, evaluator)
+            op = Operation(id="", kind=loss_kind(kind), output="", inputs=dict(inputs), spec=told)
             await check_loss(op, self.evaluators, self.workers, caller.owner)
+            same = await self.the_same(session, op, name) if op.kind is Op.FEEDBACK else None
+            if same is not None:
+                return await self.once_more(session, op, same, batch)
             return await self._addition(session, op, "loss", name, batch, [])
 
         digest = digest_of("compute_loss", args)

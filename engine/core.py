@@ -18,6 +18,7 @@ from .files import Workspace
 from .ledger import Ledger
 from .operations import RULES, evaluator_rule
 from .runs import Runs
+from .scripts import Scripts
 from .store import Chain, Store
 from .sweep import Sweep
 from .workers import Workers
@@ -41,6 +42,7 @@ class Core:
         self.ledger = Ledger(store, answerers, settings.backward.update_params)
         self.evaluators = Evaluators(settings.evaluators)
         self.workspace = Workspace(settings.workspace, settings.max_value_chars)
+        self.scripts = Scripts(self.workspace, self.evaluators)
         self.tables = Tables(settings.data_dir, settings.max_value_chars)
         rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
         self.workers = Workers()
@@ -66,6 +68,17 @@ class Core:
         if session.batch:
             return session.batch
         return await self.store.split(session.pk, "train", self.settings.minibatch)
+
+    async def part_in_use(self, session: Session, places: Sequence[int]) -> str | None:
+        """How many of the training examples these are, and how all are used; None for all."""
+        if not places or HERE in places:
+            return None
+        total = (await self.store.split_sizes(session.pk)).get("train", 0)
+        if len(places) >= total or not set(places).issubset(
+            await self.store.split(session.pk, "train")
+        ):
+            return None
+        return f"{len(places)} of {total} training examples; examples='train' uses all"
 
     async def named_examples(self, session: Session, examples: Sequence[str] | str) -> list[int]:
         """Examples by id, or all of a split. Raises BadInput, NotFound."""
@@ -107,6 +120,17 @@ class Core:
             )
         return NotFound(f"There is no {what} {id_!r} in this session.", WHERE[what])
 
+    async def _distinct(self, session: Session, losses: list[str]) -> list[str]:
+        """Of losses that were made twice, word for word, the newest."""
+        if len(losses) < 2:
+            return losses
+        variables = await self.store.variables(session.pk, losses)
+        made_by = [v.operation for v in variables.values() if v.operation]
+        newest: dict[str, str] = {}
+        for o in await self.store.operations(session.pk, made_by):
+            newest[repr((o.kind, o.inputs, o.spec))] = o.output
+        return [loss for loss in losses if loss in newest.values()]
+
     async def losses(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The losses meant: those named, or the session's only one. Raises BadInput, NotFound."""
         if ids is not None:
@@ -123,7 +147,7 @@ class Core:
                     "Name what compute_loss returned as loss.",
                 )
             return named
-        found = await self.store.loss_outputs(session.pk)
+        found = await self._distinct(session, await self.store.loss_outputs(session.pk))
         if len(found) != 1:
             what = "has no loss yet" if not found else f"has several losses ({', '.join(found)})"
             raise Conflict(

@@ -170,16 +170,19 @@ async def _check_metric(op: Operation, workers: Workers, owner: str) -> None:
 
 
 def _check_feedback(op: Operation) -> None:
-    if not op.spec.get("function"):
-        raise BadInput("A feedback loss needs feedback: what you found.", "Give feedback='...'.")
     score = op.spec.get("score")
+    if not op.spec.get("function") and (score is not None or not op.spec.get("instruction")):
+        raise BadInput(
+            "A feedback loss needs feedback: what you found.",
+            "Give feedback='...'; or instruction alone, how it is measured, to be asked for it.",
+        )
     if score is not None and not 0 <= score <= 1:
         raise BadInput(f"score must be between 0 and 1, not {score}.", "Scale it.")
 
 
 def was_given(op: Operation, places: Sequence[int]) -> bool:
     """Whether the caller has run this black box (or measured this loss) already."""
-    given = "output" in op.spec or op.kind is Op.FEEDBACK
+    given = "output" in op.spec or (op.kind is Op.FEEDBACK and "function" in op.spec)
     if given and len(places) > 1 and "output" in op.spec:
         raise BadInput(
             f"One output was given, but the operation runs on {len(places)} examples.",

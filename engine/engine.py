@@ -13,16 +13,15 @@ from ..schemas.settings import Settings
 from ..schemas.text import storable
 from . import told
 from .answerers import Answerer
-from .build import Building
+from .begin import Beginning
 from .define import check_count, check_text
 from .inspect import Inspecting
 from .remove import Removing
 from .runs import Caller
 from .store import Store
-from .train import Training
 
 
-class Engine(Building, Training, Inspecting, Removing):
+class Engine(Beginning, Inspecting, Removing):
     """Textual gradient descent over stored programs. Close it when done."""
 
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
@@ -62,9 +61,19 @@ class Engine(Building, Training, Inspecting, Removing):
         return Result(
             session_id=session.id,
             run=run.id,
+            notes=await self._texts_kept(session) if ended else [],
             next=f"{said}; what was answered is kept, and the same call made again asks only for "
             "the rest.",
         )
+
+    async def _texts_kept(self, session: Session) -> list[str]:
+        """A note on new texts that nobody has judged, where there are some."""
+        found = await self.unfinished(session)
+        if not found:
+            return []
+        ids = ", ".join(one["call"] for one in found[::-1])
+        where = f"inspect(session_id='{session.id}', what='steps')"
+        return [f"New texts that were written, and judged by no step: {ids}. {where} lists them."]
 
     def _ended(self, session: Session, run: Run, notes: list[str]) -> Result:
         result = told.result_of(self.runs.execution.kinds, run)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ..schemas.errors import BadInput, NotFound
 from ..schemas.graph import HERE, STATE_VERSION, Session, Split, Variable, number
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
-from . import saved, show
+from . import afford, hints, saved, show
 from .complete import complete, left_out, named, unusable
 from .core import Core
 from .define import check_text
@@ -23,6 +23,8 @@ from .stands import Stands, stands_on
 from .stats import mean_and_error
 from .work import Work, digest_of
 
+STEP = {"batch_size": 4, "candidates": 3}
+"""What a step of `optimize` takes unless it is told otherwise."""
 FAIR = 2
 """Texts that may be measured on the test split: those at the start, and those at the end."""
 
@@ -95,7 +97,8 @@ class Evaluating(Core):
         if split == "test":
             _hold_out(result, *known)
         else:
-            result.failures, result.next = _improve(work.session.id, scored, loss)
+            result.failures = _worst(scored, loss)
+            result.next = await self._improve(work, scored, len(result.failures))
         return result
 
     async def _noted(self, work: Work, loss: Variable, scored: Scored) -> tuple[int, int]:
@@ -123,6 +126,23 @@ class Evaluating(Core):
             work.chain,
             scored.scores,
         )
+
+    async def _improve(self, work: Work, scored: Scored, shown: int) -> str:
+        """What there is to gain, and what a step towards it costs."""
+        session, split = work.session.id, work.args["split"]
+        below = sum(one < 1 for one in scored.scores.values())
+        alone = HERE in scored.scores
+        if not below:
+            return hints.saturated(session, "" if alone else split)
+        more = f"Not shown: {below - shown} more that score below 1. " if below > shown else ""
+        if split == "train" and not alone:
+            return f"{more}Call backward(session_id='{session}') and step to improve on train."
+        train = (await self.store.split_sizes(work.session.pk)).get("train", 0)
+        places = 0 if alone else len(scored.scores)
+        calls = afford.step_calls(scored.evaluation.program, STEP, places, train)
+        on = "" if alone else f", on {below} of {places} examples"
+        gain = f"There is {1 - scored.mean:.2f} to gain{on}. "
+        return more + gain + hints.how_to_gain(session, calls, train, alone=alone)
 
     async def _flattered(self, work: Work, scored: Scored) -> list[str]:
         """A note where the texts quote examples that they are measured on."""
@@ -244,13 +264,7 @@ def _failed(places: Collection[int]) -> list[str]:
     return [f"{many} made the evaluator fail, which counts as 0{which}."]
 
 
-def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:
-    """The worst failures, and what to do about them."""
+def _worst(scored: Scored, loss: str) -> list[Failure]:
+    """The worst failures."""
     worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
-    failures = [show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]]
-    if not worst:
-        return failures, "Every example scores 1."
-    more = len(worst) - len(failures)
-    return failures, (f"Not shown: {more} more that score below 1. " if more > 0 else "") + (
-        f"Call backward(session_id='{session}') and step to improve on train."
-    )
+    return [show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]]

@@ -17,8 +17,8 @@ SENTENCE = 8
 HEADING = 6
 """So many words of a heading do. A shorter heading counts as the first line, or beside another."""
 KINDS = (
-    *("text", "tried", "earlier-feedback", "feedback", "input", "prompt", "output", "before"),
-    *("expected", "said"),
+    *("text", "context", "tried", "earlier-feedback", "feedback", "input", "prompt", "output"),
+    *("before", "expected", "said"),
 )
 """What we fence."""
 ALLOWED = "(The constraint request=may_quote would allow it.)"

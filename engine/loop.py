@@ -19,6 +19,7 @@ HOPELESS = 3
 NO_FEEDBACK = "no usable feedback on the training examples"
 NO_REWRITE = "no usable rewrite"
 NOTHING_MOVES = "no rewrite moves the score"
+NO_MORE = "the last training examples gave nothing to improve on"
 HEADROOM = 8
 """After so many different texts of which none scored higher anywhere, none is expected to."""
 
@@ -159,7 +160,7 @@ def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
         return NO_FEEDBACK
     if loop.unwritten >= HOPELESS:
         return NO_REWRITE
-    return "nothing left to improve on the training examples" if idle else ""
+    return NO_MORE if idle else ""
 
 
 def _led(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:

@@ -44,6 +44,8 @@ class Inputs:
     sample: int = 0
 
 
+BESIDE = "context"
+"""An input of this name is for whoever rewrites; whoever measures is not shown it again."""
 READ = 4
 """What one operation reads: at most so many times the longest value."""
 Rule = Callable[[Work, Operation, Inputs], "Value | Awaitable[Value]"]
@@ -97,17 +99,20 @@ async def _llm(work: Work, operation: Operation, inputs: Inputs) -> Value:
 
 def external_request(operation: Operation, inputs: Inputs) -> CompletionRequest:
     """What is asked of whoever runs a black box, or measures a loss."""
-    fence = Fence(inputs.texts.values())
-    values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
+    told = {
+        n: t for n, t in inputs.texts.items() if n != BESIDE or operation.kind is not Op.FEEDBACK
+    }
+    fence = Fence(told.values())
+    values = [fence.wrap("input", t, name=n) for n, t in told.items()]
     how = operation.spec.get("function", "")
     if operation.kind is Op.FEEDBACK:
         how = operation.spec.get("instruction") or text("feedback_before", found=how)
-        told = text("feedback", function=how)
+        asked = text("feedback", function=how)
     else:
-        told = text("external", function=how)
+        asked = text("external", function=how)
     return CompletionRequest(
         purpose=Purpose.EXTERNAL,
-        messages=(Message(role="user", content="\n\n".join([told, *values])),),
+        messages=(Message(role="user", content="\n\n".join([asked, *values])),),
         about=inputs.about,
     )
 
@@ -159,8 +164,10 @@ def read_critique(completion: Completion, schema: dict[str, Any], material: str)
 
 
 async def _feedback(work: Work, operation: Operation, inputs: Inputs) -> Value:
-    found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
-    request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
+    request = external_request(operation, inputs)
+    if "function" in operation.spec:
+        found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
+        request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
     return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
 

@@ -267,6 +267,8 @@ class Optimizing(Core):
         if loop.accepted:
             await self._note_score(work, loop, places)
         history = await self.store.proposals(work.session.pk, limit=LOOKED_THROUGH)
+        last = await self.store.last_step(work.session.pk)  # nothing is told twice
+        history = [p for p in history if (number(p.step, "s") or 0) > last - loop.steps]
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why == NOTHING_MOVES:
             notes.append(outcome.no_headroom(loop))
@@ -279,5 +281,6 @@ class Optimizing(Core):
         notes = [*loop.notes, *notes, *sizes.told(work.args)]
         if loop.plain:
             notes.append(f"{outcome.FELL_BACK} ({loop.problem})")
+        notes += outcome.still_failing(loop, places)
         tested = "test" in await self.store.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)

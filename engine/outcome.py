@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..schemas.graph import Proposal
+from ..schemas.graph import HERE, Proposal
 from ..schemas.results import OptimizeResult
 from . import gate, show
 from .afford import Need
+from .answerers import uncounted
+from .complete import named
 from .ledger import Work
 from .loop import NO_FEEDBACK, NO_REWRITE, Loop
 from .stats import mean_and_error
@@ -43,6 +45,9 @@ def result(
     found = history[: loop.refused + loop.accepted]
     higher = None if loop.paired else show.refused_higher(found, mean)
     shown = history[: show.VALUES]
+    names = {answerer.name for answerer in work.ledger.answerers.values()}
+    why = "" if spent["tokens"] else uncounted(names)
+    unknown = [f"Tokens and cost: {why}."] if why else []
     return OptimizeResult(
         loss=", ".join(work.args["losses"]),
         steps=loop.steps,
@@ -56,9 +61,9 @@ def result(
         proposals=show.proposals(shown[::-1])[0],
         refused_higher=higher.id if higher else None,
         calls=int(spent["calls"]),
-        tokens=int(spent["tokens"]),
+        tokens=None if unknown else int(spent["tokens"]),
         cost=spent["cost"] or None,
-        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(shown, loop)],
+        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(shown, loop), *unknown],
         next=show.installing(work.session, higher) + _what_now(work, loop, stopped, tested),
     )
 
@@ -76,6 +81,17 @@ def _left_out(history: Sequence[Proposal], loop: Loop) -> list[str]:
     if total <= len(history):
         return []
     return [f"The last {len(history)} proposals are shown; inspect(what='steps') has all."]
+
+
+def still_failing(loop: Loop, places: Sequence[int]) -> list[str]:
+    """A note on the validation examples that score below 1 with the installed texts."""
+    if loop.paired or list(places) == [HERE]:
+        return []
+    failing = [p for p, one in zip(places, loop.current.scores, strict=True) if one < 1]
+    if not failing:
+        return []
+    of = f"{len(failing)} of {len(places)} validation examples"
+    return [f"Still below 1 with the installed texts: {of} ({named(failing)})."]
 
 
 def hopeless(loop: Loop, why: str) -> str:

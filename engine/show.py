@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schemas.graph import HERE, Gradient, Proposal, Session
+from ..schemas.completions import Role
+from ..schemas.graph import HERE, Gradient, Op, Proposal, Session, number
 from ..schemas.results import (
     Failure,
     ForwardResult,
@@ -17,12 +18,16 @@ from ..schemas.results import (
     ShownProposal,
     StepResult,
 )
+from . import hints
 from .evaluator_command import listed
 from .forward import Evaluation, place_of
 from .ledger import Work
+from .metrics import OUTPUTS
 from .scoring import Scored
 from .store import StepRecord
 
+BEGINNING = 120
+"""Characters of a text that the reader has just written."""
 VALUE = 400
 FEEDBACK = 600
 PROPOSAL = 800
@@ -77,7 +82,7 @@ def forward_result(
         for p in (places if variables[v].per_example else [HERE])
         if evaluation.has(v, p)
     ]
-    values = [_shown(evaluation, *node) for node in nodes[:VALUES]]
+    values = [_shown(work, evaluation, *node) for node in nodes[:VALUES]]
     made = work.args.get("made", {})
     losses = [v for v in shown if _is_loss(evaluation, v)]
     notes = list(work.args.get("notes", []))
@@ -92,7 +97,7 @@ def forward_result(
         values=values,
         mean_score=mean_score(evaluation, losses, places),
         notes=notes,
-        next=_after_forward(work, losses, shown),
+        next=_after_forward(work, evaluation, losses, shown),
         **made,
     )
 
@@ -102,10 +107,20 @@ def _is_loss(evaluation: Evaluation, variable: str) -> bool:
     return operation is not None and operation.is_loss
 
 
-def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
+def is_known(work: Work, role: Role) -> bool:
+    """Whether whoever reads the results wrote the texts of this role, a moment ago."""
+    return work.ledger.answerers[role].name == "assistant"
+
+
+def _shown(work: Work, evaluation: Evaluation, variable: str, place: int) -> Shown:
     where = place_of(evaluation.program.variables[variable], place)
     value = evaluation.value(variable, place)
-    text, chars = cut(value.text, VALUE)
+    operation = evaluation.program.operation_of(variable)
+    known = operation is not None and (
+        operation.kind in (Op.FEEDBACK, Op.EXTERNAL)
+        or (operation.kind is Op.LLM and is_known(work, "forward"))
+    )
+    text, chars = cut(value.text, BEGINNING if known else VALUE)
     return Shown(
         variable=variable,
         example=f"e{where}" if where != HERE else None,
@@ -115,8 +130,12 @@ def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
     )
 
 
-def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> str:
+def _after_forward(
+    work: Work, evaluation: Evaluation, losses: Sequence[str], shown: Sequence[str]
+) -> str:
     session = work.session.id
+    if losses and not any(evaluation.program.variables[loss].per_example for loss in losses):
+        return _after_loss(evaluation, losses, session)
     if losses:
         return (
             f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
@@ -135,14 +154,42 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
     )
 
 
+def _after_loss(evaluation: Evaluation, losses: Sequence[str], session: str) -> str:
+    """What to do about losses that depend on no example."""
+    mean = mean_score(evaluation, losses, [HERE])
+    if mean == 1:
+        return hints.saturated(session, "")
+    first = f"Call backward(session_id='{session}', losses={_few(losses)}), then "
+    gated = "step(accept='if_better'); or optimize for several rounds of both."
+    return (
+        first
+        + (gated if mean is not None else "step.")
+        + _tell_again(evaluation, losses[0], session)
+    )
+
+
+def _tell_again(evaluation: Evaluation, loss: str, session: str) -> str:
+    """How a measurement of the next text is told in one call."""
+    operation = evaluation.program.operation_of(loss)
+    if operation is None or operation.kind is not Op.FEEDBACK:
+        return ""
+    return (
+        f" After a step, measure the new text and tell it: compute_loss(session_id='{session}', "
+        f"kind='feedback', inputs={dict(operation.inputs)}, feedback='...', score=...)."
+    )
+
+
 def _few(ids: Sequence[str]) -> str:
     """A list of ids, or its form where it is long: a shorter one would mean something else."""
     return str(list(ids)) if len(ids) <= VALUES else "[...all that you mean]"
 
 
-def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]]:
-    """Feedback on parameters, cut when long, and a note if some is left out."""
-    most = share(min(len(found), GRADIENTS), 120, FEEDBACK)
+def gradients(
+    found: Sequence[Gradient], *, known: bool = False
+) -> tuple[list[ShownGradient], list[str]]:
+    """Feedback on parameters, cut when long, and a note if some is left out. Of feedback that is
+    `known` the beginning does."""
+    most = BEGINNING if known else share(min(len(found), GRADIENTS), 120, FEEDBACK)
     shown = []
     for one in found[:GRADIENTS]:
         text, chars = cut(one.text, most)
@@ -156,12 +203,15 @@ def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]
     return shown, notes
 
 
-def proposals(found: Sequence[Proposal]) -> tuple[list[ShownProposal], list[str]]:
-    """Proposed texts and their verdicts, and a note if some that were refused are left out."""
+def proposals(
+    found: Sequence[Proposal], most: int = PROPOSAL
+) -> tuple[list[ShownProposal], list[str]]:
+    """Proposed texts, cut to `most` characters at most, and their verdicts, and a note if some
+    that were refused are left out."""
     chosen = found
     if len(found) > LISTED:
         chosen = sorted(found, key=lambda p: p.verdict != "accepted")[:LISTED]
-    most = share(len(chosen), 120, PROPOSAL)
+    most = share(len(chosen), 120, most)
     shown = []
     for one in chosen:
         text, chars = cut(one.text, most)
@@ -177,11 +227,13 @@ def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
     return [f"{most} of {len(found)} are shown; inspect(session_id, what='{what}') has the rest."]
 
 
-def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepResult:
-    """What a step proposed and what became of it."""
+def step_result(
+    session: Session, step: StepRecord, notes: list[str], *, known: bool = False
+) -> StepResult:
+    """What a step proposed and what became of it. Of texts that are `known` the beginning does."""
     changed = [p.variable for p in step.proposals if p.version is not None]
     again = f"forward(session_id='{session.id}')"
-    shown, more = proposals(step.proposals)
+    shown, more = proposals(step.proposals, BEGINNING if known else PROPOSAL)
     higher = refused_higher(step.proposals, step.after if step.accepted else step.before)
     return StepResult(
         step=step.id,
@@ -227,11 +279,8 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
     example = evaluation.examples.get(place)
     given = list(example.fields.items() if example else [])[:FIELDS]
     fields = {k: cut(v, share(len(given), 40, 200, 500))[0] for k, v in given}
-    operation = evaluation.program.operation_of(loss)
-    made = [v for v in (operation.sources if operation else []) if not _given(evaluation, v)]
-    output = (
-        evaluation.value(made[0], place).text if made and evaluation.has(made[0], place) else ""
-    )
+    judged = _judged(evaluation, loss)
+    output = evaluation.value(judged, place).text if evaluation.has(judged, place) else ""
     feedback = (
         scored.unusable[place].message
         if place in scored.unusable
@@ -246,5 +295,13 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
     )
 
 
-def _given(evaluation: Evaluation, variable: str) -> bool:
-    return evaluation.program.variables[variable].is_leaf
+def _judged(evaluation: Evaluation, loss: str) -> str:
+    """The variable that a loss is about: its input of that name, else the last that was made, else
+    the text itself."""
+    operation = evaluation.program.operation_of(loss)
+    inputs = dict(operation.inputs) if operation else {}
+    variables = evaluation.program.variables
+    made = [v for v in inputs.values() if not variables[v].is_leaf]
+    texts = [v for v in inputs.values() if variables[v].requires_grad]
+    named = [inputs[name] for name in OUTPUTS if name in inputs]
+    return [loss, *texts[:1], *sorted(made, key=lambda v: number(v, "v") or 0), *named[:1]][-1]

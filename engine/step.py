@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.errors import Conflict, ReplyError, TooLong
 from ..schemas.graph import Fate, Gradient, Proposal, Variable
-from . import constrained, constraints, judged, leaks, quoting
+from . import beside, constrained, constraints, judged, leaks, quoting
 from .backward import shorten
 from .constraints import CHARS_PER_TOKEN
 from .fence import Fence
@@ -183,6 +183,7 @@ async def _propose_one(
         candidate.refused = candidate.refused or Reason(fate, words)
         return
     candidate.texts[parameter.id] = new
+    work.proposed.setdefault((parameter.id, new), f"proposal {sample + 1}")
     if new.strip() == old.strip():
         candidate.refused = candidate.refused or UNCHANGED
         return
@@ -219,7 +220,8 @@ async def leaked(
 
 def headings() -> tuple[str, ...]:
     """What stands above the parts of a request for a rewrite."""
-    return TEXT, RULES, text("update_tried"), text("update_earlier"), FEEDBACK
+    told = (text(f"update_{name}") for name in ("beside", "tried", "earlier"))
+    return TEXT, RULES, *told, FEEDBACK
 
 
 def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
@@ -252,7 +254,10 @@ async def _update_prompt(
     past = await work.store.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
     tried = [(fate_of(p), shorten(p.text, budget // 2 // HISTORY)) for p in others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
-    fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
+    given = await beside.constants(work, parameter, gradients)
+    told = [(v, shorten(v.value or "", budget // 2 // len(given))) for v in given]
+    fenced = [t for _, t in [*tried, *earlier]] + [t for _, t in told]
+    fence = Fence([value, *feedback, *fenced])
     same = [p for p in past if p.text.strip() == value.strip()]
     parts = [TEXT, fence.wrap("text", value, role=parameter.role, **score_of(same))]
     again = sum(p.fate is Fate.UNCHANGED for p in same)
@@ -261,6 +266,9 @@ async def _update_prompt(
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
+    if told:
+        parts.append(text("update_beside"))
+        parts += [fence.wrap("context", t, role=v.role) for v, t in told]
     if tried:
         parts.append(text("update_tried"))
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
@@ -274,7 +282,7 @@ async def _update_prompt(
     parts.append(text("update_ask"))
     parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
     user = Message(role="user", content="\n\n".join(parts))
-    material = (parameter.role, *parameter.constraints, *feedback)
+    material = (parameter.role, *parameter.constraints, *feedback, *(t for _, t in told))
     return Asked(fence, (Message(role="system", content=text("update")), user), material)
 
 

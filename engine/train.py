@@ -97,6 +97,7 @@ class Training(Evaluating, Optimizing):
         if waiting:
             targets, places = [v for v in targets if v not in waiting], [HERE]
             program = await self.store.program(session.pk, targets, everything=False)
+        in_use = await self.part_in_use(session, places)
         full, lacking = await complete(self.store, session.pk, targets, places, program)
         places = full or places
         evaluation = await load(work, targets, places, program=program)
@@ -107,6 +108,8 @@ class Training(Evaluating, Optimizing):
         kept = [p for p in places if p not in evaluation.left_out]
         result = show.forward_result(work, evaluation, targets, kept)
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
+        if in_use and any(program.variables[v].per_example for v in targets):
+            result.in_use = in_use
         if waiting:
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
             if "made" in work.args:
@@ -180,7 +183,11 @@ class Training(Evaluating, Optimizing):
         ]
         sizes = await self.store.split_sizes(work.session.pk, work.chain)
         gated = not sizes or bool(sizes.get("validation"))
-        return _backward_result(work, learnt, spared, gated=gated)
+        result = _backward_result(work, learnt, spared, gated=gated)
+        if part := await self.part_in_use(work.session, args["places"]):
+            result.in_use = part
+            result.next = f"{result.next} In use: {part}."
+        return result
 
     async def step(
         self,
@@ -248,9 +255,10 @@ class Training(Evaluating, Optimizing):
         return parameters
 
     async def _step_body(self, work: Work) -> Result:
+        known = show.is_known(work, "backward")
         recorded = saved.state_of(work.run, StepRecord, "recorded")
         if recorded is not None:  # killed between the step and the end of its run
-            return show.step_result(work.session, recorded, [])
+            return show.step_result(work.session, recorded, [], known=known)
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
@@ -293,7 +301,8 @@ class Training(Evaluating, Optimizing):
         judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
         stored = await self.store.record_step(work.session.pk, record, work.fence, chain=work.chain)
-        return show.step_result(work.session, stored, [*notes, *judged.notes])
+        told = [*notes, *judged.notes]
+        return show.step_result(work.session, stored, told, known=known)
 
     async def _reflected(self, work: Work, parameter: Variable) -> StepResult:
         """A step on one parameter by what came of the training examples in use."""
@@ -391,7 +400,8 @@ def _backward_result(
             f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
         )
     session, accept = work.session.id, "if_better" if gated else "always"
-    gradients, left_out = show.gradients(learnt.gradients)
+    known = show.is_known(work, "backward")
+    gradients, left_out = show.gradients(learnt.gradients, known=known)
     return BackwardResult(
         examples=[f"e{p}" for p in learnt.places if p != HERE],
         gradients=gradients,

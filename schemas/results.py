@@ -61,13 +61,15 @@ class ExamplesResult(Result):
 
 
 class ForwardResult(Result):
-    """Values that were computed, of `variable` (and `operation`) or of all that was stale."""
+    """Values that were computed, of `variable` (and `operation`) or of all that was stale; `in_use`
+    says of how many of the examples, where it is a part."""
 
     variable: str | None = None
     operation: str | None = None
     loss: str | None = None
     recomputed: list[str] = Field(default_factory=list)
     examples: list[str] = Field(default_factory=list)
+    in_use: str | None = None
     values: list[Shown] = Field(default_factory=list)
     mean_score: float | None = None
 
@@ -83,9 +85,11 @@ class ShownGradient(Lazy):
 
 
 class BackwardResult(Result):
-    """Gradients on parameters. `score` is the mean of the losses' scores on these examples."""
+    """Gradients on parameters. `mean_score` is that of the losses on these examples; `in_use` says
+    how many of all they are, where they are a part."""
 
     examples: list[str] = Field(default_factory=list)
+    in_use: str | None = None
     gradients: list[ShownGradient] = Field(default_factory=list)
     mean_score: float | None = None
 
@@ -144,7 +148,8 @@ class EvaluateResult(Result):
 
 class OptimizeResult(Result):
     """What a run of `optimize` won: the state of its loop and the report's main figures.
-    `refused_higher` is as in a step's result."""
+    `refused_higher` is as in a step's result. What nobody counted (`tokens`, `cost`) is left out,
+    and a note says why."""
 
     loss: str | None = None
     steps: int = 0
@@ -158,7 +163,7 @@ class OptimizeResult(Result):
     proposals: list[ShownProposal] = Field(default_factory=list)
     refused_higher: str | None = None
     calls: int = 0
-    tokens: int = 0
+    tokens: int | None = None
     cost: float | None = None
 
 
@@ -166,6 +171,18 @@ class ShowResult(Result):
     """That a session is shown, or where."""
 
     address: str | None = None
+
+
+class PromptResult(Result):
+    """What `optimize_prompt` built: ids by what they are, sizes of splits; and what was measured,
+    as `evaluate`, `optimize` or `compute_loss` gives it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    program: dict[str, str] = Field(default_factory=dict)
+    splits: dict[str, int] = Field(default_factory=dict)
+    mean_score: float | None = None
+    standard_error: float | None = None
 
 
 class InspectResult(Result):

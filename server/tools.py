@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from ..schemas.errors import BadInput
 from ..schemas.results import (
@@ -17,33 +17,26 @@ from ..schemas.results import (
     ForwardResult,
     InspectResult,
     OptimizeResult,
+    PromptResult,
     Result,
     StepResult,
     VariableResult,
 )
+from .argument_types import Examples, Inputs, Memory, Number, Rows, Session, Whole
+from .begin import optimize_prompt
 from .calls import answer
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.engine import Engine
     from ..engine.runs import Caller
 
-Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
-"""What can be stored, and every client writes alike; the engine says what makes sense."""
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Session = Annotated[str, Field(description="From create_variable.")]
-Examples = Annotated[
-    list[str] | str | None,
-    Field(description="Example ids, or a split's name. Default: those in use."),
-]
-Memory = Annotated[Whole, Field(description="Show so many spent gradients again, 0 to 64.")]
-Rows = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
-"""Checked by the engine, row by row and off the event loop: there may be many."""
-Inputs = Annotated[dict[str, str], Field(description="Name -> variable id.")]
-
 
 async def create_variable(
     ctx: Context[Any, Any],
-    role: Annotated[str, Field(description="What the text is for; feedback is written by it.")],
+    role: Annotated[
+        str,
+        Field(description="What the text is for, in 2,000 characters; feedback is written by it."),
+    ],
     value: Annotated[str | None, Field(description="The text (or an image data URL).")] = None,
     session_id: Annotated[
         str | None, Field(description="Leave out to start a session; the result has its id.")
@@ -487,6 +480,7 @@ def _marks(
 
 
 TOOLS: list[tuple[Tool, type[Result], ToolAnnotations]] = [
+    (optimize_prompt, PromptResult, _marks("Optimise a prompt", world=True)),
     (create_variable, VariableResult, _marks("Create a variable")),
     (forward, ForwardResult, _marks("Forward", world=True)),
     (compute_loss, ForwardResult, _marks("Compute a loss", world=True)),

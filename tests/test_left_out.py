@@ -168,7 +168,7 @@ def test_a_minibatch_of_such_examples_alone_is_passed_over_and_named() -> None:
                 ME, session_id=s, strategy="gradient", steps=2, batch_size=1, patience=2
             )
             assert isinstance(found, OptimizeResult)
-            assert found.stopped == "nothing left to improve on the training examples"
+            assert found.stopped == "the last training examples gave nothing to improve on"
             assert "2. e1: The right answer 'N/A'" in found.notes[0]
             assert "e2: The right answer 'none'" in found.notes[0]
 

@@ -216,7 +216,10 @@ async def long_program(call: Measured) -> str:
 
 
 async def read_everything(call: Measured, s: str) -> None:
-    """Look at all there is, and make mistakes with long words."""
+    """Look at all there is, begin anew with much, and make mistakes with long words."""
+    rows = [{f: f"{n} {f} {LONG}" for f in FIELDS} for n in range(20)]
+    with_notes = {"prompt": LONG, "examples": rows, "judge": LONG, "context": LONG}
+    await call.done("optimize_prompt", **with_notes)
     await call("show", session_id=s)
     views = ["session", "graph", "steps", "gradients", "examples", "runs", "calls", "report"]
     for what in views:

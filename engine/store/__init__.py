@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .additions import adding, binding, recomputing
 from .admission import busy
+from .again import AgainVerbs, measuring_again
 from .care import CareVerbs
 from .connection import Fault
 from .database import Chain, Database
@@ -34,11 +35,13 @@ __all__ = [
     "adding",
     "binding",
     "busy",
+    "measuring_again",
     "recomputing",
 ]
 
 
 class Store(
+    AgainVerbs,
     GraphVerbs,
     ValueVerbs,
     ExampleVerbs,
