@@ -262,8 +262,7 @@ class Building(Again):
             spec={k: v for k, v in spec.items() if v is not None},
         )
         await check_loss(op, self.evaluators, self.workers, caller.owner)
-        same = await self.the_same(session, op, name) if op.kind is Op.FEEDBACK else None
-        if same is not None:
+        if (same := await self.the_same(session, op, name)) is not None:
             return await self.compute_again(caller, session, op, same, digest)
         return await self._add(caller, session, op, "loss", name, digest, [])
 
