@@ -1,8 +1,8 @@
-"""A measurement that is told again for a text that has changed is the one there is, taken anew."""
+"""A loss that is made again for a text that has changed is the one there is, computed again."""
 
 from __future__ import annotations
 
-from ..schemas.graph import Operation, Session
+from ..schemas.graph import Op, Operation, Session
 from .core import Core
 from .runs import Start
 from .store import measuring_again
@@ -12,10 +12,10 @@ TOLD = ("function", "score")
 
 
 class Again(Core):
-    """Taking measurements anew."""
+    """Computing losses anew."""
 
     async def the_same(self, session: Session, op: Operation, name: str) -> Operation | None:
-        """The measurement that `op`, to be called `name`, is once more, since what it is about has
+        """The loss that `op`, to be called `name`, is once more, since what it is about has
         changed; None where it is a new one."""
         alike = [o for o in await self.store.outdated(session.pk, op) if _is_same(op, o)]
         outputs = await self.store.variables(session.pk, [o.output for o in alike])
@@ -37,6 +37,8 @@ class Again(Core):
 
 
 def _is_same(op: Operation, found: Operation) -> bool:
-    """What was found does not count; how it was found does, where both say it."""
+    """Of measurements, what was found does not count; how it was found does, where both say it."""
+    if op.kind is not Op.FEEDBACK:
+        return op.spec == found.spec
     how, before = op.spec.get("instruction"), found.spec.get("instruction")
     return how is None or before is None or how == before

@@ -87,6 +87,11 @@ class Beginning(Building, Training):
         """
         given = dict(zip(KINDS, (metric, judge, evaluator, tests), strict=True))
         measure = _measure(given, options, {"feedback": feedback, "score": score})
+        if context is not None and measure.kind == "metric":
+            raise BadInput(
+                "A metric compares texts, and has no place for context.",
+                "Say it in role, which whoever rewrites sees; or use a judge.",
+            )
         arguments.check_range("steps", steps, 0, 1000)
         parts = splits.Parted({}, [])
         if examples is None and path is None:

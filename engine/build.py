@@ -258,8 +258,7 @@ class Building(Again):
                 told["evaluator"] = await asyncio.to_thread(self.scripts.resolved, evaluator)
             op = Operation(id="", kind=loss_kind(kind), output="", inputs=dict(inputs), spec=told)
             await check_loss(op, self.evaluators, self.workers, caller.owner)
-            same = await self.the_same(session, op, name) if op.kind is Op.FEEDBACK else None
-            if same is not None:
+            if (same := await self.the_same(session, op, name)) is not None:
                 return await self.once_more(session, op, same, batch)
             return await self._addition(session, op, "loss", name, batch, [])
 

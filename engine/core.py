@@ -120,17 +120,6 @@ class Core:
             )
         return NotFound(f"There is no {what} {id_!r} in this session.", WHERE[what])
 
-    async def _distinct(self, session: Session, losses: list[str]) -> list[str]:
-        """Of losses that were made twice, word for word, the newest."""
-        if len(losses) < 2:
-            return losses
-        variables = await self.store.variables(session.pk, losses)
-        made_by = [v.operation for v in variables.values() if v.operation]
-        newest: dict[str, str] = {}
-        for o in await self.store.operations(session.pk, made_by):
-            newest[repr((o.kind, o.inputs, o.spec))] = o.output
-        return [loss for loss in losses if loss in newest.values()]
-
     async def losses(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The losses meant: those named, or the session's only one. Raises BadInput, NotFound."""
         if ids is not None:
@@ -147,7 +136,7 @@ class Core:
                     "Name what compute_loss returned as loss.",
                 )
             return named
-        found = await self._distinct(session, await self.store.loss_outputs(session.pk))
+        found = await self.store.loss_outputs(session.pk)
         if len(found) != 1:
             what = "has no loss yet" if not found else f"has several losses ({', '.join(found)})"
             raise Conflict(

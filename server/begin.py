@@ -49,7 +49,8 @@ async def optimize_prompt(
         str | None, Field(description="What the text is for, in 2,000 characters.")
     ] = None,
     context: Annotated[
-        str | None, Field(description="The task, at any length: judge and rewriter see it.")
+        str | None,
+        Field(description="No metric: the task, at any length; judge and rewriter see it."),
     ] = None,
     constraints: list[str] | None = None,
     steps: Annotated[Whole, Field(description="Go on to optimize with so many steps.")] = 0,

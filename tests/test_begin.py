@@ -149,6 +149,8 @@ def test_a_perfect_start_says_that_nothing_can_be_gained(tmp_path: Path) -> None
         ({"evaluator": "dock", "examples": ROWS}, "no evaluator 'dock'"),
         ({"judge": "Good?", "answer": "x"}, "Give examples"),
         ({"judge": "Good?", "steps": -1}, "between 0 and 1000"),
+        ({"metric": "exact_match", "examples": ROWS, "context": "x"}, "no place for context"),
+        ({"judge": "Good?", "score": 0.5}, "what tests have found"),
         ({"judge": "Good?", "constraints": ["max_chars=many"]}, "max_chars"),
         ({"judge": "Good?", "prompt": None}, "no text to improve"),
     ],
