@@ -67,17 +67,17 @@ def _mean(dose: Any) -> float:
 
 GOALS: dict[str, list[Goal]] = {
     "pelvis": [
-        Goal("target", "D98", _share(98), 66.5, "Gy", at_least=True),
+        Goal("target", "D98", _share(98), 67, "Gy", at_least=True),
         Goal("target", "D95", _share(95), 68.6, "Gy", at_least=True),
-        Goal("target", "D2", _share(2), 74.9, "Gy"),
-        Goal("rectum", "mean", _mean, 27, "Gy"),
-        Goal("rectum", "V40", _volume(40), 25, "%"),
-        Goal("rectum", "V65", _volume(65), 5, "%"),
-        Goal("bladder", "mean", _mean, 20, "Gy"),
-        Goal("bladder", "V65", _volume(65), 5, "%"),
-        Goal("left femoral head", "D2", _share(2), 30, "Gy"),
-        Goal("right femoral head", "D2", _share(2), 30, "Gy"),
-        Goal("body", "mean", _mean, 6, "Gy"),
+        Goal("target", "D2", _share(2), 73.5, "Gy"),
+        Goal("rectum", "mean", _mean, 13, "Gy"),
+        Goal("rectum", "V40", _volume(40), 7, "%"),
+        Goal("rectum", "V60", _volume(60), 1, "%"),
+        Goal("bladder", "mean", _mean, 12, "Gy"),
+        Goal("bladder", "V40", _volume(40), 8.5, "%"),
+        Goal("left femoral head", "D2", _share(2), 25, "Gy"),
+        Goal("right femoral head", "D2", _share(2), 25, "Gy"),
+        Goal("body", "mean", _mean, 7.3, "Gy"),
     ],
     "tg119": [
         Goal("target", "D98", _share(98), 45, "Gy", at_least=True),

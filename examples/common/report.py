@@ -1,0 +1,110 @@
+"""The report that every example ends with."""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.common.record import Ledger, Record
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: where it began, where it ended, the baseline's, and the paper's."""
+
+    what: str
+    before: str
+    after: str
+    baseline: str
+    paper: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run came to. `baseline` says what the baseline is, `differs` what keeps the paper's
+    figures from being comparable, `verdict` who won; `before` and `after` are the text itself."""
+
+    title: str
+    rows: Sequence[Row]
+    baseline: str
+    differs: str
+    verdict: str
+    before: str
+    after: str
+
+
+def words(report: Report, record: Record, pictures: Sequence[Path]) -> str:
+    """The report as text."""
+    kind = "REPLAY of a recorded run" if record.replayed else "This run"
+    parts = [
+        "",
+        report.title,
+        f"{kind}; answered by {record.answered_by}.",
+        "",
+        *_table(report.rows),
+        "",
+        *_wrapped(f"Baseline: {report.baseline}"),
+        *_wrapped(f"Beside the paper: {report.differs}"),
+        *_wrapped(report.verdict),
+        price(record),
+        "",
+        "The text, before and after:",
+        *_diff(report.before, report.after),
+        "",
+        *(f"Picture: {path}" for path in pictures),
+    ]
+    return "\n".join(parts)
+
+
+def price(record: Record) -> str:
+    """What it took, sessions of the baseline apart."""
+    ours = [Ledger(s) for name, s in record.sessions.items() if not is_baseline(name)]
+    theirs = [Ledger(s) for name, s in record.sessions.items() if is_baseline(name)]
+    said = f"Price: {_price(ours)}"
+    if theirs:
+        said += f"; the baseline's: {_price(theirs)}"
+    return f"{said}."
+
+
+def is_baseline(name: str) -> bool:
+    """Whether a session belongs to the baseline."""
+    return name.startswith("baseline")
+
+
+def _price(ledgers: Sequence[Ledger]) -> str:
+    replies = sum(len(one.replies) for one in ledgers)
+    tokens = sum(one.tokens for one in ledgers)
+    programs = sum(len(one.evaluated()) for one in ledgers)
+    minutes = sum(one.seconds() for one in ledgers) / 60
+    counted = f"{tokens:,} tokens" if tokens else "tokens not counted"
+    scored = f", {programs} evaluator runs" if programs else ""
+    return f"{replies} model calls, {counted}{scored}, {minutes:.1f} minutes"
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    head = Row("", "before", "after", "baseline", "paper")
+    cells = [[r.what, r.before, r.after, r.baseline, r.paper] for r in (head, *rows)]
+    wide = [max(len(line[i]) for line in cells) for i in range(5)]
+    return [
+        "  ".join(cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(pairs))
+        for pairs in (list(zip(line, wide, strict=True)) for line in cells)
+    ]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
+
+
+def _diff(before: str, after: str) -> list[str]:
+    if before == after:
+        return ["  unchanged", *(f"  {line}" for line in after.splitlines())]
+    old, new = (
+        [piece for line in text.splitlines() for piece in textwrap.wrap(line, WIDTH - 4) or [""]]
+        for text in (before, after)
+    )
+    return [f"  {line}" for line in list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]]
