@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import resource
 import secrets
 import subprocess
@@ -55,6 +56,12 @@ def shown_tests(task_id: str) -> list[str]:
     return [*tasks()[task_id]["tests"], *more_tests()[task_id]["shown"]]
 
 
+def code_in(text: str) -> str:
+    """The program in a reply: its last code block, or all of it where there is none."""
+    blocks = re.findall(r"```(?:python|py)?[ \t]*\n(.*?)```", text, re.DOTALL | re.IGNORECASE)
+    return str(blocks[-1]) if blocks else text
+
+
 def score(inputs: dict[str, str]) -> tuple[float, str]:
     """The share of the shown tests that `code` passes, and what went wrong.
 
@@ -63,10 +70,11 @@ def score(inputs: dict[str, str]) -> tuple[float, str]:
     task = tasks().get(inputs.get("task", "").strip())
     if task is None:
         return 0.0, f"There is no task {inputs.get('task', '')!r}."
-    fault = broken(inputs.get("code", ""), task["entry_point"])
+    code = code_in(inputs.get("code", ""))
+    fault = broken(code, task["entry_point"])
     if fault:
         return 0.0, fault
-    verdicts = run_tests(inputs["code"], shown_tests(task["task_id"]))
+    verdicts = run_tests(code, shown_tests(task["task_id"]))
     passed = sum(v.passed for v in verdicts)
     failed = [v.said for v in verdicts if not v.passed]
     lines = [f"{passed} of {len(verdicts)} tests pass.", *failed]
