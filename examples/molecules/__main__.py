@@ -21,14 +21,11 @@ GOALS = {
     "selective": ["JAK2, not LCK"],
 }
 ROLE = (
-    "a drug molecule as a SMILES string, which shall bind to the goal (receptors of the DOCKSTRING "
-    "set; ACHE is acetylcholinesterase) and be drug-like"
+    "a drug molecule: one valid SMILES string of one connected, stable molecule that can be made, at "
+    "most 60 heavy atoms, and nothing else. It shall bind to the goal (receptors of the DOCKSTRING "
+    "set; ACHE is acetylcholinesterase) and be drug-like."
 )
-CONSTRAINTS = [
-    "It must be one valid SMILES string of one connected, stable molecule that can be made, with at "
-    "most 60 heavy atoms, and nothing else.",
-    "max_chars=200",
-]
+CONSTRAINTS = ["max_chars=200"]  # the evaluator itself refuses what is no molecule
 FIGURES = re.compile(r"Vina (-?[\d.]+) kcal/mol|QED ([\d.]+)")
 
 
