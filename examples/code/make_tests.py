@@ -162,9 +162,7 @@ LARGE: dict[str, Callable[[int], str]] = {
     "minimum-cost-to-make-array-equal": lambda s: (
         f"{numbers(50000, 10**6, s)}, {numbers(50000, 9, s + 5)}"
     ),
-    "number-of-ways-to-earn-points": lambda s: (
-        f"1000, [[50, i + 1] for i in range({40 + s % 10})]"
-    ),
+    "number-of-ways-to-earn-points": lambda s: f"1000, [[50, i + 1] for i in range({40 + s % 10})]",
     "count-anagrams": lambda s: f"'abcdefghij' * {5000 + s} + ' ' + 'xyz' * {10000 + s}",
     "check-if-point-is-reachable": lambda s: f"{3 * 10**8 + 3 * s}, {6 * 10**8 + 3}",
     "minimum-time-to-complete-all-tasks": lambda s: (

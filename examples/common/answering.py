@@ -63,9 +63,7 @@ def assistant(roles: tuple[str, ...]) -> dict[str, str]:
 
 
 @contextmanager
-def local_model(
-    roles: tuple[str, ...], params: Mapping[str, Facts]
-) -> Iterator[dict[str, str]]:
+def local_model(roles: tuple[str, ...], params: Mapping[str, Facts]) -> Iterator[dict[str, str]]:
     """Settings in which the small local model answers these roles, while the block runs.
 
     Raises Failed where it is not there.

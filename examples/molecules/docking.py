@@ -161,7 +161,9 @@ def _center(receptor: str) -> list[float]:
 
 
 def _cache() -> Path:
-    folder = Path(os.environ.get("EXAMPLES_CACHE", Path.home() / ".cache" / "textgrad-mcp-examples"))
+    folder = Path(
+        os.environ.get("EXAMPLES_CACHE", Path.home() / ".cache" / "textgrad-mcp-examples")
+    )
     folder = folder / "poses"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -107,7 +107,9 @@ def feedback(value: float, goal: Goal, poses: dict[str, Pose], likeness: DrugLik
     lines = [f"Score {value:.3f} (1 is best)."]
     for name, pose in poses.items():
         unwanted = " (not wanted: weaker than -8.1 is right)" if name == goal.unwanted else ""
-        lines.append(f"Docked into {name}: Vina {pose.energy:.1f} kcal/mol{unwanted}. {_near(pose)}")
+        lines.append(
+            f"Docked into {name}: Vina {pose.energy:.1f} kcal/mol{unwanted}. {_near(pose)}"
+        )
     lines.append(f"QED {likeness.qed:.2f}; what holds it down most: {_worst(likeness)}.")
     if likeness.alerts:
         lines.append(f"Structural alerts: {', '.join(likeness.alerts)}.")
@@ -126,4 +128,6 @@ def _near(pose: Pose) -> str:
 
 
 def _worst(likeness: DrugLikeness) -> str:
-    return ", ".join(f"{name} {value:.4g} ({fit:.2f} of 1)" for name, value, fit in likeness.parts[:3])
+    return ", ".join(
+        f"{name} {value:.4g} ({fit:.2f} of 1)" for name, value, fit in likeness.parts[:3]
+    )

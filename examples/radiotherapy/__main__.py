@@ -86,9 +86,7 @@ def report(record: Record) -> Report:
         Row("goals met", *(met(one) if one else "" for one in three), PAPER),
     ]
     measured = [goals(one) if one else {} for one in three]
-    rows += [
-        Row(name, *(found.get(name, "") for found in measured), "") for name in measured[0]
-    ]
+    rows += [Row(name, *(found.get(name, "") for found in measured), "") for name in measured[0]]
     return Report(
         title=f"Radiotherapy, {task(record)}. NO CLINICAL TOOL: the patient is synthetic, the goals "
         "are ours.",

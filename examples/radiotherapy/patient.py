@@ -181,7 +181,9 @@ BUILDERS: dict[str, Callable[[], Case]] = {"pelvis": _pelvis, "tg119": _tg119}
 
 
 def _cache() -> Path:
-    folder = Path(os.environ.get("EXAMPLES_CACHE", Path.home() / ".cache" / "textgrad-mcp-examples"))
+    folder = Path(
+        os.environ.get("EXAMPLES_CACHE", Path.home() / ".cache" / "textgrad-mcp-examples")
+    )
     folder = folder / "plans"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

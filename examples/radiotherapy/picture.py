@@ -27,9 +27,7 @@ COLORS = {
 DOSE_MAP = "inferno"
 
 
-def draw(
-    path: Path, patient: str, plans: tuple[str, str], ours: Points, baseline: Points
-) -> None:
+def draw(path: Path, patient: str, plans: tuple[str, str], ours: Points, baseline: Points) -> None:
     """Write the picture; the dose of both plans is computed anew."""
     found = case(patient)
     names = {goal.structure for goal in GOALS[patient]}

@@ -20,8 +20,10 @@ def plans(patient: str, seed: int) -> Iterator[str]:
             name: {
                 "weight": round(10 ** draw.uniform(0, 3), 1),
                 "dose": round(
-                    prescribed * (draw.uniform(1, 1.05) if name == "target" else draw.uniform(0, 0.5))
-                , 1),
+                    prescribed
+                    * (draw.uniform(1, 1.05) if name == "target" else draw.uniform(0, 0.5)),
+                    1,
+                ),
             }
             for name in names
         }

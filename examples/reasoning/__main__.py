@@ -59,7 +59,12 @@ async def optimised(tools: Tools, args: Arguments, name: str, more: Facts) -> in
     await tools("compute_loss", kind="metric", inputs=inputs, **METRICS[args.task], **first)
     before = await tools("evaluate", split="test")
     tools.say(f"  held out, before: {before['mean_score']:.2f}; optimising")
-    asked = {"steps": args.steps, "candidates": args.candidates, "patience": args.steps, "memory": 1}
+    asked = {
+        "steps": args.steps,
+        "candidates": args.candidates,
+        "patience": args.steps,
+        "memory": 1,
+    }
     asked |= STRATEGIES[name] | more
     asked["patience"] = asked["steps"]
     found = await tools("optimize", seed=args.seed, **asked)

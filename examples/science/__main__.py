@@ -180,7 +180,9 @@ def report(record: Record) -> Report:
                 share(found.voted),
                 PAPER[record.task],
             ),
-            Row("the same, the last iteration alone", share(found.first), share(found.last), "", ""),
+            Row(
+                "the same, the last iteration alone", share(found.first), share(found.last), "", ""
+            ),
             Row("one prompt for all questions", *ends, "", ""),
         ],
         baseline=f"the vote over {1 + 2 * ITERATIONS} independent solutions, as many calls as one "
