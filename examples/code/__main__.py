@@ -10,13 +10,13 @@ from pathlib import Path
 from examples.code.evaluate import code_in, solves, tasks
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Ledger, Record, best, standard_error
-from examples.common.report import Report, Row
+from examples.common.report import Report, row
 from examples.common.tools import Tools
 
 ROLE = "a Python program that defines the function of this task, right and fast:\n\n"
 TEMPLATE = (
-    "{task}\n\nWrite this function in Python, right and fast enough for the largest inputs. Reply with "
-    "the whole program in one code block. (Attempt {attempt}.)"
+    "{task}\n\nWrite this function in Python, right and fast enough for the largest inputs. Reply "
+    "with the whole program in one code block. (Attempt {attempt}.)"
 )
 BASELINE = "baseline "
 
@@ -122,7 +122,7 @@ def report(record: Record) -> Report:
     ours, theirs = (sum(one[i] for one in found.values()) for i in (1, 2))
     return Report(
         title=f"Code against tests: {len(found)} tasks of LeetCode Hard",
-        rows=[Row("solved, hidden tests included", *rates, "26 % to 36 %")],
+        rows=[row("solved, hidden tests included", rates, "26 % to 36 %")],
         baseline="best of n: as many programs written from the task alone as the run made model "
         "calls, the best by the shown tests handed in.",
         differs="the start here is an older model's program, the hidden tests are ours (LeetCode's "
@@ -173,17 +173,6 @@ def picture(record: Record, out: Path) -> list[Path]:
     return [path]
 
 
-def tell(command: str) -> str:
-    """What to say to one's own assistant."""
-    return f"""
-Your assistant can do this in its own repository: put the failing test into an evaluator (config.toml of this
-example shows how), bind the function's file with create_variable(file=..., write=true), and let it
-optimize; the file is written only when a rewrite is accepted. For this example's tasks:
-
-    claude mcp add textgrad-code -- {command}
-"""
-
-
 EXAMPLE = Example(
     name="code",
     title="Code against tests: hard tasks, each test in a process of its own with limits.",
@@ -192,7 +181,6 @@ EXAMPLE = Example(
     run=run,
     report=report,
     picture=picture,
-    tell=tell,
     local=("forward", "backward"),
     params={
         "forward": {"temperature": 0.7, "max_tokens": 900},

@@ -1,8 +1,9 @@
 """Runs a candidate function against its tests, each in a process of its own with limits.
 
-As an evaluator: `score({"code": ..., "task": ...})` gives the share of the shown tests (the examples
-of the task's description, three small ones and a large one) that pass, and says of each that fails
-what was expected and what came. `solves` asks the hidden tests, too, which are for reports alone.
+As an evaluator: `score({"code": ..., "task": ...})` gives the share of the shown tests (the
+examples of the task's description, three small ones and a large one) that pass, and says of each
+that fails what was expected and what came. `solves` asks the hidden tests, too, which are for
+reports alone.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _run(code: str, test: str) -> Verdict:
     sent = json.dumps({"code": code, "test": test, "mark": mark})
     with tempfile.TemporaryDirectory() as folder:
         try:
-            done = subprocess.run(  # noqa: S603 - our own interpreter and script
+            done = subprocess.run(
                 [sys.executable, "-I", "-S", str(RUNNER)],
                 input=sent.encode(),
                 capture_output=True,

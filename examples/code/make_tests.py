@@ -218,7 +218,7 @@ def assertions(task_id: str, draw: Draw, count: int, start: int) -> Iterator[str
 
 
 def _assertion(name: str, arguments: str, solve: Callable[..., object]) -> str:
-    answer = eval(f"solve({arguments})", {"solve": solve, "math": math})  # noqa: S307 - ours
+    answer = eval(f"solve({arguments})", {"solve": solve, "math": math})
     if isinstance(answer, list) and len(answer) > MOST:
         return f"assert sum({name}({arguments})) == {sum(answer)}"
     return f"assert {name}({arguments}) == {answer!r}"
@@ -226,7 +226,7 @@ def _assertion(name: str, arguments: str, solve: Callable[..., object]) -> str:
 
 def write(path: Path = DATA / "tests.jsonl") -> None:
     """Write the tests of all tasks; the same file each time."""
-    draw = random.Random(SEED)  # noqa: S311 - reproducible, not secret
+    draw = random.Random(SEED)
     rows = []
     for task_id in tasks():
         shown = list(assertions(task_id, draw, SHOWN, 11))

@@ -26,13 +26,13 @@ def draw(
     errors = [standard_error(column) for column in columns]
     bars(left, ["before", "after", "best of n"], means, errors)
     style(right, "Shown tests passed, before and after (filled: solved)")
-    for at, task in enumerate(reversed(found)):
+    for at, task in enumerate(reversed(list(found))):
         before, after = scores[task]
         right.plot([before, after], [at, at], color="#c3cad2", linewidth=2, zorder=1)
         right.plot(before, at, "o", color=START, markersize=5, zorder=2)
         face = OURS if found[task][1] else "white"
         right.plot(after, at, "o", color=OURS, markerfacecolor=face, markersize=7, zorder=3)
-    right.set_yticks(range(len(found)), list(reversed(found)), fontsize=7)
+    right.set_yticks(range(len(found)), list(reversed(list(found))), fontsize=7)
     right.set_xlim(-0.04, 1.04)
     right.grid(axis="x", color="#e3e6ea")
     save(figure, path)

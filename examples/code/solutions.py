@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 PRIME = 10**9 + 7
@@ -108,7 +109,7 @@ def cycle_length_queries_in_a_tree(n: int, queries: Grid) -> list[int]:
 
 def put_marbles_in_bags(weights: list[int], k: int) -> int:
     """Each cut between bags costs the two marbles beside it."""
-    cuts = sorted(map(sum, zip(weights, weights[1:], strict=False)))
+    cuts = sorted(map(sum, pairwise(weights)))
     return sum(cuts[len(cuts) - k + 1 :]) - sum(cuts[: k - 1])
 
 
@@ -189,7 +190,8 @@ def number_of_beautiful_partitions(s: str, k: int, min_length: int) -> int:
 def time_to_cross_a_bridge(n: int, k: int, time: Grid) -> int:
     """The bridge as a simulation with four queues."""
     slow = [(-(one[0] + one[2]), -i) for i, one in enumerate(time)]
-    left, right = list(slow), []
+    left = list(slow)
+    right: list[tuple[int, int]] = []
     heapq.heapify(left)
     busy_left: list[tuple[int, int]] = []
     busy_right: list[tuple[int, int]] = []
@@ -264,7 +266,10 @@ def add_edges_to_make_degrees_of_all_nodes_even(n: int, edges: Grid) -> bool:
         near[a].add(b)
         near[b].add(a)
     odd = [node for node in near if len(near[node]) % 2]
-    free = lambda a, b: b not in near[a]  # noqa: E731
+
+    def free(a: int, b: int) -> bool:
+        return b not in near[a]
+
     if len(odd) == 2:
         a, b = odd
         return free(a, b) or any(free(a, c) and free(b, c) for c in range(1, n + 1))

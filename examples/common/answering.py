@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from examples.common.tools import COMMAND, Failed, Facts
+from examples.common.tools import COMMAND, Facts, Failed
 
 PREFIX = "TEXTGRAD_MCP_"
 _ENDPOINT = ("BASE_URL", "MODEL")
@@ -69,7 +69,7 @@ def local_model(roles: tuple[str, ...], params: Mapping[str, Facts]) -> Iterator
     Raises Failed where it is not there.
     """
     _pull()
-    with subprocess.Popen(  # noqa: S603 - our own command
+    with subprocess.Popen(
         [COMMAND, "model", "serve"], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
@@ -79,7 +79,7 @@ def local_model(roles: tuple[str, ...], params: Mapping[str, Facts]) -> Iterator
 
 
 def _pull() -> None:
-    done = subprocess.run([COMMAND, "model", "pull"], check=False, stdout=sys.stderr)  # noqa: S603
+    done = subprocess.run([COMMAND, "model", "pull"], check=False, stdout=sys.stderr)
     if done.returncode:
         raise Failed("The small local model is not on this machine and could not be fetched.")
 
@@ -97,7 +97,7 @@ def _settings(
     address: tuple[str, str], roles: tuple[str, ...], params: Mapping[str, Facts]
 ) -> dict[str, str]:
     url, model = address
-    found = {}
+    found: dict[str, str] = {}
     for role in roles:
         told = {
             "BASE_URL": url,

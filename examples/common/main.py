@@ -15,7 +15,16 @@ from pathlib import Path
 from examples.common.answering import Mailbox, assistant, endpoint_named, local_model
 from examples.common.record import Evaluated, NoRecord, Record, load
 from examples.common.report import Report, words
-from examples.common.tools import Answer, Facts, Failed, Tools, environment, exported, serving
+from examples.common.tools import (
+    COMMAND,
+    Answer,
+    Facts,
+    Failed,
+    Tools,
+    environment,
+    exported,
+    serving,
+)
 
 FOLDER = Path(__file__).parent.parent
 Arguments = argparse.Namespace
@@ -36,8 +45,8 @@ class Example:
     `run` builds and optimises through the tools alone. `baseline` spends the same on something
     simpler, where that needs no model (else `run` does it in sessions named `baseline ...`).
     `report` and `picture` read a record. `local` are the roles that the small local model can
-    answer, `by_assistant` those that an assistant does when there is a mailbox. `tell` is what to
-    say to one's own assistant.
+    answer, `by_assistant` those that an assistant does when there is a mailbox. What to say to
+    one's own assistant stands in the folder's assistant.md, where the local model cannot do it.
     """
 
     name: str
@@ -47,7 +56,6 @@ class Example:
     run: Callable[[Tools, Arguments], Awaitable[None]]
     report: Callable[[Record], Report]
     picture: Callable[[Record, Path], list[Path]]
-    tell: Callable[[str], str]
     baseline: Callable[[Record, Arguments, Callable[[str], None]], list[Evaluated]] = _no_baseline
     local: tuple[str, ...] = ()
     by_assistant: tuple[str, ...] = ("forward", "backward")
@@ -99,7 +107,7 @@ def _parser(example: Example) -> argparse.ArgumentParser:
 def _run(example: Example, args: Arguments) -> Record | None:
     """The record of a run, or of the recorded one where nobody is there to answer."""
     if args.mailbox is None and not endpoint_named(os.environ) and not example.local:
-        print(example.tell(_command(example)), file=sys.stderr)
+        print(_told(example), file=sys.stderr)
         path = example.recorded(args.task)
         if not path.exists():
             print("There is no recorded run of this task to show.", file=sys.stderr)
@@ -155,10 +163,12 @@ def _answered(
         yield told | settings, answer, f"{by} and {model}" if by else model
 
 
-def _command(example: Example) -> str:
-    """The server with this example's evaluator, for an assistant's configuration."""
-    binary = Path(sys.executable).with_name("textgrad-mcp")
-    return f"{binary} --config {example.folder / 'config.toml'}"
+def _told(example: Example) -> str:
+    """What to tell one's own assistant, with this machine's paths."""
+    config = f"--config {example.folder / 'config.toml'}"
+    text = (example.folder / "assistant.md").read_text("utf-8")
+    text = text.replace("EXPORT", f"{COMMAND} sessions export ID run.json {config}")
+    return text.replace("COMMAND", f"{COMMAND} {config}")
 
 
 def _replayed(example: Example, args: Arguments) -> Record:

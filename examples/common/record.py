@@ -36,7 +36,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Record:
-    """A run of an example. `sessions` are exports by name; `baseline` is in the order it was tried."""
+    """A run of an example. `sessions` are exports by name; `baseline` is in the order tried."""
 
     example: str
     task: str

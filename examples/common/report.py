@@ -24,6 +24,12 @@ class Row:
     paper: str
 
 
+def row(what: str, figures: Sequence[str], paper: str = "") -> Row:
+    """A row from the figures before, after and of the baseline; those at the end may be missing."""
+    before, after, baseline = [*figures, "", "", ""][:3]
+    return Row(what, before, after, baseline, paper)
+
+
 @dataclass(frozen=True)
 class Report:
     """What a run came to. `baseline` says what the baseline is, `differs` what keeps the paper's

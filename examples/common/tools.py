@@ -32,7 +32,7 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 def command_line(*arguments: str, env: Mapping[str, str]) -> str:
     """What `textgrad-mcp` with these arguments prints. Raises Failed."""
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(
         [COMMAND, *arguments], env=dict(env), capture_output=True, text=True, check=False
     )
     if done.returncode:
@@ -97,7 +97,7 @@ class Tools:
         """A line of what happens, with the time."""
         print(f"[{time.monotonic() - self._began:5.0f} s] {line}", file=sys.stderr, flush=True)
 
-    async def _progress(self, done: float, total: float | None, message: str | None) -> None:
+    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
         if message and message != self._told:
             self._told = message
             self.say(f"  {message}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Evaluated, Record, best, best_so_far
-from examples.common.report import Report, Row
+from examples.common.report import Report, row
 from examples.common.tools import Tools
 
 START = "c1ccccc1"
@@ -21,9 +21,9 @@ GOALS = {
     "selective": ["JAK2, not LCK"],
 }
 ROLE = (
-    "a drug molecule: one valid SMILES string of one connected, stable molecule that can be made, at "
-    "most 60 heavy atoms, and nothing else. It shall bind to the goal (receptors of the DOCKSTRING "
-    "set; ACHE is acetylcholinesterase) and be drug-like."
+    "a drug molecule: one valid SMILES string of one connected, stable molecule that can be made, "
+    "at most 60 heavy atoms, and nothing else. It shall bind to the goal (receptors of the "
+    "DOCKSTRING set; ACHE is acetylcholinesterase) and be drug-like."
 )
 CONSTRAINTS = ["max_chars=200"]  # the evaluator itself refuses what is no molecule
 FIGURES = re.compile(r"Vina (-?[\d.]+) kcal/mol|QED ([\d.]+)")
@@ -93,14 +93,11 @@ def report(record: Record) -> Report:
     ledger = record.ledger(next(iter(record.sessions)))
     ours, drawn = whole(ledger.evaluated(), task), whole(record.baseline, task)
     final = next(one for one in ours if one.inputs["smiles"] == ledger.text("v1").strip())
-    three = [ours[0], final, best(drawn) if drawn else None]
+    three = [ours[0], final, *([best(drawn)] if drawn else [])]
     rows = [
-        Row(name, *(("" if one is None else figure(one)) for one in three), paper)
-        for name, figure, paper in (
-            ("score (1 is best)", lambda one: f"{one.score:.3f}", ""),
-            ("Vina, kcal/mol (mean over receptors)", lambda one: f"{energy(one):.1f}", PAPER[0]),
-            ("QED", lambda one: f"{qed(one):.2f}", PAPER[1]),
-        )
+        row("score (1 is best)", [f"{one.score:.3f}" for one in three]),
+        row(VINA, [f"{energy(one):.1f}" for one in three], PAPER[0]),
+        row("QED", [f"{qed(one):.2f}" for one in three], PAPER[1]),
     ]
     return Report(
         title=f"Molecules: {', '.join(GOALS[task])}",
@@ -116,6 +113,7 @@ def report(record: Record) -> Report:
     )
 
 
+VINA = "Vina, kcal/mol (mean over receptors)"
 PAPER = ("-4.2 to -7.5", "0.44 to 0.79")
 
 
@@ -160,37 +158,14 @@ def _task(record: Record) -> Any:
     return record.task or "ache"
 
 
-def tell(command: str) -> str:
-    """What to say to one's own assistant."""
-    return f"""
-No endpoint is configured, and the small local model knows too little of chemistry to write molecules.
-Your assistant can. Give it the server with this example's evaluator:
-
-    claude mcp add textgrad-molecules -- {command}
-
-and say:
-
-    Use textgrad-molecules to improve a molecule. Make a parameter whose value is "{START}" and whose role is
-    "{ROLE}", a constant (requires_grad=false) with the value "ACHE", and the loss
-    compute_loss(kind="evaluator", evaluator="molecule", inputs={{"smiles": "v1", "goal": "v2"}}).
-    Then optimize(steps=4, candidates=2, memory=2), answering each prompt as the chemist it asks for.
-    Finally tell me the session's id.
-
-Then `textgrad-mcp --config ... sessions export ID run.json` and
-`make example-molecules ARGS="--replay run.json"` make the report and the picture of your run.
-Or name an endpoint: TEXTGRAD_MCP_BASE_URL, TEXTGRAD_MCP_MODEL, TEXTGRAD_MCP_API_KEY.
-"""
-
-
 EXAMPLE = Example(
     name="molecules",
-    title="Molecules: what binds, and is a drug? Scored by AutoDock Vina and RDKit on this machine.",
+    title="Molecules: what binds, and is a drug? Scored by AutoDock Vina and RDKit.",
     tasks=tuple(GOALS),
     steps=4,
     run=run,
     report=report,
     picture=picture,
-    tell=tell,
     baseline=baseline,
 )
 

@@ -12,7 +12,7 @@ from rdkit.Chem import QED
 from rdkit.Chem.FilterCatalog import FilterCatalog, FilterCatalogParams
 
 sys.path.append(str(Path(RDConfig.RDContribDir) / "SA_Score"))
-import sascorer  # noqa: E402 - it comes with rdkit, beside its packages
+import sascorer
 
 NAMES = {
     "MW": "molecular weight",

@@ -1,8 +1,8 @@
 """Scores a molecule for a goal: how well it docks and how drug-like it is, with reasons.
 
-As an evaluator: `score({"smiles": ..., "goal": ...})`. A goal is a receptor of DOCKSTRING ("ACHE") or one
-that is wanted and one that is not ("JAK2, not LCK"). The score is the paper's, Vina's energy plus
-10 (1 - QED), laid on 0 to 1: 1 stands for -14 kcal/mol with a QED of 1.
+As an evaluator: `score({"smiles": ..., "goal": ...})`. A goal is a receptor of DOCKSTRING ("ACHE"),
+or one that is wanted and one that is not ("JAK2, not LCK"). The score is the paper's, Vina's energy
+plus 10 (1 - QED), laid on 0 to 1: 1 stands for -14 kcal/mol with a QED of 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The picture of a run: score over molecules tried, both molecules drawn, the pose in its pocket."""
+"""The picture of a run: score over molecules tried, both molecules, the pose in its pocket."""
 
 from __future__ import annotations
 

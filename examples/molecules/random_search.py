@@ -34,7 +34,7 @@ HEAVIEST = 520.0
 def molecules(seed: int) -> Iterator[str]:
     """Endlessly many different molecules of a drug's size, the same ones for a seed."""
     RDLogger.DisableLog("rdApp.*")
-    draw = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    draw = random.Random(seed)
     pieces = sorted({piece for smiles in LIBRARY for piece in _pieces(smiles)})
     seen: set[str] = set()
     while True:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Evaluated, Record, best, best_so_far
-from examples.common.report import Report, Row
+from examples.common.report import Report, row
 from examples.common.tools import Tools
 
 STRUCTURES = {
@@ -20,10 +20,10 @@ STRUCTURES = {
 }
 PRESCRIBED = {"pelvis": 70, "tg119": 50}
 ROLE = (
-    "the objectives of a radiotherapy plan as JSON, one object with for each structure a weight (0 to "
-    "10000) and a dose in Gy. The fluence minimises the weighted mean of squared differences from "
-    "the dose: any difference in the target, only doses above it elsewhere. A research toy, no "
-    "clinical plan."
+    "the objectives of a radiotherapy plan as JSON, one object with for each structure a weight (0 "
+    "to 10000) and a dose in Gy. The fluence minimises the weighted mean of squared differences "
+    "from the dose: any difference in the target, only doses above it elsewhere. A research toy, "
+    "no clinical plan."
 )
 CONSTRAINTS = ["parses=json"]
 GOAL = re.compile(r"(met|MISSED): (.+?) at (?:least|most) ([\d.]+) (\S+); it is ([\d.]+)")
@@ -80,16 +80,16 @@ def report(record: Record) -> Report:
     ours, drawn = ledger.evaluated(), record.baseline
     last = ledger.text("v1")
     final = next(one for one in ours if one.inputs["plan"].strip() == last.strip())
-    three = [ours[0], final, best(drawn) if drawn else None]
+    three = [ours[0], final, *([best(drawn)] if drawn else [])]
     rows = [
-        Row("score (1 is best)", *(f"{one.score:.3f}" if one else "" for one in three), ""),
-        Row("goals met", *(met(one) if one else "" for one in three), PAPER),
+        row("score (1 is best)", [f"{one.score:.3f}" for one in three]),
+        row("goals met", [met(one) for one in three], PAPER),
     ]
-    measured = [goals(one) if one else {} for one in three]
-    rows += [Row(name, *(found.get(name, "") for found in measured), "") for name in measured[0]]
+    measured = [goals(one) for one in three]
+    rows += [row(name, [found.get(name, "") for found in measured]) for name in measured[0]]
     return Report(
-        title=f"Radiotherapy, {task(record)}. NO CLINICAL TOOL: the patient is synthetic, the goals "
-        "are ours.",
+        title=f"Radiotherapy, {task(record)}. NO CLINICAL TOOL: the patient is synthetic, the "
+        "goals are ours.",
         rows=rows,
         baseline=f"{len(drawn)} plans with random weights and doses, the same evaluator; the run "
         f"itself tried {len(ours)}.",
@@ -161,39 +161,14 @@ def task(record: Record) -> str:
     return record.ledger(next(iter(record.sessions))).evaluated()[0].inputs["patient"]
 
 
-def tell(command: str) -> str:
-    """What to say to one's own assistant."""
-    return f"""
-No endpoint is configured, and the small local model cannot plan a dose. Your assistant can. Give it the
-server with this example's evaluator:
-
-    claude mcp add textgrad-radiotherapy -- {command}
-
-and say:
-
-    Use textgrad-radiotherapy to improve a plan. Make a parameter with constraints ["parses=json"] whose value is
-    {start("pelvis")}
-    and whose role is "{ROLE}"
-    a constant (requires_grad=false) with the value "pelvis", and the loss
-    compute_loss(kind="evaluator", evaluator="plan", inputs={{"plan": "v1", "patient": "v2"}}).
-    Then optimize(steps=6, candidates=2, memory=2), answering each prompt as the planner it asks for.
-    Finally tell me the session's id.
-
-Then `textgrad-mcp --config ... sessions export ID run.json` and
-`make example-radiotherapy ARGS="--replay run.json"` make the report and the picture of your run.
-Or name an endpoint: TEXTGRAD_MCP_BASE_URL, TEXTGRAD_MCP_MODEL, TEXTGRAD_MCP_API_KEY.
-"""
-
-
 EXAMPLE = Example(
     name="radiotherapy",
-    title="Radiotherapy. This is no clinical tool: the patient is synthetic and the goals are ours.",
+    title="Radiotherapy. No clinical tool: the patient is synthetic and the goals are ours.",
     tasks=tuple(STRUCTURES),
     steps=6,
     run=run,
     report=report,
     picture=picture,
-    tell=tell,
     baseline=baseline,
 )
 

@@ -117,8 +117,8 @@ def judged(found: Case, plan: Plan, values: list[float]) -> tuple[float, str]:
     """The score, and what to know about the plan."""
     goals = GOALS[found.name]
     weights = [TARGET_WEIGHT if goal.structure == "target" else 1.0 for goal in goals]
-    credits = [goal.credit(value) for goal, value in zip(goals, values, strict=True)]
-    total = sum(w * c for w, c in zip(weights, credits, strict=True)) / sum(weights)
+    earned = [goal.credit(value) for goal, value in zip(goals, values, strict=True)]
+    total = sum(w * c for w, c in zip(weights, earned, strict=True)) / sum(weights)
     met = sum(goal.met(value) for goal, value in zip(goals, values, strict=True))
     lines = [f"Score {total:.3f}; {met} of {len(goals)} goals met. Prescribed: "]
     lines[0] += f"{PRESCRIBED[found.name]:g} Gy to the target."

@@ -55,7 +55,7 @@ def case(name: str) -> Case:
         part.write_bytes(pickle.dumps(build(), protocol=5))
         part.replace(kept)
     with kept.open("rb") as file:
-        found: Case = pickle.load(file)  # noqa: S301 - our own file
+        found: Case = pickle.load(file)
     return found
 
 

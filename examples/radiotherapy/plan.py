@@ -1,4 +1,4 @@
-"""From objectives to dose: reads a plan's text, optimises the fluence, measures doses and volumes."""
+"""From objectives to dose: reads a plan, optimises the fluence, measures doses and volumes."""
 
 from __future__ import annotations
 

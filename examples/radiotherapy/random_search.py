@@ -12,7 +12,7 @@ from examples.radiotherapy.evaluate import GOALS, PRESCRIBED
 def plans(patient: str, seed: int) -> Iterator[str]:
     """Endlessly many plans: weights from 1 to 1000 by their logarithm, doses around what is
     prescribed for the target and from 0 to half of it elsewhere."""
-    draw = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    draw = random.Random(seed)
     prescribed = PRESCRIBED[patient]
     names = list(dict.fromkeys(goal.structure for goal in GOALS[patient]))
     while True:

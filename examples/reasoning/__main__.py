@@ -8,14 +8,14 @@ from pathlib import Path
 
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Ledger, Record
-from examples.common.report import Report, Row
+from examples.common.report import Report, row
 from examples.common.tools import Facts, Tools
 
 DATA = Path(__file__).parent / "data"
 TRAIN, VALIDATION = 30, 20  # of the training file; held out is the other one
 PROMPT = "You will answer a reasoning question."
 ROLE = "system prompt of a small language model that answers reasoning questions"
-METRICS = {
+METRICS: dict[str, Facts] = {
     "object_counting": {"metric": "numeric"},
     "word_sorting": {"metric": "exact_match", "options": {"ignore_case": True}},
     "gsm8k": {"metric": "numeric"},
@@ -84,22 +84,17 @@ def report(record: Record) -> Report:
     return Report(
         title=f"Reasoning prompts: {record.task.replace('_', ' ')}",
         rows=[
-            Row(
+            row(
                 f"held out, {tested[0][-1]['examples']} questions",
-                figure(tested[0][0]),
-                figure(tested[0][-1]),
-                figure(tested[1][-1]),
+                [figure(one) for one in (tested[0][0], tested[0][-1], tested[1][-1])],
                 PAPER[record.task],
             ),
-            Row(
+            row(
                 "validation",
-                figure(checked[0][0]),
-                figure(checked[0][-1]),
-                figure(checked[1][-1]) if checked[1] else "",
-                "",
+                [figure(one) for one in (checked[0][0], checked[0][-1], *checked[1][-1:])],
             ),
         ],
-        baseline="plain rewrites without feedback, through the same gate, with the same number of calls.",
+        baseline="plain rewrites without feedback, through the same gate, with as many calls.",
         differs="a model of 1.5 billion parameters answers here, gpt-3.5-turbo there; gpt-4o wrote "
         "the gradients there; 50 training rows, batches of four.",
         verdict=verdict(gained, beyond),
@@ -138,11 +133,6 @@ def curve(ledger: Ledger) -> list[tuple[float, float]]:
     return [(0, checked[0]["mean"]), *steps] if checked else list(steps)
 
 
-def tell(command: str) -> str:
-    """What to say to one's own assistant."""
-    return command
-
-
 EXAMPLE = Example(
     name="reasoning",
     title="Reasoning prompts: a system prompt, optimised for the small local model.",
@@ -151,7 +141,6 @@ EXAMPLE = Example(
     run=run,
     report=report,
     picture=picture,
-    tell=tell,
     local=("forward", "backward"),
     by_assistant=("backward",),
     limit=30,

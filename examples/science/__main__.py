@@ -1,4 +1,4 @@
-"""Science questions: one solution improved at test time with a vote, and a prompt for all of them."""
+"""Science questions: one solution improved at test time with a vote, and a prompt for all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Ledger, Record, standard_error
-from examples.common.report import Report, Row
+from examples.common.report import Report, row
 from examples.common.tools import Facts, Tools
 from examples.science.choice import chosen_letter
 
@@ -24,9 +24,9 @@ TEMPLATE = (
     "(Attempt {attempt}.)"
 )
 CRITIC = (
-    "Examine this solution of the question with a critical eye. Check each step: is it true, does it "
-    "follow, was every option looked at? Say what is wrong or missing; do not give the answer away "
-    "if you are not sure."
+    "Examine this solution of the question with a critical eye. Check each step: is it true, does "
+    "it follow, was every option looked at? Say what is wrong or missing; do not give the answer "
+    "away if you are not sure."
 )
 ROLE = "a step-by-step solution of a multiple-choice question that ends with a line 'Answer: X'"
 PAPER = {"machine_learning": "85.7 to 88.4 %", "college_physics": "91.2 to 95.1 %"}
@@ -49,9 +49,9 @@ async def run(tools: Tools, args: Arguments) -> None:
     """The prompt for all, then each held-out question by itself, then the vote."""
     await prompt_level(tools, args)
     questions = held_out(args.task, args.limit)
-    for number, row in enumerate(questions, 1):
+    for number, asked in enumerate(questions, 1):
         tools.say(f"question {number} of {len(questions)}")
-        await instance_level(tools, number, row["question"])
+        await instance_level(tools, number, asked["question"])
     await vote(tools, questions, 1 + 2 * ITERATIONS)
 
 
@@ -109,7 +109,7 @@ async def vote(tools: Tools, questions: Sequence[dict[str, str]], attempts: int)
     await tools("create_variable", role="the question", example_field="question")
     await tools("create_variable", role="number of the attempt", example_field="attempt")
     await tools("create_variable", role="the letter", example_field="answer", reference=True)
-    numbered = [row | {"attempt": str(n)} for row in questions for n in range(1, attempts + 1)]
+    numbered = [one | {"attempt": str(n)} for one in questions for n in range(1, attempts + 1)]
     await tools("add_examples", split="test", examples=numbered)
     first = {"examples": ["e1"]}
     inputs = {"question": "v1", "attempt": "v2"}
@@ -135,15 +135,15 @@ def marks(record: Record) -> Marks:
     questions = held_out(record.task, 0)
     found = Marks([], [], [], [])
     drawn = drawn_letters(record)
-    for number, row in enumerate(questions, 1):
+    for number, asked in enumerate(questions, 1):
         if f"question {number}" not in record.sessions:
             break
         letters = [chosen_letter(t) for t in record.ledger(f"question {number}").texts("v4")]
-        right = row["answer"]
+        right = asked["answer"]
         found.first.append(letters[0] == right)
         found.last.append(letters[-1] == right)
         found.iterated.append(majority(letters) == right)
-        found.voted.append(majority(drawn.get(row["question"], [])) == right)
+        found.voted.append(majority(drawn.get(asked["question"], [])) == right)
     return found
 
 
@@ -171,19 +171,15 @@ def report(record: Record) -> Report:
     tested = ledger.split_scores("test")
     ends = [figure(one["mean"], one["error"]) for one in (tested[0], tested[-1])]
     return Report(
-        title=f"Science questions: MMLU {record.task.replace('_', ' ')}, {len(found.first)} held out",
+        title=f"MMLU {record.task.replace('_', ' ')}, {len(found.first)} questions held out",
         rows=[
-            Row(
+            row(
                 "one solution, vote over iterations",
-                share(found.first),
-                share(found.iterated),
-                share(found.voted),
+                [share(one) for one in (found.first, found.iterated, found.voted)],
                 PAPER[record.task],
             ),
-            Row(
-                "the same, the last iteration alone", share(found.first), share(found.last), "", ""
-            ),
-            Row("one prompt for all questions", *ends, "", ""),
+            row("the same, the last iteration alone", [share(found.first), share(found.last)]),
+            row("one prompt for all questions", ends),
         ],
         baseline=f"the vote over {1 + 2 * ITERATIONS} independent solutions, as many calls as one "
         "question's iterations take.",
@@ -228,29 +224,23 @@ def picture(record: Record, out: Path) -> list[Path]:
 def by_iteration(record: Record) -> list[list[bool]]:
     """Right or wrong by iteration, then by question."""
     found: list[list[bool]] = []
-    for number, row in enumerate(held_out(record.task, 0), 1):
+    for number, asked in enumerate(held_out(record.task, 0), 1):
         if f"question {number}" in record.sessions:
             texts = record.ledger(f"question {number}").texts("v4")
             for at, text in enumerate(texts):
                 found.extend([] for _ in range(at + 1 - len(found)))
-                found[at].append(chosen_letter(text) == row["answer"])
+                found[at].append(chosen_letter(text) == asked["answer"])
     return found
-
-
-def tell(command: str) -> str:
-    """What to say to one's own assistant."""
-    return command
 
 
 EXAMPLE = Example(
     name="science",
-    title="Science questions: a solution criticised and rewritten at test time, and a prompt for all.",
+    title="Science questions: a solution criticised and rewritten, and a prompt for all.",
     tasks=tuple(PAPER),
     steps=3,
     run=run,
     report=report,
     picture=picture,
-    tell=tell,
     local=("forward", "backward"),
     limit=12,
     params={
