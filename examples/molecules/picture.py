@@ -19,7 +19,8 @@ from examples.molecules.docking import Contact, dock, pocket, pose_mol
 
 Points = Sequence[tuple[float, float]]
 ELEMENTS = {6: "#2b2f36", 7: "#2f5fd0", 8: "#d0342c", 16: "#b99a1d", 9: "#3f9e4d", 17: "#3f9e4d"}
-NAMED = 9  # residues that the pose picture names
+NAMED = 8  # residues that the pose picture names
+BONDED = 1.9  # Å between bonded atoms, at most
 
 
 def draw(path: Path, ours: Points, baseline: Points, report: Report, receptor: str) -> None:
@@ -46,6 +47,7 @@ def draw(path: Path, ours: Points, baseline: Points, report: Report, receptor: s
 def _drawn(smiles: str) -> Any:
     drawer = rdMolDraw2D.MolDraw2DCairo(700, 520)
     drawer.drawOptions().padding = 0.08
+    drawer.drawOptions().fixedBondLength = 45
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, Chem.MolFromSmiles(smiles))
     drawer.FinishDrawing()
     return mpimg.imread(io.BytesIO(drawer.GetDrawingText()), format="png")
@@ -66,7 +68,7 @@ def _pose(ax: Any, smiles: str, receptor: str) -> None:
         ax.plot(ends[:, 0], ends[:, 1], color=OURS, linewidth=width, zorder=5)
     colors = [ELEMENTS.get(atom.GetAtomicNum(), "#7a4fb0") for atom in mol.GetAtoms()]
     ax.scatter(flat[:, 0], flat[:, 1], c=colors, s=34, zorder=6, edgecolors="white", linewidths=0.6)
-    _named(ax, pose.contacts[: NAMED + 6], around, flat)
+    _named(ax, pose.contacts, around, flat)
     ax.set_aspect("equal")
     ax.axis("off")
     title = f"Pose in {receptor}: {pose.energy:.1f} kcal/mol"
@@ -85,22 +87,46 @@ def _receptor(ax: Any, around: list[tuple[str, Any]], flat: Any) -> None:
     reach = np.abs(flat).max(axis=0)[:2] + 5
     points = np.array([p for _, p in around if (np.abs(p[:2]) < reach).all() and abs(p[2]) < 6])
     if len(points):
-        shade = np.clip(0.5 - np.abs(points[:, 2]) / 14, 0.05, 0.5)
-        ax.scatter(points[:, 0], points[:, 1], s=26, color="#9aa3ad", alpha=shade, linewidths=0)
+        shade = np.clip(0.4 - np.abs(points[:, 2]) / 14, 0.04, 0.4)
+        ax.scatter(points[:, 0], points[:, 1], s=22, color="#aab2bb", alpha=shade, linewidths=0)
 
 
 def _named(ax: Any, contacts: list[Contact], around: list[tuple[str, Any]], flat: Any) -> None:
-    """Names of the nearest residues, pushed outwards; polar contacts as dashed lines."""
+    """The nearest residues as sticks with their names; polar contacts as dashed lines."""
+    taken: list[Any] = list(flat[:, :2])
     for contact in contacts[:NAMED]:
         atoms = np.array([place for residue, place in around if residue == contact.residue])
-        gaps = np.linalg.norm(atoms[:, None, :] - flat[None, :, :], axis=2)
-        atom, near = np.unravel_index(gaps.argmin(), gaps.shape)
-        place, end = atoms[atom][:2], flat[near][:2]
-        color = BASELINE if contact.polar else "#4a525c"
-        away = place - end
-        name = place + away / (np.linalg.norm(away) + 1e-6) * 1.4
-        style_ = "--" if contact.polar else ":"
-        ax.plot(*zip(end, place, strict=True), style_, color=color, linewidth=1.1, zorder=4)
+        color = BASELINE if contact.polar else "#6d7680"
+        _sticks(ax, atoms, color)
+        if contact.polar:
+            gaps = np.linalg.norm(atoms[:, None, :] - flat[None, :, :], axis=2)
+            atom, near = np.unravel_index(gaps.argmin(), gaps.shape)
+            ends = np.array([atoms[atom][:2], flat[near][:2]])
+            ax.plot(ends[:, 0], ends[:, 1], "--", color=color, linewidth=1.2, zorder=4)
+        at = _free(atoms[:, :2], taken)
+        taken.append(at)
+        box = {
+            "boxstyle": "round,pad=0.15",
+            "facecolor": "white",
+            "edgecolor": "none",
+            "alpha": 0.8,
+        }
         ax.annotate(
-            contact.residue, name, fontsize=7.5, color=color, ha="center", va="center", zorder=7
-        )
+            contact.residue, at, fontsize=7.5, color=color, ha="center", va="center", zorder=8,
+            bbox=box,
+        )  # fmt: skip
+
+
+def _sticks(ax: Any, atoms: Any, color: str) -> None:
+    """Lines between a residue's atoms that are bonded, by their distance."""
+    for i, one in enumerate(atoms):
+        for other in atoms[i + 1 :]:
+            if np.linalg.norm(one - other) < BONDED:
+                ends = np.array([one[:2], other[:2]])
+                ax.plot(ends[:, 0], ends[:, 1], color=color, linewidth=1.4, alpha=0.7, zorder=3)
+
+
+def _free(atoms: Any, taken: list[Any]) -> Any:
+    """Where a name is farthest from what is drawn: beside one of the residue's atoms."""
+    places = [atom + np.array(away) for atom in atoms for away in ((0, 0), (0, 1.2), (0, -1.2))]
+    return max(places, key=lambda at: min(np.linalg.norm(at - other) for other in taken))
