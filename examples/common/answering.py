@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -75,7 +76,7 @@ def local_model(roles: tuple[str, ...], params: Mapping[str, Facts]) -> Iterator
         try:
             yield _settings(_address(process), roles, params)
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)
 
 
 def _pull() -> None:

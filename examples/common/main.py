@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -75,6 +76,7 @@ class Example:
 def main(example: Example) -> int:
     """The command of an example. Gives the exit code."""
     args = _parser(example).parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     print(example.title, file=sys.stderr)
     try:
         record = _replayed(example, args) if args.replay else _run(example, args)
