@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -76,7 +75,7 @@ def local_model(roles: tuple[str, ...], params: Mapping[str, Facts]) -> Iterator
         try:
             yield _settings(_address(process), roles, params)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
 
 
 def _pull() -> None:
