@@ -13,7 +13,7 @@ from examples.common.record import Ledger, Record, best, standard_error
 from examples.common.report import Report, row
 from examples.common.tools import Tools
 
-ROLE = "a Python program that defines the function of this task, right and fast:\n\n"
+ROLE = "a Python program that defines the function {name} for the task {task}, right and fast"
 TEMPLATE = (
     "{task}\n\nWrite this function in Python, right and fast enough for the largest inputs. Reply "
     "with the whole program in one code block. (Attempt {attempt}.)"
@@ -39,7 +39,7 @@ async def improve(tools: Tools, task_id: str, args: Arguments) -> int:
     """Rewrite one program until its shown tests pass; gives the number of model calls."""
     task = tasks()[task_id]
     tools.begin(task_id)
-    role = ROLE + task["prompt"]
+    role = ROLE.format(name=task["entry_point"], task=task_id)
     value, rules = task["first_attempt"], ["parses=python"]
     await tools("create_variable", role=role, value=value, constraints=rules)
     await tools("create_variable", role="the task's id", value=task_id, requires_grad=False)

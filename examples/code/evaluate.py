@@ -64,7 +64,8 @@ def code_in(text: str) -> str:
 
 
 def score(inputs: dict[str, str]) -> tuple[float, str]:
-    """The share of the shown tests that `code` passes, and what went wrong.
+    """The share of the shown tests that `code` passes, and what went wrong, with the task's own
+    description for whoever rewrites it.
 
     `inputs` has `code` and `task`, an id. Whatever the code is or does, there is a score.
     """
@@ -73,13 +74,14 @@ def score(inputs: dict[str, str]) -> tuple[float, str]:
         return 0.0, f"There is no task {inputs.get('task', '')!r}."
     code = code_in(inputs.get("code", ""))
     fault = broken(code, task["entry_point"])
+    wanted = f"\nThe task is:\n{task['prompt']}"
     if fault:
-        return 0.0, fault
+        return 0.0, fault + wanted
     verdicts = run_tests(code, shown_tests(task["task_id"]))
     passed = sum(v.passed for v in verdicts)
     failed = [v.said for v in verdicts if not v.passed]
     lines = [f"{passed} of {len(verdicts)} tests pass.", *failed]
-    return passed / len(verdicts), "\n".join(lines)
+    return passed / len(verdicts), "\n".join(lines) + (wanted if failed else "")
 
 
 def solves(code: str, task_id: str) -> bool:

@@ -1,0 +1,131 @@
+"""A run of an example with the real server: what is recorded, replayed, reported, and refused."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.code import solutions
+from examples.code.__main__ import BASELINE, EXAMPLE, best_of, improve, report
+from examples.code.evaluate import tasks
+from examples.common.answering import Mailbox, assistant, endpoint_named
+from examples.common.record import NoRecord, Record, best_so_far, load, standard_error
+from examples.common.report import words
+from examples.common.tools import Answer, Facts, Failed, Tools, environment, exported, serving
+
+MEDIAN = "count-subarrays-with-median-k"
+RIGHT = inspect.getsource(solutions).replace(MEDIAN.replace("-", "_"), "countSubarrays")
+WRONG = "def countSubarrays(nums, k):\n    return 1\n"
+ASKED = argparse.Namespace(steps=2, candidates=1, seed=0)
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """An environment in which the caller answers, with a database in `folder`."""
+    told = assistant(("forward", "backward"))
+    told["TEXTGRAD_MCP_DATABASE"] = str(folder / "t.db")
+    told["TEXTGRAD_MCP_CONFIG"] = str(EXAMPLE.folder / "config.toml")
+    return environment(told)
+
+
+async def answered(pending: list[Facts]) -> dict[str, Any]:
+    """A right program where a rewrite is asked for, a wrong one elsewhere."""
+    return {
+        one["id"]: {"value": RIGHT} if "update" in one["purpose"] else f"```python\n{WRONG}```"
+        for one in pending
+    }
+
+
+def recorded(folder: Path, answer: Answer | None) -> Record:
+    """The record of one task, its baseline included."""
+    env = settings(folder)
+
+    async def run() -> Tools:
+        async with serving(env, answer) as tools:
+            calls = await improve(tools, MEDIAN, ASKED)
+            await best_of(tools, MEDIAN, calls)
+        return tools
+
+    tools = asyncio.run(run())
+    sessions = {name: exported(one, env) for name, one in tools.sessions.items()}
+    return Record("code", "leetcode_hard", "a script", sessions)
+
+
+def test_a_run_is_recorded_and_replayed_to_the_same_report(tmp_path: Path) -> None:
+    record = recorded(tmp_path, answered)
+    assert set(record.sessions) == {MEDIAN, BASELINE + MEDIAN}
+    path = tmp_path / "run.json"
+    record.save(path)
+    again = load(path, "code", "leetcode_hard")
+    assert report(again) == report(record)
+    said = words(report(again), again, [])
+    assert "REPLAY of a recorded run; answered by a script." in said
+    assert "The optimiser solves 1, best of n 0." in said
+    assert "1 model calls" in said
+    assert "2 evaluator runs" in said
+    assert words(report(record), record, []).count("REPLAY") == 0
+
+
+def test_the_ledger_tells_texts_scores_and_calls(tmp_path: Path) -> None:
+    ledger = recorded(tmp_path, answered).ledger(MEDIAN)
+    first, last = ledger.evaluated()
+    assert first.inputs == {"code": tasks()[MEDIAN]["first_attempt"].strip(), "task": MEDIAN}
+    assert (first.score < 0.5, last.score, last.feedback) == (True, 1.0, "6 of 6 tests pass.")
+    assert ledger.texts("v1")[-1] == ledger.text("v1") == RIGHT.strip()
+    assert len(ledger.replies) == 1
+    assert ledger.seconds() > 0
+
+
+def test_a_session_that_an_assistant_exported_is_a_record_too(tmp_path: Path) -> None:
+    record = recorded(tmp_path, answered)
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(record.sessions[MEDIAN]), "utf-8")
+    said = report(load(path, "code", "leetcode_hard"))
+    assert "1 tasks" in said.title
+    assert said.after == RIGHT.strip()
+
+
+def test_where_nobody_answers_the_run_ends_in_words(tmp_path: Path) -> None:
+    with pytest.raises(BaseExceptionGroup) as raised:
+        recorded(tmp_path, None)
+    first: BaseException = raised.value
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, Failed)
+    assert "nobody is there" in str(first)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "textgrad-mcp example"}'])
+def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(NoRecord):
+        load(path, "code", "leetcode_hard")
+    with pytest.raises(NoRecord, match="cannot be read"):
+        load(tmp_path / "none.json", "code", "leetcode_hard")
+
+
+def test_a_mailbox_asks_and_waits_for_its_reply(tmp_path: Path) -> None:
+    (tmp_path / "reply-1.json").write_text('{"c1": "yes"}', "utf-8")
+    (tmp_path / "reply-2.json").write_text("[1]", "utf-8")
+    mailbox = Mailbox(tmp_path)
+    assert asyncio.run(mailbox([{"id": "c1", "prompt": "Well?"}])) == {"c1": "yes"}
+    assert json.loads((tmp_path / "ask-1.json").read_text("utf-8"))[0]["prompt"] == "Well?"
+    with pytest.raises(Failed, match="must be an object"):
+        asyncio.run(mailbox([]))
+
+
+def test_an_endpoint_is_what_the_environment_names() -> None:
+    assert endpoint_named({}) is None
+    assert endpoint_named({"TEXTGRAD_MCP_BACKWARD_MODEL": "strong"}) == "strong"
+    assert endpoint_named({"TEXTGRAD_MCP_BASE_URL": "http://here"}) == "http://here"
+
+
+def test_the_best_so_far_never_falls_and_the_error_is_that_of_a_mean() -> None:
+    assert best_so_far([0.2, 0.1, 0.5]) == [0.2, 0.2, 0.5]
+    assert standard_error([0, 1, 0, 1]) == pytest.approx((1 / 3 / 4) ** 0.5)
