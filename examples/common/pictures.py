@@ -9,6 +9,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 OURS, BASELINE, START = "#1f5fbf", "#b0762a", "#808890"
 DPI = 110
@@ -42,6 +43,7 @@ def curves(
             xs, ys = zip(*points, strict=True)
             ax.step(xs, ys, where="post", color=color, linewidth=2, label=name)
             ax.plot(xs[-1], ys[-1], "o", color=color, markersize=5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel(spent, fontsize=9)
     ax.set_ylabel(score, fontsize=9)
     ax.legend(frameon=False, fontsize=8, loc="lower right")
