@@ -86,7 +86,7 @@ def test_a_session_that_an_assistant_exported_is_a_record_too(tmp_path: Path) ->
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(record.sessions[MEDIAN]), "utf-8")
     said = report(load(path, "code", "leetcode_hard"))
-    assert "1 tasks" in said.title
+    assert said.title.endswith("tasks: 1")
     assert said.after == RIGHT.strip()
 
 

@@ -54,7 +54,9 @@ async def improve(tools: Tools, task_id: str, args: Arguments) -> int:
         memory=1,
     )
     tools.say(f"  {found['score_before']:.2f} -> {found['score_after']:.2f}")
-    return int(found["calls"])
+    price = (await tools("inspect", what="report"))["view"]["price"]
+    judged = price["by_purpose"].get("judge", {"calls": 0})  # here only the evaluator's runs
+    return int(price["calls"] - judged["calls"])
 
 
 async def best_of(tools: Tools, task_id: str, calls: int) -> None:
@@ -121,7 +123,7 @@ def report(record: Record) -> Report:
     before, after = ends(record.ledger(shown))
     ours, theirs = (sum(one[i] for one in found.values()) for i in (1, 2))
     return Report(
-        title=f"Code against tests: {len(found)} tasks of LeetCode Hard",
+        title=f"Code against tests, LeetCode Hard, tasks: {len(found)}",
         rows=[row("solved, hidden tests included", rates, "26 % to 36 %")],
         baseline="best of n: as many programs written from the task alone as the run made model "
         "calls, the best by the shown tests handed in.",
