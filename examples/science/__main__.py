@@ -171,7 +171,7 @@ def report(record: Record) -> Report:
     tested = ledger.split_scores("test")
     ends = [figure(one["mean"], one["error"]) for one in (tested[0], tested[-1])]
     return Report(
-        title=f"MMLU {record.task.replace('_', ' ')}, {len(found.first)} questions held out",
+        title=f"MMLU {record.task.replace('_', ' ')}, questions held out: {len(found.first)}",
         rows=[
             row(
                 "one solution, vote over iterations",
