@@ -107,8 +107,8 @@ def verdict(gained: float, beyond: float) -> str:
     """Who won, said plainly."""
     if beyond > 0:
         return f"Held out, {gained:+.2f}; {beyond:+.2f} beside the baseline."
-    word = "IS AS GOOD" if beyond == 0 else "WINS"
-    return f"Held out, {gained:+.2f}; THE BASELINE {word} ({-beyond:+.2f})."
+    word = "IS AS GOOD" if beyond == 0 else f"WINS BY {-beyond:.2f}"
+    return f"Held out, {gained:+.2f}; THE BASELINE {word}."
 
 
 def figure(one: Facts) -> str:
