@@ -26,6 +26,7 @@ def draw(path: Path, validation: Sequence[Points], tested: Sequence[Sequence[Fac
         score="share right",
         baseline_name="plain rewrites",
     )
+    left.set_ylim(0, 1.05)
     style(right, "Held out")
     ends = [tested[0][0], tested[0][-1], tested[1][-1]]
     errors = [one["error"] or 0.0 for one in ends]
