@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -36,7 +37,7 @@ def check(args: Mapping[str, Any]) -> None:
             f"parents cannot be {args['parents']!r}.", f"Use one of {', '.join(get_args(How))}."
         )
     for key, value in args["budget"].items():
-        if key not in BUDGET_KEYS or value <= 0:
+        if key not in BUDGET_KEYS or not 0 < value < math.inf:
             raise BadInput(
                 f"budget cannot have {key}={value}.",
                 f"Give numbers above 0 for some of {', '.join(BUDGET_KEYS)}.",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ..schemas.graph import HERE, Gradient, Kind, Op, Operation, number
+from . import quoting
 from .constraints import CHARS_PER_TOKEN
 from .fence import Fence
 from .forward import Evaluation, Node, made_from, place_of
@@ -53,6 +54,7 @@ class Backward:
     places: list[int]
     plan: Plan
     wanted: set[str] = field(default_factory=set)
+    measured: bool = False
     told: dict[Node, dict[str, list[str]]] = field(default_factory=dict)
     gradients: dict[tuple[str, str, int], Gradient] = field(default_factory=dict)
 
@@ -85,7 +87,9 @@ async def backward(
     An operation is visited once, after everything that uses its output; operations that do not
     depend on each other are asked about at the same time.
     """
-    state = Backward(evaluation, losses, places, plan, requires_grad(evaluation.program))
+    measured = list(places) != [HERE] and await quoting.held_out(work)
+    wanted = requires_grad(evaluation.program)
+    state = Backward(evaluation, losses, places, plan, wanted, measured)
     graph = _reversed(state)
 
     def visit(operation_id: str) -> Awaitable[None] | None:
@@ -297,7 +301,8 @@ async def _reply(
     )
 
     def read(completion: Completion) -> dict[str, str]:
-        return {k: str(v).strip() for k, v in parse_object(completion.text, needed).items()}
+        said = parse_object(completion.text, needed, material=prompt)
+        return {k: str(v).strip() for k, v in said.items()}
 
     return await work.ask(request, read)
 
@@ -320,7 +325,7 @@ def _prompt(
     materials = {place: _material(state, operation, place) for place in group}
     shared = {s: state.evaluation.value(s, group[0]).text for s in sources if _shared(state, s)}
     fence = Fence([*shared.values(), *(t for m in materials.values() for t in m.values())])
-    parts = [f"The step: {_described(operation)}"]
+    parts = [_described(operation)]
     for source, value in shared.items():
         parts.append(
             f"{source}, {_as(operation, source)}:\n"
@@ -331,7 +336,7 @@ def _prompt(
             parts.append(f"Example e{place}:")
         parts += [fence.wrap(name.replace(" ", "-"), t) for name, t in material.items()]
     if pictures:
-        parts.append("The pictures that are named above follow in their order, each once.")
+        parts.append(text("gradient_pictures"))
     parts.append(_asked(state, operation, group, sources))
     return "\n\n".join(parts)
 
@@ -339,14 +344,13 @@ def _prompt(
 def _described(operation: Operation) -> str:
     match operation.kind:
         case Op.LLM:
-            return "a language model is called with the prompt below and gives the output."
+            return text("step_llm")
         case Op.EXTERNAL | Op.FEEDBACK:
-            return f"a function: {operation.spec.get('function', '')}"
+            return text("step_function", function=str(operation.spec.get("function", "")))
         case Op.FORMAT | Op.SUM:
-            return "the inputs are put together into the output."
-    return "the output is judged: " + str(
-        operation.spec.get("instruction") or operation.spec.get("metric") or operation.kind
-    )
+            return text("step_format")
+    how = operation.spec.get("instruction") or operation.spec.get("metric") or operation.kind
+    return text("step_judged", how=str(how))
 
 
 def _as(operation: Operation, source: str) -> str:
@@ -370,8 +374,10 @@ def _asked(state: Backward, operation: Operation, group: list[int], sources: lis
             )
     keys = _keys(state, sources, group)
     form = ", ".join(f'"{key}": "<feedback on {key}>"' for key in keys)
-    wanted = "Write feedback on:\n" + "\n".join(lines)
-    return f"{wanted}\n\n{text('gradient_ask', names=' and '.join(sources), keys=form)}"
+    on = [state.program.variables[source] for source in sources]
+    asked = text("gradient_ask", names=" and ".join(sources), keys=form)
+    parts = ["Write feedback on:\n" + "\n".join(lines)]
+    return "\n\n".join([*parts, *quoting.in_feedback(on, measured=state.measured), asked])
 
 
 def _spread(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ..schemas.errors import BadInput
+from ..schemas.errors import BadInput, QuotaExceeded
 from ..schemas.graph import (
     Kind,
     Op,
@@ -18,12 +18,17 @@ from ..schemas.graph import (
 from ..schemas.results import ExamplesResult, ForwardResult, Result, VariableResult
 from . import constraints as rules
 from .core import Core
+from .data.reading import listed
+from .data.tables import Given
 from .define import (
+    MOST_INPUTS,
+    NAME_A_SPLIT,
+    TOGETHER,
+    check_count,
     check_loss,
     check_operation,
     check_text,
     demonstrations_leaf,
-    example_texts,
     forward_spec,
     loss_kind,
     operation_kind,
@@ -37,6 +42,7 @@ from .store import Chain
 
 MAX_ROLE = 2000
 MAX_NAME = 200
+MAX_CONSTRAINTS = 100
 
 
 class Building(Core):
@@ -93,7 +99,12 @@ class Building(Core):
                 caller.owner, role[:80], self.settings.quota_sessions, chain
             )
         )
-        made = await self.store.add_leaf(session.pk, leaf, chain)
+        try:
+            made = await self.store.add_leaf(session.pk, leaf, chain)
+        except QuotaExceeded:
+            if session_id is None:  # nothing stays of a session that could not begin
+                await self.store.delete_sessions([session.pk])
+            raise
         return VariableResult(
             session_id=session.id,
             variable=made.id,
@@ -123,6 +134,11 @@ class Building(Core):
             raise BadInput(
                 "Only a parameter (requires_grad=true, with a value) can have constraints.",
                 "Leave constraints out, or make it a parameter.",
+            )
+        if len(constraints) > MAX_CONSTRAINTS:
+            raise BadInput(
+                f"There are {len(constraints):,} constraints; at most {MAX_CONSTRAINTS} are taken.",
+                "Put some of them together.",
             )
         for constraint in constraints:
             check_text("a constraint", constraint, MAX_ROLE)
@@ -161,6 +177,8 @@ class Building(Core):
 
         Raises BadInput, NotFound, Conflict.
         """
+        check_count("inputs", inputs or {}, TOGETHER, MOST_INPUTS)
+        check_count("examples", examples or (), NAME_A_SPLIT)
         session = await self.store.session(session_id, caller.owner)
         args = {
             "operation": operation,
@@ -214,6 +232,9 @@ class Building(Core):
         examples: Sequence[str] | str | None = None,
     ) -> Result:
         """Add a loss and compute it. Raises BadInput, NotFound, Conflict."""
+        check_count("inputs", inputs, TOGETHER, MOST_INPUTS)
+        check_count("examples", examples or (), NAME_A_SPLIT)
+        check_count("options", options or {}, "No metric has so many.", MOST_INPUTS)
         session = await self.store.session(session_id, caller.owner)
         spec = {
             "instruction": instruction,
@@ -238,33 +259,44 @@ class Building(Core):
             inputs=dict(inputs),
             spec={k: v for k, v in spec.items() if v is not None},
         )
-        check_loss(op, self.evaluators)
+        await check_loss(op, self.evaluators, self.workers, caller.owner)
         return await self._add(caller, session, op, "loss", name, digest, [])
 
     async def add_examples(
-        self, caller: Caller, *, session_id: str, split: str, examples: Sequence[dict[str, Any]]
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        split: str,
+        examples: Given | None = None,
+        path: str | None = None,
     ) -> ExamplesResult:
-        """Load rows into a split. Raises BadInput, NotFound, Conflict."""
+        """Load rows into a split: given as such, as a text, or by the path of a file.
+
+        All are read and checked before the first is stored. Raises BadInput, NotFound, Conflict.
+        """
         session = await self.store.session(session_id, caller.owner)
         await self.runs.admit(session, "")
         if split not in get_args(Split):
             raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        if not examples:
-            raise BadInput("There are no examples in the call.", "Give rows: [{field: text}, ...].")
-        most = self.settings.max_value_chars
-        data = [example_texts(str(i), row, most) for i, row in enumerate(examples)]
-        fields = sorted({key for row in data for key in row})
-        added = await self.store.add_examples(session.pk, split, data)
+        async with self.tables.read(examples, path) as loaded:
+            added = [
+                await self.store.add_examples(session.pk, split, piece)
+                async for piece in loaded.pieces()
+            ]
+        new = [piece for piece in added if piece.first]
+        total = added[-1].total
+        count = sum(piece.added for piece in new)
         return ExamplesResult(
             session_id=session.id,
             split=split,
-            added=added.added,
-            skipped=len(data) - added.added,
-            total=added.total,
-            first=f"e{added.first}" if added.first else None,
-            last=f"e{added.last}" if added.last else None,
-            notes=example_notes(data, fields, len(data) - added.added, added.elsewhere, split),
-            next=f"{split} now has {added.total} examples with the fields {', '.join(fields)}. "
+            added=count,
+            skipped=loaded.rows - count,
+            total=total,
+            first=f"e{new[0].first}" if new else None,
+            last=f"e{new[-1].last}" if new else None,
+            notes=example_notes(loaded, added, split),
+            next=f"{split} now has {total} examples with the fields {listed(loaded.fields)}. "
             "Variables made with example_field are fed from them; call forward to compute.",
         )
 

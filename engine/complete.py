@@ -37,7 +37,7 @@ async def complete(
 def named(places: Iterable[int]) -> str:
     """The ids of the first few examples."""
     found = sorted(places)
-    more = ", ..." if len(found) > NAMED else ""
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     return ", ".join(f"e{p}" for p in found[:NAMED]) + more
 
 
@@ -49,3 +49,16 @@ def left_out(reasons: Mapping[str, str]) -> list[str]:
     shown = " ".join(f"{example}: {reasons[example]}" for example in first)
     more = " ..." if len(reasons) > NAMED else ""
     return [f"Left out, as they cannot be scored: {len(reasons)}. {shown}{more}"]
+
+
+def unusable(reasons: Mapping[str, str]) -> list[str]:
+    """A note on examples that gave no usable reply, by their ids: how many, which, and a reason.
+
+    A program without examples has one reason, under no id.
+    """
+    if not reasons:
+        return []
+    which = "" if "" in reasons else f": {named(number(e, 'e') or HERE for e in reasons)}"
+    many = f"{len(reasons)} example{'s' if len(reasons) > 1 else ''}"
+    why = next(iter(reasons.values()))
+    return [f"{many} gave no usable reply, which counts as 0{which}. {why}"]

@@ -13,9 +13,9 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from ..schemas.errors import BadInput
+from ..schemas.near import nearest
 from .distance import share_changed
 from .templates import placeholders
 
@@ -31,8 +31,11 @@ RULES = {
     "parses": "parses=json or parses=python: it must parse (nothing is run)",
     "placeholders": "placeholders=keep: every {name} of the current text stays",
     "demonstrations": "demonstrations=4: at most so many examples (set by create_variable)",
-    "examples": "examples=may_copy: texts of training examples may be quoted in it",
+    "examples": "examples=no_copy: training examples may not be quoted in it (may_copy: they may, "
+    "as without it; any_copy: those of the other splits, too)",
+    "request": "request=may_quote: words of the request for a rewrite may stand in it",
 }
+NO_COPY, MAY_COPY, ANY_COPY = EXAMPLES = ("no_copy", "may_copy", "any_copy")
 _KEYED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(.*)", re.DOTALL)
 _Fault = Callable[[str, str], str | None]
 
@@ -108,15 +111,31 @@ def violations(constraints: Constraints, old: str, new: str) -> list[str]:
     return [fault for fault in found if fault is not None]
 
 
-def may_copy(lines: Iterable[str]) -> bool:
-    """Whether these constraints let a rewrite quote training examples."""
-    return any((m := _KEYED.fullmatch(x)) and m[1].lower() == "examples" for x in lines)
+def broken(lines: Iterable[str], old: str, new: str) -> list[str]:
+    """`violations` of the constraints that `lines` state, for a worker. Raises BadInput."""
+    return violations(parse(lines), old, new)
+
+
+def examples_rule(lines: Iterable[str]) -> str:
+    """Which examples these constraints let a rewrite quote: one of EXAMPLES, the strictest."""
+    said = {value.lower() for value in _values(lines, "examples")}
+    return next((rule for rule in EXAMPLES if rule in said), MAY_COPY)
+
+
+def may_quote_request(lines: Iterable[str]) -> bool:
+    """Whether these constraints let a rewrite hold words of the request for it."""
+    return bool(_values(lines, "request"))
+
+
+def _values(lines: Iterable[str], key: str) -> list[str]:
+    keyed = [m for m in map(_KEYED.fullmatch, lines) if m and m[1].lower() == key]
+    return [m[2].strip() for m in keyed]
 
 
 def shots_of(lines: Iterable[str]) -> int:
     """How many worked examples a demonstrations variable may hold."""
-    keyed = [m for m in map(_KEYED.fullmatch, lines) if m and m[1].lower() == "demonstrations"]
-    return _whole("demonstrations", keyed[0][2].strip()) if keyed else 0
+    said = _values(lines, "demonstrations")
+    return _whole("demonstrations", said[0]) if said else 0
 
 
 def tokens(text: str) -> int:
@@ -126,8 +145,8 @@ def tokens(text: str) -> int:
 
 def _rule(key: str, text: str, value: str | None) -> Rule:
     if key not in _MAKERS:
-        near = get_close_matches(key, RULES, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        near = nearest(key, RULES)
+        hint = f" Did you mean {near}?" if near else ""
         raise BadInput(
             f"There is no constraint {key!r}.{hint}",
             f"Constraints with '=': {', '.join(RULES)}. In plain words, leave the '=' out.",
@@ -203,8 +222,8 @@ def _max_change(text: str) -> Rule:
 def _parses(text: str) -> Rule:
     name = text.lower()
     if name not in _PARSERS:
-        near = get_close_matches(name, _PARSERS, n=1, cutoff=0.4)
-        hint = f" Did you mean parses={near[0]}?" if near else ""
+        near = nearest(name, _PARSERS, cutoff=0.4)
+        hint = f" Did you mean parses={near}?" if near else ""
         raise BadInput(f"Cannot check parses={_short(text)}.{hint}", f"Write {RULES['parses']}.")
     title, parser = _PARSERS[name]
 
@@ -232,9 +251,17 @@ def _placeholders(text: str) -> Rule:
 
 
 def _examples(text: str) -> Rule:
-    if text.lower() != "may_copy":
-        raise BadInput(f"Cannot check examples={_short(text)}.", "Write examples=may_copy.")
+    if text.lower() not in EXAMPLES:
+        raise BadInput(f"Cannot check examples={_short(text)}.", _write("examples"))
+    if text.lower() == NO_COPY:
+        return Rule("No example may be quoted in it; made-up ones may.", lambda old, new: None)
     return Rule("Texts of examples may be quoted in it.", lambda old, new: None)
+
+
+def _request(text: str) -> Rule:
+    if text.lower() != "may_quote":
+        raise BadInput(f"Cannot check request={_short(text)}.", _write("request"))
+    return Rule("Words of this request may stand in it.", lambda old, new: None)
 
 
 def _demonstrations(text: str) -> Rule:
@@ -253,6 +280,7 @@ _MAKERS: dict[str, Callable[[str], Rule]] = {
     "placeholders": _placeholders,
     "demonstrations": _demonstrations,
     "examples": _examples,
+    "request": _request,
 }
 
 

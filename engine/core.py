@@ -12,12 +12,15 @@ from ..schemas.graph import HERE, Op, Session, Split, Variable, number
 from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
+from .data.tables import Tables
+from .define import NAME_A_SPLIT, check_count
 from .evaluators import Evaluators
 from .files import Workspace
 from .ledger import Ledger
 from .operations import RULES, evaluator_rule
 from .runs import Caller, Runs, digest_of
 from .store import Chain, Store
+from .workers import Workers
 
 WHERE = {
     "variable": "Refer to variables by id ('v3'); inspect(session_id) lists them.",
@@ -34,15 +37,19 @@ class Core:
     def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
         self.settings = settings
         self.store = store
+        store.db.quota_bytes = settings.quota_bytes
         self.ledger = Ledger(store, answerers, settings.backward.update_params)
         self.evaluators = Evaluators(settings.evaluators)
         self.workspace = Workspace(settings.workspace, settings.max_value_chars)
+        self.tables = Tables(settings.data_dir, settings.max_value_chars)
         rules = {**RULES, Op.EVALUATOR: evaluator_rule(self.evaluators)}
-        self.runs = Runs(store, self.ledger, settings, rules)
+        self.workers = Workers()
+        self.runs = Runs(store, self.ledger, settings, rules, self.workers)
 
     async def close(self) -> None:
         """Stop runs (they can be resumed), keep what is being answered, close the file."""
         await self.runs.close()
+        await self.workers.close()
         await self.ledger.close()
         await self.store.close()
 
@@ -68,6 +75,7 @@ class Core:
                 )
             return found
         ids = [examples] if isinstance(examples, str) else list(dict.fromkeys(examples))
+        check_count("examples", ids, NAME_A_SPLIT)
         numbers = [number(i, "e") or HERE for i in ids]
         found_all = await self.store.examples(session.pk, numbers)
         missing = [i for i, n in zip(ids, numbers, strict=True) if n not in found_all]
@@ -99,7 +107,8 @@ class Core:
     async def losses(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The losses meant: those named, or the session's only one. Raises BadInput, NotFound."""
         if ids is not None:
-            named = [await self.one_variable(session, i) for i in ids]
+            check_count("losses", ids, "Name each once.")
+            named = [await self.one_variable(session, i) for i in dict.fromkeys(ids)]
             operations = await self.store.operations(
                 session.pk, [v.operation for v in named if v.operation]
             )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from ..schemas.errors import BadInput
 from ..schemas.graph import LOSSES, Kind, Op, Operation, Variable
+from ..schemas.near import did_you_mean
 from ..schemas.text import unstorable
 from . import metrics, templates
 from .evaluators import Evaluators
+from .workers import Job, Workers
+
+MOST_NAMED = 10_000
+"""Ids, or completions, in one call."""
+MOST_INPUTS = 1_000
+TOGETHER = "Put some of them together outside."
+NAME_A_SPLIT = "Name a split, which means all of it."
 
 
 def check_text(what: str, value: str, most: int, *, empty: bool = False) -> None:
@@ -30,26 +36,21 @@ def check_text(what: str, value: str, most: int, *, empty: bool = False) -> None
         )
 
 
-def example_texts(which: str, row: Any, most: int) -> dict[str, str]:
-    """An example's fields as texts, of at most `most` characters each. Raises BadInput."""
-    if not isinstance(row, Mapping) or not row:
+def check_count(what: str, given: Sized, advice: str, most: int = MOST_NAMED) -> None:
+    """Raises BadInput for a call that names more than `most` things; a text is one."""
+    if len(given) > most and not isinstance(given, str):
         raise BadInput(
-            f"Example {which} is not an object with fields.",
-            'Give rows such as {"question": "...", "answer": "..."}.',
+            f"There are {len(given):,} {what} in one call; at most {most:,} are taken.", advice
         )
-    texts = {
-        k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in row.items()
-    }
-    for key, value in texts.items():
-        check_text(f"field {key!r} of example {which}", value, most, empty=True)
-    return texts
 
 
 def operation_kind(name: str) -> Op:
     """The kind of a forward operation. Raises BadInput with the nearest name."""
     kinds = [k.value for k in Op if k not in LOSSES]
     if name not in kinds:
-        raise BadInput(f"There is no operation {name!r}.{_near(name, kinds)}", _one_of(kinds))
+        raise BadInput(
+            f"There is no operation {name!r}.{did_you_mean(name, kinds, 0.6)}", _one_of(kinds)
+        )
     return Op(name)
 
 
@@ -57,13 +58,10 @@ def loss_kind(name: str) -> Op:
     """The kind of a loss. Raises BadInput with the nearest name."""
     kinds = [k.value for k in Op if k in LOSSES]
     if name not in kinds:
-        raise BadInput(f"There is no loss of kind {name!r}.{_near(name, kinds)}", _one_of(kinds))
+        raise BadInput(
+            f"There is no loss of kind {name!r}.{did_you_mean(name, kinds, 0.6)}", _one_of(kinds)
+        )
     return Op(name)
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _one_of(names: Sequence[str]) -> str:
@@ -113,8 +111,15 @@ def check_operation(op: Operation, most: int) -> list[str]:
     return []
 
 
-def check_loss(op: Operation, evaluators: Evaluators) -> None:
-    """Raises BadInput for a loss that cannot be made."""
+async def check_loss(op: Operation, evaluators: Evaluators, workers: Workers, owner: str) -> None:
+    """Raises BadInput for a loss that cannot be made, for its `owner`."""
+    check_loss_form(op, evaluators)
+    if op.kind is Op.METRIC:
+        await _check_metric(op, workers, owner)
+
+
+def check_loss_form(op: Operation, evaluators: Evaluators) -> None:
+    """Raises BadInput like `check_loss`, without a look at a metric's options."""
     if not op.inputs:
         raise BadInput("A loss needs inputs.", "For example inputs={'output': 'v4'}.")
     match op.kind:
@@ -125,8 +130,6 @@ def check_loss(op: Operation, evaluators: Evaluators) -> None:
                     "For example instruction='Is the answer correct and short?'.",
                 )
             check_text("instruction", op.spec["instruction"], 100_000)
-        case Op.METRIC:
-            metrics.check(op.spec.get("metric") or "", list(op.inputs), op.spec.get("options", {}))
         case Op.EVALUATOR:
             evaluators.check(op.spec.get("evaluator") or "")
         case Op.FEEDBACK:
@@ -155,6 +158,15 @@ def check_weights(op: Operation) -> None:
     total = sum(float(weights.get(name, 1.0)) for name in op.inputs)
     if not 0 < total < math.inf:
         raise BadInput(f"The weights add up to {total:g}.", "Give one of them more than 0.")
+
+
+async def _check_metric(op: Operation, workers: Workers, owner: str) -> None:
+    metric, options = op.spec.get("metric") or "", op.spec.get("options", {})
+    if metrics.is_quick(metric):
+        metrics.check(metric, list(op.inputs), options)
+        return
+    job = Job(owner, f"Checking the options of {metric}", metrics.advice(metric))
+    await workers.run(job, metrics.check, metric, list(op.inputs), options)
 
 
 def _check_feedback(op: Operation) -> None:

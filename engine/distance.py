@@ -1,7 +1,8 @@
-"""Edit distance, exact and fast enough for whole prompts."""
+"""How far texts are apart, and where they differ."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Hashable, Sequence
 
 
@@ -35,6 +36,12 @@ def share_changed(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
     """The edit distance as a share of the longer one: 0 for equal, 1 for nothing in common."""
     longest = max(len(a), len(b))
     return levenshtein(a, b) / longest if longest else 0.0
+
+
+def diff(old: str, new: str, was: str = "before", now: str = "after") -> str:
+    """A unified diff of two texts, by lines, under the names `was` and `now`."""
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), was, now, lineterm="", n=2)
+    return "\n".join(lines)
 
 
 def _without_common_ends(

@@ -10,9 +10,10 @@ from ..schemas.errors import BadInput, Conflict, NotFound
 from ..schemas.graph import Run, Session, number
 from ..schemas.results import Result
 from ..schemas.settings import Settings
+from ..schemas.text import storable
 from .answerers import Answerer
 from .build import Building
-from .define import check_text
+from .define import check_count, check_text
 from .inspect import Inspecting
 from .remove import Removing
 from .runs import Caller
@@ -79,27 +80,35 @@ class Engine(Building, Training, Inspecting, Removing):
         """Record completions; notes on those that were answered before."""
         if not completions:
             return []
+        check_count("completions", completions, "Hand in some first, then the others.")
         texts: dict[int, Completion] = {}
         for call, given in completions.items():
             n = number(call, "c")
             if n is None:
                 raise BadInput(f"{call!r} is no pending id.", "Use the ids of pending ('c12').")
-            text = given if isinstance(given, str) else _as_json(given)
+            text = storable(given if isinstance(given, str) else _as_json(given))
             check_text(f"the completion {call}", text, self.settings.max_value_chars, empty=True)
             texts[n] = Completion(text=text, model="assistant")
-        known = await self.store.call_states(session.pk, list(texts))
-        unknown = [f"c{n}" for n in texts if n not in known]
-        taken = await self.store.answer(session.pk, {n: c for n, c in texts.items() if n in known})
+        fates = await self.store.hand_in(session.pk, texts)
+        unknown = [f"c{n}" for n in texts if n not in fates]
         if unknown:
+            taken = sum(fate == "taken" for fate in fates.values())
             raise NotFound(
                 f"Nothing is pending under {', '.join(unknown)}"
-                + (f"; {len(taken)} other completions were taken." if taken else "."),
+                + (f"; {taken} other completions were taken." if taken else "."),
                 f"resume(session_id='{session.id}') shows what is pending.",
             )
-        before = [f"c{n}" for n in texts if n not in taken]
-        if before:
-            return [f"{', '.join(before)} had been answered before; the first answer stands."]
-        return []
+        return [
+            f"{', '.join(f'c{n}' for n in fates if fates[n] == fate)} {said}"
+            for fate, said in _NOT_TAKEN.items()
+            if fate in fates.values()
+        ]
+
+
+_NOT_TAKEN = {
+    "before": "had been answered before; the first answer stands.",
+    "asked": "will be answered by the call that is under way; what was handed in is not used.",
+}
 
 
 def _as_json(given: Any) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
+from statistics import fmean
 from typing import get_args
 
 from ..schemas.errors import BadInput, NotFound
-from ..schemas.graph import HERE, Session, Split, Variable
+from ..schemas.graph import HERE, Session, Split, Variable, number
 from ..schemas.results import EvaluateResult, Failure, Result, VariableResult
 from . import show
-from .complete import complete, left_out, named
+from .complete import complete, left_out, named, unusable
 from .core import Core
 from .define import check_text
+from .guard import Guard
 from .ledger import Work
 from .runs import Caller
 from .scoring import Scored, score, vote
@@ -72,13 +75,32 @@ class Evaluating(Core):
             mean_score=round(mean, 4),
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
-            notes=[*lacking, *left_out(scored.left_out), *_zeros(scored)],
+            notes=[
+                *lacking,
+                *left_out(scored.left_out),
+                *unusable(scored.why_unusable),
+                *_failed(scored.failed),
+            ],
         )
+        if split == "train":
+            result.notes += await self._flattered(work, scored)
         if split == "test":
             _hold_out(result, *known)
         else:
             result.failures, result.next = _improve(work.session.id, scored, loss)
         return result
+
+    async def _flattered(self, work: Work, scored: Scored) -> list[str]:
+        """A note where the texts quote examples that they are measured on."""
+        program = scored.evaluation.program
+        texts = [v.value for v in program.variables.values() if v.is_leaf and v.value]
+        quoted = await Guard.for_program(work, program).quoted(texts)
+        found = [p for p in scored.scores if p in quoted]
+        others = [s for p, s in scored.scores.items() if p not in quoted]
+        if not found:
+            return []
+        rest = f": without them it is {fmean(others):.2f}" if others else ""
+        return [f"The texts quote {named(found)}, which flatters the score{rest}."]
 
     async def revert(
         self,
@@ -130,7 +152,8 @@ class Evaluating(Core):
                     "inspect(session_id, what='steps') lists them; a version is a number.",
                 )
             return f"Proposal {asked}", proposal.text
-        old = await self.store.version(session.pk, v.id, int(asked))
+        n = number(f"v{asked}", "v")
+        old = await self.store.version(session.pk, v.id, n) if n else None
         if old is None:
             raise NotFound(
                 f"{v.label} has no version {asked}; it is at {v.version}.",
@@ -175,18 +198,13 @@ def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:
     )
 
 
-def _zeros(scored: Scored) -> list[str]:
-    """Which examples count as 0 because there was nothing to score."""
-    kinds = {
-        "gave no usable reply": list(scored.unusable),
-        "made the evaluator fail": list(scored.failed),
-    }
-    return [
-        f"{len(places)} example{'s' if len(places) > 1 else ''} {what}, which counts as 0"
-        + ("." if HERE in places else f": {named(places)}.")
-        for what, places in kinds.items()
-        if places
-    ]
+def _failed(places: Collection[int]) -> list[str]:
+    """Which examples count as 0 because the evaluator failed on what was made for them."""
+    if not places:
+        return []
+    which = "" if HERE in places else f": {named(places)}"
+    many = f"{len(places)} example{'s' if len(places) > 1 else ''}"
+    return [f"{many} made the evaluator fail, which counts as 0{which}."]
 
 
 def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:

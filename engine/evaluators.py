@@ -17,10 +17,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
 from ..schemas.errors import BadInput, ProgramFailed
 from ..schemas.graph import Value
+from ..schemas.near import nearest
 from ..schemas.settings import EvaluatorSettings
 from . import evaluator_command as commands
 from . import evaluator_reply as replies
@@ -79,8 +79,8 @@ class Evaluators:
                 f"There is no evaluator {name!r}: none is registered.",
                 "Use a metric or a judge.",
             )
-        near = get_close_matches(name, self._settings, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        near = nearest(name, self._settings)
+        hint = f" Did you mean {near}?" if near else ""
         what = f"There is no evaluator {name!r}.{hint}" if name else "Name an evaluator."
         return what, f"Evaluators: {self.listed}."
 

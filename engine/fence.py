@@ -48,9 +48,9 @@ class Fence:
         """
         tag = rf"</?[A-Za-z][\w-]*-{self.nonce}(?:[^<>\n]*>)?\n?"
         text = re.sub(tag, "", text)
-        while mark := next((m for m in self._marks if text.lstrip().startswith(m)), None):
-            text = text.lstrip()[len(mark) :].lstrip(" >")
-        return text.strip("\n")
+        marks = "|".join(map(re.escape, sorted(self._marks, key=len, reverse=True)))
+        left = re.match(rf"(?:\s*(?:{marks})[ >]*)+", text) if marks else None
+        return text[left.end() if left else 0 :].strip("\n")
 
 
 def read_named(prompt: str) -> dict[str, str]:

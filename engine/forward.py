@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from ..schemas.errors import BadInput, ExampleError, ProgramFailed, ReplyError
+from ..schemas.errors import BadInput, ExampleError, ProgramFailed, ReplyError, TooLong
 from ..schemas.graph import HERE, Example, Kind, Op, Operation, Value, Variable
 from . import metrics
 from .ledger import Work
-from .operations import Inputs
-from .schedule import NotYet, raise_first, wavefront
+from .operations import Inputs, check_room, failure_in
+from .schedule import WIDE, NotYet, in_turns, raise_first, wavefront
 from .store import Program
+from .workers import Job
 
+EVERYTHING = 100
+"""What is put together in one computation: at most so many times the longest value."""
 IMAGE_URL = "data:image/"
 Node = tuple[str, int]
 """A variable's id and a place."""
@@ -160,7 +164,7 @@ async def evaluate(
     example is left.
     """
     if tolerant:
-        evaluation.left_out |= await _unreadable(evaluation, places)
+        evaluation.left_out |= await _unreadable(work, evaluation, places)
         places = _left(work, evaluation, places)
     failed = await _computed(work, evaluation, places)
     if _any(failed, NotYet):  # what comes may be scored, so that failures have a cause
@@ -183,7 +187,8 @@ def _placed(work: Work, node: Node, error: BaseException) -> BaseException:
     variable, place = node
     out = f"Or take it out: revert(session_id='{work.session.id}', remove=['{variable}'])."
     if isinstance(error, ReplyError):
-        return ReplyError(error.message, f"{error.next} {out}")
+        error.next = f"{error.next} {out}"
+        return error
     if not isinstance(error, BadInput):
         return error
     where = f"{variable} for e{place}" if place != HERE else variable
@@ -198,21 +203,30 @@ async def _computed(
     work: Work, evaluation: Evaluation, places: Sequence[int]
 ) -> dict[Node, BaseException]:
     """Computes what is missing; gives what each node that could not be computed raised."""
-    operations = _nodes(evaluation, places)
+    operations = await _nodes(evaluation, places)
     graph = {
         node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
-        for node, op in operations.items()
+        async for node, op in in_turns(operations.items())
     }
+    room = EVERYTHING * work.settings.max_value_chars
 
     def compute(node: Node) -> Awaitable[None] | None:
+        nonlocal room
         op = operations[node]
-        made = work.rules[op.kind](work, op, evaluation.inputs(op, node[1]))
-        if isinstance(made, Value):
-            evaluation.computed[node] = made
-            return None
-        return _keep(evaluation, node, made)
+        inputs = evaluation.inputs(op, node[1])
+        check_room(work, inputs)
+        made = work.rules[op.kind](work, op, inputs)
+        if not isinstance(made, Value):
+            return _keep(evaluation, node, made)
+        room -= len(made.text)
+        if room < 0:
+            raise failure_in(work, _no_room(work))
+        evaluation.computed[node] = made
+        return None
 
-    return await wavefront(graph, compute)
+    roles = work.settings.forward, work.settings.backward
+    wide = max(WIDE, *(4 * role.concurrency for role in roles))
+    return await wavefront(graph, compute, wide)
 
 
 def _left(work: Work, evaluation: Evaluation, places: Sequence[int]) -> list[int]:
@@ -241,7 +255,9 @@ def _way_out(work: Work, evaluation: Evaluation, place: int) -> str:
     )
 
 
-async def _unreadable(evaluation: Evaluation, places: Sequence[int]) -> dict[int, ExampleError]:
+async def _unreadable(
+    work: Work, evaluation: Evaluation, places: Sequence[int]
+) -> dict[int, ExampleError]:
     """The places where a metric cannot read the right answer, which nobody has to compute."""
     found: dict[int, ExampleError] = {}
     variables = evaluation.program.variables
@@ -257,26 +273,42 @@ async def _unreadable(evaluation: Evaluation, places: Sequence[int]) -> dict[int
             if (operation.output, place) not in evaluation.known:
                 await asyncio.sleep(0)  # others have their turn
                 try:
-                    metrics.check_answer(metric, evaluation.value(source.id, place).text, options)
+                    await _check_answer(work, metric, evaluation.value(source.id, place), options)
                 except ExampleError as error:
                     found.setdefault(place, error)
     return found
+
+
+async def _check_answer(work: Work, metric: str, answer: Value, options: dict[str, Any]) -> None:
+    if metrics.is_quick(metric, [answer.text]):
+        metrics.check_answer(metric, answer.text, options)
+        return
+    what = f"Reading a right answer of {len(answer.text):,} characters"
+    job = Job(work.session.owner, what, metrics.advice(metric), work.check)
+    await work.workers.run(job, metrics.check_answer, metric, answer.text, options)
+
+
+def _no_room(work: Work) -> TooLong:
+    most = EVERYTHING * work.settings.max_value_chars
+    return TooLong(
+        f"The texts that are put together here have more than {most:,} characters in all.",
+        "Use fewer examples at once, or shorter texts.",
+    )
 
 
 async def _keep(evaluation: Evaluation, node: Node, made: Awaitable[Value]) -> None:
     evaluation.computed[node] = await made
 
 
-def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
+async def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
     program = evaluation.program
-    nodes: dict[Node, Operation] = {}
-    for operation in program.operations.values():
-        output = program.variables[operation.output]
-        for place in places if output.per_example else (HERE,):
-            node = (operation.output, place)
-            if node not in evaluation.known and node not in evaluation.computed:
-                nodes[node] = operation
-    return nodes
+    found = (
+        ((operation.output, place), operation)
+        for operation in program.operations.values()
+        for place in (places if program.variables[operation.output].per_example else (HERE,))
+    )
+    done = evaluation.known.keys() | evaluation.computed.keys()
+    return {node: op async for node, op in in_turns(found) if node not in done}
 
 
 def _needs(evaluation: Evaluation, operation: Operation, place: int) -> Iterable[Node]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from ..schemas.graph import Fate
 from .complete import left_out
 from .ledger import Work
 from .scoring import Scored, Texts, compare
-from .stats import Gain, paired_gain, verdict
+from .stats import Gain, gain_of, is_quick, paired_gain, verdict
 from .step import Candidate, Reason
+from .workers import Job, Workers
 
 Z = 1.0
 """A gain must exceed this many standard errors of the paired differences (docs/gate.md: why)."""
@@ -22,7 +24,10 @@ Z = 1.0
 
 @dataclass
 class Judged:
-    """What the gate found. `winner` is an index into the candidates, or None."""
+    """What the gate found. `winner` is an index into the candidates, or None.
+
+    `unusable` says of each why examples gave no usable reply, by their ids.
+    """
 
     winner: int | None
     summary: str
@@ -33,6 +38,7 @@ class Judged:
     by_place: dict[int, list[float]] = field(default_factory=dict)
     reasons: dict[int, Reason] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unusable: dict[int, dict[str, str]] = field(default_factory=dict)
 
 
 async def judge(
@@ -46,8 +52,8 @@ async def judge(
 ) -> Judged:
     """Decide which candidate, if any, is better than the present texts.
 
-    On the minibatch a candidate must beat the `parent` it was made from, on the split the texts
-    that are installed.
+    On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
+    it; on the split the texts that are installed.
     """
     standing = [i for i, c in enumerate(candidates) if not c.refused]
     reasons = {i: c.refused for i, c in enumerate(candidates) if c.refused}
@@ -64,9 +70,12 @@ async def judge(
     result.notes += left_out(present.left_out)
     gains: dict[int, Gain] = {}
     for index, one in scored.items():
-        gains[index] = paired_gain(_in_order(present, both), _in_order(one, both))
+        gains[index] = await measured(
+            work.workers, work.session.owner, _in_order(present, both), _in_order(one, both)
+        )
         result.scores[index] = one.mean
         result.by_place[index] = _in_order(one, places)
+        result.unusable[index] = one.why_unusable
         if one.unusable:
             result.notes.append(
                 f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples; "
@@ -117,13 +126,15 @@ async def _on_minibatch(
     present, scored = await _score_all(work, candidates, losses, minibatch, standing, parent)
     passed = []
     for index, one in scored.items():
-        if one.mean > present.mean:
+        fair = [p for p in present.scores if p not in candidates[index].quotes]
+        before, after = (fmean(_in_order(s, fair)) if fair else 0.0 for s in (present, one))
+        if after > before or not fair:
             passed.append(index)
         else:
             reasons[index] = Reason(
                 Fate.MINIBATCH,
-                f"no gain on the minibatch: {present.mean:.2f} -> {one.mean:.2f} on "
-                f"{len(present.scores)} examples{_failures(one)}",
+                f"no gain on the minibatch: {before:.2f} -> {after:.2f} on {len(fair)} examples"
+                f"{_failures(one)}",
             )
     return passed
 
@@ -149,6 +160,15 @@ def _failures(scored: Scored) -> str:
         return ""
     how = " ".join(next(iter(failed.values())).split())
     return f"; {len(failed)} of {len(scored.scores)} count as 0. {how}"
+
+
+async def measured(workers: Workers, owner: str, before: list[float], after: list[float]) -> Gain:
+    """`paired_gain`, in a worker where it is long."""
+    if is_quick(before, after):
+        return paired_gain(before, after)
+    what = f"Comparing scores on {len(before):,} examples"
+    job = Job(owner, what, "Use fewer validation examples.")
+    return Gain(*await workers.run(job, gain_of, before, after))
 
 
 def _in_order(scored: Scored, places: Sequence[int]) -> list[float]:

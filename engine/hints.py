@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..schemas.graph import Kind, Session, Variable
+from .complete import named
+from .data.reading import listed
+from .data.tables import Loaded
+from .store import Added
 
 
 def needs_examples(session: Session) -> str:
@@ -34,18 +38,25 @@ def after_leaf(session_id: str, v: Variable) -> str:
     )
 
 
-def example_notes(
-    data: Sequence[dict[str, str]], fields: list[str], skipped: int, elsewhere: int, split: str
-) -> list[str]:
-    """What is odd about examples that were loaded, in words; `fields` are all that they have."""
-    notes = []
-    if skipped:
+def example_notes(loaded: Loaded, pieces: Sequence[Added], split: str) -> list[str]:
+    """What is odd about examples that were loaded, and what was guessed in reading them.
+
+    `pieces` are what became of them, some at a time.
+    """
+    notes = [*loaded.notes]
+    added, elsewhere = sum(p.added for p in pieces), sum(p.elsewhere for p in pieces)
+    alike = [n for p in pieces for n in p.alike]
+    if skipped := loaded.rows - added:
         notes.append(f"{skipped} were skipped: {split} has them already.")
     if elsewhere:
         notes.append(
             f"{elsewhere} of these are in another split too: scores there are no longer held-out."
         )
-    uneven = sum(1 for row in data if len(row) != len(fields))
-    if uneven:
-        notes.append(f"{uneven} lack some of the fields {', '.join(fields)}.")
+    if alike:
+        notes.append(
+            f"Rows of other splits ({named(alike)}) differ from some of these in case, "
+            "spacing or punctuation alone: scores there are no longer held-out."
+        )
+    if loaded.uneven:
+        notes.append(f"{loaded.uneven} lack some of the fields {listed(loaded.fields)}.")
     return notes

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
+import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, get_args
 
-from ..schemas.errors import BadInput, NotFound
-from ..schemas.graph import HERE, Operation, Session, Variable, Version, number
+from ..schemas.errors import BadInput, NotFound, TooLong
+from ..schemas.graph import HERE, Operation, Session, Split, Variable, Version, number
+from ..schemas.near import did_you_mean
 from ..schemas.results import InspectResult
+from .distance import diff
 from .listings import TEXT_PAGE, Listings, text_page
 from .report import report
 from .runs import Caller
 from .show import VALUE, cut
+from .worker import SMALL
+from .workers import Job
 
 PAGE = 20
 DIFF = 1500
 DRAWN = 2600
 """Characters of operations in one page of the graph."""
+_KINDS = {"v": "variable", "op": "graph", "e": "examples", "g": "gradients", "c": "call"}
+_KINDS |= {"p": "steps", "s": "steps", "r": "runs"}
+_ALONE = ("session", "calls", "runs", "report")
+"""Views that take no id."""
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
 
 
@@ -38,16 +46,23 @@ class Inspecting(Listings):
         if offset < 0:
             raise BadInput(f"offset must be 0 or more, not {offset}.", "Leave it out to begin.")
         if session_id is None:
-            if what not in (None, "sessions"):
-                raise BadInput(f"what={what!r} needs a session_id.", "Call inspect() to list them.")
-            return await self._sessions(caller)
+            if id is not None and id.startswith("tg_"):
+                return await self.inspect(caller, session_id=id, what=what, offset=offset)
+            if id is not None or what not in (None, "sessions"):
+                asked = f"what={what!r}" if id is None else f"id={id!r}"
+                raise BadInput(f"{asked} needs a session_id.", "Call inspect() to list them.")
+            return await self._sessions(caller, offset)
         session = await self.store.session(session_id, caller.owner)
+        id = None if id == session.id else id  # noqa: A001
         views = self._views()
-        what = what or ("session" if id is None else _what_of(id))
+        what = what or ("session" if id is None else shown_by(id))
         if what not in views:
-            close = difflib.get_close_matches(what, views, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(what, views, 0.6)
             raise BadInput(f"There is no view {what!r}.{hint}", f"Use one of {', '.join(views)}.")
+        if id is not None and what == "calls" and kind_of(id) == "call":
+            what = "call"
+        if id is not None and what in _ALONE:
+            raise BadInput(f"what={what!r} takes no id, such as {id!r}.", "Leave one of them out.")
         view = await views[what](session, id, offset)
         following = str(view.pop("next", ""))
         return InspectResult(session_id=session.id, what=what, view=view, next=following)
@@ -66,14 +81,20 @@ class Inspecting(Listings):
             "report": self._report_view,
         }
 
-    async def _sessions(self, caller: Caller) -> InspectResult:
-        found = await self.store.sessions(caller.owner, PAGE)
+    async def _sessions(self, caller: Caller, offset: int) -> InspectResult:
+        found = await self.store.sessions(caller.owner, offset + PAGE + 1)
         listed = [
-            {"session_id": s.id, "title": s.title, "updated": s.updated, "calls": s.used_calls}
-            for s in found
+            {
+                "session_id": s.id,
+                "title": s.title,
+                "updated": s.updated,
+                "calls": s.used_calls,
+                "bytes": s.bytes,
+            }
+            for s in found[offset : offset + PAGE]
         ]
         following = (
-            "Call inspect(session_id) for one of them."
+            f"Call inspect(session_id) for one of them. {_more(found, offset, PAGE)}".strip()
             if found
             else "There is no session yet: create_variable starts one."
         )
@@ -83,7 +104,7 @@ class Inspecting(Listings):
         self, session: Session, _id: str | None, _offset: int
     ) -> dict[str, Any]:
         variables, run, usage, sizes = await asyncio.gather(
-            self.store.variables(session.pk, limit=PAGE),
+            self.store.variables(session.pk, limit=PAGE + 1),
             self.store.active_run(session.pk, session.id),
             self.store.usage(session.pk),
             self.store.split_sizes(session.pk),
@@ -94,9 +115,10 @@ class Inspecting(Listings):
         }
         return {
             "title": session.title,
-            "variables": [_line(v) for v in variables.values()],
+            "variables": [_line(v) for v in list(variables.values())[:PAGE]],
             "examples": sizes,
             "in_use": [f"e{n}" for n in session.batch[:PAGE]],
+            **_left_out(len(variables), len(session.batch)),
             "active_run": f"{run[0].id} {run[0].tool}: {run[0].status}" if run else None,
             "answerers": answers,
             **({"evaluators": self.evaluators.listed} if self.evaluators.listed else {}),
@@ -149,13 +171,14 @@ class Inspecting(Listings):
             ]
             view["next"] = _versions_of(v)
         else:
-            places = session.batch or await self.store.split(session.pk, "train", PAGE)
+            places = await self.places(session, [v])
             values = await self.store.values(session.pk, [v.id], [HERE, *places])
             shown = [
                 {"example": f"e{p}" if p else None, "text": cut(x.text, VALUE)[0], "score": x.score}
                 for (_, p), x in values.items()
             ]
             view["values"] = shown[offset : offset + PAGE]
+            view["next"] = _more(shown, offset, PAGE)
             if len(shown) == 1:
                 view |= text_page(next(iter(values.values())).text, offset)
                 del view["values"]
@@ -200,8 +223,11 @@ class Inspecting(Listings):
         }
         view |= text_page(found.text, offset)
         if before is not None:
-            names = f"{v.id}@{before.version}", f"{v.id}@{found.version}"
-            view["diff"] = cut(diff(before.text, found.text, *names), DIFF)[0]
+            try:
+                shown = await self.difference(session, before, found)
+            except TooLong as error:
+                shown = str(error)
+            view["diff"] = cut(shown, DIFF)[0]
         view["next"] = (
             f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
             "the first."
@@ -209,6 +235,16 @@ class Inspecting(Listings):
             else f"revert(session_id='{session.id}', variable='{v.id}', version={found.version})"
         )
         return view
+
+    async def difference(self, session: Session, old: Version, new: Version) -> str:
+        """What changed between two versions, as a unified diff. Raises TooLong."""
+        texts = old.text, new.text, f"{old.variable}@{old.version}", f"{new.variable}@{new.version}"
+        size = len(old.text) + len(new.text)
+        if size <= SMALL:
+            return diff(*texts)
+        what = f"Comparing two versions with {size:,} characters"
+        job = Job(session.owner, what, "Read one after the other.")
+        return await self.workers.run(job, diff, *texts)
 
     async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
         found = await self.store.version(session.pk, v.id, _number(version))
@@ -221,11 +257,12 @@ class Inspecting(Listings):
         return found
 
     async def _calls(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
-        calls = await self.store.calls(session.pk, offset + PAGE)
+        calls = await self.store.calls(session.pk, offset + PAGE + 1)
+        more = _more(calls, offset, PAGE)
         return {
             "usage": await self.store.usage(session.pk),
-            "calls": [_call_line(call) for call in calls[offset:]],
-            "next": "what='call', id='c1' shows one with its prompt and reply.",
+            "calls": [_call_line(call) for call in calls[offset : offset + PAGE]],
+            "next": f"what='call', id='c1' shows one with its prompt and reply. {more}".strip(),
         }
 
     async def _report_view(self, session: Session, _id: str | None, _offset: int) -> dict[str, Any]:
@@ -243,6 +280,7 @@ class Inspecting(Listings):
             "model",
             "request",
             "text",
+            "reasoning",
             "finish",
             "refusal",
             "prompt_tokens",
@@ -252,7 +290,9 @@ class Inspecting(Listings):
             "attempts",
         )
         view = {key: found[key] for key in kept if found[key] is not None}
-        for key in ("request", "text"):
+        if not view["reasoning"]:
+            del view["reasoning"]
+        for key in ("request", "text", "reasoning"):
             if key in view:
                 view[key] = cut(str(view[key])[offset:], TEXT_PAGE)[0]
         return view
@@ -277,16 +317,24 @@ def _call_line(call: dict[str, object]) -> dict[str, object]:
     }
 
 
-def diff(old: str, new: str, was: str = "before", now: str = "after") -> str:
-    """A unified diff of two texts, by lines, under the names `was` and `now`."""
-    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), was, now, lineterm="", n=2)
-    return "\n".join(lines)
+def kind_of(id: str) -> str | None:  # noqa: A002
+    """The view that ids of this form belong to, or None for what is no id."""
+    found = re.match(r"(op|[a-z])\d+(@.*)?$", id, re.ASCII)
+    return "examples" if id in get_args(Split) else _KINDS.get(found[1]) if found else None
 
 
-def _what_of(id: str) -> str:  # noqa: A002
-    kinds = {"v": "variable", "c": "call", "e": "examples", "g": "gradients"}
-    kinds |= {"p": "steps", "o": "graph"}
-    return kinds.get(id[:1], "session")
+def shown_by(id: str) -> str:  # noqa: A002
+    """The view that shows what has this id. Raises NotFound, BadInput."""
+    kind = kind_of(id)
+    if kind is None:
+        raise NotFound(
+            f"{id!r} is no id.",
+            "Ids look like v3, v3@2, v3@1..4, op1, e5, g2, p4 or c7; inspect(session_id) without "
+            "id shows what there is.",
+        )
+    if id[0] in "sr":
+        raise BadInput(f"{id!r} is not shown alone.", f"what={kind!r} without id lists all {kind}.")
+    return kind
 
 
 def _drawn(operation: Operation) -> dict[str, Any]:
@@ -310,9 +358,24 @@ def _fitting(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return fitting
 
 
+def _left_out(variables: int, in_use: int) -> dict[str, list[str]]:
+    """What the view of a session does not list, in sentences; empty when it lists all."""
+    said = []
+    if variables > PAGE:
+        said.append(f"The first {PAGE} variables are listed; what='graph' shows the others.")
+    if in_use > PAGE:
+        said.append(f"{PAGE} of {in_use} examples in use are named.")
+    return {"left_out": said} if said else {}
+
+
 def _versions_of(v: Variable) -> str:
     if v.version < 2:
         return "It has one version so far; step makes the next."
+    if v.version > PAGE:
+        return (
+            f"The last {PAGE} of {v.version} versions are listed; id='{v.id}@1' shows any by its "
+            f"number, id='{v.id}@1..{v.version}' all that changed."
+        )
     return f"id='{v.id}@{v.version}' shows the last change, id='{v.id}@1..{v.version}' all of them."
 
 

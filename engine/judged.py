@@ -14,6 +14,7 @@ from .texts import text
 REPLY = object_schema(
     {"problem": {"type": "string"}, "verdict": {"type": "string", "enum": ["kept", "broken"]}}
 )
+FORM = '{"problem": "what breaks which rule, or empty", "verdict": "kept" | "broken"}'
 
 
 async def broken(work: Work, parameter: Variable, rules: Sequence[str], new: str) -> str:
@@ -30,8 +31,7 @@ async def broken(work: Work, parameter: Variable, rules: Sequence[str], new: str
         fence.wrap("before", parameter.value or "", role=parameter.role),
         "The text to check:",
         fence.wrap("text", new),
-        'Reply as JSON: {"problem": "what breaks which rule, or empty", '
-        '"verdict": "kept" | "broken"}',
+        text("reply", form=FORM),
     ]
     request = CompletionRequest(
         purpose=Purpose.JUDGE,

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schemas.errors import Conflict
-from ..schemas.graph import HERE, Fate, Gradient, Kind, Proposal, Session, Variable
-from . import constraints, gate, leaks
+from ..schemas.graph import HERE, Gradient, Kind, Proposal, Session, Variable
+from . import gate
 from .backward import Plan, backward, requires_grad
-from .complete import complete, left_out
+from .complete import complete, left_out, named
 from .core import Core
 from .demonstrations import demonstrations
 from .forward import Evaluation, evaluate, load
 from .ledger import Work
-from .step import Candidate, Check, Problem, problems
-from .store import StepRecord, Store
-
-LEAK_EXAMPLES = {"train": 10_000, "validation": 2_000, "test": 2_000}
-"""Of so many examples of each split at most it is checked whether a rewrite copies them."""
-HELD_OUT = ("validation", "test")
+from .step import Candidate
+from .store import StepRecord
 
 
 @dataclass
@@ -68,31 +64,6 @@ async def gradients_on(
     found = await backward(work, evaluation, list(losses), usable, plan)
     stored = await work.store.add_gradients(work.session.pk, found, work.fence, work.chain)
     return Learnt(evaluation, stored, usable, [*notes, *left_out(evaluation.reasons)])
-
-
-async def checks(store: Store, session: Session) -> Check:
-    """What no proposal may be: a copy of examples, or the optimiser's words.
-
-    Training examples may be quoted where a constraint allows it, those that measure it never.
-    """
-    examples = {split: await _fields(store, session.pk, split) for split in LEAK_EXAMPLES}
-
-    def check(parameter: Variable, new: str) -> list[Problem]:
-        old = parameter.value or ""
-        before = f"{old}\n{parameter.role}"
-        allowed = constraints.may_copy(parameter.constraints)
-        copied = [] if allowed else leaks.copied_examples(new, before, examples["train"])
-        for split in HELD_OUT:
-            copied = copied or leaks.copied_examples(new, before, examples[split], split)
-        ours = leaks.optimiser_words(new, old)
-        return problems(Fate.COPIED, copied) + problems(Fate.LEAKED, ours)
-
-    return check
-
-
-async def _fields(store: Store, session: int, split: str) -> list[dict[str, str]]:
-    numbers = await store.split(session, split, LEAK_EXAMPLES[split])
-    return [e.fields for e in (await store.examples(session, numbers)).values()]
 
 
 async def choose(
@@ -151,7 +122,7 @@ def record_of(
             text=candidate.texts.get(p.id, ""),
             verdict="accepted" if index == judged.winner else "refused",
             fate=judged.reasons[index].fate,
-            reason=judged.reasons[index].words,
+            reason=judged.reasons[index].words + _quoting(candidate),
             gradients=[*before.get(p.id, []), *(g.id for g in gradients.get(p.id, []))],
             **_scores(judged, index),
         )
@@ -168,6 +139,12 @@ def record_of(
         examples=judged.places,
         proposals=proposals,
     )
+
+
+def _quoting(candidate: Candidate) -> str:
+    """A note on the training examples that a proposal quotes."""
+    quotes = candidate.quotes
+    return f" (quotes training examples: {named(quotes)})" if quotes else ""
 
 
 def _is_proposal(candidate: Candidate, p: Variable) -> bool:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from ..schemas.completions import (
     Completion,
     CompletionRequest,
-    Message,
     Purpose,
     Role,
     role_of,
@@ -21,18 +20,18 @@ from ..schemas.errors import (
     BudgetExhausted,
     Conflict,
     ProgramFailed,
-    ReplyError,
+    PromptRefused,
     StoreBusy,
     TextGradError,
 )
 from ..schemas.graph import Op, Run, Session, number
 from ..schemas.settings import Settings
+from . import asking
 from .answerers import Answerer, Assistant, Attempt
-from .replies import Malformed, check_completion
 from .schedule import NotYet
 from .store import Chain, Fence, Store
 from .store.budgets import Budgets, Price
-from .texts import text
+from .workers import Workers
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -58,6 +57,7 @@ class Work:
     ledger: Ledger
     rules: Mapping[Op, Any]
     settings: Settings
+    workers: Workers
     run: Run | None = None
     asked: int = 0
     answered: int = 0
@@ -65,6 +65,7 @@ class Work:
     failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
     on_progress: Callable[[int, int, str], None] | None = None
     phase: str = ""
+    notes: list[str] = field(default_factory=list)
     chain: Chain = field(default_factory=Chain)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -129,51 +130,14 @@ class Work:
         call = await self.store.open_call(pk, request, None, "caller")
         await self.store.answer(pk, {call: Completion(text=text, model="caller")})
 
-    async def ask(self, request: CompletionRequest, read: Callable[[Completion], T]) -> T:
-        """The completion of `request`, as `read` makes of it; one repair when it is malformed.
-
-        `read` raises Malformed with words that tell a model what to mend. Raises NotYet while
-        nobody has answered, ReplyError when the repaired reply is malformed too. What the program
-        itself says where it is measured is not repaired, and stays recorded.
-        """
-        request = self.ledger.addressed(request)
-        completion = await self.ledger.need(self, request)
-        try:
-            return _read(request, completion, read)
-        except Malformed as problem:
-            if self.measures and request.purpose is Purpose.FORWARD:
-                about = f"{request.about or request.purpose}: the reply cannot be used: {problem}"
-                raise ReplyError(about, "Call forward to have it asked for again.") from problem
-            repair = request.model_copy(
-                update={"messages": _repair_messages(request, completion, str(problem))}
-            )
-        repaired = await self.ledger.need(self, repair)
-        try:
-            return _read(request, repaired, read)
-        except Malformed as problem:
-            for used in (request, repair):
-                await self.store.set_unusable(self.session.pk, used.key)
-            raise ReplyError(
-                f"{request.about or request.purpose}: the reply could not be used, and neither "
-                f"could its repair: {problem}",
-                "Call resume to ask afresh; if it fails again, use a stronger model, or allow "
-                "longer replies (max_tokens).",
-            ) from problem
-
-
-def _read(request: CompletionRequest, completion: Completion, read: Callable[[Completion], T]) -> T:
-    check_completion(completion, needs_text=request.purpose is not Purpose.EXTERNAL)
-    return read(completion)
-
-
-def _repair_messages(
-    request: CompletionRequest, completion: Completion, problem: str
-) -> tuple[Message, ...]:
-    again = Message(role="user", content=text("repair", problem=problem))
-    if not completion.text.strip():
-        return (*request.messages, again)
-    said = Message(role="assistant", content=completion.text)
-    return (*request.messages, said, again)
+    async def ask(
+        self,
+        request: CompletionRequest,
+        read: Callable[[Completion], T],
+        look: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """The completion of `request`, as `read` makes of it (see `asking.ask`)."""
+        return await asking.ask(self, self.ledger.addressed(request), read, look)
 
 
 @dataclass
@@ -248,7 +212,7 @@ class Ledger:
         opening = open_row()
         work.asked += 1
         work.progress()
-        recorded = False
+        recorded: Completion | None = None
 
         def reopen() -> None:
             nonlocal opening, row
@@ -256,19 +220,19 @@ class Ledger:
             opening = open_row()
 
         async def keep(completion: Completion, attempts: Sequence[Attempt] = ()) -> None:
-            async def write() -> None:
+            async def write() -> Completion:
                 call = await self._opened(row, opening)
-                await self.store.answer(pk, {call: completion}, attempts, row.chain)
+                return await self.store.record(pk, call, completion, attempts, row.chain)
 
             nonlocal recorded
-            await _patiently(write, reopen)
-            recorded = True
+            recorded = await _patiently(write, reopen)
 
         async def record(attempt: Attempt) -> None:
             if attempt.brought is not None:
                 await keep(attempt.brought, [attempt])
             else:  # the run ends with the call: at once, for others are about to go out
-                work.fatal = work.fatal or attempt.ends
+                ends = None if isinstance(attempt.ends, PromptRefused) else attempt.ends
+                work.fatal = work.fatal or ends
                 call = await self._opened(row, opening)
                 await self.store.note_attempt(pk, call, attempt)
 
@@ -282,6 +246,9 @@ class Ledger:
                 await opening  # raises when there is no room for the call
             completion = await chosen.answer(request, record, go)
             await self._opened(row, opening)
+        except PromptRefused as refused:  # the others may be answered
+            await self.store.refuse(pk, await self._opened(row, opening), refused.message)
+            raise
         except (AnswererError, BudgetExhausted, Conflict) as error:
             work.fatal = error
             raise
@@ -290,11 +257,12 @@ class Ledger:
         if completion is None:
             await row.chain.settled()
             raise NotYet
-        if not recorded:
+        if recorded is None:
             await keep(completion)
+        work.notes += completion.notes
         work.answered += 1
         work.progress()
-        return completion
+        return recorded or completion
 
     async def _opened(self, row: Row, opening: asyncio.Task[int]) -> int:
         """The call's number, for which something is to be written now."""
@@ -392,7 +360,8 @@ def _limits(work: Work, answerer: Answerer) -> Budgets:
     settings = work.settings
     daily = settings.quota_calls_per_day if answerer.name == "openai" else None
     run = work.args.get("budget") or {}
-    return Budgets(run, settings.session_budget, work.session.owner, daily)
+    quotas = daily, settings.quota_bytes
+    return Budgets(run, settings.session_budget, work.session.owner, *quotas)
 
 
 def _seen(flight: asyncio.Task[Completion]) -> None:

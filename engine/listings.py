@@ -21,7 +21,7 @@ class Listings(Core):
     async def _gradients(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None and id.startswith("g"):
             return await self._gradient(session, id, offset)
-        wanted = [id] if id else None
+        wanted = [(await self.one_variable(session, id)).id] if id else None
         most = offset + LISTED
         found = await self.store.gradients(session.pk, wanted, unspent=False, limit=most)
         page = found[::-1][offset:]
@@ -46,6 +46,8 @@ class Listings(Core):
     async def _steps(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None and id.startswith("p"):
             return await self._proposal(session, id, offset)
+        if id is not None:
+            await self.one_variable(session, id)
         steps = (await self.store.steps(session.pk, offset + LISTED))[offset:]
         proposals = (await self.store.proposals(session.pk, id, offset + LISTED))[offset:]
         most = share(len(proposals), 120, FEEDBACK, ROOM)
@@ -73,7 +75,7 @@ class Listings(Core):
                 known = was["fields"] if isinstance(was.get("fields"), dict) else {}
                 fields = {k: cut(str(t), TEXT_PAGE)[0] for k, t in known.items()}
                 return {"removed": True, "examples": [{"id": id} | was | {"fields": fields}]}
-            numbers = await self.named_examples(session, [id])
+            numbers = await self.named_examples(session, id)
             most = TEXT_PAGE
         else:
             numbers = []

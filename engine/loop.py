@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..schemas.graph import Proposal
+from ..schemas.graph import Fate, Proposal
 from . import gate
 from .parents import Parent, Pool, load_pool
 from .step import Candidate
 from .store import StepRecord
+
+HOPELESS = 3
+"""So many times without usable feedback, or without a usable rewrite, leave no hope."""
+NO_FEEDBACK = "no usable feedback on the training examples"
+NO_REWRITE = "no usable rewrite"
 
 
 @dataclass
@@ -18,7 +23,10 @@ class Loop:
     """Where an optimisation stands. Saved with each step.
 
     `before` are the scores it began with; `start` is what it took to have them (calls, tokens,
-    cost). `left_out` says why examples could not be scored, by their ids.
+    cost). `left_out` says why examples could not be scored, by their ids, and `unusable` why they
+    gave no usable reply with the installed texts. `unread` counts the minibatches since the last
+    step on which there was no usable feedback, `unwritten` the steps in a row that brought no
+    usable text, and `problem` says what was wrong with the last.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     """
 
@@ -33,6 +41,10 @@ class Loop:
     paired: bool = False
     start: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
+    unread: int = 0
+    unwritten: int = 0
+    problem: str = ""
 
     @property
     def current(self) -> Parent:
@@ -55,6 +67,10 @@ class Loop:
     ) -> None:
         """Take in the outcome of `step`: what was scored may be a parent from now on."""
         self.steps += 1
+        self.unread = 0
+        self._note_unusable(judged)
+        if judged.winner is not None:
+            self.unusable = judged.unusable.get(judged.winner, {})
         self.accepted += record.accepted
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
         self.without_gain = 0 if record.accepted else self.without_gain + 1
@@ -71,6 +87,15 @@ class Loop:
         if self.paired and record.accepted:
             self.pool.restart()  # preferences over another text say nothing about these
 
+    def _note_unusable(self, judged: gate.Judged) -> None:
+        """Count a step none of whose candidates could be read at all."""
+        reasons = list(judged.reasons.values())
+        if reasons and all(reason.fate is Fate.UNUSABLE for reason in reasons):
+            self.unwritten += 1
+            self.problem = reasons[-1].words
+        else:
+            self.unwritten = 0
+
 
 def load(state: Mapping[str, Any]) -> Loop | None:
     """The loop in a run's state, if it has got that far."""
@@ -86,9 +111,12 @@ def stopped(loop: Loop, args: Mapping[str, Any]) -> str:
         return "steps"
     if loop.without_gain >= args["patience"]:
         return "patience"
-    if loop.idle >= args["patience"]:
-        return "nothing left to improve on the training examples"
-    return ""
+    idle = loop.idle >= args["patience"]
+    if loop.unread >= HOPELESS or (idle and loop.unread):
+        return NO_FEEDBACK
+    if loop.unwritten >= HOPELESS:
+        return NO_REWRITE
+    return "nothing left to improve on the training examples" if idle else ""
 
 
 def _led(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ from ..schemas.errors import (
     EndpointDown,
     EndpointRefused,
     ProgramFailed,
+    ReplyError,
     TextGradError,
+    TooLong,
 )
 from ..schemas.graph import Op, Operation, Value
 from . import metrics
@@ -27,6 +28,7 @@ from .ledger import Work
 from .replies import Malformed, object_schema, parse_object
 from .templates import render
 from .texts import text
+from .workers import Job
 
 
 @dataclass
@@ -41,25 +43,46 @@ class Inputs:
     sample: int = 0
 
 
+READ = 4
+"""What one operation reads: at most so many times the longest value."""
 Rule = Callable[[Work, Operation, Inputs], "Value | Awaitable[Value]"]
 
 
-def prompt_of(operation: Operation, inputs: Inputs) -> str:
-    """The user prompt of an llm or format operation: its template, filled in, or its one input."""
+def check_room(work: Work, inputs: Inputs) -> None:
+    """Raises TooLong (where outputs are measured, ReplyError) for more than fits into a request."""
+    size, most = sum(map(len, inputs.texts.values())), READ * work.settings.max_value_chars
+    if size > most:
+        words = f"{inputs.about} reads {size:,} characters; at most {most:,} are taken."
+        raise failure_in(work, TooLong(words, "Use shorter inputs, or fewer."))
+
+
+def prompt_of(operation: Operation, inputs: Inputs, most: int | None = None) -> str:
+    """The user prompt of an llm or format operation: its template, filled in, or its one input.
+
+    Raises TooLong, before it is built, where it would have more than `most` characters.
+    """
     template = operation.spec.get("template")
     if template is None:
         return next(iter(inputs.texts.values()), "")
     shown = {name: f"[image: {name}]" for name in inputs.images}
-    return render(template, inputs.texts | shown)
+    return render(template, inputs.texts | shown, most)
+
+
+def _prompt(work: Work, operation: Operation, inputs: Inputs) -> str:
+    try:
+        return prompt_of(operation, inputs, work.settings.max_value_chars)
+    except TooLong as error:
+        about = TooLong(f"{inputs.about}: {error.message}", error.next)
+        raise failure_in(work, about) from error
 
 
 def _format(work: Work, operation: Operation, inputs: Inputs) -> Value:
-    return Value(text=prompt_of(operation, inputs))
+    return Value(text=_prompt(work, operation, inputs))
 
 
 async def _llm(work: Work, operation: Operation, inputs: Inputs) -> Value:
     user = Message(
-        role="user", content=prompt_of(operation, inputs), images=tuple(inputs.images.values())
+        role="user", content=_prompt(work, operation, inputs), images=tuple(inputs.images.values())
     )
     system = [Message(role="system", content=inputs.system)] if inputs.system else []
     request = CompletionRequest(
@@ -122,9 +145,12 @@ CRITIQUE_REPLY = object_schema({"feedback": {"type": "string"}})
 GRADED_REPLY = object_schema({"feedback": {"type": "string"}, "score": {"type": "number"}})
 
 
-def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
-    """Feedback and score out of a reply. Raises Malformed, also for a score outside 0 to 1."""
-    reply = parse_object(completion.text, schema)
+def read_critique(completion: Completion, schema: dict[str, Any], material: str) -> Value:
+    """Feedback and score out of a reply to a prompt that shows `material`.
+
+    Raises Malformed, also for a score outside 0 to 1.
+    """
+    reply = parse_object(completion.text, schema, material=material)
     score = reply.get("score")
     if score is not None and not 0 <= score <= 1:
         raise Malformed(f"The score must be between 0 and 1, not {score}.")
@@ -134,7 +160,7 @@ def read_critique(completion: Completion, schema: dict[str, Any]) -> Value:
 async def _feedback(work: Work, operation: Operation, inputs: Inputs) -> Value:
     found = {"feedback": operation.spec["function"], "score": operation.spec.get("score")}
     request = await _told(work, operation, inputs, json.dumps(found, ensure_ascii=False))
-    return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY))
+    return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
 
 async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
@@ -145,7 +171,7 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
     values = [fence.wrap("text", t, name=n) for n, t in inputs.texts.items()]
     form = '{"feedback": "...", "score": 0.0}' if graded else '{"feedback": "..."}'
     user = "\n\n".join(
-        [f"Instruction: {operation.spec['instruction']}", *values, f"Reply as JSON: {form}"]
+        [f"Instruction: {operation.spec['instruction']}", *values, text("reply", form=form)]
     )
     request = CompletionRequest(
         purpose=Purpose.JUDGE,
@@ -156,14 +182,36 @@ async def _judge(work: Work, operation: Operation, inputs: Inputs) -> Value:
         reply=schema,
         about=inputs.about,
     )
-    return await work.ask(request, lambda c: read_critique(c, schema))
+    return await work.ask(request, lambda c: read_critique(c, schema, user))
 
 
 def _metric(work: Work, operation: Operation, inputs: Inputs) -> Value | Awaitable[Value]:
     metric, options = operation.spec["metric"], operation.spec.get("options", {})
-    if metric in metrics.SLOW:  # these wait for a child process
-        return asyncio.to_thread(metrics.score, metric, inputs.texts, options)
-    return metrics.score(metric, inputs.texts, options)
+    if not metrics.is_quick(metric, inputs.texts.values()):
+        return _scored(work, metric, inputs, options)
+    try:
+        return metrics.score(metric, inputs.texts, options)
+    except TooLong as error:
+        raise failure_in(work, error) from error
+
+
+async def _scored(work: Work, metric: str, inputs: Inputs, options: dict[str, Any]) -> Value:
+    size = sum(map(len, inputs.texts.values()))
+    what = f"The metric {metric} on {size:,} characters, {inputs.about},"
+    job = Job(work.session.owner, what, metrics.advice(metric), work.check)
+    try:
+        said, score = await work.workers.run(job, metrics.scored, metric, inputs.texts, options)
+    except TooLong as error:
+        raise failure_in(work, error) from error
+    return Value(text=said, score=score)
+
+
+def failure_in(work: Work, error: TooLong) -> TextGradError:
+    """What `error` is to `work`: where outputs are measured, one that counts as 0; else the end."""
+    if work.measures:
+        return ReplyError(error.message, error.next)
+    work.fatal = work.fatal or error
+    return error
 
 
 def _sum(work: Work, operation: Operation, inputs: Inputs) -> Value:
@@ -192,6 +240,8 @@ RULES: dict[Op, Rule] = {
 
 FEW = 8
 """An evaluator that has scored nothing in its session may fail on so many texts, then no more."""
+CONTROLS = "\b\f\r"
+"""What a program may print, and means as it stands: no model forgot a backslash there."""
 
 
 class _Program:
@@ -281,6 +331,6 @@ def evaluator_rule(evaluators: Evaluators) -> Rule:
         if completion.refusal is not None:  # it failed on these texts, which is what they get
             await work.store.set_unusable(work.session.pk, request.key)  # may be tried again
             return Value(text=completion.refusal, score=0.0)
-        return read_critique(completion, FEEDBACK_REPLY)
+        return read_critique(completion, FEEDBACK_REPLY, CONTROLS)
 
     return rule

@@ -6,19 +6,21 @@ goes on as if nothing had happened.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ..schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
 from ..schemas.graph import HERE, Fate, Gradient, Kind, Variable, number
 from ..schemas.results import Result
 from . import afford, arguments, gate, outcome, show
-from .complete import complete, left_out
+from .complete import complete, left_out, unusable
 from .core import Core
-from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
+from .guard import Guard
+from .learn import Learnt, choose, gate_places, gradients_on, record_of
 from .ledger import Work
-from .loop import Loop, load, stopped
+from .loop import NO_FEEDBACK, NO_REWRITE, Loop, load, stopped
 from .parents import Parent, Pool
 from .runs import Caller, digest_of
 from .scoring import compare, in_pairs
@@ -121,6 +123,7 @@ class Optimizing(Core):
         first = Parent(name="the start", texts={}, scores=[start.scores[p] for p in places])
         paired = await in_pairs(work, work.args["losses"])
         loop = Loop(Pool(members=[first]), first.scores, paired=paired, left_out=start.left_out)
+        loop.unusable = start.why_unusable
         loop.start = outcome.figures(await self._usage(work))
         await self._note_score(work, loop, places)
         await work.save_state(loop.dump())
@@ -136,8 +139,8 @@ class Optimizing(Core):
         if loop.paired or list(places) == [HERE]:
             return
         mean, error = mean_and_error(loop.current.scores)
-        variables = await self.store.variables(work.session.pk)
-        versions = {v.id: v.version for v in variables.values() if v.requires_grad and v.is_leaf}
+        parameters = await self.store.parameters(work.session.pk)
+        versions = {v.id: v.version for v in parameters}
         [loss] = work.args["losses"]
         pk, fence, state = work.session.pk, work.fence, loop.dump()
         await self.store.note_evaluation(
@@ -147,7 +150,8 @@ class Optimizing(Core):
     async def _iterate(self, work: Work, loop: Loop, places: Sequence[int], split: str) -> None:
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
-        batch = await self._minibatch(work, loop.iteration)
+        guard = await Guard.of(work, args["losses"])
+        batch = await self._minibatch(work, loop.iteration, await self._quoted(work, guard, parent))
         learnt = await self._learn(work, loop, batch, parent) if batch else None
         if learnt is None:
             await self._idle(work, loop)
@@ -161,7 +165,7 @@ class Optimizing(Core):
             return
         loop.iteration += 1
         loop.idle = 0
-        candidates = await self._candidates(work, learnt, parameters, chosen, parent, batch)
+        candidates = await self._candidates(work, learnt, parameters, chosen, parent, batch, guard)
         await self._step(
             work, loop, learnt, candidates, [*parameters, *chosen], parent, batch, places, split
         )
@@ -180,8 +184,10 @@ class Optimizing(Core):
                 direct=strategy == "rewrite",
                 texts=parent.texts,
             )
-        except ReplyError:
-            return None  # the ledger holds the replies; another minibatch may do better
+        except ReplyError as error:  # the ledger holds the replies; another may do better
+            loop.unread += 1
+            loop.problem = error.why
+            return None
         except ExampleError as error:
             loop.left_out |= error.reasons
             return None
@@ -194,12 +200,22 @@ class Optimizing(Core):
         loop.idle += 1
         await work.save_state(loop.dump())
 
-    async def _minibatch(self, work: Work, iteration: int) -> list[int]:
-        """The next examples of an epoch that is shuffled anew each time, by seed alone."""
+    async def _quoted(self, work: Work, guard: Guard, parent: Parent) -> set[int]:
+        """The training examples that the texts of `parent` quote."""
+        program = await self.store.program(work.session.pk, work.args["losses"], everything=True)
+        leaves = {v.id: v.value for v in program.variables.values() if v.is_leaf and v.value}
+        return set(await guard.quoted((leaves | dict(parent.texts)).values()))
+
+    async def _minibatch(self, work: Work, iteration: int, quoted: Set[int]) -> list[int]:
+        """The next examples of an epoch that is shuffled anew each time, by seed alone.
+
+        Those that are quoted say nothing about others, and are left out while there are others.
+        """
         variables = await self.store.variables(work.session.pk, work.args["losses"])
         if not any(v.per_example for v in variables.values()):
             return [HERE]
-        train = await self.store.split(work.session.pk, "train")
+        every = await self.store.split(work.session.pk, "train")
+        train = [n for n in every if n not in quoted] or every
         if not train:
             raise Conflict(
                 "There are no training examples to learn from.",
@@ -207,8 +223,7 @@ class Optimizing(Core):
             )
         size = min(work.args["batch_size"], len(train))
         epoch, turn = divmod(iteration, -(-len(train) // size))
-        order = list(train)
-        random.Random(f"{work.args['seed']}:{epoch}").shuffle(order)  # noqa: S311 - repeatable
+        order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
         batch = sorted(order[turn * size : (turn + 1) * size])
         return (await complete(self.store, work.session.pk, work.args["losses"], batch))[0]
 
@@ -243,6 +258,7 @@ class Optimizing(Core):
         chosen: Sequence[Variable],
         parent: Parent,
         batch: Sequence[int],
+        guard: Guard,
     ) -> list[Candidate]:
         """Rewrites from the gradients and other demonstrations, about half of each."""
         count = work.args["candidates"]
@@ -251,17 +267,19 @@ class Optimizing(Core):
             based = [
                 p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
             ]
-            check = await checks(self.store, work.session)
             written = -(-count // 2) if chosen else count
             gradients = _by_variable(learnt)
             memory = work.args.get("memory", 0)
-            found = await propose(work, based, gradients, count=written, check=check, memory=memory)
+            found = await propose(
+                work, based, gradients, count=written, check=guard.objections, memory=memory
+            )
         if chosen:
             rest = max(1, (count - len(found)) // len(chosen))
             found += await choose(work, chosen, work.args["losses"], batch, rest)
         for candidate in found:
             if not candidate.refused:
                 candidate.texts = {**parent.texts, **candidate.texts}
+        await guard.note(found)
         return found
 
     async def _step(
@@ -308,12 +326,21 @@ class Optimizing(Core):
         if loop.accepted:
             await self._note_score(work, loop, places)
         history = await self.store.proposals(work.session.pk, limit=show.VALUES)
-        notes = left_out(loop.left_out)
+        notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
+        if why in (NO_FEEDBACK, NO_REWRITE):
+            notes.append(outcome.hopeless(loop, why))
+            await self.store.retire_unusable(work.session.pk)
         if spent is not None:
             found = await self._need(work.session.pk, work.args["losses"], work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
         tested = "test" in await self.store.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
+
+
+def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
+    order = list(numbers)
+    random.Random(seed).shuffle(order)  # noqa: S311 - repeatable
+    return order
 
 
 def _tell_score(work: Work, loop: Loop) -> None:

@@ -9,7 +9,7 @@ from ..schemas.results import OptimizeResult
 from . import show
 from .afford import Need
 from .ledger import Work
-from .loop import Loop
+from .loop import NO_FEEDBACK, NO_REWRITE, Loop
 from .stats import mean_and_error
 
 Usage = Mapping[str, Mapping[str, float]]
@@ -17,6 +17,11 @@ Usage = Mapping[str, Mapping[str, float]]
 PAIRED = (
     "The judges give no scores: each accepted text was preferred, in both orders, to the one "
     "before it; there is no mean to report."
+)
+
+MEND = (
+    "Mend what the notes say: usually a stronger model for the backward role, or longer replies "
+    "(max_tokens). Then call optimize again: what could not be used is asked afresh."
 )
 
 
@@ -46,9 +51,23 @@ def result(
         calls=int(spent["calls"]),
         tokens=int(spent["tokens"]),
         cost=spent["cost"] or None,
-        notes=[*notes, *([PAIRED] if loop.paired else [])],
-        next=_next(work.session.id, tested),
+        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(history, loop)],
+        next=MEND if stopped in (NO_FEEDBACK, NO_REWRITE) else _next(work.session.id, tested),
     )
+
+
+def _left_out(history: Sequence[Proposal], loop: Loop) -> list[str]:
+    total = loop.refused + loop.accepted
+    if total <= len(history):
+        return []
+    return [f"The last {len(history)} proposals are shown; inspect(what='steps') has all."]
+
+
+def hopeless(loop: Loop, why: str) -> str:
+    """A note on what could not be used, so that there was no going on."""
+    if why == NO_FEEDBACK:
+        return f"{loop.unread} minibatches gave nothing to learn from: {loop.problem}"
+    return f"{loop.unwritten} steps in a row brought no text that can be used: {loop.problem}"
 
 
 def next_step(loop: Loop, usage: Usage, first: Need) -> str:

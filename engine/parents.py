@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from operator import ge
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -85,8 +86,7 @@ def front(members: Sequence[Parent]) -> list[int]:
 
 
 def _dominates(a: Parent, b: Parent, earlier: bool) -> bool:
-    pairs = list(zip(a.scores, b.scores, strict=True))
-    return all(x >= y for x, y in pairs) and (earlier or any(x > y for x, y in pairs))
+    return all(map(ge, a.scores, b.scores)) and (earlier or a.scores != b.scores)
 
 
 def load_pool(state: dict[str, Any]) -> Pool | None:

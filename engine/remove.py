@@ -13,7 +13,8 @@ from ..schemas.errors import BadInput
 from ..schemas.graph import HERE, Kind, Session, Split, Variable, number
 from ..schemas.results import ExamplesResult, VariableResult
 from .core import Core
-from .define import example_texts
+from .data.reading import Reading
+from .data.values import row_of
 from .runs import Caller
 from .show import cut
 
@@ -131,6 +132,7 @@ class Removing(Core):
         session = await self.store.session(session_id, caller.owner)
         await self.runs.admit(session, "")
         texts: dict[int, dict[str, str]] = {}
+        reading = Reading("examples", self.settings.max_value_chars, "example")
         for one, fields in changes.items():
             n = number(one, "e") or HERE
             if n == HERE:
@@ -138,7 +140,7 @@ class Removing(Core):
                     f"{one!r} is no example's id.",
                     "To mend: examples={'e7': {field: text}}. To add: a list of rows.",
                 )
-            texts[n] = example_texts(one, fields, self.settings.max_value_chars)
+            texts[n] = row_of(reading, one, _object(one, fields))
         if not texts:
             raise BadInput("There are no examples in the call.", "Give {'e7': {field: text}}.")
         before = await self.store.examples(session.pk, list(texts))
@@ -151,11 +153,21 @@ class Removing(Core):
             total=sizes[split],
             notes=[
                 f"Mended: {', '.join(f'e{n}' for n in texts)}.",
+                *reading.said(),
                 *_new_fields({n: fields.keys() - before[n].fields for n, fields in texts.items()}),
                 *_remeasure({split: 1}),
             ],
             next=f"forward(session_id='{session.id}') recomputes what depends on it.",
         )
+
+
+def _object(example: str, fields: Any) -> Mapping[str, Any]:
+    if not isinstance(fields, Mapping) or not fields:
+        raise BadInput(
+            f"What {example} is to have is no object with fields.",
+            "Give {'e7': {field: text}}.",
+        )
+    return fields
 
 
 def _order(variable: str) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from ..schemas.graph import Kind, Session
+from ..schemas.graph import Session, Variable
 from .show import FEEDBACK, REASON, cut, share
 from .store import Store
 
@@ -24,57 +25,41 @@ async def report(store: Store, session: Session) -> dict[str, Any]:
     The difference between the first and the latest evaluation of a split is a gain only where the
     loss is the same; scores on train and validation have steered the search, test has not.
     """
-    evaluations = await store.evaluations(session.pk, 1000)
-    usage = await store.usage(session.pk)
+    parameters = await store.parameters(session.pk)
     return {
         "proposals": await store.verdicts(session.pk),
-        "scores": _scores(evaluations),
-        "gated": _gated(await store.steps(session.pk, 1000)),
+        "scores": [_figures(one) for one in await store.spans(session.pk)],
+        "gated": (await store.progress(session.pk))["gated"],
         "test_reads": session.test_reads,
         "price": {
             "calls": session.used_calls,
             "tokens": session.used_tokens,
             "cost": round(session.used_cost, 6),
-            "by_purpose": usage,
+            "by_purpose": await store.usage(session.pk),
         },
-        "parameters": await _parameters(store, session),
+        "parameters": await _parameters(store, session, parameters[:PARAMETERS]),
+        **_left_out(parameters),
     }
 
 
-def spans(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The `first` and the `latest` evaluation of each loss and split: mean, standard error (None
-    for one example), examples, and the `versions` of the parameters. `evaluations` are the
-    store's, newest first."""
-    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in reversed(evaluations):
-        grouped.setdefault((one["loss"], one["split"]), []).append(one)
-    return [
-        {
-            "loss": loss,
-            "split": split,
-            "first": _evaluation(found[0]),
-            "latest": _evaluation(found[-1]),
-            "evaluations": len(found),
-        }
-        for (loss, split), found in grouped.items()
+def _figures(one: dict[str, Any]) -> dict[str, Any]:
+    ends = {end: _figure(one[end]) for end in ("first", "latest")}
+    return one | ends | {"examples": one["latest"]["examples"]}
+
+
+def _left_out(parameters: Sequence[Variable]) -> dict[str, list[str]]:
+    """What a report does not tell, in sentences; empty when it tells all."""
+    said = [
+        f"{v.id}: the last {LINEAGE} of its {v.version} versions are shown."
+        for v in parameters[:PARAMETERS]
+        if v.version > LINEAGE
     ]
-
-
-def _evaluation(one: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: one[key] for key in ("mean", "error", "examples")}
-    return kept | {"versions": json.loads(one["versions"])}
-
-
-def _scores(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        one
-        | {
-            "first": _figure(one["first"]),
-            "latest": _figure(one["latest"]),
-            "examples": one["latest"]["examples"],
-        }
-        for one in spans(evaluations)
-    ]
+    if len(parameters) > PARAMETERS:
+        said.append(
+            f"{PARAMETERS} of {len(parameters)} parameters are shown; inspect(session_id, "
+            "id='vN') shows any."
+        )
+    return {"left_out": said} if said else {}
 
 
 def figure(one: dict[str, Any]) -> str:
@@ -86,35 +71,21 @@ def _figure(one: dict[str, Any]) -> str:
     return f"{figure(one)} at {json.dumps(one['versions'], separators=(',', ':'))}"
 
 
-def _gated(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The score on the gate's split at the first step, and after the last one accepted."""
-    compared = [s for s in steps if s["before"] is not None]
-    if not compared:
-        return None
-    accepted = [s for s in compared if s["accepted"]]
-    last = accepted[0]["after"] if accepted else compared[-1]["before"]
-    return {
-        "split": compared[0]["split"],
-        "before": round(compared[-1]["before"], 4),
-        "after": round(last, 4),
-        "steps": len(compared),
-        "accepted": len(accepted),
-    }
-
-
-async def _parameters(store: Store, session: Session) -> list[dict[str, Any]]:
-    variables = await store.variables(session.pk)
-    parameters = [v for v in variables.values() if v.kind is Kind.PARAMETER]
+async def _parameters(
+    store: Store, session: Session, parameters: Sequence[Variable]
+) -> list[dict[str, Any]]:
     room = share(len(parameters), 400, ROOM, ROOM)
     found = []
-    for v in parameters[:PARAMETERS]:
+    for v in parameters:
         line = await store.lineage(session.pk, v.id, LINEAGE)
-        led = [json.loads(one.pop("gradients") or "[]")[-LED:] for one in line]
-        used = [g for ids in led for g in ids]
+        led = [json.loads(one.pop("gradients") or "[]") for one in line]
+        used = [g for ids in led for g in ids[-LED:]]
         texts = await store.gradient_texts(session.pk, used)
         most = share(len(used), 40, FEEDBACK // 2, room // 2)
         for one, ids in zip(line, led, strict=True):
-            one["feedback"] = [f"{g}: {cut(texts.get(g, ''), most)[0]}" for g in ids]
+            one["feedback"] = [f"{g}: {cut(texts.get(g, ''), most)[0]}" for g in ids[-LED:]]
+            if len(ids) > LED:
+                one["feedback"].append(f"and {len(ids) - LED} more: inspect(what='gradients')")
             one["gate"] = cut(one["gate"] or "", REASON)[0]
         first = await store.version(session.pk, v.id, 1)
         found.append(

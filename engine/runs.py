@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schemas.completions import Pending
-from ..schemas.errors import Conflict, NotFound, ReplyError, TextGradError
+from ..schemas.errors import Conflict, NotFound, ReplyError, TextGradError, fault
 from ..schemas.graph import Op, Run, Session, number
 from ..schemas.results import Result
 from ..schemas.settings import Settings
@@ -26,6 +26,7 @@ from .ledger import Ledger, Work
 from .schedule import NotYet
 from .store import Chain, Store, busy
 from .store.runs import LEASE_SECONDS
+from .workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +64,18 @@ class Runs:
     """Starts, continues, waits for and cancels runs. One is active in a session at a time."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, settings: Settings, rules: Mapping[Op, Any]
+        self,
+        store: Store,
+        ledger: Ledger,
+        settings: Settings,
+        rules: Mapping[Op, Any],
+        workers: Workers,
     ) -> None:
         self.store = store
         self.ledger = ledger
         self.settings = settings
         self.rules = rules
+        self.workers = workers
         self.bodies: dict[str, tuple[type[Result], Body]] = {}
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._active: dict[int, Active] = {}
@@ -169,6 +176,7 @@ class Runs:
             ledger=self.ledger,
             rules=self.rules,
             settings=self.settings,
+            workers=self.workers,
             run=run,
             on_progress=caller.on_progress,
             chain=chain or Chain(),
@@ -250,20 +258,26 @@ class Runs:
         except NotYet:
             run = await work.ensure_run()
             await self._end(work, run, "needs_completions")
-            return await self._pending(work.session, run)
+            result = await self._pending(work.session, run)
+            result.notes += work.notes
+            return result
         except TextGradError as error:
             # Refused before anything was kept: an error. Else there is something to resume.
             if work.run is None and "made" not in work.args and not isinstance(error, ReplyError):
                 raise
             run = await work.ensure_run()
             await self._end(work, run, "failed", error=str(error))
-            return self._failed(work.session, run, str(error))
-        except Exception:
-            log.exception("run of %s crashed", work.tool)
+            result = self._failed(work.session, run, error.message, error.next)
+            result.notes += work.notes
+            return result
+        except Exception as error:
+            told = fault(f"The run of {work.tool}")
+            log.exception("%s", told.message)
             if work.run is not None:
-                await self._end(work, work.run, "failed", error="Internal error; see the log.")
-            raise
+                await self._end(work, work.run, "failed", error=str(told))
+            raise told from error
         result.session_id = work.session.id
+        result.notes += work.notes
         if work.run is not None:
             result.run = work.run.id
             dumped = result.model_dump(mode="json")
@@ -329,14 +343,14 @@ class Runs:
             f"resume(session_id='{session.id}') to wait for it, or with cancel=true to stop it.",
         )
 
-    def _failed(self, session: Session, run: Run, error: str) -> Result:
+    def _failed(self, session: Session, run: Run, error: str, advice: str = "") -> Result:
         return self._result(
             session,
             run,
             status="failed",
             error=error,
-            next=f"Everything answered so far is kept. Mend the cause, then call "
-            f"resume(session_id='{session.id}') to go on.",
+            next=f"{advice or 'Mend the cause.'} Everything answered so far is kept: "
+            f"resume(session_id='{session.id}') goes on.",
         )
 
     def _is_dead(self, owner: str) -> bool:

@@ -6,21 +6,45 @@ Wall time is the longest chain, not the number of nodes. Iterative: depth costs 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any, TypeVar
 
-from ..schemas.errors import AnswererError, BudgetExhausted, Conflict, StoreError
+from ..schemas.errors import AnswererError, BudgetExhausted, Conflict, StoreError, TooLong
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-FATAL = (AnswererError, BudgetExhausted, Conflict, StoreError)
+FATAL = (AnswererError, BudgetExhausted, Conflict, StoreError, TooLong)
 """Failures that the other nodes would only repeat: nothing new is started after one."""
 
 
-TURN = 500
-"""After so many nodes of pure work, others have their turn."""
+SLICE = 0.01
+"""After so many seconds of pure work, others have their turn."""
+
+
+WIDE = 64
+"""Nodes that are under way at once: each is a task with its texts, and what has no slot waits."""
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items; others have their turn as often as it takes SLICE seconds to go through some."""
+    since = time.monotonic()
+    for item in items:
+        yield item
+        if time.monotonic() - since > SLICE:
+            await asyncio.sleep(0)
+            since = time.monotonic()
 
 
 class NotYet(Exception):
@@ -28,9 +52,11 @@ class NotYet(Exception):
 
 
 async def wavefront(
-    graph: Mapping[K, Iterable[K]], compute: Callable[[K], Awaitable[None] | None]
+    graph: Mapping[K, Iterable[K]],
+    compute: Callable[[K], Awaitable[None] | None],
+    wide: int = WIDE,
 ) -> dict[K, BaseException]:
-    """Compute every node of `graph` (node -> nodes it needs) whose needs succeeded.
+    """Compute every node of `graph` (node -> nodes it needs) whose needs succeeded, `wide` at once.
 
     `compute` does pure work at once and returns None, or returns what to await. A node that
     raises holds back only those that depend on it; after a FATAL error nothing new starts, but
@@ -39,7 +65,7 @@ async def wavefront(
     """
     consumers: dict[K, list[K]] = {node: [] for node in graph}
     missing: dict[K, int] = {}
-    for node, needs in graph.items():
+    async for node, needs in in_turns(graph.items()):
         distinct = set(needs)
         missing[node] = len(distinct)
         for need in distinct:
@@ -49,7 +75,7 @@ async def wavefront(
     ended: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
     failed: dict[K, BaseException] = {}
     fatal = False
-    pure = 0
+    since = time.monotonic()
 
     def finished(node: K) -> None:
         for user in consumers[node]:
@@ -59,7 +85,10 @@ async def wavefront(
 
     try:
         while ready or running:
-            while ready and not fatal:
+            while ready and not fatal and len(running) < wide:
+                if time.monotonic() - since > SLICE:
+                    await asyncio.sleep(0)
+                    since = time.monotonic()
                 node = ready.popleft()
                 try:
                     work = compute(node)
@@ -69,9 +98,6 @@ async def wavefront(
                     continue
                 if work is None:
                     finished(node)
-                    pure += 1
-                    if pure % TURN == 0:
-                        await asyncio.sleep(0)
                 else:
                     started = asyncio.ensure_future(work)
                     running[started] = node
@@ -80,6 +106,7 @@ async def wavefront(
                 break
             # A queue, where asyncio.wait would look at all that is running each time one ends.
             done = [await ended.get()]
+            since = time.monotonic()
             done += [ended.get_nowait() for _ in range(ended.qsize())]
             for future in done:
                 node = running.pop(future)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ..schemas.errors import BadInput, ReplyError
+from ..schemas.errors import BadInput, ExampleRefused, ReplyError
 from ..schemas.graph import HERE, Op, Operation
 from . import metrics
 from .evaluator_reply import is_failure
@@ -16,6 +16,7 @@ from .ledger import Work
 from .replies import object_schema, parse_object
 from .schedule import gather
 from .texts import text
+from .workers import Job
 
 Texts = Mapping[str, str]
 """Other texts for some parameters; empty for those that are installed."""
@@ -37,6 +38,11 @@ class Scored:
     def left_out(self) -> dict[str, str]:
         """Why examples have no score, by their ids."""
         return self.evaluation.reasons
+
+    @property
+    def why_unusable(self) -> dict[str, str]:
+        """Why examples gave no usable reply, by their ids."""
+        return {f"e{p}" if p != HERE else "": e.why for p, e in self.unusable.items()}
 
     @property
     def mean(self) -> float:
@@ -66,7 +72,8 @@ async def score(
 ) -> Scored:
     """The mean of the losses' scores at each place; another `sample` asks the model afresh.
 
-    Raises BadInput when a loss gives no score, ExampleError when no example can be scored.
+    Raises BadInput when a loss gives no score, ExampleError when no example can be scored; that of
+    texts other than the installed ones is 0 then.
     """
     evaluation = await load(work, losses, places, overrides=texts, sample=sample)
     await evaluate(work, evaluation, places, tolerant=True)
@@ -80,7 +87,17 @@ async def score(
         else:
             scores[place] = 0.0
             unusable[place] = _reason(evaluation, place)
+    if not texts:
+        _check_any(places, unusable)
     return Scored(evaluation, scores, unusable)
+
+
+def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> None:
+    """Raise what an endpoint says where it refuses every example: then no example is to blame."""
+    refused = [e for e in unusable.values() if isinstance(e, ExampleRefused)]
+    if len(refused) == len(places) > 0:
+        first = refused[0]
+        raise ExampleRefused(f"Every example was refused. {first.message}", first.next)
 
 
 async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scored:
@@ -90,15 +107,15 @@ async def vote(work: Work, loss: str, places: Sequence[int], votes: int) -> Scor
     by their text; of outputs that are as frequent, the one that came first.
     """
     runs = await gather([score(work, [loss], places, sample=i) for i in range(votes)])
-    return _majority(loss, runs)
+    return await _majority(work, loss, runs)
 
 
-def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
+async def _majority(work: Work, loss: str, runs: Sequence[Scored]) -> Scored:
     first = runs[0]
     operation = first.evaluation.program.operation_of(loss)
     result = Scored(first.evaluation, {})
     for place in first.scores:
-        ballots = [_ballot(run, operation, place) for run in runs]
+        ballots = [await _ballot(work, run, operation, place) for run in runs]
         cast = [b for b in ballots if b is not None]
         if not cast:
             result.scores[place] = 0.0
@@ -109,7 +126,7 @@ def _majority(loss: str, runs: Sequence[Scored]) -> Scored:
     return result
 
 
-def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
+async def _ballot(work: Work, run: Scored, operation: Operation | None, place: int) -> str | None:
     if place in run.unusable or place not in run.scores or operation is None:
         return None
     texts = run.evaluation.inputs(operation, place).texts
@@ -117,7 +134,12 @@ def _ballot(run: Scored, operation: Operation | None, place: int) -> str | None:
     if operation.kind is not Op.METRIC:
         return "\n".join(texts.values()).strip()
     output = texts[metrics.roles(metric, texts)[0]]
-    return metrics.canonical(metric, output, operation.spec.get("options", {}))
+    options = operation.spec.get("options", {})
+    if metrics.is_quick(metric, [output]):
+        return metrics.canonical(metric, output, options)
+    what = f"Reading an output of {len(output):,} characters"
+    job = Job(work.session.owner, what, metrics.advice(metric))
+    return await work.workers.run(job, metrics.canonical, metric, output, options)
 
 
 async def compare(
@@ -210,7 +232,10 @@ async def _contest(
         for judge in judges
         for pair in ((other, present), (present, other))
     ]
-    said = await gather(asked)
+    try:
+        said = await gather(asked)
+    except ExampleRefused:
+        return 0.0  # the endpoint will not compare the two
     total = 0.0
     for forth, back in zip(said[::2], said[1::2], strict=True):
         total += {("first", "second"): 1.0, ("second", "first"): -1.0}.get((forth, back), 0.0)
@@ -238,7 +263,8 @@ async def _preferred(
     for title, texts in (("First", a), ("Second", b)):
         parts.append(f"{title} candidate:")
         parts += [fence.wrap("text", t, name=n) for n, t in texts.items()]
-    parts.append('Reply as JSON: {"reason": "...", "better": "first" | "second" | "equal"}')
+    form = '{"reason": "...", "better": "first" | "second" | "equal"}'
+    parts.append(text("reply", form=form))
     request = CompletionRequest(
         purpose=Purpose.COMPARE,
         messages=(

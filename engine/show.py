@@ -69,24 +69,25 @@ def forward_result(
 ) -> ForwardResult:
     """What was computed: the values of `shown`, the first few in words."""
     variables = evaluation.program.variables
-    values = [
-        _shown(evaluation, v, place)
+    nodes = [
+        (v, p)
         for v in shown
-        for place in (places if variables[v].per_example else [HERE])
-        if evaluation.has(v, place)
+        for p in (places if variables[v].per_example else [HERE])
+        if evaluation.has(v, p)
     ]
+    values = [_shown(evaluation, *node) for node in nodes[:VALUES]]
     made = work.args.get("made", {})
     losses = [v for v in shown if _is_loss(evaluation, v)]
     notes = list(work.args.get("notes", []))
-    if len(values) > VALUES:
+    if len(nodes) > VALUES:
         notes.append(
-            f"{VALUES} of {len(values)} values are shown; read others with "
+            f"{VALUES} of {len(nodes)} values are shown; read others with "
             f"inspect(session_id='{work.session.id}', what='variable', id='vN')."
         )
     return ForwardResult(
         recomputed=[] if made else list(shown),
         examples=[f"e{p}" for p in places if p != HERE],
-        values=values[:VALUES],
+        values=values,
         mean_score=mean_score(evaluation, losses, places),
         notes=notes,
         next=_after_forward(work, losses, shown),
@@ -116,7 +117,7 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
     session = work.session.id
     if losses:
         return (
-            f"Call backward(session_id='{session}', losses={losses[:3]}) for feedback, or, with "
+            f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
             f"train and validation examples, optimize(session_id='{session}') for the whole loop."
         )
     if not shown:
@@ -132,6 +133,11 @@ def _after_forward(work: Work, losses: Sequence[str], shown: Sequence[str]) -> s
     )
 
 
+def _few(ids: Sequence[str]) -> str:
+    """A list of ids, or its form where it is long: a shorter one would mean something else."""
+    return str(list(ids)) if len(ids) <= VALUES else "[...all that you mean]"
+
+
 def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]]:
     """Feedback on parameters, cut when long, and a note if some is left out."""
     most = share(min(len(found), GRADIENTS), 120, FEEDBACK)
@@ -142,7 +148,10 @@ def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]
         shown.append(
             ShownGradient(id=one.id, variable=one.variable, examples=ids, text=text, chars=chars)
         )
-    return shown, _left_out(found, GRADIENTS, "gradients")
+    notes = _left_out(found, GRADIENTS, "gradients")
+    if any(len(one.examples) > VALUES for one in found[:GRADIENTS]):
+        notes.append(f"{VALUES} examples of each are named at most; inspect(id='g1') names all.")
+    return shown, notes
 
 
 def proposals(found: Sequence[Proposal]) -> tuple[list[ShownProposal], list[str]]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from statistics import NormalDist, fmean, stdev
+from typing import Any
 
 EXACT_UP_TO = 16
 """With so many non-zero differences at most, all sign flips are tried."""
 FLIPS = 10_000
+MANY = 2_000
+"""With more different sizes than that, flips are not tried any more."""
 _DIGITS = 12  # differences equal to so many decimals are equal: 0.7 - 0.6 is 0.1
+_FEW, _QUICK = 200, 20_000  # examples; additions
 _ROUNDING = 1e-9  # one example more of n right is a gain of exactly one standard error, for every n
 
 
@@ -45,12 +49,13 @@ def mean_and_error(scores: Sequence[float]) -> tuple[float, float | None]:
 def paired_gain(before: Sequence[float], after: Sequence[float]) -> Gain:
     """The gain from `before` to `after`, scores of the same examples in the same order.
 
-    Deterministic: exact up to EXACT_UP_TO non-zero differences, seeded sampling above.
+    Deterministic: exact up to EXACT_UP_TO non-zero differences, seeded sampling above, the normal
+    distribution above MANY different ones.
     Raises ValueError for no pairs, unequal lengths, and scores that are not finite.
     """
     _check(before)
     _check(after)
-    differences = [round(b - a, _DIGITS) for a, b in zip(before, after, strict=True)]
+    differences = _differences(before, after)
     return Gain(
         n=len(differences),
         before=fmean(before),
@@ -59,6 +64,20 @@ def paired_gain(before: Sequence[float], after: Sequence[float]) -> Gain:
         standard_error=_standard_error(differences),
         p=_chance(differences),
     )
+
+
+def is_quick(before: Sequence[float], after: Sequence[float]) -> bool:
+    """Whether `paired_gain` takes no more than some milliseconds."""
+    if len(before) > _FEW:
+        return False
+    sizes = Counter(abs(d) for d in _differences(before, after) if d)
+    exact = sizes.total() <= EXACT_UP_TO
+    return (2 ** sizes.total() if exact else _flips(len(sizes)) * len(sizes)) <= _QUICK
+
+
+def gain_of(before: Sequence[float], after: Sequence[float]) -> tuple[Any, ...]:
+    """`paired_gain` as plain values, those of a Gain in their order, for a worker."""
+    return astuple(paired_gain(before, after))
 
 
 def verdict(gain: Gain, z: float, split: str = "") -> tuple[bool, str]:
@@ -80,6 +99,15 @@ def verdict(gain: Gain, z: float, split: str = "") -> tuple[bool, str]:
     return kept, f"{head}, {words}; p = {_chances(gain.p)})"
 
 
+def _differences(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    return [round(b - a, _DIGITS) for a, b in zip(before, after, strict=True)]
+
+
+def _flips(sizes: int) -> int:
+    """How many sign flips are tried with so many different sizes: a second or two of work."""
+    return max(FLIPS // 10, min(FLIPS, 2_000_000 // sizes))
+
+
 def _check(scores: Sequence[float]) -> None:
     if not scores:
         raise ValueError("no scores")
@@ -95,7 +123,10 @@ def _chance(differences: Sequence[float]) -> float:
     """The share of sign flips whose sum is at least the observed one."""
     sizes = [abs(d) for d in differences if d]
     observed = math.fsum(differences) - 1e-9 * max(sizes, default=0.0)  # rounding is no difference
-    return _exact(sizes, observed) if len(sizes) <= EXACT_UP_TO else _sampled(sizes, observed)
+    if len(sizes) <= EXACT_UP_TO:
+        return _exact(sizes, observed)
+    groups = Counter(sizes)
+    return _limit(sizes, observed) if len(groups) > MANY else _sampled(groups, observed)
 
 
 def _exact(sizes: Sequence[float], observed: float) -> float:
@@ -105,11 +136,16 @@ def _exact(sizes: Sequence[float], observed: float) -> float:
     return sum(total >= observed for total in sums) / len(sums)
 
 
-def _sampled(sizes: Sequence[float], observed: float) -> float:
+def _limit(sizes: Sequence[float], observed: float) -> float:
+    """The normal distribution, which the sum of so many different sizes has as good as exactly."""
+    return 1 - NormalDist(0, math.sqrt(math.fsum(s * s for s in sizes))).cdf(observed)
+
+
+def _sampled(counts: Mapping[float, int], observed: float) -> float:
     """Seeded sampling. Equal sizes are flipped together: of n, the positive ones are n random bits
     counted."""
-    groups = list(Counter(sizes).items())
-    flips = max(FLIPS // 10, min(FLIPS, 2_000_000 // len(groups)))  # seconds at most, whatever n
+    groups = list(counts.items())
+    flips = _flips(len(groups))
     chance = random.Random(0)  # noqa: S311 - repeatable on purpose
     reached = 0
     for _ in range(flips):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ..schemas.errors import Conflict, ReplyError
+from ..schemas.errors import Conflict, ReplyError, TooLong
 from ..schemas.graph import Fate, Gradient, Proposal, Variable
-from . import constraints, judged, leaks
+from . import constrained, constraints, judged, leaks, quoting
 from .backward import shorten
 from .constraints import CHARS_PER_TOKEN
 from .fence import Fence
@@ -16,20 +16,22 @@ from .ledger import Work
 from .replies import Malformed, object_schema, parse_object
 from .schedule import gather
 from .texts import text
+from .workers import Job
 
+INSTRUCTIONS = ("update", "update_ask", "update_again", "examples")
 HISTORY = 6
 """So many different texts that were tried before are shown."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
 TEXT = "The text to improve:"
 RULES = "The improved text must satisfy:"
-TRIED = "Tried before, with what came of it. Do not propose the refused ones again:"
-EARLIER = "Feedback on earlier versions. Do not undo what the text has taken up of it:"
 FEEDBACK = "Feedback on the text:"
-HEADINGS = (TEXT, RULES, TRIED, EARLIER, FEEDBACK)
 Problem = tuple[Fate, str]
 """What is wrong with a proposed text, and the sentence on it for the model that wrote it."""
-Check = Callable[[Variable, str], list[Problem]]
+Check = Callable[[Variable, str], Awaitable[list[Problem]]]
 """What else is wrong with a proposed text than what its constraints say."""
+LEAK_SMALL = 20_000
+"""Characters that are gone through for a leak at once: a few milliseconds."""
+FORM = "<the whole improved text>"
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,14 @@ UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
 
 @dataclass
 class Candidate:
-    """One proposal for each parameter; `refused` says why it is out of the running."""
+    """One proposal for each parameter; `refused` says why it is out of the running.
+
+    `quotes` are the numbers of the training examples that its texts quote.
+    """
 
     texts: dict[str, str] = field(default_factory=dict)
     refused: Reason | None = None
+    quotes: list[int] = field(default_factory=list)
 
 
 class Unfit(Malformed):
@@ -126,15 +132,14 @@ def _apart(sample: int) -> str:
 async def _propose_one(
     work: Work,
     parameter: Variable,
-    asked: tuple[Fence, tuple[Message, ...]],
+    asked: Asked,
     sample: int,
     candidate: Candidate,
     check: Check,
 ) -> None:
-    fence, prompt = asked
     request = CompletionRequest(
         purpose=Purpose.UPDATE,
-        messages=prompt,
+        messages=asked.messages,
         reply=VALUE_REPLY,
         sample=sample,
         about=f"a new text for {parameter.label}" + _apart(sample),
@@ -143,22 +148,28 @@ async def _propose_one(
     rules = constraints.parse(parameter.constraints)
 
     def read(completion: Completion) -> str:
-        new = fence.unwrap(str(parse_object(completion.text, VALUE_REPLY)["value"]))
+        value = parse_object(completion.text, VALUE_REPLY, old)["value"]
+        new = asked.fence.unwrap(str(value))
         new = _ended_like(old, new)
         if not new.strip():
             raise Malformed('"value" is empty. Write the whole improved text.')
-        ours = (*HEADINGS, text("update"), text("update_ask"), text("update_again"))
+        return new
+
+    async def look(new: str) -> None:
         wrong = [
-            *problems(Fate.BROKEN, constraints.violations(rules, old, new)),
-            *check(parameter, new),
-            *problems(Fate.LEAKED, leaks.copied_words(new, old, ours)),
+            *await _broken(work, parameter, old, new),
+            *await check(parameter, new),
+            *await _leaked(work, parameter, asked, new),
         ]
         if wrong:
             raise Unfit(wrong)
-        return new
 
     try:
-        new = await work.ask(request, read)
+        new = await work.ask(request, read, look)
+    except TooLong as error:
+        words = f"it could not be checked: {error.message}"
+        candidate.refused = candidate.refused or Reason(Fate.UNUSABLE, words)
+        return
     except ReplyError as error:
         cause = error.__cause__
         why = cause.reason if isinstance(cause, Malformed) else error.message
@@ -179,6 +190,29 @@ async def _propose_one(
         candidate.refused = candidate.refused or broken
 
 
+async def _broken(work: Work, parameter: Variable, old: str, new: str) -> list[Problem]:
+    lines, owner = parameter.constraints, work.session.owner
+    broken = await constrained.violations(work.workers, owner, lines, old, new)
+    return problems(Fate.BROKEN, broken)
+
+
+async def _leaked(work: Work, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
+    if constraints.may_quote_request(parameter.constraints):
+        return []
+    old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
+    args = new, old, list(asked.material), [*headings(), FORM], sentences
+    if len(new) + len(old) + sum(map(len, asked.material)) <= LEAK_SMALL:
+        return problems(Fate.LEAKED, leaks.leaked(*args))
+    what = f"Comparing a text of {len(new):,} characters with its request"
+    job = Job(work.session.owner, what, "Shorten the text.")
+    return problems(Fate.LEAKED, await work.workers.run(job, leaks.leaked, *args))
+
+
+def headings() -> tuple[str, ...]:
+    """What stands above the parts of a request for a rewrite."""
+    return TEXT, RULES, text("update_tried"), text("update_earlier"), FEEDBACK
+
+
 def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
     """Problems that would all come to the same fate."""
     return [(fate, words) for words in sentences]
@@ -189,9 +223,18 @@ def _ended_like(old: str, new: str) -> str:
     return new.rstrip("\r\n") + old[len(old.rstrip("\r\n")) :]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request for a rewrite; `material` is what it shows that others have written."""
+
+    fence: Fence
+    messages: tuple[Message, ...]
+    material: tuple[str, ...]
+
+
 async def _update_prompt(
     work: Work, parameter: Variable, gradients: list[Gradient], memory: int
-) -> tuple[Fence, tuple[Message, ...]]:
+) -> Asked:
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
     feedback = list(dict.fromkeys(g.text for g in gradients))
     if not all(g.exact for g in gradients):
@@ -210,17 +253,20 @@ async def _update_prompt(
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
     if tried:
-        parts.append(TRIED)
+        parts.append(text("update_tried"))
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
     if earlier:
-        parts.append(EARLIER)
+        parts.append(text("update_earlier"))
         parts += [fence.wrap("earlier-feedback", t, result=fate) for fate, t in earlier]
     parts.append(FEEDBACK)
     parts += [fence.wrap("feedback", t) for t in feedback]
+    measured = any(g.examples for g in gradients) and await quoting.held_out(work)
+    parts += quoting.in_rewrite(parameter, measured=measured)
     parts.append(text("update_ask"))
-    parts.append('Reply as JSON: {"value": "<the whole improved text>"}')
+    parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
     user = Message(role="user", content="\n\n".join(parts))
-    return fence, (Message(role="system", content=text("update")), user)
+    material = (parameter.role, *parameter.constraints, *feedback)
+    return Asked(fence, (Message(role="system", content=text("update")), user), material)
 
 
 async def _remembered(
@@ -257,6 +303,8 @@ def _score_of(same: Sequence[Proposal]) -> dict[str, str]:
 
 
 def _fate(proposal: Proposal) -> str:
+    if proposal.fate is Fate.COPIED:  # older reasons have words of the examples
+        return f"{proposal.verdict}: it quoted examples that must not be quoted"
     if proposal.score is None or proposal.parent_score is None:
         return f"{proposal.verdict}: {proposal.reason}"[:120]
     said = f"{proposal.verdict}: score {proposal.score:.2f}, before it {proposal.parent_score:.2f}"

@@ -10,11 +10,16 @@ stay doubled.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 
-from ..schemas.errors import BadInput
+from ..schemas.errors import BadInput, TooLong
+from ..schemas.near import nearest
 
+PLACES = 1_000, 20_000
+"""In one template: places where inputs go, and placeholders of all kinds."""
+NOTED = 5
+"""So many unknown placeholders are named."""
 _NAME = r"[^\W\d]\w*"
 _PLACE = re.compile(
     rf"(?<!{{){{{{(?P<literal>{_NAME})}}}}(?!}})"  # {{name}}, and not {{{name}}}
@@ -22,16 +27,30 @@ _PLACE = re.compile(
 )
 
 
-def render(template: str, values: Mapping[str, str]) -> str:
-    """`template` with each `{name}` of `values` replaced by its value, as it is."""
+def render(template: str, values: Mapping[str, str], most: int | None = None) -> str:
+    """`template` with each `{name}` of `values` replaced by its value, as it is.
 
-    def replaced(match: re.Match[str]) -> str:
-        literal, name = match["literal"], match["name"]
-        if literal is not None:
-            return f"{{{literal}}}" if literal in values else match[0]
-        return values.get(name, match[0])
+    Raises TooLong, before anything is built, where it would have more than `most` characters.
+    """
+    parts, end = [], 0
+    for match in _PLACE.finditer(template):
+        parts += [template[end : match.start()], _replaced(match, values)]
+        end = match.end()
+    parts.append(template[end:])
+    size = sum(map(len, parts))
+    if most is not None and size > most:
+        raise TooLong(
+            f"The template makes a text of {size:,} characters here; at most {most:,} are taken.",
+            "Use shorter inputs, or use them less often.",
+        )
+    return "".join(parts)
 
-    return _PLACE.sub(replaced, template)
+
+def _replaced(match: re.Match[str], values: Mapping[str, str]) -> str:
+    literal, name = match["literal"], match["name"]
+    if literal is not None:
+        return f"{{{literal}}}" if literal in values else match[0]
+    return values.get(name, match[0])
 
 
 def placeholders(template: str) -> list[str]:
@@ -43,9 +62,11 @@ def placeholders(template: str) -> list[str]:
 def check(template: str, names: Iterable[str]) -> list[str]:
     """Notes on placeholders that no input fills.
 
-    Raises BadInput for an input that the template never uses, or whose name cannot stand in braces.
+    Raises BadInput for an input that the template never uses, or whose name cannot stand in braces,
+    and where there are too many.
     """
-    inputs, found = list(names), placeholders(template)
+    inputs = dict.fromkeys(names)
+    found = _counted(template, inputs)
     for name in inputs:
         if not re.fullmatch(_NAME, name):
             raise BadInput(
@@ -54,25 +75,44 @@ def check(template: str, names: Iterable[str]) -> list[str]:
             )
     unused = [name for name in inputs if name not in found]
     if unused:
-        raise BadInput(_unused(unused, found), "Use every input, or leave it out of inputs.")
-    return _notes([name for name in found if name not in inputs], inputs)
+        raise BadInput(_unused(unused, list(found)), "Use every input, or leave it out of inputs.")
+    return _notes([name for name in found if name not in inputs], list(inputs))
+
+
+def _counted(template: str, inputs: Container[str]) -> Mapping[str, int]:
+    """How often each placeholder stands there. Raises BadInput for too many."""
+    found: Counter[str] = Counter()
+    filled, every = 0, 0
+    for match in _PLACE.finditer(template):
+        if (name := match["name"]) is None:
+            continue
+        found[name] += 1
+        filled += name in inputs
+        every += 1
+        if filled > PLACES[0] or every > PLACES[1]:
+            raise BadInput(
+                f"The template has more than {PLACES[0]:,} places for its inputs, or more than "
+                f"{PLACES[1]:,} placeholders in all.",
+                "Put long lists together outside, and give them as one input.",
+            )
+    return found
 
 
 def _unused(unused: list[str], found: list[str]) -> str:
     wanted = " and ".join(f"{{{name}}}" for name in unused)
-    has = ", ".join(f"{{{name}}}" for name in found) or "no placeholder"
+    has = ", ".join(f"{{{name}}}" for name in found[:100]) or "no placeholder"
     return f"The template never uses {wanted}; it has {has} (single braces)."
 
 
 def _notes(unknown: list[str], inputs: list[str]) -> list[str]:
-    near = {name: get_close_matches(name, inputs, n=1, cutoff=0.6) for name in unknown}
+    near = {name: nearest(name, inputs, cutoff=0.6) for name in unknown[: 4 * NOTED]}
     notes = [
-        f"{{{name}}} is no input and is left as it is. Did you mean {{{close[0]}}}?"
+        f"{{{name}}} is no input and is left as it is. Did you mean {{{close}}}?"
         for name, close in near.items()
         if close
     ]
-    plain = [f"{{{name}}}" for name, close in near.items() if not close]
+    plain = [f"{{{name}}}" for name in unknown if not near.get(name)]
     if plain:
-        shown = ", ".join(plain[:5]) + (f" and {len(plain) - 5} more" if len(plain) > 5 else "")
-        notes.append(f"No input, so left as it is: {shown}.")
+        more = f" and {len(plain) - NOTED} more" if len(plain) > NOTED else ""
+        notes.append(f"No input, so left as it is: {', '.join(plain[:NOTED])}{more}.")
     return notes

@@ -18,7 +18,8 @@ from . import gate, show
 from .complete import complete, left_out, named
 from .evaluate import Evaluating
 from .forward import Evaluation, evaluate, load
-from .learn import Learnt, checks, choose, gate_places, gradients_on, record_of
+from .guard import Guard
+from .learn import Learnt, choose, gate_places, gradients_on, record_of
 from .ledger import Work
 from .optimize import Optimizing
 from .runs import Body, Caller, digest_of
@@ -191,8 +192,7 @@ class Training(Evaluating, Optimizing):
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
         if ids is None:
-            found = await self.store.gradients(session.pk)
-            ids = list(dict.fromkeys(g.variable for g in found))
+            ids = await self.store.with_gradients(session.pk)
             if not ids:
                 raise Conflict(
                     "There is no gradient to step from.",
@@ -233,11 +233,12 @@ class Training(Evaluating, Optimizing):
         count = work.args["candidates"]
         candidates = []
         if written:
-            check = await checks(self.store, work.session)
+            guard = await Guard.of(work, losses)
             memory = work.args.get("memory", 0)
             candidates = await propose(
-                work, written, gradients, count=count, check=check, memory=memory
+                work, written, gradients, count=count, check=guard.objections, memory=memory
             )
+            await guard.note(candidates)
         candidates += await choose(work, chosen, losses, batch if used else [], count)
         if not candidates:
             raise Conflict(

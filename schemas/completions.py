@@ -99,7 +99,11 @@ class Usage(BaseModel):
 
 
 class Completion(BaseModel):
-    """What came back. `finish` is the endpoint's finish reason; `latency` is in seconds."""
+    """What came back. `finish` is the endpoint's finish reason; `latency` is in seconds.
+
+    `reasoning` is what a reasoning model thought before its answer, which is `text`; `notes` are
+    things to know about the endpoint, which are told and not kept.
+    """
 
     text: str
     finish: str = "stop"
@@ -107,6 +111,8 @@ class Completion(BaseModel):
     usage: Usage = Field(default_factory=Usage)
     latency: float = 0.0
     refusal: str | None = None
+    reasoning: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Pending(BaseModel):

@@ -44,7 +44,7 @@ LOSSES = frozenset({Op.JUDGE, Op.METRIC, Op.EVALUATOR, Op.FEEDBACK, Op.SUM})
 
 class Session(BaseModel):
     """One program, its data, budget and history. `pk` is the store's own key; `batch` are the
-    numbers of the examples in use."""
+    numbers of the examples in use, `bytes` what it takes up, as quotas count it."""
 
     pk: int
     id: str
@@ -58,6 +58,7 @@ class Session(BaseModel):
     used_cost: float = 0.0
     created: str = ""
     updated: str = ""
+    bytes: int = 0
 
 
 class FileBinding(BaseModel):

@@ -7,14 +7,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from .text import unusable
+
 AnswererName = Literal["auto", "openai", "assistant", "sampling"]
 ReplyFormat = Literal["schema", "object", "text"]
 
 
 class Strict(BaseModel):
-    """A model that refuses keys it does not know."""
+    """A model that refuses keys it does not know, and numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _params(given: dict[str, Any]) -> dict[str, Any]:
+    if why := unusable(given):
+        raise ValueError(f"it {why}")
+    return given
+
+
+Params = Annotated[dict[str, Any], AfterValidator(_params)]
 
 
 class RoleSettings(Strict):
@@ -24,15 +35,19 @@ class RoleSettings(Strict):
     `update_params` over them where texts are rewritten (several candidates want a higher
     temperature than feedback does). `reply_format`
     says how a reply of a given shape is asked for: a JSON schema, a JSON object, or only words.
-    Prices are in dollars per million tokens.
+    `headers` go with every call, for gateways that want some of their own; their values are kept
+    out of everything that is shown. Prices are in dollars per million tokens.
     """
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     answerer: AnswererName = "auto"
     base_url: str | None = None
     api_key: SecretStr | None = None
     model: str | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
-    update_params: dict[str, Any] = Field(default_factory=dict)
+    params: Params = Field(default_factory=dict)
+    update_params: Params = Field(default_factory=dict)
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
     reply_format: ReplyFormat = "schema"
     concurrency: int = Field(default=16, ge=1, le=1024)
     timeout: float = Field(default=120.0, gt=0, le=3600)
@@ -69,11 +84,15 @@ def _budget(given: dict[str, float]) -> dict[str, float]:
     return given
 
 
+OPEN_QUOTA_BYTES = 100_000_000
+
+
 class Settings(Strict):
     """Everything in force in one server process.
 
-    The quotas hold for each owner: the sessions one may have, and the calls to endpoints one may
-    make on a day (UTC).
+    The quotas hold for each owner: the sessions one may have, the calls to endpoints one may make
+    on a day (UTC), and the bytes one may have stored. Where callers are told apart by tokens,
+    OPEN_QUOTA_BYTES hold when nothing else is set.
     """
 
     database: Path | None = None
@@ -88,7 +107,8 @@ class Settings(Strict):
     session_budget: Annotated[dict[str, float], AfterValidator(_budget)] = Field(
         default_factory=dict
     )
-    quota_sessions: int | None = Field(default=None, ge=1)
-    quota_calls_per_day: int | None = Field(default=None, ge=1)
+    quota_sessions: int | None = Field(default=None, ge=1, le=2**53)
+    quota_calls_per_day: int | None = Field(default=None, ge=1, le=2**53)
+    quota_bytes: int | None = Field(default=None, ge=1, le=2**53)
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)

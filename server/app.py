@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
-from collections.abc import AsyncIterator, Iterable
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib import import_module
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.shared.exceptions import MCPError
@@ -27,28 +28,32 @@ from mcp_types import (
 from pydantic import AnyUrl, ValidationError
 
 from ..schemas.completions import Role
-from ..schemas.errors import BadInput
+from ..schemas.errors import BadInput, StoreError
+from ..schemas.near import did_you_mean
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings, Settings
-from ..schemas.text import unstorable
-from . import completions, resources, subscriptions, telemetry
+from . import completions, resources, shapes, stdio, subscriptions, telemetry
+from .arguments import Arguments
 from .auth import principal
-from .calls import refusal
+from .calls import amended, refusal
 from .config import default_database, resolve
 from .definitions import compact, outline
+from .failures import explained, in_words, misfits
+from .logs import guard_log
 from .prompts import prompts
 from .sampling import Sampler, Sampling
-from .signals import leave_on_signals
+from .signals import leave_on_signals, leave_soon
 from .state_key import security
-from .subscriptions import Watchers
 from .tools import TOOLS
 from .version import VERSION
+from .watchers import Watchers
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.answerers import Answerer
     from ..engine.answerers.limiter import Limiters
     from ..engine.engine import Engine
 
+log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
 Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
 small program once, then repeat: forward, compute_loss, backward, step.
@@ -72,27 +77,48 @@ A session does one thing at a time: while prompts are pending, resume comes befo
 """
 
 
+NAMED = 5
+"""So many wrong arguments are told at once."""
+
+
 class Host:
     """Opens the engine when it is first needed, so that start-up is quick and a bad database
     is an error a model can read instead of a server that does not start."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.path = settings.database or default_database()
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
+        self._fresh = True
 
     async def engine(self) -> Engine:
-        """The engine, opened now if need be. Raises StoreError."""
-        async with self._opening:
-            if self._engine is None:
-                await asyncio.to_thread(import_module, "..engine.engine", __package__)
-                from ..engine.engine import Engine
-                from ..engine.store import Store
+        """The engine, opened now if need be; anew where another file is in the database's place.
 
-                store = Store(self.settings.database or default_database())
-                await store.open()
-                self._engine = Engine(self.settings, store, answerers(self.settings))
+        Raises StoreError. While no file is there nothing is let go of: it may be put back.
+        """
+        async with self._opening:
+            if self._engine is not None:
+                try:
+                    self._engine.store.check_presence()
+                except StoreError as gone:
+                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
+                        raise
+                    log.warning("%s It is opened anew.", gone.message)
+                    await self.close()
+            if self._engine is None:
+                self._engine = await self._opened()
             return self._engine
+
+    async def _opened(self) -> Engine:
+        await asyncio.to_thread(import_module, "..engine.engine", __package__)
+        from ..engine.engine import Engine
+        from ..engine.store import Store
+
+        store = Store(self.path)
+        await store.open(fresh=self._fresh)
+        self._fresh = False
+        return Engine(self.settings, store, answerers(self.settings))
 
     def owner(self, ctx: Context[Any, Any]) -> str:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
@@ -142,19 +168,39 @@ CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
 }
 
 
+LONGEST_SLIP = 100
+"""Characters of a name that may be a right one misspelt; finding the nearest takes long."""
+
+
 class TextGradServer(MCPServer[Host]):
-    """MCPServer with strict argument names and schemas without padding, sampling around the
-    tools, and our resources beside those of extensions."""
+    """MCPServer that takes arguments as hosts send them, with schemas without padding, sampling
+    around the tools, and our resources beside those of extensions."""
 
     sampler: Sampler
     watchers: Watchers
     host: Host | None = None
+    leaving: Callable[[], None] = staticmethod(lambda: None)
+    """Called when the last client is gone, before anything is closed."""
+
+    @cached_property
+    def _takes(self) -> dict[str, Arguments]:
+        return {}
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; let the client's model write what is pending, where that is configured;
-        tell whoever watches the session."""
+        tell whoever watches the session. What fails is told, never raised."""
+        try:
+            return await self._served(name, arguments, context)
+        except MCPError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last place that can put it into words
+            return refusal(explained(error, name))
+
+    async def _served(
+        self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
         if context is None:
             return await self._called(name, arguments, None)
         if self.sampler.is_return(context):
@@ -183,7 +229,8 @@ class TextGradServer(MCPServer[Host]):
             return
         host = context.request_context.lifespan_context
         owner = host.owner(context)
-        await self.watchers.changed(owner, session, new="session_id" not in arguments)
+        new = shapes.is_nothing(arguments.get("session_id"))
+        await self.watchers.changed(owner, session, new=new)
         if data.get("status") == "running":
             self.watchers.follow(await host.engine(), owner, session)
 
@@ -194,7 +241,7 @@ class TextGradServer(MCPServer[Host]):
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Host, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        """One of ours, or an extension's. Raises ResourceNotFoundError, ResourceError."""
+        """One of ours, or an extension's. Raises NotFound, ResourceError."""
         found = await resources.read(str(uri), context) if context is not None else None
         return [found] if found is not None else await super().read_resource(uri, context)
 
@@ -207,11 +254,11 @@ class TextGradServer(MCPServer[Host]):
         """A prompt, filled in. Raises MCPError with the nearest right name for a wrong one."""
         known = {p.name: [a.name for a in p.arguments or []] for p in await self.list_prompts()}
         if name not in known:
-            words = f"There is no prompt {name!r}.{near(name, list(known))}"
+            words = f"There is no prompt {quoted(name)}.{did_you_mean(name, list(known))}"
             raise MCPError(INVALID_PARAMS, words)
         for key in arguments or {}:
             if key not in known[name]:
-                words = f"{key!r} is no argument of {name}.{near(key, known[name])}"
+                words = f"{quoted(key)} is no argument of {name}.{did_you_mean(key, known[name])}"
                 raise MCPError(INVALID_PARAMS, words)
         return await super().get_prompt(name, arguments, context)
 
@@ -225,63 +272,45 @@ class TextGradServer(MCPServer[Host]):
             names = [t.name for t in self._tool_manager.list_tools()]
             return refusal(
                 BadInput(
-                    f"There is no tool {name!r}.{near(name, names)}",
+                    f"There is no tool {quoted(name)}.{did_you_mean(name, names)}",
                     f"Use one of {', '.join(names)}.",
                 )
             )
-        known = list(tool.parameters.get("properties", {}))
-        unknown = [key for key in arguments if key not in known]
-        if unknown:
-            hints = " ".join(
-                f"{key!r} is no argument of {name}.{near(key, known)}" for key in unknown
-            )
-            return refusal(BadInput(hints, f"It takes {', '.join(known)}."))
-        spoilt = [key for key, value in arguments.items() if unstorable(value)]
-        if spoilt:
-            what = f"{spoilt[0]} holds a NUL or half of a surrogate pair, which cannot be stored."
-            return refusal(BadInput(what, "Remove it."))
         try:
-            return await super().call_tool(name, arguments, context)
+            clean, notes = self._arguments(tool).read(arguments)
+            result = await super().call_tool(name, clean, context)
+        except BadInput as error:
+            return refusal(error)
         except ToolError as error:
-            if isinstance(error.__cause__, ValidationError):
-                return refusal(BadInput(_misfits(name, error.__cause__), "Call it again so."))
+            cause = error.__cause__
+            if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
+                return refusal(BadInput(misfits(name, cause), "Call it again so."))
             raise
+        if notes and isinstance(result, CallToolResult) and not result.is_error:
+            return amended(result, notes)
+        return result
+
+    def _arguments(self, tool: Tool) -> Arguments:
+        if tool.name not in self._takes:
+            self._takes[tool.name] = Arguments(tool.name, tool.parameters)
+        return self._takes[tool.name]
 
 
-def near(name: str, names: list[str]) -> str:
-    """A hint at the nearest right name."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+def quoted(name: str) -> str:
+    """A name as it was given, or the beginning of a long one."""
+    return repr(name if len(name) <= LONGEST_SLIP else f"{name[:LONGEST_SLIP]}…")
 
 
-def _misfits(tool: str, error: ValidationError) -> str:
-    problems = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(str(part) for part in one["loc"])
-        problems.append(f"{where}: {one['msg'][0].lower()}{one['msg'][1:]}")
-    return f"{tool}: " + "; ".join(dict.fromkeys(problems)) + "."
-
-
-class TextKept(FuncMetadata):
-    """Leaves strings alone where a string is wanted.
+class Read(FuncMetadata):
+    """Arguments that have been read already (`Arguments.read`).
 
     The SDK parses any string argument that happens to be JSON unless its type is exactly `str`;
     a value such as '{"a": 1}' or 'null' for `str | None` would arrive as something else.
     """
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Parse JSON strings only for arguments that take no plain text."""
-        texts = {k: v for k, v in data.items() if isinstance(v, str) and k in self._plain_texts}
-        return super().pre_parse_json({k: v for k, v in data.items() if k not in texts}) | texts
-
-    @cached_property
-    def _plain_texts(self) -> set[str]:
-        schemas = self.arg_model.model_json_schema()["properties"]
-        return {
-            key
-            for key, schema in schemas.items()
-            if any(kind.get("type") == "string" for kind in [schema, *schema.get("anyOf", [])])
-        }
+        """The arguments as they are."""
+        return data
 
 
 def build(settings: Settings) -> TextGradServer:
@@ -293,6 +322,7 @@ def build(settings: Settings) -> TextGradServer:
         try:
             yield host
         finally:
+            server.leaving()
             server.host = None
             await server.watchers.close()
             await host.close()
@@ -307,6 +337,7 @@ def build(settings: Settings) -> TextGradServer:
         log_level="WARNING",
         cache_hints=CACHE_HINTS,
         request_state_security=security(settings),
+        middleware=[in_words],
     )
     server.sampler = Sampler()
     server.watchers = Watchers()
@@ -327,7 +358,7 @@ def build(settings: Settings) -> TextGradServer:
 
 def _tighten(tool: Tool, result: type[Result]) -> None:
     tool.parameters = compact(tool.parameters, closed=True)
-    tool.fn_metadata = TextKept(
+    tool.fn_metadata = Read(
         arg_model=tool.fn_metadata.arg_model, output_model=result, output_schema=outline(result)
     )
 
@@ -335,6 +366,8 @@ def _tighten(tool: Tool, result: type[Result]) -> None:
 def serve_stdio(settings: Settings) -> None:
     """Serve one client on stdin and stdout until it hangs up, or a signal comes."""
     server = build(settings)
+    server.leaving = leave_soon
+    guard_log()
 
     async def close() -> None:
         if server.host is not None:
@@ -343,6 +376,6 @@ def serve_stdio(settings: Settings) -> None:
 
     async def serve() -> None:
         leave_on_signals(close)
-        await server.run_stdio_async()
+        await stdio.serve(server)
 
     asyncio.run(serve())

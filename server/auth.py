@@ -1,18 +1,18 @@
 """Who calls over HTTP: bearer tokens from a file of hashes, or JWTs of an issuer.
 
 The file has one token a line, as `sha256 owner expiry note...`; the token itself is shown once,
-when it is made, and kept nowhere. The file is read again when it changes, so a removed line shuts
-its token out at once.
+when it is made, and kept nowhere. Lines that begin with # are the operator's own. The file is read
+again when it changes, so a removed line shuts its token out at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mcp.server.auth.provider import AccessToken
 from starlette.requests import Request
 
 from ..schemas.errors import BadInput
+from .edited_file import alone_with, replace_whole
 
 log = logging.getLogger(__name__)
 LOCAL = "local"
@@ -61,27 +62,34 @@ def checked_owner(owner: str) -> str:
 
 def read_tokens(path: Path) -> dict[str, TokenLine]:
     """The lines of the file by digest. Raises BadInput for a file that cannot be used whole."""
+    found = {}
+    for n, line in enumerate(_text(path).splitlines(), 1):
+        if _is_token(line):
+            one = _parsed(line, f"{path}, line {n}")
+            found[one.digest] = one
+    return found
+
+
+def _text(path: Path) -> str:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise BadInput(
             f"The token file {path} cannot be read: {why}.",
             "Make it with `textgrad-mcp token new OWNER`.",
         ) from None
-    found = {}
-    for n, line in enumerate(lines, 1):
-        if line.strip() and not line.startswith("#"):
-            one = _parsed(line, f"{path}, line {n}")
-            found[one.digest] = one
-    return found
+
+
+def _is_token(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith("#")
 
 
 def _parsed(line: str, where: str) -> TokenLine:
     parts = line.split(maxsplit=3)
     good = len(parts) >= 2 and re.fullmatch(r"[0-9a-f]{64}", parts[0])
     until = parts[2] if len(parts) > 2 else NEVER
-    if not good or not (until == NEVER or until.isdigit()):
+    if not good or not (until == NEVER or re.fullmatch(r"[0-9]{1,12}", until)):
         raise BadInput(
             f"{where} is no token line.", "A line is: SHA256 OWNER EXPIRY, expiry may be `never`."
         )
@@ -95,15 +103,17 @@ def new_token(path: Path, owner: str, days: float | None = None) -> str:
     It expires after `days`, if given.
     """
     checked_owner(owner)
-    if path.exists():
-        read_tokens(path)
     token = f"tgm_{secrets.token_urlsafe(32)}"
     expires = None if days is None else int(time.time() + days * 86400)
     made = time.strftime("made %Y-%m-%d", time.gmtime())
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(handle, "a", encoding="utf-8") as file:
-        file.write(f"{TokenLine(digest_of(token), owner, expires, made)}\n")
+    line = TokenLine(digest_of(token), owner, expires, made)
+    with alone_with(path) as file:
+        before = ""
+        if file.exists():
+            read_tokens(file)
+            before = _text(file)
+        begun = before if before.endswith("\n") or not before else f"{before}\n"
+        replace_whole(file, f"{begun}{line}\n")
     return token
 
 
@@ -112,18 +122,18 @@ def revoke(path: Path, which: str) -> int:
 
     Gives how many were removed. Raises BadInput.
     """
-    kept = []
-    lines = read_tokens(path).values()
-    for one in lines:
-        by_hash = len(which) >= 8 and one.digest.startswith(which)
-        if not by_hash and one.owner != which:
-            kept.append(f"{one}\n")
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.writelines(kept)
-    draft.replace(path)
+    with alone_with(path) as file:
+        read_tokens(file)
+        lines = _text(file).splitlines(keepends=True)
+        kept = [line for line in lines if not (_is_token(line) and _is_meant(line, which))]
+        if len(kept) < len(lines):
+            replace_whole(file, "".join(kept))
     return len(lines) - len(kept)
+
+
+def _is_meant(line: str, which: str) -> bool:
+    digest, owner = line.split()[:2]
+    return owner == which or (len(which) >= 8 and digest.startswith(which))
 
 
 class FileTokens:
@@ -133,7 +143,9 @@ class FileTokens:
         self._path = path
         self._stamp: object = None
         self._lines: dict[str, TokenLine] = {}
-        self._lines, self._stamp = read_tokens(path), self._seen()
+        with suppress(OSError):  # which the reading will tell
+            self._stamp = self._seen()  # first, or an edit meanwhile would go unnoticed
+        self._lines = read_tokens(path)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Who holds `token`; None when nobody does (any more)."""

@@ -55,14 +55,24 @@ def reply(result: Result) -> CallToolResult:
     )
 
 
+def amended(result: CallToolResult, notes: list[str], following: str = "") -> CallToolResult:
+    """`result` with more notes, and another next step if there is one."""
+    data = dict(result.structured_content or {})
+    data["notes"] = [*data.get("notes", []), *notes]
+    if following:
+        data["next"] = following
+    block = TextContent(type="text", text=render(data))
+    return result.model_copy(update={"structured_content": data, "content": [block]})
+
+
 def refusal(error: TextGradError) -> CallToolResult:
     """An error that the model can act on, without all of what it may quote."""
     from ..engine.show import cut
 
-    what, next_step = cut(error.message, SAID)[0], cut(error.next, SAID)[0]
+    said = {"error": cut(error.message, SAID)[0], "next": cut(error.next, SAID)[0]}
     return CallToolResult(
-        content=[TextContent(type="text", text=f"{what} {next_step}".strip())],
-        structured_content={"status": "failed", "error": what, "next": next_step},
+        content=[TextContent(type="text", text=render(said))],
+        structured_content={"status": "failed", **said},
         is_error=True,
     )
 

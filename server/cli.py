@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..schemas.errors import TextGradError
 from . import commands, sessions_cli
-from .flags import SET, Parser, Version, add_json, setting_flags
+from .flags import PORT, SET, Parser, Version, add_json, number, setting_flags
 from .output import EXIT_CODES, failed, told
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     serve = added.add_parser("serve", parents=[flags], help="serve MCP on stdio or over HTTP")
     serve.add_argument("--http", action="store_true", help="streamable HTTP at /mcp")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    serve.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
+    serve.add_argument("--port", type=PORT, default=8000, help="port to listen on (%(default)s)")
     _add_http(serve)
     serve.set_defaults(run=_serve)
     config = added.add_parser("config", parents=[flags], help="show the settings in force")
@@ -79,8 +79,9 @@ def parser() -> argparse.ArgumentParser:
     commands.add(added)
     demo = added.add_parser("demo", parents=[flags], help="optimise a prompt with a local model")
     demo.add_argument("--task", choices=["dates", "tickets"], default="dates")
-    demo.add_argument("--steps", type=int, help="how many steps at most")
-    demo.add_argument("--seed", type=int, default=0, help="which items are drawn (%(default)s)")
+    demo.add_argument("--steps", type=number(int, 1, 1000), help="how many steps at most")
+    seed = number(int, 0, 10**9)
+    demo.add_argument("--seed", type=seed, default=0, help="which items are drawn (%(default)s)")
     add_json(demo)
     demo.set_defaults(run=_demo)
     return top
@@ -92,11 +93,23 @@ def _add_http(serve: argparse.ArgumentParser) -> None:
     group.add_argument("--jwks", metavar="FILE_OR_URL", help="keys that sign JWTs")
     group.add_argument("--jwt-issuer", default="", metavar="URL", help="who issues the JWTs")
     group.add_argument("--jwt-audience", action="append", default=[], metavar="NAME")
+    late = number(float, 0, 600)
+    group.add_argument("--jwt-leeway", type=late, default=30.0, metavar="SECONDS")
     group.add_argument("--public-url", metavar="URL", help="where clients see /mcp")
     group.add_argument("--allowed-host", action="append", default=[], metavar="HOST")
     group.add_argument("--allowed-origin", action="append", default=[], metavar="ORIGIN")
-    group.add_argument("--per-minute", type=float, default=600.0, help="requests of one caller")
-    group.add_argument("--burst", type=float, default=100.0, help="... at once")
+    many, few = number(float, 0.1, 1e6), number(float, 1, 1e6)
+    group.add_argument("--per-minute", type=many, default=600.0, help="requests of one caller")
+    group.add_argument("--burst", type=few, default=100.0, help="... at once")
+    most = number(int, 1, 100_000)
+    group.add_argument("--connections", type=most, default=512, help="open from one address")
+    group.add_argument(
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="whose X-Forwarded-For is believed: an address or network (nobody's)",
+    )
 
 
 def settings_of(args: argparse.Namespace) -> tuple[Settings, Origins, Path]:
@@ -143,9 +156,12 @@ def _serve(args: argparse.Namespace) -> int:
         jwks=args.jwks,
         jwt_issuer=args.jwt_issuer,
         jwt_audience=tuple(args.jwt_audience),
+        jwt_leeway=args.jwt_leeway,
         public_url=args.public_url,
         allowed_hosts=tuple(args.allowed_host),
         allowed_origins=tuple(args.allowed_origin),
+        proxies=tuple(args.proxy),
+        connections=args.connections,
         per_minute=args.per_minute,
         burst=args.burst,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .flags import add_json
+from .flags import PORT, add_json, number
 from .output import remarked, told
 
 
@@ -30,7 +30,9 @@ def _add_token(commands: Any) -> None:
     actions = token.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new = actions.add_parser("new", help="make a token of an owner and print it once")
     new.add_argument("owner")
-    new.add_argument("--days", type=float, help="how long it is good (without end)")
+    new.add_argument(
+        "--days", type=number(float, 0.001, 36_500), help="how long it is good (without end)"
+    )
     new.set_defaults(run=_token_new)
     revoke = actions.add_parser("revoke", help="remove an owner's tokens, or one by its hash")
     revoke.add_argument("owner", metavar="OWNER_OR_HASH")
@@ -63,7 +65,7 @@ def _add_model(commands: Any) -> None:
     for action in (pull, listed):
         add_json(action)
     serve = actions.add_parser("serve", help="serve a model as an OpenAI-compatible endpoint")
-    serve.add_argument("--port", type=int, default=0, help="port on loopback (any free one)")
+    serve.add_argument("--port", type=PORT, default=0, help="port on loopback (any free one)")
     serve.set_defaults(run=_model_serve)
     for action in (pull, serve):
         action.add_argument("--model", metavar="NAME", help="which one (the best small one)")

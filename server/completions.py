@@ -74,8 +74,11 @@ def install(server: MCPServer[Any]) -> None:
         store = (await host.engine()).store
         every = await values(store, owner, params.argument.name, given)
         found = [v for v in every if v.startswith(params.argument.value)]
+        known = len(every) < KNOWN  # or there are more than were looked at
+        more = len(found) > MOST or not known
+        total = len(found) if known else None
         return CompleteResult(
-            completion=Completion(values=found[:MOST], total=len(found), has_more=len(found) > MOST)
+            completion=Completion(values=found[:MOST], total=total, has_more=more)
         )
 
     server._lowlevel_server.add_request_handler(

@@ -9,6 +9,7 @@ TEXTGRAD_MCP_CONFIG names:
     model = "qwen2.5"
     api_key_env = "MY_KEY"              # the variable that holds the key
     params = { temperature = 0.0 }
+    headers = { x-gateway = "..." }     # for gateways that want some of their own
     [evaluators.unit_tests]
     command = ["python", "check.py"]    # check.py beside this file
 
@@ -27,7 +28,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from ..engine.answerers.wire import check_base_url, check_params
+from ..engine.answerers.wire import check_base_url, check_headers, check_params
 from ..schemas.errors import BadInput
 from ..schemas.settings import EvaluatorSettings, RoleSettings, Settings
 from .sources import PREFIX, ROLES, Layer, from_environment, from_file, from_flags
@@ -104,7 +105,8 @@ def _last_resort(role: str, merged: Layer, environ: Mapping[str, str]) -> None:
     answerer = value("answerer") or "auto"
     if answerer != "openai" and (answerer != "auto" or not (value("base_url") or value("model"))):
         return
-    base_url, key = environ.get("OPENAI_BASE_URL"), environ.get("OPENAI_API_KEY")
+    base_url = environ.get("OPENAI_BASE_URL", "").strip()
+    key = environ.get("OPENAI_API_KEY", "").strip()
     if not value("base_url") and base_url:
         merged[f"{role}.base_url"] = (base_url, "environment OPENAI_BASE_URL")
     if value("api_key") or not key:
@@ -145,13 +147,14 @@ def _misfits(error: ValidationError, merged: Layer) -> str:
         keys = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
         key = next((key for key in keys if key in merged), keys[0])
         origin = merged.get(key, ("", "?"))[1]
-        problems.append(f"{'.'.join(parts)} ({origin}): {one['msg']}")
+        problems.append(f"{'.'.join(parts)} ({origin}): {one['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems) + "."
 
 
 def _check_role(name: str, role: RoleSettings) -> None:
     check_params(role.params)
     check_params(role.update_params)
+    check_headers(role.headers)
     if role.base_url:
         check_base_url(role.base_url)
     key = role.api_key.get_secret_value().strip() if role.api_key else ""

@@ -47,6 +47,8 @@ def shown(settings: Settings, key: str) -> Any:
         value = value[part] if isinstance(value, dict) else getattr(value, part)
     if key.endswith(".api_key"):
         return "set" if isinstance(value, SecretStr) and value.get_secret_value() else "not set"
+    if key.endswith(".headers"):
+        return dict.fromkeys(value, "set")
     if key.endswith(".base_url") and value:
         return Endpoint(value).where
     return str(value) if isinstance(value, Path) else value

@@ -18,10 +18,11 @@ _WORDS: dict[Any, str] = {
 
 
 def compact(schema: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
-    """`schema` without titles, null alternatives and null defaults; `closed` refuses unknown keys.
+    """`schema` without titles, limits of numbers, null alternatives and null defaults; `closed`
+    refuses unknown keys.
 
     An optional field is one that may be left out; nothing is lost by not saying that it may be
-    null as well.
+    null as well. Where a limit means something, the description says it.
     """
     out: dict[str, Any] = _clean(schema)
     if closed:
@@ -56,9 +57,11 @@ def _clean(node: Any) -> Any:
         return node
     out: dict[str, Any] = {}
     for key, value in node.items():
-        if key == "title" and isinstance(value, str):
+        if key in ("title", "minimum", "maximum") and not isinstance(value, dict):
             continue
         if key == "additionalProperties" and value is True:  # so it is anyway
+            continue
+        if key == "additionalProperties" and value is True:  # as it is without
             continue
         if key == "properties":
             out[key] = {name: _clean(prop) for name, prop in value.items()}
@@ -72,7 +75,7 @@ def _without_null(node: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(kinds, list):
         return node
     kept = [kind for kind in kinds if kind != {"type": "null"}]
-    if len(kept) == len(kinds):
-        return node
     rest = {key: value for key, value in node.items() if key != "anyOf"}
-    return {**kept[0], **rest} if len(kept) == 1 else {"anyOf": kept, **rest}
+    if len(kept) > 1:  # what stands beside anyOf, some endpoints refuse
+        return {"anyOf": [kept[0] | rest, *kept[1:]]}
+    return {**kept[0], **rest}

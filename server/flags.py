@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
 
 from ..schemas.errors import BadInput
 
+N = TypeVar("N", int, float)
 SET = "set "
 """Marks what argparse collects as a setting, by its dotted name."""
 
@@ -18,6 +19,27 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise BadInput."""
         raise BadInput(f"{message.rstrip('.')}.", f"See {self.prog} --help.")
+
+
+def number(kind: type[N], least: N, most: N) -> Callable[[str], N]:
+    """For an argument's `type`: a number from `least` to `most`, in words where it is not."""
+
+    def read(given: str) -> N:
+        try:
+            value = kind(given)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:  # so NaN is none, too
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(
+                f"{given[:40]!r} is not {what} from {least:,.12g} to {most:,.12g}"
+            )
+        return value
+
+    return read
+
+
+PORT = number(int, 0, 65535)
 
 
 class Version(argparse.Action):

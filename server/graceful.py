@@ -6,18 +6,26 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
 import uvicorn
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .connections import BACKLOG
+from .logs import guard_log
 
 log = logging.getLogger(__name__)
 Step = Callable[[], Awaitable[None]]
 
 
 class Underway:
-    """Counts the requests that are being answered. Streams that only listen (GET) do not count."""
+    """Counts the requests that are being answered. Streams that only listen (GET) do not count.
+
+    Outermost of all, it also knows that a caller who hangs up is no failure of the server.
+    """
 
     def __init__(self) -> None:
         self._count = 0
@@ -34,7 +42,8 @@ class Underway:
             self._count += 1
             self._none.clear()
             try:
-                await app(scope, receive, send)
+                with contextlib.suppress(ClientDisconnect):
+                    await app(scope, receive, send)
             finally:
                 self._count -= 1
                 if self._count == 0:
@@ -63,7 +72,11 @@ class GracefulServer(uvicorn.Server):
     async def startup(self, *args: object, **more: object) -> None:
         """Begin to listen."""
         self._loop = asyncio.get_running_loop()
+        guard_log()
         await super().startup(*args, **more)  # type: ignore[arg-type]
+        for server in self.servers:
+            for listening in server.sockets:
+                _let_wait(listening)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""
@@ -85,3 +98,9 @@ class GracefulServer(uvicorn.Server):
             log.exception("not everything could be stopped in order")
         finally:
             super().handle_exit(signal.Signals(sig), None)
+
+
+def _let_wait(listening: socket.socket) -> None:
+    """Let more callers wait to be accepted than are accepted at a stretch."""
+    with listening.dup() as same:
+        same.listen(BACKLOG)

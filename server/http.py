@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
-from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.routes import create_protected_resource_routes
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl, ValidationError
@@ -22,11 +22,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..schemas.errors import BadInput, TextGradError
-from ..schemas.settings import Settings
+from ..schemas.settings import OPEN_QUOTA_BYTES, Settings
+from .addresses import networks
 from .app import TextGradServer, build
 from .auth import FileTokens
-from .jwt import JwtTokens
-from .limits import Buckets, Guard
+from .jwt import LEEWAY_SECONDS, JwtTokens
+from .limits import AT_ONCE, PER_ADDRESS, Buckets, Guard
+from .older_sessions import OlderSessions
+from .revocation import Recheck, Verifier
 
 if TYPE_CHECKING:
     from .graceful import GracefulServer
@@ -37,23 +40,19 @@ OPEN = ("/healthz", "/readyz")
 GRACE_SECONDS, LAST_WORDS_SECONDS = 3, 1
 """How long calls under way may take to end by themselves, and to answer once they are stopped."""
 IDLE_SECONDS = 1800.0
-
-
-class Verifier(Protocol):
-    """Tells whose token it is."""
-
-    async def verify_token(self, token: str) -> AccessToken | None:
-        """The principal, or None."""
-        ...
+READY_SECONDS = 3.0
+"""For how long a store may be busy and still count as one that can be written."""
 
 
 @dataclass(frozen=True)
 class HttpOptions:
     """How to listen and whom to let in.
 
-    `tokens` is a token file; `jwks` a file or address of an issuer's keys. `allowed_hosts` and
-    `allowed_origins` add to those of loopback. `public_url` is where clients see /mcp; with JWTs
-    it is told to clients that ask where to get a token.
+    `tokens` is a token file; `jwks` a file or address of an issuer's keys, whose tokens may be
+    `jwt_leeway` seconds early or late. `allowed_hosts` and `allowed_origins` add to those of
+    loopback. `public_url` is where clients see /mcp; with JWTs it is told to clients that ask where
+    to get a token. What X-Forwarded-For says is believed of `proxies` alone, which are addresses or
+    networks. `connections` may be open from one address.
     """
 
     host: str = "127.0.0.1"
@@ -62,9 +61,12 @@ class HttpOptions:
     jwks: str | None = None
     jwt_issuer: str = ""
     jwt_audience: tuple[str, ...] = ()
+    jwt_leeway: float = LEEWAY_SECONDS
     public_url: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    connections: int = PER_ADDRESS
     max_body_mb: float = 8.0
     per_minute: float = 600.0
     burst: float = 100.0
@@ -90,7 +92,7 @@ def verifier(options: HttpOptions) -> Verifier | None:
     if options.tokens:
         return FileTokens(options.tokens)
     if options.jwks:
-        return JwtTokens(options.jwks, options.jwt_issuer, options.jwt_audience)
+        return JwtTokens(options.jwks, options.jwt_issuer, options.jwt_audience, options.jwt_leeway)
     if not options.is_loopback:
         raise BadInput(
             f"{options.host} can be reached from other machines, and nothing would stop anybody.",
@@ -116,10 +118,17 @@ def _has_port(name: str) -> bool:
 
 def http_app(settings: Settings, options: HttpOptions) -> Starlette:
     """The ASGI application: /mcp, /healthz and /readyz. Raises BadInput."""
-    return _app(build(settings), options)
+    return _app(build(bounded(settings, options)), options, AT_ONCE)
 
 
-def _app(server: TextGradServer, options: HttpOptions) -> Starlette:
+def bounded(settings: Settings, options: HttpOptions) -> Settings:
+    """The settings as they hold: strangers are let in, so what each may store has a limit."""
+    if settings.quota_bytes is not None or not (options.tokens or options.jwks):
+        return settings
+    return settings.model_copy(update={"quota_bytes": OPEN_QUOTA_BYTES})
+
+
+def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlette:
     check = verifier(options)
     app = server.streamable_http_app(
         host=options.host,
@@ -133,19 +142,26 @@ def _app(server: TextGradServer, options: HttpOptions) -> Starlette:
         metadata = _metadata(options)
         app.router.routes += metadata
         known_paths |= {route.path for route in metadata}
-    layers = (
-        [
-            Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(check)),
-            Middleware(AuthContextMiddleware),
-        ]
-        if check is not None
-        else []
-    )
     buckets = Buckets(options.per_minute, options.burst)
     guard = Middleware(
-        Guard, needs_token=check is not None, buckets=buckets, open_paths=known_paths
+        Guard,
+        needs_token=check is not None,
+        buckets=buckets,
+        open_paths=known_paths,
+        at_once=at_once,
     )
-    app.user_middleware[:0] = [*layers, guard]
+    sessions = Middleware(OlderSessions)
+    app.user_middleware[:0] = (
+        [guard, sessions]
+        if check is None
+        else [
+            Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(check)),
+            Middleware(AuthContextMiddleware),
+            guard,
+            Middleware(Recheck, check=check),
+            sessions,
+        ]
+    )
     return app
 
 
@@ -161,21 +177,47 @@ def _metadata(options: HttpOptions) -> list[Route]:
         ) from None
 
 
+class Readiness:
+    """Whether calls can be served: a store that can be written, within a moment.
+
+    Whoever asks meanwhile waits for the one try that is under way.
+    """
+
+    def __init__(self, server: TextGradServer) -> None:
+        self._server = server
+        self.trying: asyncio.Task[bool] | None = None
+
+    async def look(self) -> bool:
+        """False too when the file has been locked by others for READY_SECONDS."""
+        if self.trying is None or self.trying.done():
+            self.trying = asyncio.create_task(self._try())
+        done, _ = await asyncio.wait({self.trying}, timeout=READY_SECONDS)
+        if not done:
+            log.error("not ready: the database has not answered for %g s", READY_SECONDS)
+        return bool(done) and self.trying.result()
+
+    async def _try(self) -> bool:
+        host = self._server.host
+        try:
+            if host is not None:
+                await (await host.engine()).store.ping()
+        except TextGradError as error:
+            log.error("not ready: %s", error)
+            return False
+        return host is not None
+
+
 def _health(server: TextGradServer) -> list[Route]:
+    readiness = Readiness(server)
+
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
         """Says no more than yes or no: anybody may ask."""
-        try:
-            host = server.host
-            if host is None:
-                return PlainTextResponse("not ready\n", status_code=503)
-            await (await host.engine()).store.ping()
-        except TextGradError as error:
-            log.error("not ready: %s", error)
-            return PlainTextResponse("not ready\n", status_code=503)
-        return PlainTextResponse("ready\n")
+        if await readiness.look():
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready\n", status_code=503)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 
@@ -192,9 +234,15 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
     """What `serve_http` runs. Raises BadInput."""
     import uvicorn
 
+    from .connections import ACCEPTED, HEADER_BYTES, Gate, connections_of, room
     from .graceful import GracefulServer, Underway
 
-    server, underway = build(settings), Underway()
+    proxies = networks(options.proxies)
+    gate = Gate(room(), options.connections, proxies)
+    server, underway = build(bounded(settings, options)), Underway()
+    # One owner alone shall not hold every connection that others behind the same address need.
+    shared = bool(options.tokens or options.jwks)
+    app = _app(server, options, max(1, gate.per_address // (2 if shared else 1)))
 
     async def leave() -> None:
         server.watchers.hang_up()
@@ -203,9 +251,16 @@ def server_of(settings: Settings, options: HttpOptions) -> GracefulServer:
             await underway.ended(LAST_WORDS_SECONDS)
 
     config = uvicorn.Config(
-        underway.layer(_app(server, options)),
+        underway.layer(app),
         host=options.host,
         port=options.port,
+        http=connections_of(gate),
+        ws="none",
+        backlog=ACCEPTED,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=[str(one) for one in proxies],
+        log_config=None,
         log_level="warning",
         timeout_graceful_shutdown=1,
         server_header=False,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..schemas.graph import Kind, Operation, Variable
+from .paint import one_line
 
 SHAPES = {
     Kind.PARAMETER: ('[["', '"]]'),
+    Kind.DEMONSTRATIONS: ('[["', '"]]'),
     Kind.CONSTANT: ('["', '"]'),
     Kind.FIELD: ('[/"', '"/]'),
     Kind.IMAGE: ('[/"', '"/]'),
@@ -60,7 +62,7 @@ def _arrows(operation: Operation) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text that cannot end a label or start markup: all but plain characters as entities."""
-    line = " ".join(text.split())
-    line = line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
-    return "".join(c if c.isalnum() or c in " .,:-_/…" else f"#{ord(c)};" for c in line)
+    """Text that cannot end a label, start markup or become a link: all but plain characters as
+    entities."""
+    line = one_line(text, WIDTH)
+    return "".join(c if c.isalnum() or c in " ,-_…" else f"#{ord(c)};" for c in line)

@@ -17,9 +17,11 @@ from mcp_types import (
 )
 
 from ..schemas.completions import Completion, CompletionRequest, Message
+from ..schemas.text import storable
 
 MAX_TOKENS = 4096
 """Asked for where the settings name no max_tokens; the protocol wants a number."""
+MODEL_CHARS = 200
 FINISH = {"endTurn": "stop", "stopSequence": "stop", "maxTokens": "length"}
 
 
@@ -38,11 +40,12 @@ def message_request(request: CompletionRequest) -> CreateMessageRequest:
 
 
 def completion_of(reply: CreateMessageResult | CreateMessageResultWithTools) -> Completion:
-    """The text of a reply, why it ended, and which model wrote it."""
+    """The text of a reply, fit to be stored, why it ended, and which model wrote it."""
     content = reply.content if isinstance(reply.content, list) else [reply.content]
     text = "".join(block.text for block in content if isinstance(block, TextContent))
     ended = reply.stop_reason or "endTurn"
-    return Completion(text=text, finish=FINISH.get(ended, "stop"), model=reply.model)
+    model = storable(reply.model[:MODEL_CHARS])
+    return Completion(text=storable(text), finish=FINISH.get(ended, "stop"), model=model)
 
 
 def _messages(message: Message) -> list[SamplingMessage]:

@@ -22,31 +22,35 @@ def told(args: argparse.Namespace, facts: Any, words: str) -> None:
 
     Where stdout cannot hold every character, JSON is escaped and words show question marks.
     """
+    from .paint import escaped, styled
+
     encoding = sys.stdout.encoding or "utf-8"
     if args.json:
         import json
 
         narrow = encoding.lower().replace("-", "") != "utf8"
-        print(json.dumps(facts, indent=2, ensure_ascii=narrow))
+        print(escaped(json.dumps(facts, indent=2, ensure_ascii=narrow)))
     elif words:
-        print(words.encode(encoding, "replace").decode(encoding))
+        print(styled(words).encode(encoding, "replace").decode(encoding))
 
 
 def remarked(args: argparse.Namespace, words: str) -> None:
     """Say something on stderr that is no part of the result; nothing with --json."""
     if not args.json:
-        print(words, file=sys.stderr)
+        from .paint import clean
+
+        print(clean(words), file=sys.stderr)
 
 
 def failed(error: TextGradError, *, as_json: bool) -> None:
     """Say on stderr, on one line, what went wrong and what to do."""
+    from .paint import Paint, clean, escaped
+
     if as_json:
         import json
 
         facts = {"status": "failed", "error": error.message, "next": error.next}
-        print(json.dumps(facts, ensure_ascii=False), file=sys.stderr)
+        print(escaped(json.dumps(facts, ensure_ascii=False)), file=sys.stderr)
         return
-    from .paint import Paint
-
     name = Paint(sys.stderr)("textgrad-mcp:", "red", "bold")
-    print(f"{name} {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"{name} {clean(' '.join(str(error).split()))}", file=sys.stderr)

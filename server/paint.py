@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 Style = Literal["bold", "dim", "red", "green", "yellow", "cyan"]
 _CODES: dict[Style, int] = {
@@ -21,6 +21,7 @@ _CODES: dict[Style, int] = {
     "cyan": 36,
 }
 _DRIVING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_OURS = re.compile(r"(\x1b\[(?:0|[12]|3[1236])(?:;(?:[12]|3[1236]))*m)")
 _CHANGES: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
 Cell = str | tuple[str, Style]
 """A table's cell, or one with a style."""
@@ -71,6 +72,26 @@ class Paint:
 def clean(text: str) -> str:
     """`text` without what could drive a terminal: control characters, reversed direction."""
     return _DRIVING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def cleaned(value: Any) -> Any:
+    """JSON data with every text in it clean."""
+    if isinstance(value, dict):
+        return {cleaned(key): cleaned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    return clean(value) if isinstance(value, str) else value
+
+
+def styled(text: str) -> str:
+    """`text` clean but for the styles that `Paint` adds."""
+    parts = _OURS.split(text)
+    return "".join(part if n % 2 else clean(part) for n, part in enumerate(parts))
+
+
+def escaped(document: str) -> str:
+    """A JSON document with what could drive a terminal spelt out, as JSON can."""
+    return _DRIVING.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def one_line(text: str, most: int = 100) -> str:

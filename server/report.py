@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..schemas.graph import Proposal, Session, Variable
+from ..schemas.graph import Fate, Proposal, Session, Variable
+from .markdown import block, inline, paragraph
+from .paint import one_line
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.store import Store
@@ -17,17 +18,17 @@ async def report(store: Store, one: Session) -> str:
     """The report of everything this session has done so far."""
     from ..engine.report import report as facts
 
-    steps = await store.steps(one.pk, 1000)
-    proposals = await store.proposals(one.pk, limit=1000)
-    variables = await store.variables(one.pk)
+    proposals = await store.proposals(one.pk, limit=SHOWN)
+    parameters = await store.parameters(one.pk)
     sizes = await store.split_sizes(one.pk)
     found = await facts(store, one)
-    lines = [f"# {one.title or 'Session'} {one.id}", ""]
-    lines += _won(steps, proposals)
+    lines = [f"# Session {one.id}", "", *(block(one_line(one.title)) if one.title else []), ""]
+    total = sum(found["proposals"].values())
+    lines += _won(await store.progress(one.pk), total)
     lines += _scores(found["scores"])
-    lines += _texts(variables)
-    lines += _lineage(found["parameters"])
-    lines += _verdicts(proposals)
+    lines += _texts(parameters)
+    lines += _lineage(found["parameters"], found.get("left_out", []))
+    lines += _verdicts(proposals, found["proposals"])
     lines += ["## Data", ""]
     lines += [f"- {split}: {n} examples" for split, n in sizes.items() if n] or ["No examples."]
     lines += ["", f"The test split was evaluated {one.test_reads} times.", ""]
@@ -35,21 +36,18 @@ async def report(store: Store, one: Session) -> str:
     return "\n".join(lines)
 
 
-def _won(steps: list[dict[str, Any]], proposals: list[Proposal]) -> list[str]:
-    accepted = sum(1 for step in steps if step["accepted"])
+def _won(progress: dict[str, Any], proposals: int) -> list[str]:
+    gated = progress["gated"]
     lines = [
         "## Result",
         "",
-        f"{len(steps)} steps, {accepted} accepted; {len(proposals)} proposals.",
+        f"{progress['steps']} steps, {progress['accepted']} accepted; {proposals} proposals.",
     ]
-    scored = [s for s in reversed(steps) if s["before"] is not None]
-    if scored:
-        after = [s["after"] for s in scored if s["accepted"] and s["after"] is not None]
-        last = after[-1] if after else scored[-1]["before"]
+    if gated:
         lines.append(
-            f"Score before the first step {scored[0]['before']:.3f}, after the last accepted one "
-            f"{last:.3f}, each on the examples its step was gated on; evaluate(split='test') gives "
-            "a held-out figure."
+            f"Score before the first step {gated['before']:.3f}, after the last accepted one "
+            f"{gated['after']:.3f}, each on the examples its step was gated on; "
+            "evaluate(split='test') gives a held-out figure."
         )
     else:
         lines.append("No step was gated on a score.")
@@ -63,50 +61,53 @@ def _scores(scores: list[dict[str, Any]]) -> list[str]:
     lines += ["| loss | split | examples | first | latest |", "|---|---|---|---|---|"]
     for s in scores:
         cells = (s["loss"], s["split"], str(s["examples"]), s["first"], s["latest"])
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(map(inline, cells))} |")
     return [*lines, ""]
 
 
-def _lineage(parameters: list[dict[str, Any]]) -> list[str]:
+def _lineage(parameters: list[dict[str, Any]], left_out: list[str]) -> list[str]:
     """How each parameter came to its text, with the feedback that led to each version."""
     lines: list[str] = []
     for p in parameters:
         for one in p["lineage"]:
-            how = " ".join(str(one.get("gate") or "").split())
+            how = inline(str(one.get("gate") or ""))
             made = f"by {one['step']}" if one.get("step") else f"by {one['origin']}"
-            lines.append(f"- {p['id']} version {one['version']}, {made}{f': {how}' if how else ''}")
-            lines += [f"  - {' '.join(said.split())}" for said in one.get("feedback", [])]
-    return ["## Lineage", "", *lines, ""] if lines else []
+            lines += [
+                f"- {p['id']} version {one['version']}, {made}{f': {how}' if how else ''}",
+                "",
+            ]
+            for said in one.get("feedback", []):
+                lines += [*paragraph(said, indent=2), ""]
+    said_too = [x for line in left_out for x in (line, "")]
+    return ["## Lineage", "", *lines, *said_too] if lines else []
 
 
-def _texts(variables: dict[str, Variable]) -> list[str]:
+def _texts(parameters: list[Variable]) -> list[str]:
     lines = ["## Parameters", ""]
-    for v in variables.values():
-        if v.requires_grad and v.value is not None:
-            lines += [f"### {v.label}, version {v.version}", "", *_quoted(v.value), ""]
+    for v in parameters:
+        if v.value is not None:
+            lines += [f"### {v.id}, version {v.version}", "", f"{inline(v.name or v.role)}:", ""]
+            lines += [*block(v.value), ""]
     return lines
 
 
-def _quoted(text: str) -> list[str]:
-    return [f"    {line}" for line in text.split("\n")]
-
-
-def _verdicts(proposals: list[Proposal]) -> list[str]:
+def _verdicts(proposals: list[Proposal], fates: dict[str, int]) -> list[str]:
+    """The newest proposals, beneath how many there were of all."""
     if not proposals:
         return []
-    count = Counter(p.verdict for p in proposals)
+    total, accepted = sum(fates.values()), fates.get(Fate.ACCEPTED, 0)
+    shown = f"the {SHOWN} newest are listed" if total > SHOWN else "the newest first"
     lines = [
         "## Proposals",
         "",
-        f"{count['accepted']} accepted, {count['refused']} refused; the newest first.",
+        f"{accepted} accepted, {total - accepted} refused; {shown}.",
         "",
         "| proposal | step | variable | verdict | score | parent | reason |",
         "|---|---|---|---|---|---|---|",
     ]
-    for p in proposals[:SHOWN]:
+    for p in proposals:
         cells = (p.id, p.step, p.variable, p.verdict, _score(p.score), _score(p.parent_score))
-        reason = " ".join(p.reason.replace("|", "\\|").split())
-        lines.append(f"| {' | '.join(cells)} | {reason} |")
+        lines.append(f"| {' | '.join(map(inline, [*cells, p.reason]))} |")
     return [*lines, ""]
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.shared.uri_template import UriTemplate
 from mcp_types import (
     Annotations,
@@ -21,14 +20,15 @@ from mcp_types import (
     ResourceTemplate,
 )
 
-from ..schemas.errors import NotFound, TextGradError
+from ..schemas.errors import NotFound
 from ..schemas.graph import Session
 from . import views
+from .paint import one_line
 from .report import report
 from .views import GRAPH_SCHEMA, ROOT
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
-    from ..engine.store import Store
+    from ..engine.engine import Engine
 
 LISTED = 50
 FOREVER_MS = 24 * 3600 * 1000
@@ -37,7 +37,10 @@ Show = Callable[..., Awaitable[str]]
 
 @dataclass(frozen=True)
 class View:
-    """One kind of resource beneath a session: `show(store, session, **ids)` gives its text."""
+    """One kind of resource beneath a session: `show(store, session, **ids)` gives its text.
+
+    Where that is work, `works`, it is given the engine and not the store alone.
+    """
 
     path: str
     name: str
@@ -46,6 +49,7 @@ class View:
     mime: str
     show: Show
     fixed: bool = False
+    works: bool = False
 
     @property
     def template(self) -> str:
@@ -90,6 +94,7 @@ VIEWS = (
         "text/x-diff",
         views.changes,
         fixed=True,
+        works=True,
     ),
     View(
         "/gradients",
@@ -160,7 +165,7 @@ def _schema() -> Resource:
 
 
 def _of_session(one: Session) -> list[Resource]:
-    words = one.title or one.id[:8]
+    words = one_line(one.title) or one.id[:8]
     changed = Annotations(last_modified=one.updated or None)
     return [
         Resource(
@@ -203,32 +208,28 @@ def session_of(uri: str) -> str | None:
 async def read(uri: str, ctx: Context[Any, Any]) -> ReadResourceContents | None:
     """The resource at `uri`; None when the address is not one of ours.
 
-    Raises ResourceNotFoundError in the same words for what is foreign and what is not there.
+    Raises NotFound in the same words for what is foreign and what is not there.
     """
     if not uri.startswith("textgrad://"):
         return None
     if uri == GRAPH_SCHEMA:
         return ReadResourceContents(views.graph_schema(), "application/schema+json")
     host = ctx.request_context.lifespan_context
-    try:
-        engine = await host.engine()
-        owner = host.owner(ctx)
-        if uri == ROOT:
-            return ReadResourceContents(await views.sessions(engine.store, owner), JSON)
-        return await _read(engine.store, owner, uri)
-    except NotFound as error:
-        raise ResourceNotFoundError(str(error)) from error
-    except TextGradError as error:
-        raise ResourceError(str(error)) from error
+    engine = await host.engine()
+    owner = host.owner(ctx)
+    if uri == ROOT:
+        return ReadResourceContents(await views.sessions(engine.store, owner), JSON)
+    return await _read(engine, owner, uri)
 
 
-async def _read(store: Store, owner: str, uri: str) -> ReadResourceContents:
+async def _read(engine: Engine, owner: str, uri: str) -> ReadResourceContents:
     found = view_of(uri)
     if found is None:
         raise NotFound("There is no such resource.", f"{ROOT} lists your sessions.")
     view, ids = found
-    one = await store.session(ids.pop("session_id"), owner)
-    return ReadResourceContents(await view.show(store, one, **ids), view.mime)
+    one = await engine.store.session(ids.pop("session_id"), owner)
+    given = engine if view.works else engine.store
+    return ReadResourceContents(await view.show(given, one, **ids), view.mime)
 
 
 def install(server: MCPServer[Any]) -> None:

@@ -33,9 +33,9 @@ from ..schemas.errors import BadInput, NotFound, StoreError
 from ..schemas.graph import Session, number
 from ..schemas.results import Result
 from ..schemas.settings import RoleSettings
-from .calls import answer
+from .calls import amended, answer
 from .messages import completion_of, message_request
-from .text import render
+from .paint import one_line
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ..engine.engine import Engine
@@ -47,6 +47,8 @@ ROUNDS = 8
 ROUND_CHARS = 1_500_000
 ROUND_REQUESTS = 1000
 REMEMBERED = 256
+SAID = 200
+"""Characters of what a client said of its failure."""
 MARK = "textgrad-sampling "
 
 
@@ -98,7 +100,7 @@ class Sampler:
         async def call(engine: Engine, caller: Caller) -> Result:
             session = await engine.store.session(state["session"], caller.owner)
             self._unanswered.pop((session.id, state["run"]), None)
-            await _commit(engine, session, _read(replies))
+            await _commit(engine, session, _read(replies, engine.settings.max_value_chars))
             return await engine.resume(caller, session_id=session.id)
 
         return await self.serve(ctx, await answer(ctx, call), int(state["round"]))
@@ -113,14 +115,14 @@ class Sampler:
         capabilities = ctx.client_capabilities
         if capabilities is None or capabilities.sampling is None:
             why = "This client offers no sampling, so the prompts are handed to you."
-            return _amended(result, why)
+            return amended(result, [why])
         if self._refused_before(waiting):
             why = (
                 "The client was asked to let its model write these and brought no answer, so they "
                 "are handed to you. Answer them, or call resume without completions to ask the "
                 "client again."
             )
-            return _amended(result, why)
+            return amended(result, [why])
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             return self._ask(result, waiting, rounds)
         return await self._back_channel(ctx, result)
@@ -142,7 +144,7 @@ class Sampler:
         if rounds >= ROUNDS:
             go_on = f"Call resume(session_id='{waiting.session.id}') to go on."
             why = f"The client's model was asked {ROUNDS} times in this call; the run has more."
-            return _amended(result, why, go_on)
+            return amended(result, [why], go_on)
         chosen = _at_once(waiting.requests)
         self._remember(waiting, list(waiting.requests))
         asked: dict[str, InputRequest] = {f"c{n}": message_request(r) for n, r in chosen.items()}
@@ -157,13 +159,13 @@ class Sampler:
         while (waiting := await _waiting(ctx, result)) is not None:
             if loop.time() >= until:
                 go_on = f"Call resume(session_id='{waiting.session.id}') to go on."
-                return _amended(result, "The call's time is up; what was answered is kept.", go_on)
+                return amended(result, ["The call's time is up; what was answered is kept."], go_on)
             engine = await host.engine()
             problem = await Wave(ctx, engine, waiting, until).run()
             result = await answer(ctx, _resume(waiting.session.id))
             if problem:
                 left = await _waiting(ctx, result)
-                return result if left is None else _amended(result, problem)
+                return result if left is None else amended(result, [problem])
         return result
 
 
@@ -200,14 +202,14 @@ class Wave:
                     request_read_timeout_seconds=self._roles[role].timeout,
                     metadata=ServerMessageMetadata(related_request_id=self._ctx.request_id),
                 )
-            except (MCPError, ValidationError) as error:
-                words = error.message if isinstance(error, MCPError) else "its reply has no text"
+                found = _completion(n, reply, self._engine.settings.max_value_chars)
+            except (MCPError, ValidationError, BadInput) as error:
                 self._problem = (
-                    f"The client's model did not answer ({words}); what it answered is kept. "
-                    "Answer the rest yourself, or call resume to ask it again."
+                    f"The client's model did not answer ({_words(error)}); what it answered is "
+                    "kept. Answer the rest yourself, or call resume to ask it again."
                 )
                 return
-            await _commit(self._engine, self._waiting.session, {n: completion_of(reply)})
+            await _commit(self._engine, self._waiting.session, {n: found})
 
 
 def _resume(session_id: str) -> Any:
@@ -250,30 +252,42 @@ def _at_once(requests: dict[int, CompletionRequest]) -> dict[int, CompletionRequ
     return chosen
 
 
-def _read(replies: InputResponses) -> dict[int, Completion]:
-    """The completions among `replies`. Raises BadInput for an answer of another kind."""
+def _words(error: Exception) -> str:
+    """What stopped a client, in a few words, whatever it said itself."""
+    if isinstance(error, MCPError | BadInput):
+        return one_line(str(error.message), SAID)
+    return "its reply has no text"
+
+
+def _completion(
+    n: int, reply: CreateMessageResult | CreateMessageResultWithTools, most: int
+) -> Completion:
+    """What a client's model wrote for call `n`. Raises BadInput for more than `most` characters."""
+    found = completion_of(reply)
+    if len(found.text) > most:
+        raise BadInput(
+            f"the client's answer to c{n} has {len(found.text):,} characters; at most {most:,} "
+            "are taken",
+            "Ask for a shorter one.",
+        )
+    return found
+
+
+def _read(replies: InputResponses, most: int) -> dict[int, Completion]:
+    """The completions among `replies`. Raises BadInput for an answer of another kind, or one of
+    more than `most` characters."""
     found: dict[int, Completion] = {}
     for key, reply in replies.items():
         n = number(key, "c")
         if n is None or not isinstance(reply, CreateMessageResult | CreateMessageResultWithTools):
             raise BadInput(
-                f"The client's answer {key!r} answers nothing that was asked.",
+                f"The client's answer {one_line(key)!r} answers nothing that was asked.",
                 "Call resume to see what is pending.",
             )
-        found[n] = completion_of(reply)
+        found[n] = _completion(n, reply, most)
     return found
 
 
 async def _commit(engine: Engine, session: Session, found: dict[int, Completion]) -> None:
     if found:
         await engine.store.answer(session.pk, found)
-
-
-def _amended(result: CallToolResult, note: str, following: str = "") -> CallToolResult:
-    """`result` with one more note, and another next step if there is one."""
-    data = dict(result.structured_content or {})
-    data["notes"] = [*data.get("notes", []), note]
-    if following:
-        data["next"] = following
-    block = result.content[0].model_copy(update={"text": render(data)})
-    return result.model_copy(update={"structured_content": data, "content": [block]})

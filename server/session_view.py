@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from ..engine.report import figure, report, spans
+from ..engine.report import figure, report
 from ..engine.store import Store
 from ..schemas.graph import Session
-from .paint import Cell, Paint, Style, clean, one_line
+from .paint import Cell, Paint, Style, cleaned, one_line
 
 REASON = 160
 COUNTED = ("calls", "prompt_tokens", "completion_tokens")
@@ -28,13 +28,14 @@ async def facts(store: Store, session: Session) -> dict[str, Any]:
         "created": session.created,
         "updated": session.updated,
         **found,
-        "scores": spans(await store.evaluations(session.pk, 1000)),
+        "scores": await store.spans(session.pk),
         "examples": await store.split_sizes(session.pk),
     }
 
 
 def words(found: dict[str, Any], paint: Paint) -> str:
     """What `facts` found, as text."""
+    found = cleaned(found)
     title = one_line(found["title"]) or "untitled"
     sizes = ", ".join(f"{split} {n}" for split, n in found["examples"].items() if n)
     parts = [
@@ -46,9 +47,10 @@ def words(found: dict[str, Any], paint: Paint) -> str:
         _scores(found, paint),
         _tried(found, paint),
         *(_parameter(one, paint) for one in found["parameters"]),
+        [paint(said, "dim") for said in found.get("left_out", [])],
         _price(found["price"], paint),
     ]
-    return "\n\n".join("\n".join(lines) for lines in parts)
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
 def _scores(found: dict[str, Any], paint: Paint) -> list[str]:
@@ -109,7 +111,7 @@ def _parameter(one: dict[str, Any], paint: Paint) -> list[str]:
 
 
 def _change(first: str, last: str, paint: Paint) -> list[str]:
-    old, new = clean(first).split("\n"), clean(last).split("\n")
+    old, new = first.split("\n"), last.split("\n")
     if old == new:
         return [f"  | {line}" for line in new]
     found = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]

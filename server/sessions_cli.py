@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..schemas.errors import BadInput, NotFound
 from ..schemas.text import no_constant
-from .flags import add_json
+from .flags import add_json, number
 from .output import remarked, told
 
 if TYPE_CHECKING:
     from ..engine.store import Store
     from ..schemas.graph import Session
+    from ..schemas.settings import Settings
 
 MOST_BYTES = 512 * 1024 * 1024
 Work = Callable[["Store", argparse.Namespace], Awaitable[int]]
@@ -27,11 +28,16 @@ Work = Callable[["Store", argparse.Namespace], Awaitable[int]]
 def add(commands: Any, flags: argparse.ArgumentParser) -> None:
     """Add both commands to the command line; `flags` are those of the settings."""
     _add_sessions(commands, flags)
-    top = commands.add_parser("database", help="check or copy the database")
+    top = commands.add_parser("database", help="check, copy or restore the database")
     actions = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _action(actions, flags, "check", "is the file whole? The exit code is 1 if not", _check)
     backup = _action(actions, flags, "backup", "copy it into a new file, servers or not", _backup)
     backup.add_argument("file", type=Path)
+    restore = actions.add_parser("restore", parents=[flags], help="put a backup in its place")
+    restore.add_argument("file", type=Path)
+    restore.add_argument("--force", action="store_true", help="stop runs that are under way")
+    restore.set_defaults(run=_restore)
+    add_json(restore)
     schema = "print the JSON schema of an exported session"
     printed = actions.add_parser("schema", help=schema)
     printed.set_defaults(run=_schema)
@@ -54,7 +60,8 @@ def _add_sessions(commands: Any, flags: argparse.ArgumentParser) -> None:
     bring.add_argument("file", type=Path)
     bring.add_argument("--owner", default="local", help="whose it shall be (%(default)s)")
     prune = _action(actions, flags, "prune", "delete what nobody has used for long", _prune)
-    prune.add_argument("--older-than", type=float, required=True, metavar="DAYS")
+    days = number(float, 0, 36_500)
+    prune.add_argument("--older-than", type=days, required=True, metavar="DAYS")
     prune.add_argument("--owner", help="only this owner's")
     for one in (delete, prune):
         one.add_argument("--yes", action="store_true", help="do it; otherwise only say what")
@@ -69,18 +76,25 @@ def _action(
     return parser
 
 
-def _with_store(args: argparse.Namespace, work: Work) -> int:
-    from ..engine.store import Store
+def _settings(args: argparse.Namespace) -> tuple[Settings, Path]:
+    """The settings in force, and where the database is."""
     from .cli import settings_of
     from .config import default_database
 
     settings, _, _ = settings_of(args)
-    path = settings.database or default_database()
+    return settings, settings.database or default_database()
+
+
+def _with_store(args: argparse.Namespace, work: Work) -> int:
+    from ..engine.store import Store
+
+    settings, path = _settings(args)
     if not path.exists():
         raise NotFound(f"There is no database {path}.", "Name one with --database.")
 
     async def run() -> int:
         store = Store(path)
+        store.db.quota_bytes = settings.quota_bytes
         await store.open()
         try:
             return await work(store, args)
@@ -117,8 +131,9 @@ def _table(sessions: list[Session]) -> str:
         [
             (one.id, "bold"),
             (one.updated[:16], "dim"),
-            one.owner,
+            one_line(one.owner),
             f"{one.used_calls} calls",
+            f"{one.bytes:,} bytes",
             one_line(one.title),
         ]
         for one in sessions
@@ -146,10 +161,12 @@ async def _shown(store: Store, session_id: str | None) -> Session:
 
 
 async def _export(store: Store, args: argparse.Namespace) -> int:
+    from .paint import escaped
+
     session = await _found(store, args.session_id)
     text = json.dumps(await store.export_session(session.pk), ensure_ascii=False, indent=1) + "\n"
     if args.file is None:
-        sys.stdout.write(text)
+        sys.stdout.write(escaped(text))
         return 0
     await asyncio.to_thread(_write_new, args.file, text)
     facts = {"session_id": session.id, "file": str(args.file)}
@@ -167,10 +184,12 @@ def _write_new(path: Path, text: str) -> None:
 
 
 async def _import(store: Store, args: argparse.Namespace) -> int:
+    from ..engine.imports import check_meaning
     from .auth import checked_owner
 
     document = await asyncio.to_thread(_read, args.file)
-    session_id = await store.import_session(checked_owner(args.owner), document)
+    owner = checked_owner(args.owner)
+    session_id = await store.import_session(owner, document, check_meaning)
     facts = {"session_id": session_id, "owner": args.owner}
     told(args, facts, f"{session_id} is a session of {args.owner} now.")
     return 0
@@ -217,6 +236,28 @@ async def _backup(store: Store, args: argparse.Namespace) -> int:
     await store.backup(args.file)
     facts = {"database": str(store.db.path), "copy": str(args.file)}
     told(args, facts, f"{store.db.path} was copied to {args.file}.")
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from ..engine.store.restore import restore
+
+    _, path = _settings(args)
+    done = restore(path, args.file, force=args.force)
+    facts = {
+        "database": str(path),
+        "backup": str(args.file),
+        "sessions": done.sessions,
+        "kept": str(done.kept) if done.kept else None,
+        "stopped": done.stopped,
+    }
+    words = [f"{path} holds what was in {args.file} (sessions: {done.sessions})."]
+    if done.kept:
+        words.append(f"What it held before is in {done.kept}.")
+    if done.stopped:
+        words.append(f"Runs were stopped where they were in {', '.join(done.stopped)}.")
+    told(args, facts, " ".join(words))
+    remarked(args, "Servers that use it go on with it at their next call.")
     return 0
 
 

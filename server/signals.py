@@ -1,4 +1,5 @@
-"""SIGINT and SIGTERM on stdio: replies under way are kept, then the process is gone."""
+"""How a process on stdio ends, by a signal or since its client hung up: replies under way are kept,
+then it is gone, whatever is at work."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,22 @@ def leave_on_signals(close: Callable[[], Awaitable[None]]) -> None:
 
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, take, one)
+
+
+def leave_soon(seconds: float = CLOSING_SECONDS - 1) -> None:
+    """From now on this process has so many seconds to end by itself.
+
+    A thread that waits for ever would keep it, and nobody listens any more.
+    """
+    last = threading.Timer(seconds, _cut)
+    last.daemon = True
+    last.start()
+
+
+def _cut() -> None:
+    log.error("not everything could be closed in order")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 async def _leave(close: Callable[[], Awaitable[None]], sent: signal.Signals) -> None:

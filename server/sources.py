@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ..schemas.errors import BadInput
+from ..schemas.near import did_you_mean
 from ..schemas.settings import EvaluatorSettings, RoleSettings, Settings
 
 ROLES = ("forward", "backward")
@@ -23,7 +23,7 @@ PATHS = ("database", "data_dir", "workspace")
 ROLE_KEYS = (*RoleSettings.model_fields, "api_key_env")
 EVALUATOR_KEYS = tuple(EvaluatorSettings.model_fields)
 PREFIX = "TEXTGRAD_MCP_"
-TABLES = ("params", "update_params", "session_budget")
+TABLES = ("params", "update_params", "headers", "session_budget")
 OTHER_VARIABLES = ("CACHE", "CONFIG", "MODEL_LOG")
 """Variables with our prefix that are no settings."""
 
@@ -33,8 +33,7 @@ Layer = dict[str, tuple[Any, str]]
 def near(name: str, known: Iterable[str]) -> str:
     """A hint at the nearest right name, or all of them."""
     names = list(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+    return did_you_mean(name, names).lstrip() or f"Known: {', '.join(names)}."
 
 
 def from_file(path: Path, environ: Mapping[str, str]) -> Layer:
@@ -62,14 +61,14 @@ def from_file(path: Path, environ: Mapping[str, str]) -> Layer:
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
-    """The settings in TEXTGRAD_MCP_... variables; an empty one counts as not set."""
+    """The settings in TEXTGRAD_MCP_... variables; an empty or blank one counts as not set."""
     names = {PREFIX + key.upper(): key for key in TOP}
     names |= {PREFIX + key.upper(): f"both.{key}" for key in ROLE_KEYS}
     names |= {f"{PREFIX}{r.upper()}_{k.upper()}": f"{r}.{k}" for r in ROLES for k in ROLE_KEYS}
     others = [PREFIX + name for name in OTHER_VARIABLES]
     flat, origins = {}, {}
     for name, value in environ.items():
-        if not name.startswith(PREFIX) or name in others or not value:
+        if not name.startswith(PREFIX) or name in others or not value.strip():
             continue
         if name not in names:
             raise BadInput(f"Unknown environment variable {name}.", near(name, [*names, *others]))
@@ -132,14 +131,18 @@ def _unknown(key: str, where: str, known: Iterable[str]) -> BadInput:
 
 
 def _parsed(key: str, value: str, name: str) -> Any:
-    """A setting given as words: JSON for tables, a path with ~ for paths, else as it is."""
+    """A setting given as words: JSON for tables, a path with ~ for paths, else as it is.
+
+    White space around it is taken off: files and secrets like to end in a line break.
+    """
+    value = value.strip()
     if key in PATHS:
         return Path(value).expanduser()
     if key.rpartition(".")[2] not in TABLES:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadInput(
             f"{name} is not valid JSON.", 'Write for example {"temperature": 0}.'
         ) from None
@@ -164,7 +167,7 @@ def _layer(flat: Mapping[str, Any], origin: Any, environ: Mapping[str, str]) -> 
 
 
 def _named(variable: Any, where: str, environ: Mapping[str, str]) -> str:
-    found = environ.get(variable) if isinstance(variable, str) else None
+    found = environ.get(variable.strip()) if isinstance(variable, str) else None
     if not found:
         raise BadInput(
             f"api_key_env ({where}) names the variable {variable}, which is not set.",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from ..engine.tables import load_rows
 from ..schemas.errors import BadInput
 from ..schemas.results import (
     BackwardResult,
@@ -29,12 +27,17 @@ if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of t
     from ..engine.engine import Engine
     from ..engine.runs import Caller
 
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+"""What can be stored, and every client writes alike; the engine says what makes sense."""
+Number = Annotated[float, Field(allow_inf_nan=False)]
 Session = Annotated[str, Field(description="From create_variable.")]
 Examples = Annotated[
     list[str] | str | None,
     Field(description="Example ids, or a split's name. Default: those in use."),
 ]
-Memory = Annotated[int, Field(description="Show so many spent gradients again, 0 to 64.")]
+Memory = Annotated[Whole, Field(description="Show so many spent gradients again, 0 to 64.")]
+Rows = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+"""Checked by the engine, row by row and off the event loop: there may be many."""
 Inputs = Annotated[dict[str, str], Field(description="Name -> variable id.")]
 
 
@@ -53,7 +56,7 @@ async def create_variable(
         Field(
             description="Rules for new versions: free words, or checked by code: max_chars=N, "
             "max_words=N, max_tokens=N, contains=TEXT, keep=TEXT, max_change=0.3, "
-            "parses=json|python, placeholders=keep."
+            "parses=json|python, placeholders=keep, examples=no_copy."
         ),
     ] = None,
     example_field: Annotated[
@@ -63,7 +66,7 @@ async def create_variable(
         bool, Field(description="A right answer: only losses may read it.")
     ] = False,
     demonstrations: Annotated[
-        int | None,
+        Whole | None,
         Field(description="Instead of value: so many training examples, chosen by step."),
     ] = None,
     name: str = "",
@@ -177,9 +180,9 @@ async def compute_loss(
     feedback: Annotated[
         str | None, Field(description="feedback: what you found, in words.")
     ] = None,
-    score: Annotated[float | None, Field(description="feedback: 0 to 1, if there is one.")] = None,
+    score: Annotated[Number | None, Field(description="feedback: 0 to 1, if there is one.")] = None,
     graded: Annotated[bool, Field(description="judge: give a score, too.")] = True,
-    weights: Annotated[dict[str, float] | None, Field(description="sum: by input name.")] = None,
+    weights: Annotated[dict[str, Number] | None, Field(description="sum: by input name.")] = None,
     name: str = "",
     examples: Examples = None,
 ) -> CallToolResult:
@@ -244,7 +247,7 @@ async def step(
             "examples (a program without examples: by the loss). never: propose only."
         ),
     ] = "always",
-    candidates: Annotated[int, Field(description="Proposals to choose from, 1 to 16.")] = 1,
+    candidates: Annotated[Whole, Field(description="Proposals to choose from, 1 to 16.")] = 1,
     memory: Memory = 0,
 ) -> CallToolResult:
     """Rewrite parameters from their gradients. The gradients are spent; every version is kept and
@@ -272,14 +275,15 @@ async def add_examples(
         Field(description="train: learnt from. validation: steps are gated on it. test: held out."),
     ],
     examples: Annotated[
-        list[dict[str, Any]] | dict[str, Any] | str | None,
+        Rows | dict[str, Any] | str | None,
         Field(
             description="Rows [{field: text}], or a text of JSON Lines or CSV. "
             "{'e7': {field: text}} mends e7."
         ),
     ] = None,
     path: Annotated[
-        str | None, Field(description="Or a .jsonl or .csv file in the operator's data directory.")
+        str | None,
+        Field(description="Or a file in the operator's data directory: JSON, CSV, Excel, Parquet."),
     ] = None,
 ) -> CallToolResult:
     """Load examples into a split. Variables made with example_field are fed from them."""
@@ -288,9 +292,10 @@ async def add_examples(
         changes = engine.changes_in(examples)
         if changes is not None and path is None:
             return await engine.mend(caller, session_id=session_id, split=split, changes=changes)
-        given = cast("list[dict[str, Any]] | str | None", examples)
-        rows = await asyncio.to_thread(load_rows, given, path, engine.settings.data_dir)
-        return await engine.add_examples(caller, session_id=session_id, split=split, examples=rows)
+        given = cast("list[Any] | str | None", examples)
+        return await engine.add_examples(
+            caller, session_id=session_id, split=split, examples=given, path=path
+        )
 
     return await answer(ctx, call)
 
@@ -300,7 +305,7 @@ async def evaluate(
     session_id: Session,
     loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
     split: Literal["train", "validation", "test"] = "validation",
-    votes: Annotated[int, Field(description="Runs of each example; the majority counts.")] = 1,
+    votes: Annotated[Whole, Field(description="Runs of each example; the majority counts.")] = 1,
 ) -> CallToolResult:
     """Run the program on a split: mean score with its error, and the worst failures."""
 
@@ -317,9 +322,9 @@ async def optimize(
     session_id: Session,
     loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
     variables: Annotated[list[str] | None, Field(description="Parameters. Default: all.")] = None,
-    steps: Annotated[int, Field(description="Most steps to take.")] = 10,
-    batch_size: Annotated[int, Field(description="Training examples a step learns from.")] = 4,
-    candidates: Annotated[int, Field(description="Proposals a step.")] = 3,
+    steps: Annotated[Whole, Field(description="Most steps to take.")] = 10,
+    batch_size: Annotated[Whole, Field(description="Training examples a step learns from.")] = 4,
+    candidates: Annotated[Whole, Field(description="Proposals a step.")] = 3,
     strategy: Annotated[
         Literal["gradient", "rewrite", "exact"],
         Field(description="rewrite: no gradients, a baseline. exact: as in the paper."),
@@ -328,15 +333,15 @@ async def optimize(
         Literal["newest", "best", "pareto"],
         Field(description="What to rewrite; pareto: what is best on some example."),
     ] = "pareto",
-    goal: Annotated[float, Field(description="Stop at this validation score.")] = 1.0,
-    patience: Annotated[int, Field(description="Stop after so many steps without gain.")] = 5,
+    goal: Annotated[Number, Field(description="Stop at this validation score.")] = 1.0,
+    patience: Annotated[Whole, Field(description="Stop after so many steps without gain.")] = 5,
     budget: Annotated[
-        dict[str, float] | None,
+        dict[str, Number] | None,
         Field(description="Most calls, tokens, cost (dollars), seconds."),
     ] = None,
     memory: Memory = 0,
     together: Annotated[bool, Field(description="false: one parameter a step, in turn.")] = True,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> CallToolResult:
     """Run the whole loop: minibatch, forward, loss, backward, step, gate on validation. Call it
     again, or resume, to go on.
@@ -408,7 +413,7 @@ async def inspect(
         str | None,
         Field(description="v3; v3@2 (its change); v3@1..4 (diff); c7; e5; g2; p4; op1."),
     ] = None,
-    offset: Annotated[int, Field(description="Where to go on.")] = 0,
+    offset: Annotated[Whole, Field(description="Where to go on.")] = 0,
 ) -> CallToolResult:
     """Read sessions, graph, texts with versions and diffs, gradients, proposals, examples, calls,
     cost.
@@ -425,7 +430,7 @@ async def revert(
     session_id: Session,
     variable: str | None = None,
     version: Annotated[
-        int | str | None,
+        Whole | str | None,
         Field(
             description="Version, or proposal (p4) that was refused. Leave out to re-read the file."
         ),

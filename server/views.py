@@ -12,6 +12,7 @@ from ..schemas.graph import Operation, Session, Variable, Version, number
 from .mermaid import flowchart
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.engine import Engine
     from ..engine.store import Store
 
 MOST = 1000
@@ -60,7 +61,7 @@ async def sessions(store: Store, owner: str) -> str:
 async def session(store: Store, one: Session) -> str:
     """One session: what is in it, what it has cost, and where to read on."""
     run = await store.active_run(one.pk, one.id)
-    variables = await store.variables(one.pk)
+    variables = list(await store.variables(one.pk, limit=MOST + 1))
     uri = f"{ROOT}/{one.id}"
     parts = ("graph", "graph.mmd", "gradients", "steps", "runs", "calls", "report")
     return as_json(
@@ -77,7 +78,8 @@ async def session(store: Store, one: Session) -> str:
                 "cost": round(one.used_cost, 6),
             },
             "parts": [f"{uri}/{part}" for part in parts],
-            "variables": [f"{uri}/variables/{v}" for v in variables],
+            "variables": [f"{uri}/variables/{v}" for v in variables[:MOST]],
+            "truncated": len(variables) > MOST,
         }
     )
 
@@ -91,7 +93,7 @@ async def _graph(store: Store, one: Session) -> GraphView:
         session_id=one.id,
         variables=kept,
         operations=[o for o in operations if known.issuperset([*o.sources, o.output])],
-        truncated=len(variables) > MOST,
+        truncated=max(len(variables), len(operations)) > MOST,
     )
 
 
@@ -117,14 +119,14 @@ async def mermaid(store: Store, one: Session) -> str:
 async def variable(store: Store, one: Session, variable: str) -> str:
     """A variable whole, with its versions, newest first. Raises NotFound."""
     found = await _variable(store, one, variable)
-    versions = await store.versions(one.pk, variable, MOST) if found.is_leaf else []
+    versions = await store.versions(one.pk, variable, MOST + 1) if found.is_leaf else []
     uri = f"{ROOT}/{one.id}/variables/{variable}/versions"
     lines = [
         v.model_dump(exclude={"text", "variable"}, exclude_none=True)
         | {"uri": f"{uri}/{v.version}", "chars": len(v.text)}
         for v in versions
     ]
-    return as_json(found.model_dump(mode="json", exclude_none=True) | {"versions": lines})
+    return _newest("versions", lines, **found.model_dump(mode="json", exclude_none=True))
 
 
 async def version(store: Store, one: Session, variable: str, version: str) -> str:
@@ -132,14 +134,14 @@ async def version(store: Store, one: Session, variable: str, version: str) -> st
     return (await _version(store, one, variable, version)).text
 
 
-async def changes(store: Store, one: Session, variable: str, old: str, new: str) -> str:
-    """A unified diff between two versions; empty when they are the same. Raises NotFound."""
-    before = await _version(store, one, variable, old)
-    after = await _version(store, one, variable, new)
-    from ..engine.inspect import diff
+async def changes(engine: Engine, one: Session, variable: str, old: str, new: str) -> str:
+    """A unified diff between two versions; empty when they are the same.
 
-    names = (f"{variable}@{n.version}" for n in (before, after))
-    return diff(before.text, after.text, *names)
+    Raises NotFound, TooLong.
+    """
+    before = await _version(engine.store, one, variable, old)
+    after = await _version(engine.store, one, variable, new)
+    return await engine.difference(one, before, after)
 
 
 async def gradients(store: Store, one: Session) -> str:
@@ -151,9 +153,10 @@ async def gradients(store: Store, one: Session) -> str:
 
 async def steps(store: Store, one: Session) -> str:
     """Steps and what each proposed, the newest first, with verdicts and scores."""
-    proposals = await store.proposals(one.pk, limit=MOST)
-    lines = [p.model_dump(exclude_none=True) for p in proposals]
-    return _newest("steps", await store.steps(one.pk, MOST + 1), proposals=lines)
+    proposals = await store.proposals(one.pk, limit=MOST + 1)
+    lines = [p.model_dump(exclude_none=True) for p in proposals[:MOST]]
+    more = {"proposals": lines, "proposals_truncated": len(proposals) > MOST}
+    return _newest("steps", await store.steps(one.pk, MOST + 1), **more)
 
 
 async def runs(store: Store, one: Session) -> str:

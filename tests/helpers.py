@@ -226,6 +226,7 @@ def drive(
 
 
 SERVE = """
+{first}
 import os, pathlib, sys
 from textgrad_mcp.schemas.settings import Settings
 from textgrad_mcp.server.app import serve_stdio
@@ -234,10 +235,10 @@ serve_stdio(Settings.model_validate_json(sys.argv[1]))
 """
 
 
-def command(settings: Settings, pid_file: Path) -> list[str]:
-    """The command of a server process with these settings."""
+def command(settings: Settings, pid_file: Path, first: str = "") -> list[str]:
+    """The command of a server process with these settings; it runs the code `first` before all."""
     spoken = settings.model_dump_json(exclude_defaults=True)
-    return [sys.executable, "-c", SERVE, spoken, str(pid_file)]
+    return [sys.executable, "-c", SERVE.format(first=first), spoken, str(pid_file)]
 
 
 class Process(Tools):
@@ -258,11 +259,11 @@ class Process(Tools):
 
 
 @asynccontextmanager
-async def process(settings: Settings) -> AsyncIterator[Process]:
-    """A real server process and a client of it."""
+async def process(settings: Settings, first: str = "") -> AsyncIterator[Process]:
+    """A real server process, which runs the code `first` before all, and a client of it."""
     assert settings.database is not None
     pid_file = settings.database.with_name(f"pid-{secrets.token_hex(4)}")
-    program, *args = command(settings, pid_file)
+    program, *args = command(settings, pid_file, first)
     started = StdioServerParameters(command=program, args=args, env=dict(os.environ))
     async with Client(started) as client:
         yield Process(client, pid_file)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 PROMISES: Mapping[str, Mapping[str, str]] = {
     "Durability": {
         "asked-once": "What was answered is never asked again, by this run or a later one.",
+        "one-reply": "Of several answers to one call one is used everywhere, and the others are on "
+        "record; what cannot be stored of it is replaced.",
         "on-disk": "What a call recorded is on disk before anything is made of it.",
         "kill": "A kill costs at most the calls whose replies were not on disk.",
         "same-end": "An interrupted run ends with the same result and as many recorded "
@@ -46,8 +48,14 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "are refused.",
         "disk-full": "A full disk is said, nothing is half-written, and the database stays usable.",
         "locked": "A file that another process keeps locked is waited for, then named.",
+        "same-file": "No write counts as done that is not in the file of the database's name; if "
+        "that was moved, deleted or replaced, it is said, and where the data is.",
+        "ready": "A server is ready only while its store can be written; why it cannot is named.",
+        "unreadable": "A row that cannot be read is named with the way out, and locks nobody out.",
         "private-file": "The database and its side files are for their owner alone.",
         "backup": "A backup made while others write is whole and opens.",
+        "restore": "A backup takes the database's place whole or not at all, servers on it or not; "
+        "what was there is kept.",
         "check": "A check names what is wrong with a file.",
         "export": "An exported session comes back as it was; a bad file is refused whole.",
         "delete": "A deleted session leaves nothing in the file, and none is deleted "
@@ -67,8 +75,16 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "partial-failure": "One failed call keeps the others; a retry pays for it alone.",
         "left-out": "An example that cannot be scored is left out before anything is asked for it, "
         "named and counted; the others go on.",
+        "refused-examples": "What an endpoint refuses of one example stops no other: it is named, "
+        "and counts as 0 where texts are measured.",
         "no-bad-values": "An empty, cut-off, filtered, refused or malformed reply is repaired "
         "once and never becomes a value.",
+        "reasoning-apart": "What a model thought before its answer is kept apart, and no part of a "
+        "value; tags that the program is about stay.",
+        "plainer": "A reply format or a system role that an endpoint refuses, in whatever words, "
+        "is left out, and so it stays for that model.",
+        "cut-prompts": "A prompt that an endpoint cut is noted with what cures it; one that was "
+        "read whole is not.",
         "errors-mapped": "Every exception of the libraries below is one of ours, with the next "
         "step.",
         "budgets": "A budget holds over calls under way, runs and restarts.",
@@ -80,16 +96,25 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "replies that arrive are kept.",
         "clean-exit": "After a clean exit no thread, file or transaction is left open.",
         "free-loop": "A big computation leaves other calls their turn.",
+        "bounded-work": "Local work that input can make long has a limit, and ends with the call "
+        "and the process that wanted it.",
         "clean-stdout": "Nothing but messages is written to stdout.",
     },
     "Hostile input": {
         "texts-unchanged": "Any text that can be stored goes in, through and out unchanged.",
         "fences": "No text inside a value can pass for an instruction or for the end of its fence.",
-        "limits": "What is too long or cannot be stored is refused where it comes in.",
+        "limits": "What is too long or cannot be stored is refused where it comes in, or before "
+        "it is put together.",
         "no-cycles": "Graphs have no cycles, however deep they are; an input read twice "
         "counts once.",
         "any-arguments": "No argument crashes a tool, hangs it or leaves a half-made change.",
+        "in-words": "Every failure reaches its caller in words with a next step; a crash has an id "
+        "that the log has, too.",
+        "plain-reports": "What a model wrote is text and nothing else in reports, drawings and on "
+        "terminals.",
         "strict-names": "A misspelt argument, tool or id is refused with what was meant.",
+        "tables": "What is guessed in reading a table is said; what cannot be told is refused "
+        "with its line, and nothing of it is stored.",
         "addresses": "A resource address that names nothing of the caller's is refused, "
         "however it is written.",
     },
@@ -100,6 +125,9 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "origins": "Pages of other hosts and origins are turned away.",
         "loopback": "The server listens on loopback unless callers are told apart.",
         "rates": "A caller who asks too often waits, and others do not.",
+        "strangers": "Half-sent requests, slow ones and readers who stop keep nobody out and fill "
+        "no log; an address is believed only from where it can be known.",
+        "revoked": "What is under way for a token ends soon after the token does.",
         "quotas": "An owner has no more sessions and calls a day than the operator allows.",
         "keys-hidden": "Keys appear in no message, database, log, export or configuration listing.",
         "keys-kept-home": "A key goes to no other address than its own, and spends nothing "
@@ -112,7 +140,10 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     },
     "Protocol": {
         "both-eras": "Every tool works in both protocol eras and over every transport.",
+        "host-shapes": "An argument in a shape that hosts are known to send means what it means in "
+        "its own.",
         "conformance": "The official conformance scenarios pass.",
+        "announced": "A change is announced to those who watch it, and waits for none of them.",
         "no-fact-left-out": "A result says the same in words as in its structured content.",
     },
     "Training": {
@@ -120,7 +151,9 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "beyond noise; ties never move.",
         "held-out": "The loop never reads the test split, and each reading of it is counted, once.",
         "references-hidden": "The right answers stand in no forward prompt.",
-        "no-leaks": "A rewrite that copies training examples or the optimiser's words is refused.",
+        "no-leaks": "A rewrite that quotes rows which measure it, or the request it came from, is "
+        "refused unless a constraint allows it; what right answers share is no quotation.",
+        "quoted-rows": "Training rows that a text quotes are noted, and do not count for it.",
         "refusals-remembered": "What was refused is remembered and shown to the next rewrite.",
         "repeatable": "The same session and seed ask the same questions in the same order.",
         "exact-gradients": "The feedback on each parameter comes from exactly the paths that lead "
@@ -132,6 +165,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "its feedback, and the work goes on.",
         "broken-evaluators": "An evaluator that fails on everything is told as such, and no text "
         "pays for it.",
+        "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "told": "What the caller measured itself is what the session holds.",
     },
     "Thrift": {

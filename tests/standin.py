@@ -32,7 +32,10 @@ Latency = float | Callable[[int], float]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is odd about one answer. `raw` replaces the whole body; times are in seconds."""
+    """What is odd about one answer. `raw` replaces the whole body; times are in seconds.
+
+    `message` and `choice` are keys that are added to those, or replace them.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -46,6 +49,8 @@ class Fault:
     finish: str = "stop"
     refusal: str | None = None
     usage: Any = None
+    message: Mapping[str, Any] = field(default_factory=dict)
+    choice: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _error(status: int, message: str, code: str | None = None, **headers: str) -> Fault:
@@ -324,7 +329,8 @@ class StandIn:
         text = self._text(body) if chosen.text is None else chosen.text
         content = None if chosen.refusal else text if chosen.content is None else chosen.content
         message = {"role": "assistant", "content": content, "refusal": chosen.refusal}
-        choice = {"index": 0, "message": message, "finish_reason": chosen.finish}
+        choice = {"index": 0, "message": {**message, **chosen.message}}
+        choice |= {"finish_reason": chosen.finish, **chosen.choice}
         made = {"id": f"chatcmpl-{index}", "object": "chat.completion", "created": 0}
         made |= {"model": body.get("model", "stand-in"), "choices": [choice]}
         if chosen.usage is not False:

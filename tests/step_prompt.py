@@ -103,7 +103,7 @@ NOTES = """## What to look for
 - Constraints are sentences, those that code checks included; the request stands last, where small
   models heed it most.
 - The feedback call shows each example's prompt, output and critique; the rewrite sees feedback
-  alone, so that it states rules and does not copy examples.
+  alone. Both are told what they may quote where there are examples that measure, or a constraint.
 """
 
 

@@ -50,7 +50,7 @@ async def optimize(engine: Engine, s: str, **arguments: Any) -> OptimizeResult:
     ("budget", "unit", "spent"),
     [
         ({"calls": 75}, "calls", lambda r: 70 < r.calls <= 75),
-        ({"tokens": 4000}, "tokens", lambda r: 3000 < r.tokens <= 4000),
+        ({"tokens": 3000}, "tokens", lambda r: 2000 < r.tokens <= 3000),
         ({"cost": 2.5}, "dollars", lambda r: 1.5 < (r.cost or 0) <= 2.5),
     ],
 )

@@ -81,6 +81,7 @@ def arguments(command: str, folder: Path, database: Path, session: str) -> list[
         "sessions delete": [session],
         "sessions prune": ["--older-than", "30"],
         "database backup": [str(folder / "copy.db")],
+        "database restore": [str(folder / "backup.db")],
         "token new": ["alice", *tokens],
         "token revoke": ["alice", *tokens],
         "install": ["codex"],
@@ -88,6 +89,9 @@ def arguments(command: str, folder: Path, database: Path, session: str) -> list[
     if command == "sessions import":
         to_file = ["sessions", "export", session, str(exported), "--database", str(database)]
         assert main(to_file) == 0
+    elif command == "database restore":
+        copied = ["database", "backup", str(folder / "backup.db"), "--database", str(database)]
+        assert main(copied) == 0
     elif command == "token revoke":
         assert main(["token", "new", "alice", *tokens]) == 0
     elif command == "model pull":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from textgrad_mcp.engine.answerers.openai import OPENAI_URL
+from textgrad_mcp.engine.answerers.client import OPENAI_URL
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
 from textgrad_mcp.server.config import OPENAI_HOST, Origins, config_path, load, resolve
+from textgrad_mcp.server.config_view import as_text, facts, shown
+from textgrad_mcp.server.paint import Paint
 
 
 @pytest.fixture(autouse=True)
@@ -306,3 +309,70 @@ def test_paths_of_an_evaluator_mean_the_folder_of_the_file_wherever_the_server_r
     for wrong in ("slots = 0", "disk_mb = 0", "memory_mb = 1"):
         with pytest.raises(BadInput, match=wrong.partition(" ")[0]):
             loaded(f'[evaluators.a]\ncommand = ["x"]\n{wrong}', folder=tmp_path)
+
+
+@pytest.mark.parametrize("around", [" ", "\n", "\r\n", "\t "])
+def test_white_space_around_a_setting_is_taken_off_wherever_it_comes_from(
+    tmp_path: Path, around: str
+) -> None:
+    url = "http://127.0.0.1:1/v1"
+    environ = {
+        "TEXTGRAD_MCP_BASE_URL": f"{url}{around}",
+        "TEXTGRAD_MCP_MODEL": f"{around}m{around}",
+        "TEXTGRAD_MCP_ANSWERER": f"openai{around}",
+        "TEXTGRAD_MCP_FORWARD_REPLY_FORMAT": f" text{around}",
+        "TEXTGRAD_MCP_RETRIES": f"2{around}",
+        "TEXTGRAD_MCP_WORKSPACE": f"/tmp/w{around}",
+        "TEXTGRAD_MCP_API_KEY_ENV": f"MINE{around}",
+        "TEXTGRAD_MCP_TIMEOUT": around,
+        "MINE": f"key{around}",
+    }
+    settings, _ = load({"backward.model": f"b{around}"}, environ)
+    role = settings.forward
+    assert (role.base_url, role.model, role.answerer) == (url, "m", "openai")
+    assert (role.reply_format, role.retries, role.timeout) == ("text", 2, 120.0)
+    assert (settings.workspace, settings.backward.model) == (Path("/tmp/w"), "b")
+    toml = f"[both]\nbase_url = {json.dumps(url + around)}\nmodel = {json.dumps('m' + around)}"
+    filed, _ = loaded(toml, folder=tmp_path)
+    assert (filed.forward.base_url, filed.forward.model) == (url, "m")
+
+
+def test_openais_own_variables_may_end_in_a_line_break() -> None:
+    environ = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1\n", "OPENAI_API_KEY": "key\n"}
+    settings, _ = load({}, environ | {"TEXTGRAD_MCP_MODEL": "m"})
+    assert settings.forward.base_url == "http://127.0.0.1:1/v1"
+    assert key_of(settings.forward) == "key"
+
+
+@pytest.mark.requirement("keys-hidden")
+def test_headers_may_be_set_everywhere_and_only_their_names_are_shown(tmp_path: Path) -> None:
+    toml = '[both]\nheaders = { x-one = "secret-1" }\n[backward]\nheaders = { x-two = "secret-2" }'
+    settings, origins = loaded(toml, folder=tmp_path)
+    assert shown(settings, "forward.headers") == {"x-one": "set"}
+    assert shown(settings, "backward.headers") == {"x-two": "set"}
+    listed = as_text(settings, origins, tmp_path, Paint()) + str(facts(settings, origins, tmp_path))
+    assert "secret" not in listed + repr(settings)
+    three = '{"x-three": "secret-3"}'
+    for found, _ in (
+        load({}, {"TEXTGRAD_MCP_FORWARD_HEADERS": three}),
+        load({"forward.headers": three}, {}),
+    ):
+        assert found.forward.headers["x-three"].get_secret_value() == "secret-3"
+
+
+@pytest.mark.requirement("keys-hidden")
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ('{"Content-Length": "secret-4"}', "may not hold"),
+        ('{"two words": "secret-4"}', "may not hold"),
+        ('{"x": "secret-4\\nx-injected: 1"}', "The header x"),
+        ('{"x": 4}', "headers.x"),
+        ("x: secret-4", "not valid JSON"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused_without_its_value(headers: str, says: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load({"both.headers": headers}, {})
+    assert says in str(caught.value)
+    assert "secret-4" not in str(caught.value)

@@ -186,7 +186,7 @@ def test_a_loss_that_fails_for_ever_says_which_it_is_and_can_be_taken_out(
         assert isinstance(found, ForwardResult)
         assert found.status == "failed"
         assert says in (found.error or "")
-        assert f"revert(session_id='{s}', remove=['{found.loss}'])" in (found.error or "")
+        assert f"revert(session_id='{s}', remove=['{found.loss}'])" in found.next
         assert says in await refused_forward(engine, s)
         await engine.remove(ME, session_id=s, ids=[found.loss or ""], confirm=True)
         assert (await engine.forward(ME, session_id=s)).status == "done"

@@ -250,7 +250,7 @@ def test_a_program_that_has_scored_nothing_and_fails_is_told_and_tried_again(
         s, found = await a_text(engine, "plain")
         assert found.status == "failed"
         assert "no licence" in (found.error or "")
-        assert "The operator can mend it" in (found.error or "")
+        assert "The operator can mend it" in found.next
         again = await engine.resume(ME, session_id=s)
         assert again.status == "failed"
         tmp_path.joinpath("broken").unlink()
@@ -378,6 +378,6 @@ def test_a_loss_whose_evaluator_is_registered_no_more_says_so(tmp_path: Path) ->
         async with an_engine(path=path) as engine:
             found = await engine.forward(ME, session_id=s)
             assert "There is no evaluator 'it': none is registered." in (found.error or "")
-            assert f"revert(session_id='{s}', remove=['v2'])" in (found.error or "")
+            assert f"revert(session_id='{s}', remove=['v2'])" in found.next
 
     asyncio.run(main())

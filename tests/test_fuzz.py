@@ -23,7 +23,7 @@ T = TypeVar("T")
 Schema = dict[str, Any]
 Values = st.SearchStrategy[Any]
 SESSION = "the session's id"
-MASKED = ("Error executing tool", "Traceback", "Internal error", "internal error")
+MASKED = ("Error executing tool", "Traceback", "by a fault of the server")
 USES = 10
 """Calls before a session is replaced by a fresh one."""
 CALL_SECONDS = 20
@@ -135,16 +135,31 @@ WORDS = st.sampled_from(
         *("train", "validation", "test", "output", "answer", "q", "a", "r1", "s1", "v1@1", "{q}"),
         *("exact_match", "regex", "json_schema", "max_chars=5", "parses=json", "max_change=0.1"),
         *("[", "(a+)+$", "data:image/png;base64,AAAA", "{", "{}", "null", '{"a": 1}', "", " "),
+        *("[" * 3000, '{"a":' * 3000, "9" * 5000, "v" + "9" * 30, "v1@1..999999999999", "\u202e"),
+        *("\x1b[2J", "NaN", '{"value": NaN}', '[{"q": 1e999}]', '{"q": "\\ud800"}', "q,a\n1,2"),
     ]
 )
 TEXT = st.one_of(WORDS, WORDS, st.text(max_size=40))
+FAR = st.sampled_from([-1, 2**31, 2**53, 2**53 + 1, 2**63, -(2**63) - 1, 10**30, 10**1001])
+WHOLE = st.one_of(st.integers(), FAR)
+DEEP = st.sampled_from([90, 101, 150]).map(lambda levels: nested(levels))
 JUNK: Values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXT),
+    st.one_of(st.none(), st.booleans(), WHOLE, st.floats(allow_nan=False), TEXT, DEEP),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
     ),
     max_leaves=6,
 )
+
+
+def nested(levels: int) -> Any:
+    """A value so many levels deep."""
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
 ID = st.sampled_from(["v1", "v1", "v2", "v3", "v4", "v4", "v5", "v5", "v6"])
 LIKELY: dict[str, Values] = {
     "variable": ID,
@@ -174,7 +189,7 @@ def fitting(schema: Schema) -> Values:
         case "string":
             return TEXT
         case "integer":
-            return st.one_of(FEW, st.integers())
+            return st.one_of(FEW, WHOLE)
         case "number":
             return st.one_of(st.floats(0, 1), st.floats(allow_nan=False, allow_infinity=False))
         case "boolean":

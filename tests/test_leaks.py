@@ -1,189 +1,84 @@
-"""A rewrite must not copy training examples or carry the optimiser's own words."""
+"""A rewrite must not carry pieces of the request it came from; a domain's words are free."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine import leaks
-from textgrad_mcp.engine.leaks import RUN, copied_examples, optimiser_words
+from textgrad_mcp.engine.leaks import ALLOWED, leaked
+from textgrad_mcp.engine.step import FORM, headings
+from textgrad_mcp.engine.texts import text
 
-OLD = "Sort the ticket into one of the codes FIN, SEC, ENG or GEN."
-TICKET = {
-    "input": "My card was charged twice for the March invoice and nobody answers my mails.",
-    "answer": "FIN",
-}
-SHORT = {"input": "3 March 2021", "answer": "2021-03-03"}
-WORDS = st.lists(st.sampled_from(["red", "green", "blue", "one", "two", "three"]), max_size=30)
+SENTENCES = [text(name) for name in ("update", "update_ask", "update_again", "examples")]
+OLD = "Sort the words."
+FENCED = "Sort.\n</text-3f9a2c>"
 
 
-def test_a_run_of_words_from_an_example_is_a_copy() -> None:
-    new = OLD + " E.g. 'charged TWICE for the march\n invoice, and nobody answers' is FIN."
-    [sentence] = copied_examples(new, OLD, [TICKET])
-    assert sentence == (
-        "It copies a training example: 'charged twice for the march invoice and nobody' (input). "
-        "State the general rule in other words."
-    )
+def found(new: str, old: str = OLD, *material: str) -> list[str]:
+    return leaked(new, old, material, [*headings(), FORM], SENTENCES)
 
 
-def test_a_rule_in_other_words_is_no_copy() -> None:
-    new = OLD + " Charges, invoices and refunds go to FIN; my card was charged twice is typical."
-    assert copied_examples(new, OLD, [TICKET]) == []
-
-
-@given(st.text(), st.lists(st.dictionaries(st.sampled_from("abc"), st.text())))
-def test_what_was_there_before_is_never_reported(text: str, examples: list[dict[str, str]]) -> None:
-    assert copied_examples(text, text, examples) == []
-    assert optimiser_words(text, text) == []
-
-
-@given(WORDS, WORDS, WORDS)
-def test_a_long_field_is_found_exactly_when_a_new_run_of_it_is_there(
-    new: list[str], old: list[str], field: list[str]
-) -> None:
-    def runs(words: list[str]) -> set[tuple[str, ...]]:
-        return {tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1)}
-
-    copied = (runs(new) - runs(old)) & runs(field)
-    found = copied_examples(" ".join(new), " ".join(old), [{"a": " ".join(field)}])
-    if len(field) >= RUN:
-        assert bool(found) == bool(copied)
-
-
-@given(WORDS, WORDS, WORDS)
-def test_a_whole_long_field_is_always_found(
-    before: list[str], field: list[str], after: list[str]
-) -> None:
-    text = " ".join([*field, "with some longer words"])
-    new = " ".join([*before, text, *after])
-    assert copied_examples(new, "", [{"a": text}])
-
-
-def test_a_field_shorter_than_a_run_counts_when_all_of_it_is_there() -> None:
-    example = {"question": "Who wrote the Divine Comedy?"}
-    assert copied_examples("For instance: who wrote the divine comedy", "", [example])
-    assert not copied_examples("The divine comedy: who wrote it?", "", [example])
-
-
-@pytest.mark.parametrize(
-    ("new", "example"),
-    [
-        ("Answer FIN.", {"answer": "FIN"}),
-        ("Answer 42.", {"answer": "42", "count": "42"}),
-        ("Answer yes or no.", {"question": "no", "answer": "yes"}),
-        ("On 3 March 2021 we met.", SHORT),
-        ("Write 2021-03-03.", SHORT),
-        ("Anything", {"empty": "", "marks": "?!"}),
-    ],
-)
-def test_labels_numbers_and_single_short_fields_are_no_copy(
-    new: str, example: dict[str, str]
-) -> None:
-    assert copied_examples(new, "", [example]) == []
-
-
-def test_two_short_fields_of_one_example_are_a_copy() -> None:
-    [sentence] = copied_examples("3 March 2021 becomes 2021-03-03.", "", [SHORT])
-    assert "'3 march 2021' (input) and '2021 03 03' (answer)" in sentence
-
-
-def test_short_fields_of_two_examples_are_no_copy() -> None:
-    other = {"input": "4 May 1999", "answer": "1999-05-04"}
-    assert copied_examples("3 March 2021 becomes 1999-05-04.", "", [SHORT, other]) == []
-
-
-def test_a_label_that_was_there_before_completes_a_new_short_field() -> None:
-    example = {"input": "refund please", "answer": "FIN"}
-    assert copied_examples(OLD + " 'Refund please' is FIN.", OLD, [example])
-    assert not copied_examples(OLD + " Be quick.", OLD + " Refund please.", [example])
-
-
-def test_a_label_that_many_examples_share_still_completes_a_copy() -> None:
-    examples = [{"input": f"refund number {n}", "answer": "FIN", "x": "a b"} for n in range(9)]
-    assert len(copied_examples("Refund number 4 is FIN.", OLD, examples)) == 0
-    mixed = [example | {"answer": ("FIN", "SEC")[n % 2]} for n, example in enumerate(examples)]
-    assert len(copied_examples("Refund number 4 is FIN, a b.", OLD, mixed)) == 1
-
-
-def test_words_that_many_examples_share_belong_to_the_task() -> None:
-    task = "Put these words in alphabetical order and separate them with single spaces:"
-    examples = [{"input": f"{task} {n} apples", "unit": "in whole apples"} for n in range(10)]
-    assert copied_examples(task, "", examples) == []
-    assert len(copied_examples(f"{task} 3 apples", "", examples)) == 1
-
-
-def test_texts_without_spaces_are_compared_by_characters() -> None:
-    example = {"input": "请把下面的句子翻译成英文然后再检查一遍"}
-    assert copied_examples("例如:把下面的句子翻译成英文。", "", [example])
-    assert not copied_examples("请翻译。", "", [example])
-
-
-def test_many_copies_are_counted_and_not_listed() -> None:
-    examples = [{"q": f"What is the answer to question {n} of the exam?"} for n in range(7)]
-    new = " ".join(example["q"] for example in examples)
-    sentences = copied_examples(new, "", examples)
-    assert len(sentences) == 6
-    assert sentences[-1] == "It copies 2 more examples."
-
-
-def test_ten_thousand_examples_are_searched() -> None:
-    examples = [{"q": " ".join(f"w{n * k % 9973}" for k in range(1, 60))} for n in range(10_000)]
-    new = "Rule. " * 2000 + examples[7777]["q"]
-    assert len(copied_examples(new, "Rule.", examples)) == 1
-
-
-@pytest.mark.parametrize(
-    "leak",
-    [
-        "Judge the text in </output-3f9a2c>.",
-        "<value>Be brief.</value>",
-        "<IMPROVED_VARIABLE>Be brief.",
-        '{"value": "Be brief."}',
-        '\n{ "v1": "Be brief."}',
-        "```\nBe brief.\n```",
-        "Follow the textual gradient.",
-        "The feedback says to be brief.",
-        "Be brief, based on the feedback.",
-        "Here is the improved prompt: Be brief.",
-        "Improved version: Be brief.",
-        "I have revised the text. Be brief.",
-        "Unlike the original prompt, be brief.",
-    ],
-)
-def test_words_of_the_optimiser_are_found_where_they_are_new(leak: str) -> None:
-    [sentence] = optimiser_words(leak, "Be long.")
-    assert sentence.endswith("leave that out.")
-    assert optimiser_words(leak, leak) == []
-
-
-@pytest.mark.parametrize(
-    "honest",
-    [
-        "Use background: linear-gradient(red, blue) and a gradient of 3%.",
-        "Compute the gradient of the loss.",
-        "Give the pupil friendly feedback.",
-        'The value is in <b>bold</b>; return {"value": 1} as JSON.',
-        "Text with a block:\n```python\nx = 1\n```\nand more.",
-        "Quote the previous version of the document.",
-        "if value < feedback: return x-1234567",
-        "<my-element-2> is fine",
-    ],
-)
-def test_honest_texts_pass(honest: str) -> None:
-    assert optimiser_words(honest, "") == []
-
-
-def test_a_wrapper_that_was_always_there_stays_allowed() -> None:
-    assert optimiser_words('{"value": 2}', '{"value": 1}') == []
-    assert optimiser_words("```\nnew\n```", "```\nold\n```") == []
+@given(st.text())
+def test_what_was_there_before_is_never_reported(same: str) -> None:
+    assert found(same, same) == []
 
 
 @pytest.mark.requirement("no-leaks")
-def test_a_rewrite_that_quotes_the_request_it_came_from_is_refused() -> None:
-    ours = ["Tried before, with what came of it. Do not propose the refused ones again:"]
-    new = "Sort the words. Tried before, with what came of it: Sort."
-    assert "quotes the request" in leaks.copied_words(new, "Sort.", ours)[0]
-    assert leaks.copied_words("Sort the words, with what came before.", "Sort.", ours) == []
-    assert leaks.copied_words(new, new, ours) == []
-    assert leaks.copied_words("Sort.\nFeedback on it:", "Sort.", ["Feedback on it:"])
-    assert not leaks.copied_words("Give feedback on it.", "Sort.", ["Feedback on it:"])
+@pytest.mark.parametrize(
+    ("leak", "says"),
+    [
+        (FENCED, "a tag of the request ('</text-3f9a2c')"),
+        ('<tried-0a1b2c result="refused">Sort.', "a tag of the request"),
+        ("<input-name-0a1b2c>", "a tag of the request"),
+        ("<value>Be brief.</value>\n", "a tag around the text"),
+        ("<Improved_Prompt>Be brief.</Improved_Prompt>", "a tag around the text"),
+        ('{"value": "Be brief."}', "a JSON wrapper"),
+        ("```\nBe brief.\n```", "a code fence"),
+        (FORM, "quotes the request"),
+        (f"The text to improve:\n{OLD}", "'The text to improve:'"),
+        (f"{OLD}\nThe text to improve:\nX\nFeedback on the text:\nY", "quotes the request"),
+        ("Sort. TRIED before, with what came of it:\n- X", "'tried before with what came of'"),
+        (f"{OLD} Write the whole improved text, ready to take the place of it.", "'write the who"),
+        ("Sort. Whoever reads it sees neither the feedback nor any example.", "'whoever reads"),
+    ],
+)
+def test_pieces_of_the_request_are_found_where_they_are_new(leak: str, says: str) -> None:
+    sentence, allowed = found(leak)
+    assert says in sentence
+    assert sentence.endswith("leave that out.")
+    assert allowed == ALLOWED
+    assert found(leak, leak) == []
+
+
+@pytest.mark.requirement("no-leaks")
+@pytest.mark.parametrize(
+    "honest",
+    [
+        "Sort the customer feedback into praise or complaint, based on the feedback alone.",
+        "Put your remarks between <feedback> and </feedback>, the number between <value> tags.",
+        "<text> marks the text to translate. Answer between <value> and </value>.",
+        "<text>a</text> and <text>b</text>",
+        "Begin with: Here is the revised text:",
+        "Here is the improved version of the previous prompt: keep it.",
+        "I have revised the text according to the feedback. That is how you begin.",
+        "You improve a text by the feedback of its readers. Keep what works in the old text.",
+        "Write the whole improved text, and nothing else. No remarks about changes.",
+        "Headings:\n- The text to improve\n- Feedback on the text:",
+        "Follow the textual gradient: linear-gradient(red, blue).",
+        'Return {"value": 1} as JSON.',
+        "Text with a block:\n```python\nx = 1\n```\nand more.",
+        "<my-element-abc123> and <feedback-form> are fine",
+    ],
+)
+def test_words_of_a_domain_are_free(honest: str) -> None:
+    assert found(honest) == []
+
+
+def test_what_the_material_says_may_be_said() -> None:
+    said = "Tried before, with what came of it: three ways to sort."
+    assert found(said)
+    assert found(said, OLD, f"Say this: {said}") == []
+    assert found(FENCED, OLD, "The answer ends with </text-3f9a2c>.") == []
+    assert found("<value>{x}</value>", OLD, "Put it between <value> tags.") == []
+    assert found('{"value": "{x}"}', OLD, 'Write JSON with the key "value".') == []
+    assert found("```\nx = 1\n```", OLD, "Put it into a code block: ```.") == []

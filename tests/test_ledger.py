@@ -17,7 +17,18 @@ from textgrad_mcp.schemas.results import EvaluateResult, ForwardResult
 from textgrad_mcp.schemas.settings import Settings
 from textgrad_mcp.server.app import answerers
 
-from .helpers import ME, Facts, Scripted, an_engine, endpoint, made, plain_reply
+from .helpers import (
+    ME,
+    Facts,
+    Scripted,
+    Tools,
+    an_engine,
+    assisted,
+    drive,
+    endpoint,
+    made,
+    plain_reply,
+)
 from .standin import Body, Fault, StandIn, fault
 
 Main = Callable[[Engine], Awaitable[None]]
@@ -123,7 +134,6 @@ BAD: Mapping[str, Fault] = {
     "cut off": fault("length"),
     "filtered": fault("content_filter"),
     "refused": fault("refusal"),
-    "NUL": Fault(text="a\x00b"),
 }
 
 
@@ -231,7 +241,7 @@ def test_what_an_earlier_run_left_unusable_is_asked_afresh_when_a_later_run_is_r
         '{"feedback": "f", "score": 7}',
         '{"feedback": "f", "score": "high"}',
         '{"score": 0.5}',
-        '{"feedback": "f", "score": 0.5, "more": 1}',
+        '{"feedback": "f", "score": "half", "more": 1}',
         '{"feedback": "f", "score": NaN}',
         '{"feedback": "f", "score": 0.5',
         "[]",
@@ -385,3 +395,51 @@ def test_an_evaluator_or_judge_outside_zero_to_one_never_becomes_a_score() -> No
             assert "between 0 and 1" in (loss.error or "")
 
     asyncio.run(main())
+
+
+@pytest.mark.requirement("reasoning-apart")
+def test_thoughts_are_kept_apart_in_the_ledger_and_out_of_the_value(tmp_path: Path) -> None:
+    texts = {1: "<think>hm, 17?</think>\n\n42"}
+    with StandIn(faults=lambda n, _: Fault(text=texts.get(n, "41"))) as server:
+
+        async def both(engine: Engine) -> None:
+            s = await session(engine, ["one", "two"])
+            await engine.forward(ME, session_id=s)
+            first, second = [
+                (await engine.inspect(ME, session_id=s, id=f"c{n}")).view for n in (1, 2)
+            ]
+            assert sorted((await values(engine, s)).values()) == ["41", "42"]
+            kept = [view.get("reasoning") for view in (first, second)]
+            assert sorted(kept, key=str) == [None, "hm, 17?"]
+
+        with_endpoint(server, both, tmp_path / "t.db", role={"concurrency": 1})
+
+
+@pytest.mark.requirement("reasoning-apart")
+def test_thoughts_that_an_assistant_hands_over_are_no_part_of_the_value() -> None:
+    async def main(call: Tools) -> None:
+        s = (await call("create_variable", role="slogan", value="Buy"))["session_id"]
+        judged: Facts = {"kind": "judge", "instruction": "Good?", "inputs": {"x": "v1"}}
+        waiting = await call("compute_loss", session_id=s, **judged)
+        [pending] = waiting["pending"]
+        said = '<think>{"feedback": "draft", "score": 1}</think>{"feedback": "Longer.", "score": 0}'
+        done = await call("resume", session_id=s, completions={pending["id"]: said})
+        assert done["values"][0]["text"] == "Longer."
+
+    drive(main, assisted())
+
+
+@pytest.mark.requirement("reasoning-apart")
+def test_a_reply_that_was_reasoning_alone_fails_with_what_cures_it(tmp_path: Path) -> None:
+    async def main(engine: Engine) -> None:
+        s = await session(engine, ["one"])
+        found = await engine.forward(ME, session_id=s)
+        assert found.status == "failed"
+        assert "reasoning alone" in str(found.error)
+        assert "reasoning_content" in found.next
+        asked = server.log[1].body["messages"][-1]["content"]
+        assert "reasoning_content" not in asked  # what the operator can do is not the model's
+
+    thought = Fault(message={"content": None, "reasoning_content": "I think that"})
+    with StandIn(faults=lambda *_: thought) as server:
+        with_endpoint(server, main, tmp_path / "t.db")

@@ -71,7 +71,7 @@ def test_the_score_rises_and_the_report_says_by_which_rule() -> None:
             assert (result.score_after or 0) > (result.score_before or 0)
             assert result.accepted >= 1
             accepted = [p for p in result.proposals if p.verdict == "accepted"]
-            assert all(" x " in p.reason and "p = " in p.reason for p in accepted)
+            assert all("standard error" in p.reason and "p = " in p.reason for p in accepted)
             view = (await engine.inspect(ME, session_id=s, what="report")).view
             assert view["proposals"]["accepted"] == result.accepted
             assert view["gated"]["after"] == pytest.approx(result.score_after, abs=1e-3)
@@ -137,7 +137,7 @@ def test_the_printed_report_has_scores_with_errors_and_the_lineage() -> None:
         assert re.search(r"\| validation \| 8 \| 0\.000 ± 0\.000 at .*\| 0\.\d+ ± 0\.\d+ at", shown)
         lineage = shown.partition("## Lineage")[2]
         assert f"v1 version {1 + result.accepted}, by s" in lineage
-        assert "  - g1: Ask for more precision." in lineage
+        assert "\n\n      g1: Ask for more precision." in lineage
 
     asyncio.run(main())
 
@@ -238,4 +238,59 @@ def test_the_single_tools_do_the_same_steps() -> None:
             assert await text(engine, s) == end
         assert by_loop == by_hand
 
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("patience", [1, 5])
+def test_feedback_that_can_never_be_read_is_the_reason_that_is_given(patience: int) -> None:
+    def mute(request: CompletionRequest) -> str:
+        said = request.purpose is Purpose.GRADIENT and not talks
+        return "I would rather not say." if said else sums(request)
+
+    async def main() -> None:
+        async with an_engine(Scripted(mute)) as engine:
+            s = await program(engine)
+            result = await optimize(engine, s, steps=9, patience=patience)
+            assert (result.status, result.steps) == ("done", 0)
+            assert result.stopped == "no usable feedback on the training examples"
+            times = min(patience, 3)
+            assert f"{times} minibatches gave nothing to learn from: feedback on" in result.notes[0]
+            assert "No JSON object was found" in result.notes[0]
+            assert "stronger model" in result.next
+            talks.append(True)
+            again = await optimize(engine, s, steps=2)
+            assert again.steps == 2  # what could not be used is asked afresh
+
+    talks: list[bool] = []
+    asyncio.run(main())
+
+
+def test_rewrites_that_can_never_be_read_are_the_reason_that_is_given() -> None:
+    def mute(request: CompletionRequest) -> str:
+        return "I'd rather not." if request.purpose is Purpose.UPDATE else sums(request)
+
+    async def main() -> None:
+        async with an_engine(Scripted(mute)) as engine:
+            result = await optimize(engine, await program(engine), steps=9, candidates=2)
+            assert (result.steps, result.stopped) == (3, "no usable rewrite")
+            assert "No JSON object was found" in result.notes[0]
+
+    asyncio.run(main())
+
+
+def test_feedback_that_cannot_be_read_now_and_then_stops_nothing() -> None:
+    def shy(request: CompletionRequest) -> str:
+        if request.purpose is Purpose.GRADIENT:
+            asked.append(request.key)
+            if len(asked) <= 4:  # two minibatches, with the repair of each
+                return "no"
+        return sums(request)
+
+    async def main() -> None:
+        async with an_engine(Scripted(shy)) as engine:
+            result = await optimize(engine, await program(engine), steps=3)
+            assert result.steps == 3
+            assert not any("nothing to learn" in note for note in result.notes)
+
+    asked: list[str] = []
     asyncio.run(main())

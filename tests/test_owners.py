@@ -97,7 +97,7 @@ def test_calls_of_a_day_are_counted_exactly_and_the_rest_is_made_on_the_next(
             )
             assert stopped.status == "failed"
             assert f"used {WIDE + 3} model calls today, and {WIDE + 3} a day" in str(stopped.error)
-            assert "00:00 UTC, in " in str(stopped.error)
+            assert "00:00 UTC, in " in stopped.next
             assert len(server.log) == WIDE + 3
             assert (await forward(engine, BOB, await fan(engine, BOB))).status == "done"
             await asyncio.to_thread(yesterday, path)

@@ -24,7 +24,10 @@ WALKS = {
     "gradients_unspent": "a partial index: what the next step uses",
     "PRIMARY KEY": "spent: a row for each of seven purposes",
     "GROUP BY split": "counts a session's examples in an index",
+    "variables_parameters": "a partial index: the parameters",
     "GROUP BY fate": "counts a session's proposals, for a report alone",
+    "GROUP BY loss, split": "counts a session's evaluations, for a report alone",
+    "AS best FROM steps": "counts a session's steps, for a report alone",
 }
 """Where part of a key is enough, and why: by the words in the statement or in its plan."""
 
@@ -99,7 +102,8 @@ def _explained(db: sqlite3.Connection, statements: Iterable[str]) -> dict[str, l
 
 def _reads_a_table(plan: str) -> bool:
     scanned = re.match(r"SCAN (\w+)", plan)
-    bounded = {"need", "down", "CONSTANT", "sqlite_master"}  # the recursive walks' own; our tables
+    # The recursive walks' own; a row for each loss and split; our tables.
+    bounded = {"need", "down", "ends", "CONSTANT", "sqlite_master"}
     return scanned is not None and "VIRTUAL TABLE" not in plan and scanned[1] not in bounded
 
 

@@ -19,6 +19,7 @@ ALL_NAME_ONE = (
     *("fuzz", "fence", "soak", "stdio", "owners", "limiter", "files", "ledger", "budgets"),
     *("stateful", "faults_endpoint", "faults_graph", "faults_kill"),
     *("faults_process", "faults_store", "contention", "ends", "jwt", "secrets", "second_user"),
+    *("connections", "revocation", "older_sessions", "failures", "markdown", "logs"),
 )
 """The modules about reliability and security, in which every test holds a promise."""
 

@@ -231,6 +231,11 @@ def test_no_label_can_break_out_of_the_drawing(words: str) -> None:
     assert lines[1].endswith('"]]')
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_of_variable_can_be_drawn(kind: Kind) -> None:
+    assert "v1" in flowchart([Variable(id="v1", kind=kind, role="r")], [])
+
+
 def test_an_older_client_hears_of_changes_it_subscribed_to_until_it_unsubscribes(
     tmp_path: Path,
 ) -> None:

@@ -10,8 +10,11 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client import ClientRequestContext
 from mcp_types import (
+    CallToolRequest,
+    CallToolRequestParams,
     CallToolResult,
     CreateMessageRequestParams,
+    ErrorData,
     InputRequiredResult,
 )
 from textgrad_mcp.schemas.settings import RoleSettings
@@ -239,3 +242,83 @@ def test_a_cut_off_reply_is_repaired_not_kept(tmp_path: Path) -> None:
         assert len(model.asked) == 4
 
     drive(main, sampled(tmp_path), "auto", model)
+
+
+class Hostile(Model):
+    """Says what no model would."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def __call__(
+        self, context: ClientRequestContext, params: CreateMessageRequestParams
+    ) -> Answer:
+        """The same to everything."""
+        self.asked.append(params)
+        return self.answer
+
+
+@pytest.mark.requirement("sampling-faults")
+def test_a_long_excuse_is_cut(tmp_path: Path) -> None:
+    excuse = ErrorData(code=-1, message="no\x1b[2J" * 100_000)
+
+    async def main(call: Tools) -> None:
+        result = await call("forward", session_id=await sums(call))
+        [note] = [note for note in result["notes"] if "did not answer" in note]
+        assert len(note) < 500
+        assert "\x1b" not in note
+
+    drive(main, sampled(tmp_path), "legacy", Hostile(excuse))
+
+
+@pytest.mark.requirement("sampling-faults")
+def test_an_endless_answer_is_not_taken(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        result = await call("forward", session_id=await sums(call))
+        assert result["status"] == "needs_completions"
+        assert any("at most 1,000 are taken" in note for note in result["notes"])
+
+    drive(main, sampled(tmp_path, max_value_chars=1000), "legacy", Hostile(said("x" * 1001)))
+
+
+@pytest.mark.requirement("sampling-faults")
+def test_an_endless_answer_is_not_taken_in_a_round(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        words = await call.refused("forward", session_id=await sums(call))
+        assert "at most 1,000 are taken" in words
+
+    drive(main, sampled(tmp_path, max_value_chars=1000), "auto", Hostile(said("x" * 1001)))
+
+
+@BOTH
+@pytest.mark.requirement("sampling-faults")
+def test_what_cannot_be_stored_of_an_answer_is_replaced(tmp_path: Path, mode: Mode) -> None:
+    reply = said("3\0")
+    reply.model = "m\0" * 10_000
+
+    async def main(call: Tools) -> None:
+        s = await sums(call)
+        assert (await call("forward", session_id=s))["status"] == "done"
+        calls = (await call("inspect", session_id=s, what="calls"))["view"]["calls"]
+        one = (await call("inspect", session_id=s, id=calls[0]["id"]))["view"]
+        assert one["text"] == "3\ufffd"
+        assert len(one["model"]) == 200
+
+    drive(main, sampled(tmp_path), mode, Hostile(reply))
+
+
+@pytest.mark.requirement("sampling-faults")
+def test_a_state_that_the_server_did_not_seal_is_refused(tmp_path: Path) -> None:
+    forged = 'textgrad-sampling {"session": "tg_another", "run": "r1", "round": -1000000}'
+
+    async def main() -> None:
+        async with Client(build(sampled(tmp_path)), sampling_callback=Model()) as client:
+            params = {"name": "forward", "arguments": {}, "requestState": forged}
+            with pytest.raises(MCPError, match="requestState"):
+                await client.session.send_request(
+                    CallToolRequest(params=CallToolRequestParams.model_validate(params)),
+                    CallToolResult,
+                )
+
+    asyncio.run(main())

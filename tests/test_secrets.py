@@ -23,6 +23,8 @@ from .standin import StandIn
 from .users import served, user
 
 KEY = "sk-marked-4f1e9a77c2d05b38"
+GATEWAY = "gateway-90c4d7e1b2a6f358"
+"""The value of a header of one's own."""
 CLI = [sys.executable, "-m", "textgrad_mcp.server.cli"]
 VIEWS = ["session", "graph", "gradients", "steps", "examples", "runs", "calls", "report"]
 
@@ -43,6 +45,7 @@ def environment(server: StandIn, folder: Path) -> dict[str, str]:
         "BASE_URL": server.url,
         "MODEL": "m",
         "RETRIES": "1",
+        "HEADERS": f'{{"x-gateway": "{GATEWAY}"}}',
         "DATABASE": str(folder / "t.db"),
     }
     return dict(os.environ) | {f"TEXTGRAD_MCP_{name}": value for name, value in named.items()}
@@ -111,10 +114,12 @@ def test_a_key_is_in_nothing_that_a_session_leaves_behind(tmp_path: Path, right:
         s, said = asyncio.run(main(env))
         said.append(commands(s, tmp_path, env))
         sent = {seen.headers["authorization"] for seen in server.log}
-    assert sent == {f"Bearer {KEY}"}
+        gateways = {seen.headers["x-gateway"] for seen in server.log}
+    assert (sent, gateways) == ({f"Bearer {KEY}"}, {GATEWAY})
     assert ("key is not valid" in str(said)) is not right
     assert "answered" in str(said) if right else "failed" in str(said)
     assert_absent(KEY, said, tmp_path)
+    assert_absent(GATEWAY, said, tmp_path)
     files = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
     private = {name: mode for name, mode in files.items() if name != "stderr"}
     assert {"t.db", "backup.db", "export.json"} <= set(private)

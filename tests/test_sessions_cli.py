@@ -110,7 +110,7 @@ def test_deleting_says_what_it_would_do_until_told_yes(line: Line) -> None:
 def test_pruning_spares_what_is_in_use(line: Line) -> None:
     line.make()
     assert "0 deleted" in line("sessions", "prune", "--older-than", "30", "--yes")
-    assert "1 deleted" in line("sessions", "prune", "--older-than", "-1", "--yes")
+    assert "1 deleted" in line("sessions", "prune", "--older-than", "0", "--yes")
 
 
 def test_unknown_sessions_and_databases_are_said_to_be_unknown(line: Line) -> None:

@@ -109,3 +109,34 @@ def test_nothing_but_messages_is_written_to_stdout(tmp_path: Path) -> None:
         server.stdin.close()
         server.wait(timeout=10)
         assert server.stdout.read() == ""
+
+
+DEEP = '{"a":' * 3000 + "1" + "}" * 3000
+FIRST = '{"jsonrpc": "2.0", "id": 7, "method": "ping", "params": {"id": "v3", "x": '
+UNREADABLE = [
+    FIRST + '"\\ud800"}}',
+    FIRST + DEEP + "}}",
+    '{"method": "ping", "params": {"id": "v3", "x": ' + DEEP + '}, "jsonrpc": "2.0", "id": 7}',
+    FIRST + "9" * 20_000 + "}}",
+    FIRST,
+]
+
+
+@pytest.mark.requirement("in-words")
+@pytest.mark.parametrize("line", UNREADABLE)
+def test_a_message_that_cannot_be_read_is_answered_and_the_next_is_served(
+    tmp_path: Path, line: str
+) -> None:
+    """Otherwise its sender would wait for an answer until the client gives up."""
+    with spoken_to(tmp_path / "t.db") as server:
+        assert server.stdin is not None
+        for odd in ("no JSON at all", "", "[]", '{"id": 8', '{"jsonrpc": "2.0"}'):
+            print(odd, file=server.stdin)
+        print(line, file=server.stdin, flush=True)
+        answers = [heard(server)]
+        if answers[0]["id"] == 8:  # '{"id": 8' may be taken for a request, too
+            answers.append(heard(server))
+        assert answers[-1]["id"] == 7
+        assert answers[-1]["error"]["message"].startswith("This message cannot be read: ")
+        say(server, id=9, method="resources/read", params={"uri": "textgrad://sessions/nobody"})
+        assert heard(server)["error"]["data"]["next"]

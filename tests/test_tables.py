@@ -1,105 +1,33 @@
-"""Examples out of files and texts, few and many, beneath the operator's directory alone."""
+"""Loading examples: few and many, without keeping others waiting, with notes on what is odd."""
 
 from __future__ import annotations
 
-import csv
-import io
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from textgrad_mcp.engine.tables import load_rows, parse_rows, read_rows
 from textgrad_mcp.schemas.errors import BadInput
 
-from .helpers import Tools, assisted, drive
+from .helpers import ME, Tools, an_engine, assisted, drive
+from .reading import read
 
 ROWS = [{"q": "1+1?", "a": "2"}, {"q": 'say "hi",\nplease', "a": "ü"}]
 JSON_LINES = "\n".join(json.dumps(row) for row in ROWS)
 CSV = 'q,a\n1+1?,2\n"say ""hi"",\nplease",ü\n'
 
 
-@pytest.mark.parametrize("text", [JSON_LINES, json.dumps(ROWS), CSV, "\ufeff" + CSV, "\n" + CSV])
-def test_the_same_rows_come_out_of_every_form(text: str) -> None:
-    assert parse_rows(text) == ROWS
-
-
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-
-
-@given(st.lists(st.fixed_dictionaries({"q": texts, "a": texts}), min_size=1))
-def test_any_texts_survive_json_lines(rows: list[dict[str, str]]) -> None:
-    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    assert parse_rows(text) == rows
-
-
-@given(st.lists(st.fixed_dictionaries({"q": texts, "a": texts.filter(bool)}), min_size=1))
-def test_any_texts_survive_csv(rows: list[dict[str, str]]) -> None:
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, ["q", "a"], quoting=csv.QUOTE_ALL)
-    writer.writeheader()
-    writer.writerows(rows)
-    assert parse_rows(out.getvalue()) == rows
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ('{"q": 1}\n{"q": \n', "Line 2"),
-        ('{"q": 1}\n[1]', "Row 2"),
-        ('[{"q": 1}, 2]', "Row 2"),
-        ("[", "not valid JSON"),
-        ("q,a\n1,2\n3\n", "CSV row 3"),
-        ("q,a\n1,2,3\n", "CSV row 2"),
-        ('q,a\n"1,2\n', "not valid CSV"),
-        ("", "no rows"),
-        ("q,a\n", "no rows"),
-    ],
-)
-def test_what_cannot_be_read_is_refused_with_its_place(text: str, says: str) -> None:
-    with pytest.raises(BadInput, match=says):
-        parse_rows(text)
-
-
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "deep/er/rows.jsonl", "./rows.csv"])
-def test_a_file_beneath_the_data_directory_is_read(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(CSV if name.endswith("csv") else JSON_LINES, encoding="utf-8")
-    assert read_rows(name, tmp_path) == ROWS
-
-
-@pytest.mark.requirement("confined-files")
-@pytest.mark.parametrize(
-    "name", ["../secret.jsonl", "link.jsonl", "dir", "none.jsonl", "/etc/hosts"]
-)
-def test_nothing_else_is_read(tmp_path: Path, name: str) -> None:
-    (tmp_path / "secret.jsonl").write_text(JSON_LINES)
-    data = tmp_path / "data"
-    (data / "dir").mkdir(parents=True)
-    (data / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
-    with pytest.raises(BadInput, match="beneath the data directory"):
-        read_rows(name, data)
-
-
-def test_line_breaks_inside_a_quoted_text_of_a_file_stay_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(b'q,a\r\n"one\r\ntwo",3\r\n')
-    assert read_rows("t.csv", tmp_path) == [{"q": "one\r\ntwo", "a": "3"}]
-    (tmp_path / "t.jsonl").write_bytes(b'{"q": "1"}\r\n{"q": "2"}\r\n')
-    assert read_rows("t.jsonl", tmp_path) == [{"q": "1"}, {"q": "2"}]
-
-
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(b"q\n\xff\xfe\n")
-    with pytest.raises(BadInput, match="UTF-8"):
-        read_rows("t.csv", tmp_path)
-
-
 def test_rows_and_a_path_together_or_neither_are_refused(tmp_path: Path) -> None:
-    for given_rows, path in ((None, None), (ROWS, "rows.csv")):
+    for given, path in ((None, None), (ROWS, "rows.csv")):
         with pytest.raises(BadInput, match="either examples or path"):
-            load_rows(given_rows, path, tmp_path)
+            read(given, path, tmp_path)
+
+
+def test_a_files_name_where_rows_are_wanted_is_answered_with_the_right_argument() -> None:
+    with pytest.raises(BadInput) as caught:
+        read("data/train.csv")
+    assert "path='data/train.csv'" in caught.value.next
 
 
 @pytest.mark.requirement("confined-files")
@@ -158,3 +86,94 @@ def test_rows_with_other_fields_than_the_rest_are_counted(tmp_path: Path) -> Non
         assert any("1 lack some of the fields a, q" in note for note in added["notes"])
 
     drive(main, assisted(tmp_path / "t.db"))
+
+
+@pytest.mark.requirement("free-loop")
+@pytest.mark.parametrize("how", ["rows", "text", "file"])
+def test_others_have_their_turn_while_many_rows_are_read_and_stored(
+    tmp_path: Path, how: str
+) -> None:
+    """No seconds are measured: what counts is how often another task runs meanwhile."""
+    rows = [{"q": f"question {n}"} for n in range(30_000)]
+    text = "\n".join(map(json.dumps, rows))
+    (tmp_path / "t.jsonl").write_text(text)
+    ways: dict[str, dict[str, Any]] = {
+        "rows": {"examples": rows},
+        "text": {"examples": text},
+        "file": {"path": "t.jsonl"},
+    }
+
+    async def main() -> None:
+        async with an_engine(data_dir=tmp_path) as engine:
+            s = (await engine.create_variable(ME, role="r", value="x")).session_id or ""
+            turns = 0
+            work = asyncio.create_task(
+                engine.add_examples(ME, session_id=s, split="train", **ways[how])
+            )
+            while not work.done():
+                await asyncio.sleep(0.001)
+                turns += 1
+            assert work.result().added == len(rows)
+            assert turns > 20
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("tables", "any-arguments")
+def test_a_refused_row_at_the_end_leaves_nothing_of_those_before() -> None:
+    async def main(call: Tools) -> None:
+        s = (await call("create_variable", role="t", value="x"))["session_id"]
+        text = "q,a\n" + "x,1\n" * 25_000 + "alone\n"
+        words = await call.refused("add_examples", session_id=s, split="train", examples=text)
+        assert "Line 25002" in words
+        assert (await call("inspect", session_id=s, what="examples"))["view"]["sizes"] == {}
+
+    drive(main, assisted())
+
+
+@pytest.mark.requirement("cancelled")
+def test_a_cancelled_loading_stores_nothing_and_can_be_made_again(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("q\n" + "".join(f"question {n}\n" for n in range(200_000)))
+
+    async def main() -> None:
+        async with an_engine(data_dir=tmp_path) as engine:
+            s = (await engine.create_variable(ME, role="r", value="x")).session_id or ""
+            load = engine.add_examples(ME, session_id=s, split="train", path="t.csv")
+            work = asyncio.create_task(load)
+            await asyncio.sleep(0.01)
+            work.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await work
+            session = await engine.store.session(s, "local")
+            assert await engine.store.split_sizes(session.pk) == {}
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("tables")
+def test_what_was_guessed_is_in_the_notes_of_the_result(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("Frage;Größe\r\nWie?;1,5\r\n;\r\n".encode("cp1252"))
+
+    async def main(call: Tools) -> None:
+        s = (await call("create_variable", role="t", value="x"))["session_id"]
+        added = await call("add_examples", session_id=s, split="train", path="t.csv")
+        said = "\n".join(added["notes"])
+        for what in ("windows-1252", "semicolons", "Blank rows: 1"):
+            assert what in said
+        assert "Frage, Größe" in added["next"]
+
+    drive(main, assisted(data_dir=tmp_path))
+
+
+def test_rows_over_several_pieces_are_counted_together(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        s = (await call("create_variable", role="t", value="x"))["session_id"]
+        held = [{"q": f"question {n}"} for n in (5, 15_000)]
+        await call("add_examples", session_id=s, split="test", examples=held)
+        text = "q\n" + "".join(f"question {n % 24_000}\n" for n in range(25_000))
+        added = await call("add_examples", session_id=s, split="train", examples=text)
+        assert (added["added"], added["skipped"], added["total"]) == (24_000, 1_000, 24_000)
+        assert (added["first"], added["last"]) == ("e3", "e24002")
+        assert any(note.startswith("2 of these are in another split") for note in added["notes"])
+
+    drive(main, assisted())

@@ -381,10 +381,12 @@ def test_a_check_names_what_is_wrong(tmp_path: Path, document: Document) -> None
         db.execute("UPDATE calls SET text = NULL WHERE n = 1")
         db.execute("UPDATE variables SET value = 'other' WHERE n = 1")
         db.execute("INSERT INTO cells VALUES (99, 1, 1, 'x', NULL)")
+        db.execute("UPDATE gradients SET examples = '[7]' WHERE n = 1")
     problems = " ".join(on_disk(path, lambda store: store.check()))
     assert "have no text" in problems
     assert "not those of their versions" in problems
     assert "belongs to no session" in problems
+    assert f"{document['id']}: What is stored as gradient g1 cannot be read" in problems
 
 
 @pytest.mark.requirement("backup")

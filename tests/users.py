@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -17,18 +18,24 @@ from textgrad_mcp.schemas.settings import Settings
 
 Mode = Literal["legacy", "auto"]
 SERVE = """
-import sys, uvicorn, socket
+import json, resource, sys, uvicorn, socket
 from pathlib import Path
 from textgrad_mcp.schemas.settings import Settings
+from textgrad_mcp.server import connections
 from textgrad_mcp.server.http import HttpOptions, server_of
+settings, options, limits, files = map(json.loads, sys.argv[1:])
+if files:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+for name, value in limits.items():
+    assert hasattr(connections, name)
+    setattr(connections, name, value)
 listening = socket.socket(proto=socket.IPPROTO_TCP)  # or asyncio would not switch Nagle off
 listening.bind(("127.0.0.1", 0))
 listening.listen(64)
 port = listening.getsockname()[1]
-tokens = Path(sys.argv[2]) if sys.argv[2] else None
-rate = {"per_minute": float(sys.argv[3]), "burst": float(sys.argv[4])}
-options = HttpOptions(port=port, tokens=tokens, **rate)
-server = server_of(Settings.model_validate_json(sys.argv[1]), options)
+given = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+given["tokens"] = Path(options["tokens"]) if options["tokens"] else None
+server = server_of(Settings.model_validate(settings), HttpOptions(port=port, **given))
 print(f"http://127.0.0.1:{port}", flush=True)
 server.run(sockets=[listening])
 """
@@ -39,16 +46,24 @@ def served(
     settings: Settings,
     tokens: Path | None = None,
     errors: Path | None = None,
-    per_minute: int = 60000,
-    burst: int = 1000,
+    *,
+    files: int = 0,
+    limits: Mapping[str, float] | None = None,
+    **options: Any,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A server process with these settings, its address first; what it says goes to `errors`."""
-    spoken = settings.model_dump_json(exclude_defaults=True)
-    command = [sys.executable, "-c", SERVE, spoken, str(tokens or "")]
-    command += [str(per_minute), str(burst)]
+    """A server process with these settings, its address first; what it says goes to `errors`.
+
+    `options` are those of HTTP, `limits` replace constants of its connections, and it may have so
+    many `files` open.
+    """
+    given = {"per_minute": 60000, "burst": 1000, "tokens": str(tokens or "")} | options
+    spoken = settings.model_dump(mode="json", exclude_defaults=True)
+    told = [json.dumps(one) for one in (spoken, given, limits or {}, files)]
     with (
         open(errors or "/dev/null", "a") as said,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+        subprocess.Popen(
+            [sys.executable, "-c", SERVE, *told], stdout=subprocess.PIPE, stderr=said, text=True
+        ) as process,
     ):
         try:
             assert process.stdout is not None

@@ -9,6 +9,9 @@ from typing import Protocol
 from ...schemas.completions import Completion, CompletionRequest
 from ...schemas.errors import AnswererError
 
+OUTSIDE = ("assistant", "sampling", "caller")
+"""The names of those who are not asked by the server itself: it waits for what they hand in."""
+
 
 @dataclass(frozen=True)
 class Attempt:

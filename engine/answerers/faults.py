@@ -1,9 +1,10 @@
 """What can go wrong at an endpoint, and what each failure means for the caller.
 
-retried     no connection, time-outs, resets, 408, 409, 425, 429, 5xx, unreadable bodies
-            -> EndpointDown once the retries are used up
+retried     no connection, time-outs, resets, 408, 409, 425, 429, 5xx, unreadable bodies, replies
+            that the endpoint itself broke off -> EndpointDown once the retries are used up
 not retried everything that the same request would meet again: key, quota, model, address,
             parameters, a certificate -> EndpointRefused
+this prompt too long for the model, or filtered for what it says -> PromptRefused
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from __future__ import annotations
 import email.utils
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
-from .wire import MalformedError, WrappedError
+from .bodies import Said, said_in
+from .causes import PROMPT, Cause, cause_of, status_within
+from .wire import BrokenOffError, MalformedError, WrappedError
 
 RETRIED = frozenset({408, 409, 425, 429})
-_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_ABOUT_FORMAT = re.compile(r"response.?format|json.?schema|json.?object|structured.output|grammar")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)-[\w*.-]{4,}|Bearer\s+\S+|AIza[\w-]{20,}")
 
 KEEP = "Everything answered so far is kept."
@@ -35,8 +37,9 @@ _SET_KEY = (
 class Fault:
     """One attempt that failed. `what` and `next` are for people and hold no secret.
 
-    `outcome` is one word for the ledger: `timeout`, `connection`, `body`, `request` or
-    `http_` and the status. `retry_after` is in seconds, as the endpoint asked.
+    `outcome` is one word for the ledger: `timeout`, `connection`, `body`, `request`, `finish` or
+    `http_` and the status. `retry_after` is in seconds, as the endpoint asked; `generation` is what
+    the model wrote, where the endpoint refused that.
     """
 
     outcome: str
@@ -45,7 +48,9 @@ class Fault:
     again: bool = False
     retry_after: float | None = None
     crowded: bool = False
-    about_format: bool = False
+    status: int = 0
+    cause: Cause | None = None
+    generation: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Endpoint:
     base_url: str
     key: str = ""
     model: str = ""
+    secrets: tuple[str, ...] = ()
+    """What else must not be shown: the values of headers."""
 
     @property
     def where(self) -> str:
@@ -66,7 +73,7 @@ class Endpoint:
         """`text` on one line, cut, with everything that could be a key taken out."""
         parts = urlsplit(self.base_url)
         queried = [value for _, value in parse_qsl(parts.query)]
-        for secret in (self.key, parts.password or "", *queried):
+        for secret in (self.key, parts.password or "", *queried, *self.secrets):
             if len(secret) >= 4:  # shorter ones are placeholders, and parts of words
                 text = text.replace(secret, "[key]")
         text = " ".join(_KEY_LIKE.sub("[key]", text).split())
@@ -79,7 +86,8 @@ def expected() -> tuple[type[Exception], ...]:
     import openai
 
     theirs = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, httpx2.CookieConflict)
-    return (*theirs, httpx2.StreamError, MalformedError, WrappedError, OSError, ValueError)
+    ours = (BrokenOffError, MalformedError, WrappedError)
+    return (*theirs, *ours, httpx2.StreamError, OSError, ValueError)
 
 
 def of_exception(error: Exception, endpoint: Endpoint) -> Fault:
@@ -88,10 +96,15 @@ def of_exception(error: Exception, endpoint: Endpoint) -> Fault:
     import openai
 
     if isinstance(error, (openai.APIStatusError, httpx2.HTTPStatusError)):
-        body = error.body if isinstance(error, openai.APIStatusError) else None
-        return of_status(error.response.status_code, error.response.headers, body, endpoint)
+        response = error.response
+        said = said_in(response.content) if response.is_stream_consumed else Said()
+        return of_status(response.status_code, response.headers, said, endpoint)
     if isinstance(error, WrappedError):
-        return of_status(error.status, {}, error.body, endpoint)
+        status = status_within(error.said)
+        return of_status(status, {}, error.said, endpoint, f"with an error ({status})")
+    if isinstance(error, BrokenOffError):
+        what = f"{endpoint.where} broke its reply off (finish reason {error.reason!r})"
+        return Fault("finish", what, again=True, cause=None if error.known else Cause.ENDING)
     if isinstance(error, MalformedError):
         return _malformed(str(error), error.again, endpoint)
     if isinstance(error.__cause__, httpx2.ConnectTimeout):  # also what a refused connection is
@@ -107,21 +120,46 @@ def of_exception(error: Exception, endpoint: Endpoint) -> Fault:
     return _unsendable(error, endpoint)
 
 
-def of_status(status: int, headers: Mapping[str, str], body: object, endpoint: Endpoint) -> Fault:
-    """What an HTTP status other than success means."""
-    words, code = _words(body)
-    said = f"{endpoint.where} answered {status}"
-    if status not in (401, 403) and words:  # these tend to repeat the key
-        said += f": {endpoint.scrub(words)}"
+def of_status(
+    status: int, headers: Mapping[str, str], said: Said, endpoint: Endpoint, how: str = ""
+) -> Fault:
+    """What an HTTP status other than success means. `how` says that it came otherwise."""
+    cause = cause_of(status, said)
+    what = f"{endpoint.where} answered {how or status}"
+    if said.words and _may_be_told(status, cause, said):
+        what += f": {endpoint.scrub(said.words)}"
     outcome = f"http_{status}"
-    if (status == 429 and code in _QUOTA) or status == 402:
-        return Fault(outcome, said, f"The quota is spent: add credit or change the key. {KEEP}")
-    if status in RETRIED or status >= 500:
-        after = retry_after(headers)
-        crowded = status == 429 or (status == 503 and after is not None)
-        return Fault(outcome, said, again=True, retry_after=after, crowded=crowded)
-    about_format = status in (400, 422) and bool(_ABOUT_FORMAT.search(words.lower()))
-    return Fault(outcome, said, _advice(status, code, endpoint), about_format=about_format)
+    if cause is Cause.QUOTA:
+        return Fault(outcome, what, f"The quota is spent: add credit or change the key. {KEEP}")
+    if cause in PROMPT:
+        return Fault(outcome, what, _PROMPT[cause], status=status, cause=cause)
+    again = status in RETRIED or status >= 500
+    after = retry_after(headers) if again else None
+    return Fault(
+        outcome,
+        what,
+        "" if again else _advice(status, endpoint),
+        again=again,
+        retry_after=after,
+        crowded=status == 429 or (status == 503 and after is not None),
+        status=status,
+        cause=cause,
+        generation=said.generation,
+    )
+
+
+_PROMPT = {
+    Cause.TOO_LONG: "Shorten the texts, use fewer examples a call, set prompt_budget lower, or "
+    "take a model with more context.",
+    Cause.FILTERED: "Change what the filter objects to, or take a model or an endpoint without it.",
+}
+
+
+def _may_be_told(status: int, cause: Cause | None, said: Said) -> bool:
+    """Whether the endpoint's words may be shown: those about a key tend to repeat it."""
+    if status == 403 and cause not in PROMPT:
+        return not re.search(r"key|token|credential|auth|bearer", said.all)
+    return status != 401
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -140,21 +178,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _words(body: object) -> tuple[str, str]:
-    """The message and the code of an error body, in any of the shapes endpoints use."""
-    while isinstance(body, dict) and isinstance(body.get("error"), dict):
-        body = body["error"]
-    if not isinstance(body, dict):
-        text = body if isinstance(body, str) and not body.lstrip().startswith("<") else ""
-        return text, ""
-    message = body.get("message") or body.get("error") or body.get("detail") or ""
-    code = body.get("code") or body.get("type") or ""
-    if body.get("type") in _QUOTA:
-        code = body["type"]
-    return message if isinstance(message, str) else json.dumps(message), str(code)
-
-
-def _advice(status: int, code: str, endpoint: Endpoint) -> str:
+def _advice(status: int, endpoint: Endpoint) -> str:
     if status == 401:
         return ("The key is not valid here. " if endpoint.key else "No key was sent. ") + _SET_KEY
     if status == 403:
@@ -164,8 +188,6 @@ def _advice(status: int, code: str, endpoint: Endpoint) -> str:
             f"Check {_model(endpoint)} and the address, which usually ends in /v1 "
             f"(TEXTGRAD_MCP_MODEL, TEXTGRAD_MCP_BASE_URL), and restart the server. {KEEP}"
         )
-    if status == 413 or code == "context_length_exceeded":
-        return "Shorten the texts, use fewer examples a call, or take a model with more context."
     if status in (400, 422):
         return "Change what it names: usually params or the model. The same request fails again."
     return "Check that the address (TEXTGRAD_MCP_BASE_URL) is that of a chat-completions endpoint."
@@ -176,7 +198,7 @@ def _model(endpoint: Endpoint) -> str:
 
 
 def _malformed(what: str, again: bool, endpoint: Endpoint) -> Fault:
-    return Fault("body", f"{endpoint.where} sent {what}", _advice(0, "", endpoint), again=again)
+    return Fault("body", f"{endpoint.where} sent {what}", _advice(0, endpoint), again=again)
 
 
 def _connection(error: Exception, endpoint: Endpoint) -> Fault:
@@ -190,10 +212,30 @@ def _connection(error: Exception, endpoint: Endpoint) -> Fault:
     what = f"no connection to {endpoint.where} ({detail})"
     if "CERTIFICATE_VERIFY_FAILED" in str(cause):
         return Fault("connection", what, "Check the address, or trust its certificate.")
-    return Fault("connection", what, again=True)
+    return Fault("connection", what, _BYPASS if _by_proxy(cause) else "", again=True)
+
+
+_BYPASS = "Mend the proxy, or put the endpoint's host into NO_PROXY and restart the server."
+
+
+def _by_proxy(error: Exception) -> bool:
+    import httpx2
+
+    return isinstance(error, httpx2.ProxyError)
+
+
+def proxy_variables() -> dict[str, str]:
+    """The variables of the environment that name proxies, with what they name."""
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    return {n: v for n, v in os.environ.items() if n.lower() in names and v}
 
 
 def _unsendable(error: Exception, endpoint: Endpoint) -> Fault:
     detail = endpoint.scrub(str(error), 160)
     what = f"the request to {endpoint.where} cannot be made ({type(error).__name__}: {detail})"
+    if "proxy" in str(error).lower():
+        named = ", ".join(proxy_variables()) or "the system's settings"
+        advice = f"Proxies come from {named}: http:// ones work, and socks5:// ones with the extra "
+        advice += "textgrad-mcp[socks]. Or put the endpoint's host into NO_PROXY. Then restart."
+        return Fault("request", what, advice)
     return Fault("request", what, "Check base_url, api_key and params in the configuration.")

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from .traits import Traits
+
 
 class Limiter:
     """At most `most` calls at once, fewer while the endpoint says that it is too many.
@@ -94,13 +96,19 @@ class Limiter:
 
 
 class Limiters:
-    """One limiter for each endpoint and key, whoever calls it."""
+    """One limiter for each endpoint and key, and what is known of each of its models, whoever
+    calls it."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Limiter] = {}
+        self._traits: dict[tuple[str, str], Traits] = {}
 
     def of(self, endpoint: str, key: str, most: int) -> Limiter:
         """The endpoint's limiter. Where callers set different limits, the lowest holds."""
         limiter = self._known.setdefault((endpoint.rstrip("/"), key), Limiter(most))
         limiter.most = min(limiter.most, most)
         return limiter
+
+    def traits(self, endpoint: str, model: str) -> Traits:
+        """What is known of a model at an endpoint, to be added to."""
+        return self._traits.setdefault((endpoint.rstrip("/"), model), Traits())

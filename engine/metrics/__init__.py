@@ -7,11 +7,12 @@ to 1 with feedback in words for a model that will improve what made the output.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from ...schemas.errors import BadInput
+from ...schemas.errors import BadInput, TooLong
 from ...schemas.graph import Value
+from ...schemas.near import nearest
+from ..worker import SMALL
 from .base import Metric, plain
 from .choices import MULTIPLE_CHOICE, choice_in
 from .numeric import NUMERIC, number_in
@@ -19,7 +20,18 @@ from .patterns import REGEX
 from .structure import JSON_MATCH, JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 
-__all__ = ["METRICS", "SLOW", "Metric", "canonical", "check", "check_answer", "roles", "score"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "advice",
+    "canonical",
+    "check",
+    "check_answer",
+    "is_quick",
+    "roles",
+    "score",
+    "scored",
+]
 
 METRICS: Mapping[str, Metric[Any]] = {
     metric.name: metric
@@ -36,8 +48,13 @@ METRICS: Mapping[str, Metric[Any]] = {
         EDIT_SIMILARITY,
     )
 }
-SLOW = frozenset({"regex", "json_schema"})
-"""The metrics that run in a child process, to be called from a thread."""
+_UNBOUNDED = {
+    "regex": "Avoid repetitions inside repetitions, such as (a+)+, or use another metric.",
+    "json_schema": "Leave out what compares everything with everything (uniqueItems, long enums, "
+    "references in circles), or use another metric.",
+}
+"""Metrics that can take for ever on a few characters, by their options: what to change there."""
+_MOST_OPTIONS = 32
 _READERS: Mapping[str, Callable[[str, Any], str | None]] = {
     "numeric": number_in,
     "multiple_choice": choice_in,
@@ -49,21 +66,47 @@ _ANSWERS = ("answer", "reference", "expected", "target")
 def score(metric: str, inputs: Mapping[str, str], options: Mapping[str, Any]) -> Value:
     """The score (0 to 1) of the texts in `inputs`, and feedback on the output.
 
-    Raises BadInput for what `check` refuses and for a regular expression that does not end in time,
-    ExampleError for a right answer that the metric cannot read. `regex` and `json_schema` patterns
-    run in a child process, some 15 ms each; the others take microseconds on ordinary texts.
+    Raises BadInput for what `check` refuses, ExampleError for a right answer that the metric cannot
+    read, TooLong for texts that are nested too deeply. What is not `is_quick` belongs in a worker.
     """
     found = _metric(metric)
     output, answer = roles(metric, inputs)
     text, expected = inputs[output], inputs[answer] if answer is not None else ""
     if not found.verbatim:
         text, expected = plain(text), plain(expected)
-    return found.judge(text, expected, found.options.read(metric, options))
+    try:
+        return found.judge(text, expected, found.options.read(metric, options))
+    except RecursionError as error:
+        words = f"The metric {metric} cannot follow texts that are nested so deeply."
+        raise TooLong(words, "Have flatter ones compared, or use another metric.") from error
+
+
+def scored(
+    metric: str, inputs: Mapping[str, str], options: Mapping[str, Any]
+) -> tuple[str, float | None]:
+    """`score` as plain values, feedback and score, for a worker."""
+    value = score(metric, inputs, options)
+    return value.text, value.score
+
+
+def is_quick(metric: str, texts: Iterable[str] = ()) -> bool:
+    """Whether `metric` takes no more than some milliseconds on `texts`, whatever they hold."""
+    return metric not in _UNBOUNDED and sum(map(len, texts)) <= SMALL
+
+
+def advice(metric: str) -> str:
+    """What to change where `metric` takes too long."""
+    return _UNBOUNDED.get(metric, "Have shorter texts compared, or use another metric.")
 
 
 def check(metric: str, names: Iterable[str], options: Mapping[str, Any]) -> None:
     """Raises BadInput unless `metric` exists and takes inputs of these names and these options."""
     found = _metric(metric)
+    if len(options) > _MOST_OPTIONS:
+        raise BadInput(
+            f"There are {len(options):,} options; no metric has so many.",
+            f"Options of {metric}: {', '.join(found.options.names()) or 'none'}.",
+        )
     found.check(found.options.read(metric, options))
     given = list(names)
     used = roles(metric, given)
@@ -118,6 +161,6 @@ def roles(metric: str, names: Iterable[str]) -> tuple[str, str | None]:
 def _metric(name: str) -> Metric[Any]:
     if name in METRICS:
         return METRICS[name]
-    near = get_close_matches(name.lower(), METRICS, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    near = nearest(name.lower(), METRICS)
+    hint = f" Did you mean {near}?" if near else ""
     raise BadInput(f"There is no metric {name!r}.{hint}", f"Metrics: {', '.join(METRICS)}.")

@@ -8,13 +8,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...schemas.errors import BadInput
 from ...schemas.graph import Value
+from ...schemas.near import nearest
 
 CORRECT = Value(text="Correct.", score=1.0)
 FIX = "Give the example a right answer that can be read, or use another metric."
@@ -61,8 +61,8 @@ class Options(BaseModel):
         name, names = str(first["loc"][0]) if first["loc"] else "", cls.names()
         known = f"Options of {metric}: {', '.join(names) or 'none'}."
         if first["type"] == "extra_forbidden":
-            near = get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            near = nearest(name, names)
+            hint = f" Did you mean {near}?" if near else ""
             return BadInput(f"The metric {metric} has no option {name!r}.{hint}", known)
         if first["type"] == "missing":
             return BadInput(f"The metric {metric} needs the option {name!r}.", known)

@@ -1,17 +1,14 @@
-"""Regular expressions on outputs, bounded in time.
+"""Regular expressions on outputs.
 
 Python's matcher backtracks, so a harmless-looking pattern can take years on one output, holds the
 interpreter lock while it does, and cannot be interrupted. Refusing "nested quantifiers" misses
-cases and hits good patterns, so every match runs in a child process that is killed when it takes
-too long. That costs some 15 ms a match.
+cases and hits good patterns, so this metric always runs in a worker, which is ended when it takes
+too long (`engine/workers.py`).
 """
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 import unicodedata
 import warnings
 
@@ -20,15 +17,6 @@ from ...schemas.graph import Value
 from .base import CORRECT, Metric, Options, plain, quoted, wrong
 
 _BY_NUMBER = re.compile(r"\\[xuUNr]")  # such a pattern may mean characters that nobody sees
-TIMEOUT = 5.0
-"""Seconds that one match may take, start of the child included."""
-_CHILD = """
-import json, re, sys
-job = json.load(sys.stdin)
-pattern = re.compile(job["pattern"], job["flags"])
-found = (pattern.fullmatch if job["whole"] else pattern.search)(job["text"])
-print(int(found is not None))
-"""
 
 
 class Pattern(Options):
@@ -39,12 +27,12 @@ class Pattern(Options):
     full_match: bool = False
 
 
-def compiles(pattern: str) -> None:
-    """Raises BadInput if `pattern` is no regular expression."""
+def compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """`pattern` as it is searched with. Raises BadInput if it is no regular expression."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            re.compile(pattern)
+            return re.compile(pattern, flags)
     except (re.error, OverflowError, RecursionError) as error:
         raise BadInput(
             f"The regular expression {quoted(pattern, 80)} does not compile: {error}.",
@@ -53,28 +41,9 @@ def compiles(pattern: str) -> None:
 
 
 def matches(pattern: str, text: str, *, ignore_case: bool = False, whole: bool = False) -> bool:
-    """Whether `pattern` is found in `text` (or is all of it).
-
-    Raises BadInput if it does not compile or takes longer than TIMEOUT.
-    """
-    compiles(pattern)
-    flags = int(re.IGNORECASE) if ignore_case else 0
-    job = json.dumps({"pattern": pattern, "flags": flags, "whole": whole, "text": text})
-    try:
-        child = subprocess.run(  # noqa: S603 - our own interpreter; the pattern comes by stdin
-            [sys.executable, "-I", "-S", "-W", "ignore", "-c", _CHILD],
-            input=job.encode(),
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BadInput(
-            f"The regular expression {quoted(pattern, 80)} took over {TIMEOUT:g} s on one text of "
-            f"{len(text):,} characters.",
-            "Avoid repetitions inside repetitions, such as (a+)+, or use another metric.",
-        ) from error
-    return child.stdout.strip() == b"1"
+    """Whether `pattern` is found in `text` (or is all of it). Raises BadInput."""
+    found = compiled(pattern, int(re.IGNORECASE) if ignore_case else 0)
+    return (found.fullmatch if whole else found.search)(text) is not None
 
 
 def _composed(text: str) -> str:
@@ -91,6 +60,10 @@ def _regex(output: str, answer: str, options: Pattern) -> Value:
     return wrong(f"The output must {must}: {options.pattern}\nIt was {quoted(output)}.")
 
 
+def _compiles(options: Pattern) -> None:
+    compiled(options.pattern)
+
+
 REGEX = Metric(
     "regex",
     "1 if the output matches a regular expression (option `pattern`)",
@@ -98,5 +71,5 @@ REGEX = Metric(
     _regex,
     needs_answer=False,
     verbatim=True,
-    check=lambda options: compiles(options.pattern),
+    check=_compiles,
 )

@@ -38,16 +38,20 @@ class Store(
     def __init__(self, path: Path, fault: Fault | None = None) -> None:
         self.db = Database(path, fault)
 
-    async def open(self) -> None:
-        """Open, or create, the file. Raises StoreError."""
-        await self.db.open()
+    async def open(self, *, fresh: bool = True) -> None:
+        """Open the file, or create it if it may be a `fresh` one. Raises StoreError."""
+        await self.db.open(fresh=fresh)
+
+    def check_presence(self) -> None:
+        """Raise StoreError when the file that is open is no longer the one that is there."""
+        self.db.check_presence()
 
     def hurry(self) -> None:
         """Do not put off any longer what may be written a moment later."""
         self.db.hurry()
 
     async def ping(self) -> None:
-        """Raise StoreError unless the file can be read."""
+        """Raise StoreError unless something can be stored. It is tried, and undone."""
         await self.db.ping()
 
     async def close(self) -> None:

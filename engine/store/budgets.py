@@ -26,17 +26,19 @@ class Price:
 @dataclass(frozen=True)
 class Budgets:
     """What a run, and its whole session, may spend; and how many calls a day its owner may make,
-    where that is limited and this call counts."""
+    where that is limited and this call counts, and have how many bytes."""
 
     run: Budget
     session: Budget
     owner: str = ""
     owner_calls: int | None = None
+    owner_bytes: int | None = None
 
     @property
     def any(self) -> bool:
         """Whether a call may be one too many."""
-        return bool(self.run or self.session or self.owner_calls is not None)
+        quotas = self.owner_calls, self.owner_bytes
+        return bool(self.run or self.session) or quotas != (None, None)
 
 
 def reserve(

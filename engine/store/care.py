@@ -7,15 +7,31 @@ import os
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ...schemas.errors import BadInput, Conflict, StoreError
 from ...schemas.graph import Session
-from .connection import explain
+from .causes import explain
 from .database import Database
-from .rows import dumps, rows, to_session
+from .migrations import bytes_of_session
+from .rows import (
+    dumps,
+    rows,
+    to_completion,
+    to_example,
+    to_gradient,
+    to_operation,
+    to_proposal,
+    to_request,
+    to_run,
+    to_session,
+    to_value,
+    to_variable,
+    to_version,
+)
 
 IN_USE = (
     "EXISTS (SELECT 1 FROM runs r WHERE r.session = s.pk AND r.status = 'running' "
@@ -88,17 +104,7 @@ class CareVerbs:
     async def check(self) -> list[str]:
         """What is wrong with the file, in words; nothing when it is whole."""
 
-        def job(db: sqlite3.Connection) -> list[str]:
-            found = [str(r[0]) for r in rows(db, "PRAGMA integrity_check")]
-            problems = [] if found == ["ok"] else found
-            for r in rows(db, "PRAGMA foreign_key_check"):
-                problems.append(f"row {r[1]} of {r[0]} belongs to no session")
-            for what, sql in _RULES.items():
-                n = rows(db, sql)[0][0]
-                problems += [f"{n} {what}"] if n else []
-            return problems
-
-        return await self.db.read(job)
+        return await self.db.read(problems_of)
 
     async def backup(self, target: Path) -> None:
         """Copy everything, as it is at one moment, into a new file; servers may go on writing.
@@ -116,11 +122,65 @@ class CareVerbs:
             ) from explain(error, target)
 
 
+def running(db: sqlite3.Connection) -> list[str]:
+    """The ids of the sessions that some server is running."""
+    found = db.execute(f"SELECT s.id FROM sessions s WHERE {IN_USE}", {"now": time.time()})
+    return [str(r["id"]) for r in found.fetchall()]
+
+
+def problems_of(db: sqlite3.Connection) -> list[str]:
+    """What is wrong with a file, in words; nothing when it is whole."""
+    found = [str(r[0]) for r in rows(db, "PRAGMA integrity_check")]
+    problems = [] if found == ["ok"] else found
+    for r in rows(db, "PRAGMA foreign_key_check"):
+        problems.append(f"row {r[1]} of {r[0]} belongs to no session")
+    for what, sql in _RULES.items():
+        n = rows(db, sql)[0][0]
+        problems += [f"{n} {what}"] if n else []
+    return problems + unreadable(db)
+
+
+def unreadable(db: sqlite3.Connection, session: int | None = None) -> list[str]:
+    """What of a file's rows (or of a session's) cannot be read, each in a sentence."""
+    problems = []
+    for table, readers in _READERS.items():
+        key = "pk" if table == "sessions" else "session"
+        where = ("", ()) if session is None else (f" WHERE {key} = ?", (session,))
+        for found in db.execute(f"SELECT * FROM {table}{where[0]}", where[1]):
+            for read in readers:
+                try:
+                    read(found)
+                except StoreError as error:
+                    problems.append(f"{_session_of(db, found)}{error.message}")
+    return problems
+
+
+def _session_of(db: sqlite3.Connection, found: sqlite3.Row) -> str:
+    if "session" not in found.keys():  # noqa: SIM118 - of a row, the other form asks for values
+        return ""
+    owned = rows(db, "SELECT id FROM sessions WHERE pk = ?", found["session"])
+    return f"{owned[0]['id']}: " if owned else ""
+
+
+_READERS: dict[str, list[Callable[[sqlite3.Row], object]]] = {
+    "sessions": [to_session],
+    "variables": [to_variable],
+    "operations": [to_operation],
+    "versions": [to_version],
+    "examples": [to_example],
+    "cells": [to_value],
+    "calls": [to_request, lambda r: r["status"] == "pending" or to_completion(r)],
+    "gradients": [to_gradient],
+    "proposals": [to_proposal],
+    "runs": [lambda r: to_run(r, "")],
+}
 _RULES = {
     "answered calls have no text": "SELECT count(*) FROM calls WHERE status != 'pending' AND "
     "text IS NULL",
     "sessions count other calls than were answered": "SELECT count(*) FROM sessions s WHERE "
     "used_calls != (SELECT count(*) FROM calls c WHERE c.session = s.pk AND status != 'pending')",
+    "sessions hold other bytes than are counted": "SELECT count(*) FROM sessions s WHERE "
+    f"bytes != {bytes_of_session('s')}",
     "values are not those of their versions": "SELECT count(*) FROM variables v WHERE version > 0 "
     "AND NOT EXISTS (SELECT 1 FROM versions w WHERE w.session = v.session AND w.variable = v.n "
     "AND w.version = v.version AND w.text = v.value)",

@@ -9,12 +9,16 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import ref
 
-from ...schemas.errors import StoreBusy, StoreError
+from ...schemas.errors import StoreError
+from .causes import MEMORY, explain
 from .migrations import APPLICATION_ID, MIGRATIONS
+from .presence import Exchanged, Presence, mark_of, set_foreign_log_aside
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -22,6 +26,8 @@ Fault = Callable[[str], None]
 
 BUSY_SECONDS, LOOK_MS = 30, 40
 """How long a lock is waited for, and for how long SQLite looks for it at a stretch."""
+EXCHANGES = 5
+"""How often a file may be exchanged while it is being opened."""
 # A writer that resets the write-ahead log can corrupt it (3.7.0 to 3.51.2, with back-ports):
 # https://www.sqlite.org/wal.html. Several processes on one file are our normal case.
 WAL_IS_SAFE = (
@@ -38,10 +44,58 @@ class Failed:
     error: Exception
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Connect, check that the file is ours, migrate. Raises StoreError; overwrites nothing."""
+class Connected(sqlite3.Connection):
+    """A connection that knows which file it has open, and can let go of what it was reading.
+
+    A statement that is not read to its end keeps the file locked, also after an error.
+    """
+
+    presence: Presence | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reading: list[ref[sqlite3.Cursor]] = []
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        """As ever; a cursor with rows is remembered."""
+        cursor = super().execute(*args)
+        if cursor.description is not None:
+            self._reading.append(ref(cursor))
+        return cursor
+
+    def let_go(self) -> None:
+        """End every statement that was not read to its end and is still held by somebody."""
+        for held in self._reading:
+            cursor = held()
+            if cursor is not None:
+                cursor.close()
+        self._reading.clear()
+
+    def check_presence(self) -> None:
+        """Raise StoreError when the file that is open is no longer the one that is there."""
+        if self.presence is not None:
+            self.presence.check()
+
+    def close(self) -> None:
+        """Close the file. One that was moved away is left whole."""
+        self.let_go()
+        if self.presence is not None:
+            if not self.presence.here:
+                self.presence.secure(self)
+            self.presence.close()
+        super().close()
+
+
+def connect(path: Path, *, fresh: bool = True) -> Connected:
+    """Connect, check that the file is ours, migrate. Raises StoreError; overwrites nothing.
+
+    A file that is missing or empty is made only when it may be a `fresh` one.
+    """
     try:
-        return _connect(path)
+        for _ in range(EXCHANGES):
+            with suppress(Exchanged):
+                return _connect(path, fresh=fresh)
+        return _connect(path, fresh=fresh)
     except (sqlite3.Error, OSError, StoreError) as error:
         raise explain(error, path) from error
 
@@ -49,7 +103,7 @@ def connect(path: Path) -> sqlite3.Connection:
 class Transactions:
     """An open file and at most one transaction. `fault` is called at each commit boundary."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path, fault: Fault) -> None:
+    def __init__(self, db: Connected, path: Path, fault: Fault) -> None:
         self._db = db
         self._path = path
         self._fault = fault
@@ -57,40 +111,73 @@ class Transactions:
 
     def look(self, jobs: Sequence[Job[object]]) -> list[object]:
         """What jobs of one statement find, each of which is a snapshot by itself."""
+        try:
+            self._check_presence()
+        except StoreError as gone:
+            return [Failed(gone)] * len(jobs)
         return [self._look(job) for job in jobs]
 
     def _look(self, job: Job[object]) -> object:
         try:
             return _patiently(lambda: job(self._db))
         except Exception as error:  # noqa: BLE001 - handed to the caller whose job it is
-            return Failed(explain(error, self._path))
+            return Failed(self._explained(error))
+        finally:
+            self._db.let_go()
 
     def run(self, jobs: Sequence[tuple[Job[object], bool]]) -> list[object]:
         """Run jobs, and whether each writes, in the open transaction or in a new one.
 
-        A job that fails undoes only what it wrote itself. Raises when SQLite gives up the whole.
+        A job that fails undoes only what it wrote itself. Raises when SQLite gives up the whole,
+        and when the file is not there any more.
         """
         alone = len(jobs) == 1 and not self._db.in_transaction
         try:
             if not self._db.in_transaction:
                 self._wrote = any(writes for _, writes in jobs)
                 _patiently(lambda: _begin(self._db, writes=self._wrote))
+                self._check_presence()
             return [self._one(job, writes=writes, alone=alone) for job, writes in jobs]
-        except BaseException:
+        except BaseException as error:
             self.rollback()
+            if isinstance(error, sqlite3.Error):
+                self._check_presence()  # then that is why
             raise
 
     def commit(self) -> None:
-        """What the transaction wrote is on disk when this returns; nothing of it if it raises."""
+        """What the transaction wrote is on disk when this returns; nothing of it if it raises.
+
+        The file is looked for before and after: what was committed to a file that is not there
+        any more would be lost, so nobody is told that it was stored.
+        """
         try:
             if self._wrote:
                 self._fault("before commit")
+                self._check_presence()
             _patiently(lambda: self._db.execute("COMMIT"))
         except BaseException:
             self.rollback()
             raise
         if self._wrote:
+            self._check_presence()
             self._fault("after commit")
+
+    def _explained(self, error: Exception) -> Exception:
+        if isinstance(error, sqlite3.Error):
+            try:
+                self._db.check_presence()
+            except StoreError as gone:
+                return gone
+        return explain(error, self._path)
+
+    def _check_presence(self) -> None:
+        try:
+            self._db.check_presence()
+        except StoreError:
+            self.rollback()
+            if self._db.presence is not None:
+                self._db.presence.secure(self._db)
+            raise
 
     def rollback(self) -> None:
         """Undo the open transaction, if there is one."""
@@ -112,7 +199,9 @@ class Transactions:
             elif writes:
                 db.execute("ROLLBACK")
                 db.execute("BEGIN")
-            outcome = Failed(explain(error, self._path))
+            outcome = Failed(self._explained(error))
+        finally:
+            db.let_go()
         if guarded:
             db.execute("RELEASE job")
         return outcome
@@ -138,7 +227,7 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return error.sqlite_errorname.startswith("SQLITE_BUSY")
 
 
-def _begin(db: sqlite3.Connection, *, writes: bool) -> None:
+def _begin(db: Connected, *, writes: bool) -> None:
     """Begin a transaction with all the locks it needs until its commit."""
     db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
     if writes:
@@ -150,12 +239,11 @@ def _begin(db: sqlite3.Connection, *, writes: bool) -> None:
         raise
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    if str(path) != ":memory:":
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # SQLite gives its side files the mode of the main one.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    db = sqlite3.connect(path, isolation_level=None)
+def _connect(path: Path, *, fresh: bool) -> Connected:
+    if path != MEMORY:
+        _make_ready(path, fresh=fresh)
+    opened = mark_of(path)
+    db = sqlite3.connect(path, isolation_level=None, factory=Connected)
     try:
         db.row_factory = sqlite3.Row
         # First of all, or simultaneous first starts collide on the journal mode.
@@ -163,16 +251,35 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         _check_ours(db, path)
         journal = "WAL" if WAL_IS_SAFE else "PERSIST"  # the fastest that is safe
-        db.execute(f"PRAGMA journal_mode = {journal}")
+        [mode] = db.execute(f"PRAGMA journal_mode = {journal}").fetchone()
         db.execute("PRAGMA synchronous = FULL")
         # A large transaction would have to lock readers out before its commit.
         db.execute("PRAGMA cache_spill = OFF")
         _prepare(db)
         db.execute(f"PRAGMA busy_timeout = {LOOK_MS}")
+        db.let_go()
+        if path != MEMORY:
+            db.presence = Presence(path, mode, opened)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _make_ready(path: Path, *, fresh: bool) -> None:
+    """See that there is a file, for its owner alone, that nothing of another file stands beside."""
+    if not fresh and not (path.is_file() and path.stat().st_size):
+        raise StoreError(
+            f"The database {path} is not there any more, or it is empty.",
+            "Put it back, or a backup in its place with `textgrad-mcp database restore BACKUP`, "
+            "and call again; or start the server again to begin with a new one.",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # SQLite gives its side files the mode of the main one. A file that is there is not opened
+    # here: closing it would take this process's locks on it away.
+    with suppress(FileExistsError):
+        os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    set_foreign_log_aside(path)
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
@@ -212,42 +319,3 @@ def _prepare(db: sqlite3.Connection) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-
-
-_EXPLANATIONS = {
-    "SQLITE_NOTADB": ("is not a SQLite database", "Name another file with --database."),
-    "SQLITE_CORRUPT": (
-        "is damaged",
-        "Restore a backup, or recover what is left with `sqlite3 FILE .recover`.",
-    ),
-    "SQLITE_FULL": ("cannot grow: the disk is full", "Free some space and call again."),
-    "SQLITE_READONLY": ("is read-only", "Make it writable, or name another with --database."),
-    "SQLITE_CANTOPEN": ("cannot be opened", "Check the path and its permissions."),
-    "SQLITE_BUSY": (
-        "is locked by another process",
-        "Call again in a moment; if it stays so, end the process that holds it.",
-    ),
-    "SQLITE_IOERR": ("cannot be read or written", "Check the disk and call again."),
-}
-
-
-def explain(error: Exception, path: Path) -> Exception:
-    """What `error` means for the file at `path`, as a StoreError in words.
-
-    Errors that do not come from the file are given back as they are.
-    """
-    if not isinstance(error, sqlite3.Error | OSError):
-        return error
-    if isinstance(error, OSError):
-        return StoreError(
-            f"The database {path} cannot be opened: {error.strerror}.",
-            "Check the path and its permissions, or name another file with --database.",
-        )
-    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    for prefix, (what, next_step) in _EXPLANATIONS.items():
-        if name.startswith(prefix):
-            kind = StoreBusy if prefix == "SQLITE_BUSY" else StoreError
-            return kind(f"The database {path} {what}. Nothing was overwritten.", next_step)
-    return StoreError(
-        f"The database {path} reported {name}. Nothing was overwritten.", "Call again."
-    )

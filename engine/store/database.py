@@ -11,6 +11,7 @@ import asyncio
 import functools
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -18,7 +19,8 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import aiosqlite
 
 from ...schemas.errors import StoreError
-from .connection import Failed, Fault, Job, Transactions, connect, explain
+from .causes import ROOM, explain, obstacle
+from .connection import Connected, Failed, Fault, Job, Transactions, connect
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -75,24 +77,34 @@ class _Waiting(Generic[T]):
     lazy: bool = False
 
 
+class _Tried(Exception):
+    """Undoes what was written only to see whether it can be."""
+
+
 class Connection(aiosqlite.Connection):
     """aiosqlite's connection and thread, on which a whole transaction is one trip."""
 
-    def __init__(self, path: Path, fault: Fault) -> None:
+    def __init__(self, path: Path, fault: Fault, *, fresh: bool) -> None:
         super().__init__(self._open, 64)
-        self._path, self._fault = path, fault
+        self._path, self._fault, self._fresh = path, fault, fresh
         self.refused: Exception | None = None
 
     def _open(self) -> sqlite3.Connection:
         try:
-            return connect(self._path)
+            return connect(self._path, fresh=self._fresh)
         except Exception as error:  # noqa: BLE001 - raised by whoever opens
             self.refused = error  # raised here, it would end the thread unwaited for
-            return sqlite3.connect(":memory:")
+            return Connected(":memory:")
+
+    @property
+    def connected(self) -> Connected:
+        """The connection itself, once the file is open."""
+        assert isinstance(self._conn, Connected)
+        return self._conn
 
     def transactions(self) -> Transactions:
         """What the thread is to be sent for, once the file is open."""
-        return Transactions(self._conn, self._path, self._fault)
+        return Transactions(self.connected, self._path, self._fault)
 
     async def trip(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
         """Do `work` on the thread."""
@@ -107,8 +119,11 @@ class Connection(aiosqlite.Connection):
 class Database:
     """A database that is opened once and closed once.
 
-    `fault` is called at each commit boundary (tests of durability use it).
+    `fault` is called at each commit boundary (tests of durability use it). `quota_bytes` is how
+    much one owner may have stored.
     """
+
+    quota_bytes: int | None = None
 
     def __init__(self, path: Path, fault: Fault | None = None) -> None:
         self.path = path
@@ -118,11 +133,14 @@ class Database:
         self._worker: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
 
-    async def open(self) -> None:
-        """Connect, check that the file is ours, migrate. Raises StoreError; overwrites nothing."""
+    async def open(self, *, fresh: bool = True) -> None:
+        """Connect, check that the file is ours, migrate. Raises StoreError; overwrites nothing.
+
+        A file that is missing or empty is made only when it may be a `fresh` one.
+        """
         if self._connection is not None:
             return
-        connection = Connection(self.path, self._fault)
+        connection = Connection(self.path, self._fault, fresh=fresh)
         await connection
         if connection.refused is not None:
             await connection.close()
@@ -139,9 +157,22 @@ class Database:
             connection, self._connection = self._connection, None
             await connection.close()
 
+    def check_presence(self) -> None:
+        """Raise StoreError when the file that is open is no longer the one that is there."""
+        if self._connection is not None:
+            self._connection.connected.check_presence()
+
     async def ping(self) -> None:
-        """Raise StoreError unless the file can be read."""
-        await self.read(lambda db: db.execute("SELECT 1 FROM sessions LIMIT 1").fetchall())
+        """Raise StoreError unless something can be stored. It is tried, and undone."""
+        with suppress(_Tried):
+            await self.write(self._try)
+
+    def _try(self, db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO owner_calls VALUES ('', zeroblob(?), 0)", (ROOM,))
+        found = obstacle(self.path)
+        if found is not None:
+            raise StoreError(f"The database {self.path} {found[0]}.", found[1])
+        raise _Tried
 
     async def read(self, job: Job[T], *, single: bool = False, join: Chain | None = None) -> T:
         """Run `job` on a consistent snapshot; with `single`, a job of one statement, which needs
@@ -183,7 +214,8 @@ class Database:
     async def _submit(self, waiting: _Waiting[T]) -> T:
         if self._connection is None:
             raise StoreError(
-                f"The database {self.path} is not open.", "The server is closing: start it again."
+                f"The database {self.path} is not open: it is being closed, or opened anew.",
+                "Call again; if that does not help, start the server again.",
             )
         self._queue.append(waiting)
         if not waiting.lazy:

@@ -11,7 +11,7 @@ from ...schemas.errors import NotFound
 from ...schemas.graph import LOSSES, Operation, Session, Variable, number
 from .database import Chain, Database
 from .examples import set_batch
-from .quotas import room_for_session
+from .quotas import bounded, room_for_bytes, room_for_session
 from .rows import (
     dumps,
     next_number,
@@ -78,6 +78,7 @@ class GraphVerbs:
                 (f"tg_{secrets.token_urlsafe(16)}", owner, title, now(), now()),
             )
             found = rows(db, "SELECT * FROM sessions WHERE pk = last_insert_rowid()")
+            room_for_bytes(db, found[0]["pk"], self.db.quota_bytes)
             return to_session(found[0])
 
         return await self.db.write(job, join=chain)
@@ -120,7 +121,7 @@ class GraphVerbs:
                 )
             return made
 
-        return await self.db.write(job, after=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), after=chain)
 
     async def add_operation(
         self,
@@ -154,18 +155,18 @@ class GraphVerbs:
             stored = operation.model_copy(update={"id": f"op{n}", "output": made.id})
             return stored, made
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def variables(
-        self, session: int, ids: Iterable[str] | None = None, limit: int = 1000
+        self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
     ) -> dict[str, Variable]:
-        """Variables by id: those named (missing ones are left out), or the first `limit`."""
+        """Variables by id: those named (missing ones are left out), all, or the first `limit`."""
         wanted = None if ids is None else dumps([number(i, "v") for i in ids])
 
         def job(db: sqlite3.Connection) -> dict[str, Variable]:
             if wanted is None:
                 sql = "SELECT * FROM variables WHERE session = ? ORDER BY n LIMIT ?"
-                found = rows(db, sql, session, limit)
+                found = rows(db, sql, session, -1 if limit is None else limit)
             else:
                 sql = (
                     "SELECT v.* FROM json_each(?) j CROSS JOIN variables v "
@@ -216,6 +217,18 @@ class GraphVerbs:
 
         return await self.db.read(job, join=chain)
 
+    async def parameters(self, session: int) -> list[Variable]:
+        """All parameters, in the order they were made."""
+
+        def job(db: sqlite3.Connection) -> list[Variable]:
+            sql = (
+                "SELECT * FROM variables INDEXED BY variables_parameters WHERE session = ? "
+                "AND kind = 'parameter' ORDER BY n"
+            )
+            return [to_variable(r) for r in rows(db, sql, session)]
+
+        return await self.db.read(job, single=True)
+
     async def downstream(self, session: int, sources: Iterable[str]) -> set[str]:
         """Everything made from `sources`, they themselves included."""
         numbers = dumps([number(s, "v") for s in sources])
@@ -229,14 +242,15 @@ class GraphVerbs:
         return await self.db.read(job, single=True)
 
     async def operations(
-        self, session: int, ids: Iterable[str] | None = None, limit: int = 1000
+        self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
     ) -> list[Operation]:
-        """Operations: those named, or the first `limit`."""
+        """Operations: those named, or all, or the first `limit`."""
 
         def job(db: sqlite3.Connection) -> list[Operation]:
             if ids is None:
                 sql = "SELECT * FROM operations WHERE session = ? ORDER BY n LIMIT ?"
-                return [to_operation(r) for r in rows(db, sql, session, limit)]
+                most = -1 if limit is None else limit
+                return [to_operation(r) for r in rows(db, sql, session, most)]
             wanted = dumps([number(i, "op") for i in ids])
             sql = (
                 "SELECT o.* FROM json_each(?) j CROSS JOIN operations o "

@@ -12,6 +12,7 @@ from ...schemas.errors import Conflict
 from ...schemas.graph import Gradient, Proposal, Version, number
 from .database import Chain, Database
 from .graph import invalidate
+from .quotas import bounded
 from .rows import (
     Fence,
     check_fence,
@@ -87,7 +88,7 @@ class HistoryVerbs:
             )
             return made
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def gradients(
         self,
@@ -95,9 +96,10 @@ class HistoryVerbs:
         variables: Iterable[str] | None = None,
         *,
         unspent: bool = True,
-        limit: int = 1000,
+        limit: int | None = None,
     ) -> list[Gradient]:
-        """Gradients on these variables (all when None), the oldest first."""
+        """Gradients on these variables (all when None), the oldest first; the newest `limit`."""
+        most = -1 if limit is None else limit
         wanted = None if variables is None else [number(v, "v") for v in variables]
 
         def job(db: sqlite3.Connection) -> list[Gradient]:
@@ -110,11 +112,23 @@ class HistoryVerbs:
             )
             found = []
             for key in [()] if wanted is None else [(n,) for n in dict.fromkeys(wanted)]:
-                found += rows(db, sql, session, *key, limit)
-            newest = sorted(found, key=lambda r: int(r["n"]))[-limit:]
-            return [to_gradient(r) for r in newest]
+                found += rows(db, sql, session, *key, most)
+            found.sort(key=lambda r: int(r["n"]))
+            return [to_gradient(r) for r in (found if limit is None else found[-limit:])]
 
         return await self.db.read(job)
+
+    async def with_gradients(self, session: int) -> list[str]:
+        """The variables that have unspent gradients, those with the oldest first."""
+
+        def job(db: sqlite3.Connection) -> list[str]:
+            sql = (
+                "SELECT variable FROM gradients INDEXED BY gradients_unspent WHERE session = ? "
+                "AND spent_by IS NULL GROUP BY variable ORDER BY min(n)"
+            )
+            return [f"v{r['variable']}" for r in rows(db, sql, session)]
+
+        return await self.db.read(job, single=True)
 
     async def gradient(self, session: int, id_: str) -> Gradient | None:
         """The gradient `g4`, or None where there is none."""
@@ -205,7 +219,7 @@ class HistoryVerbs:
             invalidate(db, session, [number(v, "v") or 0 for v in changed])
             return done
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def set_value(
         self, session: int, variable: str, text: str, expected: int, origin: str
@@ -217,7 +231,7 @@ class HistoryVerbs:
             invalidate(db, session, [number(variable, "v") or 0])
             return version
 
-        return await self.db.write(job)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def versions(self, session: int, variable: str, limit: int = 100) -> list[Version]:
         """A leaf's versions, newest first."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ...schemas.completions import Completion, CompletionRequest, Usage
-from ..answerers import Attempt
+from ...schemas.text import cleaned, storable
+from ..answerers import OUTSIDE, Attempt
 from .budgets import Budgets, Price, reserve
 from .database import Chain, Database
-from .rows import Fence, dumps, next_number, now, row, rows, to_completion
+from .quotas import bounded
+from .rows import Fence, dumps, next_number, now, row, rows, to_completion, to_request
 
 FREE = Price()
 UNLIMITED = Budgets({}, {})
+NOT_USED = "not used, for another answer came first"
 
 
 class LedgerVerbs:
@@ -95,40 +99,98 @@ class LedgerVerbs:
             )
             return n
 
-        return await self.db.write(job, join=chain, lazily=lazily)
+        checked = bounded(job, session, self.db.quota_bytes)
+        return await self.db.write(checked, join=chain, lazily=lazily)
 
-    async def answer(
-        self,
-        session: int,
-        answers: Mapping[int, Completion],
-        attempts: Sequence[Attempt] = (),
-        chain: Chain | None = None,
-    ) -> list[int]:
+    async def answer(self, session: int, answers: Mapping[int, Completion]) -> list[int]:
         """Record completions; gives the numbers that were still pending and now are not.
 
-        `attempts` are the tries that brought them, in the same order. Raises StoreError if what
-        came before in `chain` was lost.
+        For the others the first answer stands.
         """
 
         def job(db: sqlite3.Connection) -> list[int]:
-            for n, attempt in zip(answers, attempts, strict=False):
-                _note(db, session, n, attempt)
-            taken = [n for n, c in answers.items() if _answer(db, session, n, c)]
-            used = [answers[n].usage for n in taken]
-            db.execute(
-                "UPDATE sessions SET used_calls = used_calls + ?, used_tokens = used_tokens + ?, "
-                "used_cost = used_cost + ?, updated = ? WHERE pk = ?",
-                (
-                    len(taken),
-                    sum(u.prompt_tokens + u.completion_tokens for u in used),
-                    sum(u.cost or 0.0 for u in used),
-                    now(),
-                    session,
-                ),
-            )
-            return taken
+            return [n for n, c in answers.items() if _answer(db, session, n, _storable(c))]
+
+        return await self.db.write(job)
+
+    async def record(
+        self,
+        session: int,
+        call: int,
+        completion: Completion,
+        attempts: Sequence[Attempt] = (),
+        chain: Chain | None = None,
+    ) -> Completion:
+        """Record what was asked for; gives the completion that is on record from now on.
+
+        That is another one where somebody else's came first; then this one is kept among the
+        attempts, and what it cost is counted all the same. `attempts` are the tries that brought
+        it. Raises StoreError if what came before in `chain` was lost.
+        """
+        completion = _storable(completion)
+
+        def job(db: sqlite3.Connection) -> Completion:
+            if _answer(db, session, call, completion):
+                for attempt in attempts:
+                    _note(db, session, call, attempt)
+                return completion
+            _count(db, session, call, completion, calls=0)
+            for attempt in attempts or [Attempt("ok", completion.latency)]:
+                late = f"{NOT_USED}: {completion.text}"
+                _note(db, session, call, replace(attempt, detail=late))
+            sql = "SELECT * FROM calls WHERE session = ? AND n = ?"
+            return to_completion(rows(db, sql, session, call)[0])
 
         return await self.db.write(job, after=chain)
+
+    async def refuse(self, session: int, call: int, why: str) -> None:
+        """Close a pending call that the endpoint will not answer, for its prompt's sake.
+
+        The same request may be asked afresh: of an endpoint that was set up anew.
+        """
+        refused = Completion(text="", finish="refused", refusal=why)
+
+        def job(db: sqlite3.Connection) -> None:
+            if _answer(db, session, call, refused):
+                db.execute(
+                    "UPDATE calls SET status = 'unusable', key = key || '-' || n "
+                    "WHERE session = ? AND n = ?",
+                    (session, call),
+                )
+                db.execute(
+                    "UPDATE sessions SET used_calls = used_calls + 1, updated = ? WHERE pk = ?",
+                    (now(), session),
+                )
+
+        await self.db.write(job)
+
+    async def hand_in(self, session: int, answers: Mapping[int, Completion]) -> dict[int, str]:
+        """Take completions from outside; gives what became of each.
+
+        That is `taken`; `before` (the first answer stands); `asked`: the server itself asks for it
+        at this moment, so its own answer will be used, and this one is kept among the attempts.
+        Calls that do not exist are left out.
+        """
+
+        def job(db: sqlite3.Connection) -> dict[int, str]:
+            sql = (
+                "SELECT c.n, CASE WHEN c.status != 'pending' THEN 'before' "
+                "WHEN r.status = 'running' AND c.answerer NOT IN (SELECT value FROM json_each(?)) "
+                "THEN 'asked' ELSE 'taken' END AS fate FROM json_each(?) j CROSS JOIN calls c "
+                "ON c.session = ? AND c.n = j.value LEFT JOIN runs r "
+                "ON r.session = c.session AND r.n = c.run"
+            )
+            found = rows(db, sql, dumps(OUTSIDE), dumps(list(answers)), session)
+            fates = {r["n"]: str(r["fate"]) for r in found}
+            for n, fate in fates.items():
+                if fate == "taken":
+                    _answer(db, session, n, _storable(answers[n]))
+                elif fate == "asked":
+                    late = f"{NOT_USED}: {answers[n].text}"
+                    _note(db, session, n, Attempt("handed in", detail=late))
+            return fates
+
+        return await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def note_attempt(self, session: int, call: int, attempt: Attempt) -> None:
         """Record one try at a call."""
@@ -150,19 +212,7 @@ class LedgerVerbs:
                 "AND run = ? AND answerer NOT GLOB 'evaluator *' ORDER BY n"
             )
             found = rows(db, sql, session, run)
-            return [(r["n"], CompletionRequest.model_validate_json(r["request"])) for r in found]
-
-        return await self.db.read(job, single=True)
-
-    async def call_states(self, session: int, numbers: list[int]) -> dict[int, str]:
-        """The status of the calls that exist among `numbers`."""
-
-        def job(db: sqlite3.Connection) -> dict[int, str]:
-            sql = (
-                "SELECT c.n, c.status FROM json_each(?) j CROSS JOIN calls c "
-                "ON c.session = ? AND c.n = j.value"
-            )
-            return {r["n"]: r["status"] for r in rows(db, sql, dumps(numbers), session)}
+            return [(r["n"], to_request(r)) for r in found]
 
         return await self.db.read(job, single=True)
 
@@ -255,26 +305,27 @@ class LedgerVerbs:
 def _note(db: sqlite3.Connection, session: int, call: int, attempt: Attempt) -> None:
     db.execute(
         "INSERT INTO attempts VALUES (?,?,?,?,?,?)",
-        (session, call, attempt.outcome, attempt.latency, attempt.detail, now()),
+        (session, call, attempt.outcome, attempt.latency, storable(attempt.detail), now()),
     )
 
 
+def _storable(completion: Completion) -> Completion:
+    """A reply is not asked for again for a character that cannot be stored."""
+    said = completion.model_dump(include={"text", "finish", "refusal", "reasoning", "model"})
+    return completion.model_copy(update=cleaned(said))
+
+
 def _answer(db: sqlite3.Connection, session: int, n: int, completion: Completion) -> bool:
-    usage: Usage = completion.usage
+    """Make this the answer to a call; False if it has one already."""
     cursor = db.execute(
-        "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, model = ?, "
-        "prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, cost = ?, latency = ?, "
-        "answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
+        "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, reasoning = ?, "
+        "model = ?, answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
         (
             completion.text,
             completion.finish,
             completion.refusal,
+            completion.reasoning,
             completion.model,
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.cached_tokens,
-            usage.cost,
-            completion.latency,
             now(),
             session,
             n,
@@ -282,21 +333,42 @@ def _answer(db: sqlite3.Connection, session: int, n: int, completion: Completion
     )
     if cursor.rowcount != 1:
         return False
+    _count(db, session, n, completion, calls=1)
+    return True
+
+
+def _count(
+    db: sqlite3.Connection, session: int, n: int, completion: Completion, *, calls: int
+) -> None:
+    """Add what a completion cost to its call, its run, its session and its purpose."""
+    used: Usage = completion.usage
+    figures = (used.prompt_tokens, used.completion_tokens, used.cached_tokens, completion.latency)
     db.execute(
-        "INSERT INTO spent SELECT session, purpose, 1, prompt_tokens, completion_tokens, "
-        "cached_tokens, latency, cost FROM calls WHERE session = ? AND n = ? "
-        "ON CONFLICT DO UPDATE SET calls = calls + 1, "
+        "UPDATE calls SET prompt_tokens = prompt_tokens + ?, completion_tokens = "
+        "completion_tokens + ?, cached_tokens = cached_tokens + ?, latency = latency + ?, "
+        "cost = CASE WHEN ? IS NULL THEN cost ELSE coalesce(cost, 0) + ? END "
+        "WHERE session = ? AND n = ?",
+        (*figures, used.cost, used.cost, session, n),
+    )
+    db.execute(
+        "INSERT INTO spent SELECT session, purpose, ?, ?, ?, ?, ?, ? FROM calls WHERE session = ? "
+        "AND n = ? ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, "
         "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
         "completion_tokens = completion_tokens + excluded.completion_tokens, "
         "cached_tokens = cached_tokens + excluded.cached_tokens, "
         "seconds = seconds + excluded.seconds, "
         "cost = CASE WHEN cost IS NULL THEN excluded.cost "
         "ELSE cost + coalesce(excluded.cost, 0) END",
-        (session, n),
+        (calls, *figures, used.cost, session, n),
     )
+    tokens, cost = used.prompt_tokens + used.completion_tokens, used.cost or 0.0
     db.execute(
         "UPDATE runs SET used_tokens = used_tokens + ?, used_cost = used_cost + ? "
         "WHERE session = ? AND n = (SELECT run FROM calls WHERE session = ? AND n = ?)",
-        (usage.prompt_tokens + usage.completion_tokens, usage.cost or 0.0, session, session, n),
+        (tokens, cost, session, session, n),
     )
-    return True
+    db.execute(
+        "UPDATE sessions SET used_calls = used_calls + ?, used_tokens = used_tokens + ?, "
+        "used_cost = used_cost + ?, updated = ? WHERE pk = ?",
+        (calls, tokens, cost, now(), session),
+    )

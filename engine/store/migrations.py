@@ -158,10 +158,81 @@ CREATE TABLE removed (
 CREATE INDEX calls_unusable ON calls (session) WHERE status = 'unusable';
 """
 
+REASONING = "ALTER TABLE calls ADD COLUMN reasoning TEXT NOT NULL DEFAULT '';\n"
+
+ALIKE = """
+ALTER TABLE examples ADD COLUMN likeness TEXT NOT NULL DEFAULT '';
+CREATE INDEX examples_alike ON examples (session, likeness);
+"""
+
+PARAMETERS = (
+    "CREATE INDEX variables_parameters ON variables (session, n) WHERE kind = 'parameter';\n"
+)
+
+COUNTED = {
+    "variables": ("role", "name", "value", "field", "constraints", "file"),
+    "operations": ("inputs", "spec"),
+    "versions": ("text",),
+    "examples": ("fields",),
+    "cells": ("text",),
+    "calls": ("about", "request", "text", "refusal", "reasoning", "model"),
+    "attempts": ("detail",),
+    "gradients": ("text", "examples", "batch", "losses"),
+    "steps": ("gate",),
+    "proposals": ("text", "reason", "gradients"),
+    "evaluations": ("versions",),
+    "runs": ("args", "state", "result", "error"),
+    "removed": ("was",),
+}
+"""The columns that count as bytes stored; a row as such counts for ROW_BYTES more."""
+ROW_BYTES = 64
+
+
+def size_of(row: str, table: str) -> str:
+    """The SQL for the bytes that count of a row."""
+    lengths = (f"coalesce(length(CAST({row}.{name} AS BLOB)), 0)" for name in COUNTED[table])
+    return f"({ROW_BYTES} + {' + '.join(lengths)})"
+
+
+def _count(table: str) -> str:
+    """Triggers that keep a session's bytes up with one of its tables, whoever writes to it."""
+    new, old = size_of("NEW", table), size_of("OLD", table)
+    changed = f"UPDATE OF {', '.join(COUNTED[table])}"
+    triggers = [
+        ("added", "INSERT", f"+ {new} WHERE pk = NEW.session"),
+        ("changed", changed, f"+ {new} - {old} WHERE pk = NEW.session"),
+        ("removed", "DELETE", f"- {old} WHERE pk = OLD.session"),
+    ]
+    return "".join(
+        f"CREATE TRIGGER {table}_{name} AFTER {event} ON {table} BEGIN "
+        f"UPDATE sessions SET bytes = bytes {change}; END;\n"
+        for name, event, change in triggers
+    )
+
+
+def bytes_of_session(row: str) -> str:
+    """The SQL for all bytes that count of a session, added up."""
+    sums = (
+        f"(SELECT coalesce(sum({size_of('t', table)}), 0) FROM {table} t "
+        f"WHERE t.session = {row}.pk)"
+        for table in COUNTED
+    )
+    return f"({ROW_BYTES} + {' + '.join(sums)})"
+
+
+BYTES = (
+    f"ALTER TABLE sessions ADD COLUMN bytes INTEGER NOT NULL DEFAULT {ROW_BYTES};\n"
+    f"UPDATE sessions SET bytes = {bytes_of_session('sessions')};\n"
+) + "".join(map(_count, COUNTED))
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
     ("texts measured on a split", TESTED),
     ("what became of each proposal, and those of a step", FATES),
     ("what was taken out of a session", REMOVED),
+    ("what a model thought before its answer", REASONING),
+    ("examples that are alike", ALIKE),
+    ("parameters by themselves", PARAMETERS),
+    ("bytes stored for each session", BYTES),
 ]

@@ -11,8 +11,9 @@ from typing import Any
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import number
 from .database import Database
-from .examples import digest_of_fields, set_batch
+from .examples import digest_of_fields, likeness_of, set_batch
 from .graph import DOWNSTREAM
+from .quotas import bounded
 from .rows import dumps, now, row, rows, to_run
 from .runs import ACTIVE, busy
 
@@ -65,7 +66,7 @@ class RemovalVerbs:
             _stale(db, session)
             _changed(db, session)
 
-        await self.db.write(job)
+        await self.db.write(bounded(job, session, self.db.quota_bytes))
 
     async def unspent_from(
         self, session: int, variables: Iterable[str], examples: Iterable[int]
@@ -156,8 +157,8 @@ def _mend(
             f"e{n} would be the same as e{twin['n']}. Nothing was changed.",
             f"Take one of them out: revert(session_id, remove=['e{n}']).",
         )
-    sql = "UPDATE examples SET fields = ?, digest = ? WHERE session = ? AND n = ?"
-    db.execute(sql, (dumps(mended), digest, session, n))
+    sql = "UPDATE examples SET fields = ?, digest = ?, likeness = ? WHERE session = ? AND n = ?"
+    db.execute(sql, (dumps(mended), digest, likeness_of(mended), session, n))
 
 
 def _forget(db: sqlite3.Connection, session: int, places: Sequence[int]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from ...schemas.graph import Fate, number
 from .database import Database
-from .rows import Fence, check_fence, dumps, next_number, now, rows
+from .rows import Fence, check_fence, dumps, next_number, now, row, rows
 
 
 class ReportVerbs:
@@ -83,6 +84,64 @@ class ReportVerbs:
             return [dict(r) for r in rows(db, sql, session, limit)]
 
         return await self.db.read(job, single=True)
+
+    async def spans(self, session: int) -> list[dict[str, Any]]:
+        """The `first` and the `latest` evaluation of each loss and split, and how many there were.
+
+        Each has its mean, standard error (None for one example), examples, and the `versions` of
+        the parameters.
+        """
+
+        def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
+            sql = (
+                "WITH ends AS (SELECT loss, split, min(n) AS first, max(n) AS latest, "
+                "count(*) AS evaluations FROM evaluations WHERE session = ? GROUP BY loss, split) "
+                "SELECT ends.loss, ends.split, evaluations, versions, round(mean, 4) AS mean, "
+                "round(error, 4) AS error, examples FROM ends CROSS JOIN evaluations e "
+                "ON e.session = ? AND e.n IN (first, latest) ORDER BY first, e.n"
+            )
+            found: dict[tuple[int, str], dict[str, Any]] = {}
+            for r in rows(db, sql, session, session):
+                one = {k: r[k] for k in ("mean", "error", "examples")}
+                one["versions"] = json.loads(r["versions"])
+                span = {"loss": f"v{r['loss']}", "split": r["split"], "first": one}
+                known = found.setdefault((r["loss"], r["split"]), span)
+                known |= {"latest": one, "evaluations": r["evaluations"]}
+            return list(found.values())
+
+        return await self.db.read(job, single=True)
+
+    async def progress(self, session: int) -> dict[str, Any]:
+        """How many `steps` there were, and were `accepted`; `gated`: of those that were compared,
+        the score before the first and after the last accepted one (None if none was compared).
+        """
+
+        def job(db: sqlite3.Connection) -> dict[str, Any]:
+            sql = (
+                "SELECT count(*) AS steps, total(accepted) AS accepted, count(before) AS compared, "
+                "total(accepted AND before IS NOT NULL) AS won, "
+                "min(CASE WHEN before IS NOT NULL THEN n END) AS first, "
+                "max(CASE WHEN before IS NOT NULL THEN n END) AS last, "
+                "max(CASE WHEN before IS NOT NULL AND accepted AND after IS NOT NULL THEN n END) "
+                "AS best FROM steps WHERE session = ?"
+            )
+            [found] = rows(db, sql, session)
+            known = {"steps": found["steps"], "accepted": int(found["accepted"]), "gated": None}
+            if not found["compared"]:
+                return known
+            sql = "SELECT before, after, split FROM steps WHERE session = ? AND n = ?"
+            [first], [last] = (rows(db, sql, session, found[end]) for end in ("first", "last"))
+            best = row(db, sql, session, found["best"])
+            known["gated"] = {
+                "split": last["split"],
+                "before": round(first["before"], 4),
+                "after": round(best["after"] if best else first["before"], 4),
+                "steps": found["compared"],
+                "accepted": int(found["won"]),
+            }
+            return known
+
+        return await self.db.read(job)
 
     async def verdicts(self, session: int) -> dict[str, int]:
         """How many proposals were accepted, and how many refused, by what became of them."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from ...schemas.completions import Completion, Usage
-from ...schemas.errors import Conflict
+from pydantic import ValidationError
+
+from ...schemas.completions import Completion, CompletionRequest, Usage
+from ...schemas.errors import Conflict, StoreError
 from ...schemas.graph import (
     Example,
     FileBinding,
@@ -24,6 +28,7 @@ from ...schemas.graph import (
     Version,
 )
 
+Reader = TypeVar("Reader", bound=Callable[..., Any])
 Fence = tuple[int, str]
 """A run's number and its owner: what a run writes is refused once another has taken it over."""
 
@@ -77,12 +82,42 @@ def check_fence(db: sqlite3.Connection, session: int, fence: Fence | None) -> No
         )
 
 
+def readable(what: str) -> Callable[[Reader], Reader]:
+    """For what reads rows: one that cannot be read is named by `what`, filled in from the row."""
+
+    def decorate(read: Reader) -> Reader:
+        @functools.wraps(read)
+        def reads(r: sqlite3.Row, *args: Any) -> Any:
+            try:
+                return read(r, *args)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise StoreError(
+                    f"What is stored as {what.format(**dict(r))} cannot be read: "
+                    f"{_first_problem(error)}. Nothing was changed.",
+                    "`textgrad-mcp database check` lists all such; delete that session, or put a "
+                    "backup in the database's place with `textgrad-mcp database restore BACKUP`.",
+                ) from error
+
+        return cast("Reader", reads)
+
+    return decorate
+
+
+def _first_problem(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)[:200]
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+@readable("session {id}")
 def to_session(r: sqlite3.Row) -> Session:
     """A row of sessions."""
     data = dict(r) | {"batch": json.loads(r["batch"]), "budget": json.loads(r["budget"])}
     return Session(**data)
 
 
+@readable("variable v{n}")
 def to_variable(r: sqlite3.Row) -> Variable:
     """A row of variables."""
     known = {
@@ -103,6 +138,7 @@ def to_variable(r: sqlite3.Row) -> Variable:
     return Variable(id=f"v{r['n']}", kind=Kind(r["kind"]), role=r["role"], **said)
 
 
+@readable("operation op{n}")
 def to_operation(r: sqlite3.Row) -> Operation:
     """A row of operations."""
     return Operation(
@@ -115,16 +151,19 @@ def to_operation(r: sqlite3.Row) -> Operation:
     )
 
 
+@readable("example e{n}")
 def to_example(r: sqlite3.Row) -> Example:
     """A row of examples."""
     return Example(id=f"e{r['n']}", split=r["split"], fields=json.loads(r["fields"]))
 
 
+@readable("the value of v{variable}")
 def to_value(r: sqlite3.Row) -> Value:
     """A row of cells."""
     return Value(text=r["text"], score=r["score"])
 
 
+@readable("gradient g{n}")
 def to_gradient(r: sqlite3.Row) -> Gradient:
     """A row of gradients."""
     return Gradient(
@@ -141,6 +180,7 @@ def to_gradient(r: sqlite3.Row) -> Gradient:
     )
 
 
+@readable("version {version} of v{variable}")
 def to_version(r: sqlite3.Row) -> Version:
     """A row of versions."""
     return Version(
@@ -153,6 +193,7 @@ def to_version(r: sqlite3.Row) -> Version:
     )
 
 
+@readable("proposal p{n}")
 def to_proposal(r: sqlite3.Row) -> Proposal:
     """A row of proposals."""
     return Proposal(
@@ -178,6 +219,7 @@ def to_proposal(r: sqlite3.Row) -> Proposal:
     )
 
 
+@readable("run r{n}")
 def to_run(r: sqlite3.Row, session_id: str) -> Run:
     """A row of runs."""
     return Run(
@@ -193,6 +235,13 @@ def to_run(r: sqlite3.Row, session_id: str) -> Run:
     )
 
 
+@readable("the request of call c{n}")
+def to_request(r: sqlite3.Row) -> CompletionRequest:
+    """The request in a row of calls."""
+    return CompletionRequest.model_validate_json(r["request"])
+
+
+@readable("the reply to call c{n}")
 def to_completion(r: sqlite3.Row) -> Completion:
     """An answered row of calls."""
     usage = Usage(
@@ -205,6 +254,7 @@ def to_completion(r: sqlite3.Row) -> Completion:
         text=r["text"],
         finish=r["finish"],
         refusal=r["refusal"],
+        reasoning=r["reasoning"],
         model=r["model"],
         latency=r["latency"],
         usage=usage,

@@ -9,6 +9,7 @@ from typing import Any
 from ...schemas.errors import Conflict
 from ...schemas.graph import Run, number
 from .database import Chain, Database
+from .quotas import bounded
 from .rows import dumps, next_number, now, row, rows, to_run
 
 LEASE_SECONDS = 30.0
@@ -60,7 +61,7 @@ class RunVerbs:
             found = rows(db, "SELECT * FROM runs WHERE session = ? AND n = ?", session, n)
             return to_run(found[0], session_id)
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
 
     async def active_run(self, session: int, session_id: str) -> tuple[Run, str] | None:
         """The session's active run and the digest of the call that began it."""

@@ -6,16 +6,17 @@ here (owner, leases, bound files) and what follows from the rest (edges, digests
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 
-from ...schemas.completions import CompletionRequest, Purpose
-from ...schemas.errors import BadInput
+from ...schemas.completions import Purpose
 from ...schemas.graph import Fate, Kind, Op, Verdict
 from ...schemas.text import unstorable
+from .consistency import check_consistency, refusal
 
 FORMAT = "textgrad-mcp session"
 FORMAT_VERSION = 1
@@ -23,12 +24,13 @@ SESSION_ID = re.compile(r"tg_[A-Za-z0-9_-]{16,64}")
 _TOOLS = ("forward", "compute_loss", "backward", "step", "evaluate", "optimize")
 _SPLITS = ("train", "validation", "test")
 
-# Column -> s text, i integer, f number, j any JSON, o JSON object, a JSON array; `?` may be null.
+# Column -> b 0 or 1, s text, i integer, f number, j any JSON, o JSON object, a JSON array;
+# `?` may be null.
 TABLES: dict[str, dict[str, str]] = {
     "variables": {
         **{"n": "i", "kind": "s", "role": "s", "name": "s", "value": "s?", "version": "i"},
-        **{"requires_grad": "i", "reference": "i", "per_example": "i", "field": "s?"},
-        **{"constraints": "a", "operation": "i?", "dirty": "i"},
+        **{"requires_grad": "b", "reference": "b", "per_example": "b", "field": "s?"},
+        **{"constraints": "a", "operation": "i?", "dirty": "b"},
     },
     "operations": {
         **{"n": "i", "kind": "s", "output": "i", "system": "i?", "inputs": "o", "spec": "o"},
@@ -42,17 +44,18 @@ TABLES: dict[str, dict[str, str]] = {
     "calls": {
         **{"n": "i", "key": "s", "purpose": "s", "about": "s", "run": "i?", "request": "o"},
         **{"answerer": "s", "status": "s", "text": "s?", "finish": "s?", "refusal": "s?"},
-        **{"model": "s", "prompt_tokens": "i", "completion_tokens": "i", "cached_tokens": "i"},
+        **{"reasoning": "s", "model": "s", "prompt_tokens": "i", "completion_tokens": "i"},
+        **{"cached_tokens": "i"},
         **{"cost": "f?", "latency": "f", "reserved_tokens": "i", "reserved_cost": "f"},
         **{"created": "s", "answered": "s?"},
     },
     "attempts": {"call": "i", "outcome": "s", "latency": "f", "detail": "s", "created": "s"},
     "gradients": {
         **{"n": "i", "variable": "i", "version": "i", "text": "s", "examples": "a", "batch": "a"},
-        **{"operation": "s", "losses": "a", "exact": "i", "spent_by": "i?", "created": "s"},
+        **{"operation": "s", "losses": "a", "exact": "b", "spent_by": "i?", "created": "s"},
     },
     "steps": {
-        **{"n": "i", "accepted": "i", "gate": "s", "before": "f?", "after": "f?", "split": "s?"},
+        **{"n": "i", "accepted": "b", "gate": "s", "before": "f?", "after": "f?", "split": "s?"},
         **{"examples": "i", "created": "s"},
     },
     "proposals": {
@@ -78,17 +81,19 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "removed": {"kind": "s", "n": "i", "was": "o", "created": "s"},
 }
-LATER = ("removed",)
+LATER_TABLES = ("removed",)
 """Tables that files of earlier versions do not have."""
+LATER: dict[str, dict[str, Any]] = {"calls": {"reasoning": ""}}
+"""Columns that files of earlier versions lack, with what that means."""
 SESSION = {
     **{"title": "s", "created": "s", "updated": "s", "batch": "a", "budget": "o"},
     **{"test_reads": "i", "used_calls": "i", "used_tokens": "i", "used_cost": "f"},
 }
 LEFT_OUT = {
     "variables": {"file"},
-    "examples": {"digest"},
+    "examples": {"digest", "likeness"},
     "runs": {"owner", "lease"},
-    "sessions": {"pk", "id", "owner"},
+    "sessions": {"pk", "id", "owner", "bytes"},
 }
 """Columns that stay behind, besides `session`."""
 DERIVED = {"edges", "spent", "owner_calls"}
@@ -108,14 +113,52 @@ _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("removed", "kind"): ("variables", "operations", "examples"),
     ("runs", "status"): ("running", "needs_completions", "done", "failed", "cancelled"),
 }
+MOST_NUMBER = 10**11
+"""No id in a file is larger, so that there is room for what comes after it (ids have 12 digits)."""
+MOST_DEEP = 100
+"""How deep lists and objects may stand in each other."""
 _TYPES: dict[str, dict[str, Any]] = {
+    "b": {"enum": [0, 1]},
     "s": {"type": "string"},
     "i": {"type": "integer", "minimum": 0, "maximum": 2**53},
-    "f": {"type": "number"},
+    "n": {"type": "integer", "minimum": 1, "maximum": MOST_NUMBER},
+    "f": {"type": "number", "minimum": -1e15, "maximum": 1e15},
     "j": {},
     "o": {"type": "object"},
     "a": {"type": "array"},
 }
+
+
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_NUMBERS = {"type": "object", "additionalProperties": _TYPES["f"]}
+_SPEC: dict[str, Any] = {
+    **dict.fromkeys(("template", "function", "output", "instruction"), _TYPES["s"]),
+    **dict.fromkeys(("metric", "evaluator"), _TYPES["s"]),
+    "options": {"type": "object"},
+    "score": {"type": "number", "minimum": 0, "maximum": 1},
+    "graded": {"type": "boolean"},
+    "weights": _NUMBERS,
+}
+
+
+def _ids(prefix: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string", "pattern": f"^{prefix}[0-9]{{1,12}}$"}}
+
+
+_JSON_COLUMNS: dict[tuple[str, str], dict[str, Any]] = {
+    ("variables", "constraints"): {"type": "array", "items": {"type": "string"}},
+    ("operations", "inputs"): {"type": "object", "additionalProperties": _TYPES["n"]},
+    ("operations", "spec"): {"type": "object", "properties": _SPEC},
+    ("examples", "fields"): {**_TEXTS, "minProperties": 1},
+    ("gradients", "examples"): _ids("e"),
+    ("gradients", "batch"): _ids("e"),
+    ("gradients", "losses"): _ids("v"),
+    ("proposals", "gradients"): _ids("g"),
+    ("evaluations", "versions"): {"type": "object", "additionalProperties": _TYPES["i"]},
+    ("sessions", "batch"): {"type": "array", "items": _TYPES["n"], "uniqueItems": True},
+    ("sessions", "budget"): _NUMBERS,
+}
+"""What JSON in a column has to look like, where code reads it."""
 
 
 def is_json(kind: str) -> bool:
@@ -140,126 +183,89 @@ def file_schema() -> dict[str, Any]:
 
 
 def _row(table: str, columns: Mapping[str, str]) -> dict[str, Any]:
-    return _closed({name: _column(table, name, kind) for name, kind in columns.items()})
+    properties = {name: _column(table, name, kind) for name, kind in columns.items()}
+    return _closed(properties, LATER.get(table, {}))
 
 
 def _column(table: str, name: str, kind: str) -> dict[str, Any]:
     if (table, name) in _ENUMS:
         return {"enum": list(map(str, _ENUMS[table, name]))}
-    one = _TYPES[kind[0]]
-    return {"anyOf": [one, {"type": "null"}]} if kind.endswith("?") else one
+    if (table, name) in _JSON_COLUMNS:
+        return _JSON_COLUMNS[table, name]
+    one = _TYPES["n" if kind[0] == "i" and name in _NUMBERED else kind[0]]
+    return {**one, "type": [one["type"], "null"]} if kind.endswith("?") else one
 
 
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+_NUMBERED = frozenset(
+    "n variable operation output system run call step loss spent_by".split()  # noqa: SIM905
+)
+"""Columns that hold the number of a row."""
+
+
+def _closed(properties: dict[str, Any], optional: Iterable[str] = ()) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [name for name in properties if name not in optional],
         "additionalProperties": False,
     }
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "number": lambda _, value: _is_number(value),
+    }
+)
+Strict = validators.extend(Draft202012Validator, type_checker=_types)  # type: ignore[no-untyped-call]
+"""A validator to which 2.0 is no integer, and infinity no number."""
+
+
 def check_file(data: Any) -> None:
     """Raises BadInput, saying where, unless `data` is a session that hangs together."""
-    problem = next(iter(Draft202012Validator(file_schema()).iter_errors(data)), None)
+    for where, value in _parts(data):
+        if len(where) > MOST_DEEP:
+            raise refusal(f"{_named(where[:3])} is nested too deep")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise refusal(f"{_named(where)} is no ordinary number")
+        if unstorable(value) and not _is_reply(where):
+            raise refusal(f"{_named(where)} holds a NUL or half of a surrogate pair")
+    check_schema(data, file_schema())
+    check_consistency(data)
+
+
+def check_schema(data: Any, schema: Mapping[str, Any], within: tuple[Any, ...] = ()) -> None:
+    """Raises BadInput, saying where, unless `data`, which stands at `within`, fits `schema`."""
+    problem = next(iter(Strict(schema).iter_errors(data)), None)
     if problem is not None:
-        where = ".".join(map(str, problem.absolute_path)) or "the file"
         said = problem.message if len(problem.message) < 200 else f"{problem.message[:200]}..."
-        raise _bad(f"{where}: {said}")
-    if unstorable(data):
-        raise _bad("it holds a NUL or half of a surrogate pair")
-    _check_references(data)
-    _check_graph(data)
-    _check_calls(data)
+        raise refusal(f"{_named((*within, *problem.absolute_path))}: {said}")
 
 
-def _bad(what: str) -> BadInput:
-    return BadInput(
-        f"This is no usable export of a session; {what}. Nothing was imported.",
-        "Export the session again with `textgrad-mcp sessions export`.",
-    )
+def _named(where: tuple[Any, ...]) -> str:
+    return ".".join(map(str, where))[:200] or "the file"
 
 
-def _numbers(data: Mapping[str, Any], table: str) -> set[int]:
-    return {row["n"] for row in data[table]}
+def _is_reply(where: tuple[Any, ...]) -> bool:
+    """Whether a text is somebody's answer, of which only what cannot be stored is replaced."""
+    return where[:1] in (("calls",), ("attempts",))
 
 
-def _removed(data: Mapping[str, Any], table: str) -> set[int]:
-    return {row["n"] for row in data["removed"] if row["kind"] == table}
-
-
-def _check_references(data: Mapping[str, Any]) -> None:
-    known = {t: _numbers(data, t) for t in ("variables", "steps", "calls", "runs", "examples")}
-    for table in ("variables", "operations", "examples"):
-        again = _numbers(data, table) & _removed(data, table)
-        if again:
-            raise _bad(f"{table} has {min(again)}, which was removed")
-    known["ever"] = known["variables"] | _removed(data, "variables")
-    for table, column, target in (
-        ("versions", "variable", "ever"),
-        ("versions", "step", "steps"),
-        ("cells", "variable", "variables"),
-        ("calls", "run", "runs"),
-        ("attempts", "call", "calls"),
-        ("gradients", "variable", "ever"),
-        ("gradients", "spent_by", "steps"),
-        ("proposals", "variable", "ever"),
-        ("proposals", "step", "steps"),
-        ("evaluations", "loss", "ever"),
-    ):
-        given = {row[column] for row in data[table]} - {None}
-        _all_known(given, known[target], f"{table}.{column}")
-    _all_known(data["session"]["batch"], known["examples"], "session.batch")
-    places = {row["place"] for row in data["cells"]} - {0}
-    _all_known(places, known["examples"], "cells.place")
-
-
-def _all_known(given: Iterable[Any], known: set[int], where: str) -> None:
-    wrong = [one for one in given if not isinstance(one, int) or one not in known]
-    if wrong:
-        raise _bad(f"{where} names {wrong[0]!r}, which is not there")
-
-
-def _check_graph(data: Mapping[str, Any]) -> None:
-    """Outputs have their operations, which read only what was there before: no cycles."""
-    operations = {row["n"]: row for row in data["operations"]}
-    variables = {row["n"]: row for row in data["variables"]}
-    for n, row in variables.items():
-        operation = operations.get(row["operation"])
-        if (row["kind"] == Kind.OUTPUT) != (operation is not None):
-            raise _bad(f"variable v{n} and its operation do not fit")
-        if operation is not None and operation["output"] != n:
-            raise _bad(f"variable v{n} is not what its operation makes")
-    for n, row in operations.items():
-        if row["output"] not in variables or variables[row["output"]]["operation"] != n:
-            raise _bad(f"operation op{n} makes nothing")
-        for source in sources(row):
-            if source not in variables or source >= row["output"]:
-                raise _bad(f"operation op{n} reads {source!r}, which was not there before it")
-    _check_versions(data, variables)
-
-
-def sources(operation: Mapping[str, Any]) -> list[Any]:
-    """The numbers of the variables that an exported operation reads, each once."""
-    system = [operation["system"]] if operation["system"] is not None else []
-    return list(dict.fromkeys([*system, *operation["inputs"].values()]))
-
-
-def _check_versions(data: Mapping[str, Any], variables: Mapping[int, Any]) -> None:
-    texts = {(row["variable"], row["version"]): row["text"] for row in data["versions"]}
-    for n, row in variables.items():
-        text = texts.get((n, row["version"]))
-        if row["version"] and text != row["value"]:
-            raise _bad(f"the value of v{n} is not that of its version {row['version']}")
-
-
-def _check_calls(data: Mapping[str, Any]) -> None:
-    for row in data["calls"]:
-        try:
-            request = CompletionRequest.model_validate(row["request"])
-        except ValueError:
-            raise _bad(f"call c{row['n']} holds no request") from None
-        if row["key"] not in (request.key, f"{request.key}-{row['n']}"):
-            raise _bad(f"the request of call c{row['n']} was changed")
-        if (row["status"] == "pending") != (row["text"] is None):
-            raise _bad(f"call c{row['n']} is {row['status']}, which does not fit its text")
+def _parts(data: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every key and every value that is no list or object, with where it stands."""
+    stack: list[tuple[tuple[Any, ...], Any]] = [((), data)]
+    while stack:
+        where, value = stack.pop()
+        if len(where) > MOST_DEEP:
+            yield where, None
+        elif isinstance(value, dict):
+            yield from ((where, key) for key in value)
+            stack += [((*where, key), item) for key, item in value.items()]
+        elif isinstance(value, list):
+            stack += [((*where, n), item) for n, item in enumerate(value)]
+        else:
+            yield where, value

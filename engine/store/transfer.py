@@ -5,16 +5,30 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...schemas.errors import BadInput
+from ...schemas.completions import CompletionRequest
+from ...schemas.text import cleaned
+from .care import unreadable
+from .consistency import refusal, sources
 from .database import Database
-from .examples import digest_of_fields
+from .examples import digest_of_fields, likeness_of
+from .quotas import room_for_bytes
 from .rows import dumps, row, rows
-from .shape import FORMAT, FORMAT_VERSION, LATER, SESSION, TABLES, check_file, is_json, sources
+from .shape import (
+    FORMAT,
+    FORMAT_VERSION,
+    LATER,
+    LATER_TABLES,
+    SESSION,
+    TABLES,
+    check_file,
+    is_json,
+)
 
 Document = dict[str, Any]
+REPLIES = ("calls", "attempts")
 
 
 class TransferVerbs:
@@ -40,28 +54,34 @@ class TransferVerbs:
 
         return await self.db.read(job)
 
-    async def import_session(self, owner: str, document: object) -> str:
+    async def import_session(
+        self, owner: str, document: object, check: Callable[[Document], None] | None = None
+    ) -> str:
         """Store an exported session as `owner`'s; gives its id, a new one if its own is taken.
 
-        Raises BadInput, and stores nothing, unless all of it is in order.
+        Raises BadInput, and stores nothing, unless all of it is in order, and what `check` raises
+        for a file whose rows are.
         """
         if isinstance(document, dict):
-            document = {**{table: [] for table in LATER}, **document}
+            document = {**{table: [] for table in LATER_TABLES}, **document}
         check_file(document)
         assert isinstance(document, dict)
         data: Document = document
+        if check is not None:
+            check(data)
 
         def job(db: sqlite3.Connection) -> str:
             sql = "SELECT 1 FROM sessions WHERE id = ?"
             taken = row(db, sql, data["id"])
             session_id = f"tg_{secrets.token_urlsafe(16)}" if taken else str(data["id"])
             try:
-                _insert_all(db, owner, session_id, data)
+                session = _insert_all(db, owner, session_id, data)
             except (sqlite3.IntegrityError, OverflowError) as error:
-                raise BadInput(
-                    f"This is no usable export of a session: {error}. Nothing was imported.",
-                    "Export the session again with `textgrad-mcp sessions export`.",
-                ) from None
+                raise refusal(f"{error}") from None
+            for problem in unreadable(db, session):
+                _, _, said = problem.partition("What is stored as ")
+                raise refusal(said.removesuffix(". Nothing was changed."))
+            room_for_bytes(db, session, self.db.quota_bytes)
             return session_id
 
         return await self.db.write(job)
@@ -74,12 +94,13 @@ def _document(found: sqlite3.Row, columns: Mapping[str, str]) -> Document:
     }
 
 
-def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Document) -> None:
+def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Document) -> int:
     head = _stored(data["session"], SESSION) | {"id": session_id, "owner": owner}
     cursor = db.execute(_insert("sessions", head), head)
     session = cursor.lastrowid
     for table, columns in TABLES.items():
-        for one in data[table]:
+        for given in map(_repaired, data[table]) if table in REPLIES else data[table]:
+            one = LATER.get(table, {}) | given
             values = _stored(one, columns) | {"session": session} | _made_here(table, one)
             db.execute(_insert(table, values), values)
     edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
@@ -90,6 +111,19 @@ def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Docum
         "WHERE session = ? AND status != 'pending' GROUP BY purpose",
         (session,),
     )
+    return int(session or 0)
+
+
+def _repaired(one: Mapping[str, Any]) -> Document:
+    """A call, or a try at one, as it would have been recorded: without what cannot be stored.
+
+    A request that quotes such a reply is from then on the one that quotes what is stored of it.
+    """
+    repaired: Document = cleaned(dict(one))
+    if repaired.get("request") != one.get("request"):
+        said, is_said = (CompletionRequest.model_validate(r["request"]) for r in (one, repaired))
+        repaired["key"] = repaired["key"].replace(said.key, is_said.key)
+    return repaired
 
 
 def _stored(one: Mapping[str, Any], columns: Mapping[str, str]) -> Document:
@@ -103,7 +137,8 @@ def _made_here(table: str, one: Mapping[str, Any]) -> Document:
     """What stayed behind: nobody runs an imported run until somebody resumes it."""
     match table:
         case "examples":
-            return {"digest": digest_of_fields(one["fields"])}
+            fields = one["fields"]
+            return {"digest": digest_of_fields(fields), "likeness": likeness_of(fields)}
         case "runs":
             return {"owner": "", "lease": 0.0}
     return {}

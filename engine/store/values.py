@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ...schemas.graph import Value, number
 from .database import Chain, Database
+from .quotas import bounded
 from .rows import Fence, check_fence, dumps, rows, to_value
 
 
@@ -69,4 +70,4 @@ class ValueVerbs:
                 (session, done),
             )
 
-        await self.db.write(job, join=chain)
+        await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)

@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from ..paint import Paint, Style
+from ..paint import Paint, Style, cleaned
 from .tasks import Task
 
 
@@ -37,8 +37,9 @@ class Outcome:
 
 def report(outcome: Outcome, paint: Paint) -> str:
     """The report as text. Scores are means with their standard errors."""
-    before, found, after = outcome.before, outcome.found, outcome.after
-    parameter = outcome.session["parameters"][0]
+    before, found, after = map(cleaned, (outcome.before, outcome.found, outcome.after))
+    session = cleaned(outcome.session)
+    parameter = session["parameters"][0]
     parts = [
         "",
         f"The task: {outcome.task.title}.",
@@ -48,10 +49,10 @@ def report(outcome: Outcome, paint: Paint) -> str:
         paint(*_verdict(before, after)),
         "",
         paint("What was tried:", "bold"),
-        *(f"  {count:3} {fate}" for fate, count in outcome.session["proposals"].items()),
+        *(f"  {count:3} {fate}" for fate, count in session["proposals"].items()),
         *_proposals(found),
         "",
-        _price(outcome.session["price"], outcome.seconds, found),
+        _price(session["price"], outcome.seconds, found),
         "",
         paint("The prompt:", "bold"),
         *_diff(parameter["first_text"], parameter["text"], paint),

@@ -1,0 +1,137 @@
+"""What a proposed text must not quote, and what it may: the examples of a session."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ..schemas.graph import Fate, Kind, Variable
+from . import constraints, quotes
+from .complete import named
+from .ledger import Work
+from .step import Candidate, Problem, problems
+from .store import Program
+from .workers import Job
+
+HELD_OUT = ("validation", "test")
+SHARED = 3
+"""An input that so many rows of a split have, or a run of its words, belongs to the task."""
+PAGE = 1_000, 1_000_000
+"""Rows, and characters, that are compared at once."""
+SMALL = 20_000
+"""Characters of rows and texts that are gone through at once: a few milliseconds."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The rows that a program reads: `inputs` and `answers` are the names of their fields.
+
+    Training rows may be quoted, those that measure never. One whose input training has too is no
+    secret: that is a fault of the split.
+    """
+
+    work: Work
+    inputs: list[str]
+    answers: list[str]
+
+    @classmethod
+    async def of(cls, work: Work, losses: Sequence[str]) -> Guard:
+        """The guard of the program behind `losses`."""
+        program = await work.store.program(work.session.pk, losses, everything=True)
+        return cls.for_program(work, program)
+
+    @classmethod
+    def for_program(cls, work: Work, program: Program) -> Guard:
+        """An answer is what losses alone read, or what is called one."""
+        read = {v for o in program.operations.values() if not o.is_loss for v in o.sources}
+        fields = [v for v in program.variables.values() if v.kind is Kind.FIELD and v.field]
+        inputs = {v.field or "" for v in fields if v.id in read and not v.reference}
+        return cls(work, sorted(inputs), sorted({v.field or "" for v in fields} - inputs))
+
+    async def objections(self, parameter: Variable, new: str) -> list[Problem]:
+        """What is wrong with `new` as a text for `parameter`. No held-out word is repeated.
+
+        Raises TooLong.
+        """
+        rule = constraints.examples_rule(parameter.constraints)
+        before = f"{parameter.value or ''}\n{parameter.role}"
+        said = []
+        if rule == constraints.NO_COPY:
+            said += _forbidden(_rows(await self._found("train", quotes.touched, new, before)))
+        if rule != constraints.ANY_COPY:
+            for split in HELD_OUT:
+                said += _held_out(split, await self._taken(split, new, before))
+        return problems(Fate.COPIED, said)
+
+    async def quoted(self, texts: Iterable[str]) -> list[int]:
+        """The training rows that `texts` quote. Raises TooLong."""
+        return _rows(await self._found("train", quotes.quoted, self.answers, list(texts)))
+
+    async def note(self, candidates: Sequence[Candidate]) -> None:
+        """Note with each candidate which training rows it quotes. Raises TooLong."""
+        for candidate in candidates:
+            if not candidate.refused:
+                candidate.quotes = await self.quoted(candidate.texts.values())
+
+    async def _taken(self, split: str, new: str, before: str) -> int:
+        """How many rows of a held-out split `new` quotes and `before` did not."""
+        found = await self._found(split, quotes.quoted, self.answers, [new])
+        if not found:
+            return 0
+        had = _rows(await self._found(split, quotes.quoted, self.answers, [before]))
+        pieces = [piece for _, piece in found]
+        trained = {p for _, p in await self._found("train", quotes.known, pieces, shared=True)}
+        return len({n for n, piece in found if piece not in trained}.difference(had))
+
+    async def _found(
+        self,
+        split: str,
+        search: Callable[..., quotes.Hits],
+        *args: str | list[str],
+        shared: bool = False,
+    ) -> quotes.Hits:
+        """What `search` finds in all rows of a split, a page at a time.
+
+        Pieces that many rows share do not count, unless they may be `shared`.
+        """
+        hits: quotes.Hits = []
+        after, store, pk = 0, self.work.store, self.work.session.pk
+        while self.inputs and (page := await store.rows_after(pk, split, after, *PAGE)):
+            hits += await self._searched(search, page, *args)
+            after = page[-1][0]
+        times = Counter(piece for _, piece in dict.fromkeys(hits))
+        return [(n, piece) for n, piece in hits if shared or times[piece] < SHARED]
+
+    async def _searched(
+        self, search: Callable[..., quotes.Hits], page: quotes.Page, *args: str | list[str]
+    ) -> quotes.Hits:
+        size = sum(len(fields) for _, fields in page) + sum(len(str(arg)) for arg in args)
+        if size <= SMALL:
+            return search(page, self.inputs, *args)
+        what = f"Comparing a text with {len(page):,} examples"
+        job = Job(self.work.session.owner, what, "Shorten the text.")
+        return await self.work.workers.run(job, search, page, self.inputs, *args)
+
+
+def _rows(hits: quotes.Hits) -> list[int]:
+    return sorted({n for n, _ in hits})
+
+
+def _forbidden(rows: Sequence[int]) -> list[str]:
+    if not rows:
+        return []
+    return [
+        f"It quotes training examples ({named(rows)}): state the rule instead, or make examples "
+        "up. (The constraint examples=no_copy forbids it; examples=may_copy would allow it.)"
+    ]
+
+
+def _held_out(split: str, count: int) -> list[str]:
+    if not count:
+        return []
+    rows = "a row" if count == 1 else f"{count} rows"
+    return [
+        f"It quotes {rows} of the {split} split, input and answer: leave those examples out, or "
+        "make others up. (The constraint examples=any_copy would allow it.)"
+    ]

@@ -1,0 +1,254 @@
+"""What an imported session must mean, so that every tool can work with it later.
+
+The store sees to it that the rows have their types and hang together; here operations are checked
+as if they were being made, and what runs remember as if they were being resumed.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..schemas.errors import BadInput
+from ..schemas.graph import HERE, LOSSES, Kind, Op, Operation
+from ..schemas.results import (
+    BackwardResult,
+    EvaluateResult,
+    ForwardResult,
+    OptimizeResult,
+    Result,
+    StepResult,
+)
+from . import arguments, constraints, metrics
+from .define import check_loss_form, check_operation
+from .evaluators import Evaluators
+from .store import StepRecord
+from .store.consistency import refusal
+from .store.shape import check_schema
+
+Row = Mapping[str, Any]
+Document = Mapping[str, Any]
+
+RESULTS: Mapping[str, type[Result]] = {
+    "forward": ForwardResult,
+    "compute_loss": ForwardResult,
+    "backward": BackwardResult,
+    "step": StepResult,
+    "evaluate": EvaluateResult,
+    "optimize": OptimizeResult,
+}
+_TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
+_NUMBER, _COUNT = {"type": "number"}, {"type": "integer", "minimum": 0}
+_ID = {"type": "string", "pattern": "^v[0-9]{1,12}$"}
+_IDS = {"type": "array", "items": _ID, "minItems": 1}
+_TEXTS = {"type": "array", "items": _TEXT}
+_SOME = {"anyOf": [_IDS, {"type": "null"}]}
+_SPLIT = {"enum": ["train", "validation", "test"]}
+
+
+def _object(required: str, **properties: Any) -> dict[str, Any]:
+    """Other keys than these may be there: those of later versions."""
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _map(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "propertyNames": _ID, "additionalProperties": values}
+
+
+_EVERY = {"notes": _TEXTS, "made": {"type": "object", "additionalProperties": _TEXT}}
+_COMPUTE = _object("targets", targets={**_IDS, "minItems": 0}, given=_FLAG, **_EVERY)
+ARGUMENTS: Mapping[str, dict[str, Any]] = {
+    "forward": _COMPUTE,
+    "compute_loss": _COMPUTE,
+    "backward": _object(
+        "losses places",
+        losses=_IDS,
+        places={"type": "array", "items": _COUNT, "minItems": 1, "uniqueItems": True},
+        exact=_FLAG,
+        **_EVERY,
+    ),
+    "step": _object(
+        "bound accept candidates",
+        bound={**_map(_COUNT), "minProperties": 1},
+        accept={"enum": ["always", "if_better", "never"]},
+        candidates={"type": "integer", "minimum": 1, "maximum": 16},
+        memory={"type": "integer", "minimum": 0, "maximum": 64},
+        **_EVERY,
+    ),
+    "evaluate": _object(
+        "loss split",
+        loss=_ID,
+        split=_SPLIT,
+        votes={"type": "integer", "minimum": 1, "maximum": 64},
+        **_EVERY,
+    ),
+    "optimize": _object(
+        "losses variables steps batch_size candidates strategy parents goal patience budget seed",
+        losses=_IDS,
+        variables=_SOME,
+        **dict.fromkeys(("steps", "batch_size", "candidates", "patience", "memory"), _COUNT),
+        goal=_NUMBER,
+        seed={"type": "integer"},
+        budget={"type": "object", "additionalProperties": _NUMBER},
+        together=_FLAG,
+        **_EVERY,
+    ),
+}
+_MEMBER = _object(
+    "name texts scores",
+    name=_TEXT,
+    texts=_map(_TEXT),
+    scores={"type": "array", "items": _NUMBER, "minItems": 1},
+    led=_map(_TEXTS),
+)
+_POOL = _object(
+    "members", members={"type": "array", "items": _MEMBER, "minItems": 1}, current=_COUNT
+)
+STATES: Mapping[str, dict[str, Any]] = {
+    "step": _object("", recorded={"type": "object"}),
+    "evaluate": _object("", reads={"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2}),
+    "optimize": _object(
+        "",
+        pool=_POOL,
+        before={"type": "array", "items": _NUMBER, "minItems": 1},
+        **dict.fromkeys(("iteration", "steps", "accepted", "refused", "idle"), _COUNT),
+        without_gain=_COUNT,
+        paired=_FLAG,
+        start={"type": "object", "additionalProperties": _NUMBER},
+    )
+    | {"dependentRequired": {"pool": ["before"]}},
+}
+
+
+def check_meaning(document: Document) -> None:
+    """Raises BadInput, saying where, for a session that some tool could not work with.
+
+    `document` fits the schema of exported files already, and its rows hang together.
+    """
+    variables = {f"v{row['n']}": row for row in document["variables"]}
+    losses = {f"v{o['output']}" for o in document["operations"] if o["kind"] in LOSSES}
+    examples = {row["n"] for row in document["examples"]}
+    for row in document["variables"]:
+        _tried(
+            f"the constraints of v{row['n']}",
+            functools.partial(constraints.parse, row["constraints"]),
+        )
+    for row in document["operations"]:
+        _tried(f"operation op{row['n']}", functools.partial(_check_operation, row))
+    for index, row in enumerate(document["runs"]):
+        Saved(index, row, variables, losses, examples).check()
+
+
+def _tried(what: str, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except BadInput as error:
+        raise refusal(f"{what}: {error.message.rstrip('.')}") from None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise refusal(f"{what} makes no sense ({error})") from None
+
+
+def _check_operation(row: Row) -> None:
+    operation = Operation(
+        id=f"op{row['n']}",
+        kind=Op(row["kind"]),
+        output=f"v{row['output']}",
+        system=f"v{row['system']}" if row["system"] is not None else None,
+        inputs={name: f"v{n}" for name, n in row["inputs"].items()},
+        spec=row["spec"],
+    )
+    if operation.kind is Op.EVALUATOR:  # its program may be registered later
+        if not operation.spec.get("evaluator"):
+            raise BadInput("It names no evaluator.", "Name one.")
+    elif operation.is_loss:
+        check_loss_form(operation, Evaluators({}))
+        if operation.kind is Op.METRIC:
+            options = operation.spec.get("options", {})
+            metrics.check(operation.spec.get("metric") or "", list(operation.inputs), options)
+    else:
+        if operation.kind is Op.EXTERNAL and not operation.spec.get("function"):
+            raise BadInput("It has no function.", "Describe one.")
+        check_operation(operation, sys.maxsize)
+
+
+class Saved:
+    """A run as it was saved, and what it may name."""
+
+    def __init__(
+        self,
+        index: int,
+        row: Row,
+        variables: Mapping[str, Row],
+        losses: set[str],
+        examples: set[int],
+    ) -> None:
+        self._at = ("runs", index)
+        self._row, self._args, self._state = row, row["args"], row["state"]
+        self._variables, self._losses, self._examples = variables, losses, examples
+
+    def check(self) -> None:
+        """Raises BadInput, saying where, unless it can be resumed, or shown if it has ended."""
+        tool = self._row["tool"]
+        if self._row["status"] == "done":
+            self._fits("result", RESULTS[tool], self._row["result"])
+        if self._row["status"] in ("done", "cancelled"):
+            check_schema(self._args, _object("", **_EVERY), (*self._at, "args"))
+            return
+        check_schema(self._args, ARGUMENTS[tool], (*self._at, "args"))
+        check_schema(self._state, STATES.get(tool, {}), (*self._at, "state"))
+        match tool:
+            case "forward" | "compute_loss":
+                self._are("args.targets", self._args["targets"], self._outputs())
+            case "backward":
+                self._are("args.losses", self._args["losses"], self._losses)
+                self._check_places()
+            case "step":
+                self._are("args.bound", self._args["bound"], self._rewritten())
+                if "recorded" in self._state:
+                    self._fits("state.recorded", StepRecord, self._state["recorded"])
+            case "evaluate":
+                self._are("args.loss", [self._args["loss"]], self._losses)
+            case "optimize":
+                self._check_optimize()
+
+    def _fits(self, where: str, model: type[Result] | type[StepRecord], value: Any) -> None:
+        _tried(f"{self._name(where)}", lambda: model.model_validate(value))
+
+    def _name(self, where: str) -> str:
+        return ".".join(map(str, (*self._at, where)))
+
+    def _are(self, where: str, ids: Any, known: set[str]) -> None:
+        wrong = [one for one in ids if one not in known]
+        if wrong:
+            raise refusal(f"{self._name(where)} names {wrong[0]!r}, which does not fit")
+
+    def _outputs(self) -> set[str]:
+        return {v for v, row in self._variables.items() if row["kind"] == Kind.OUTPUT}
+
+    def _rewritten(self) -> set[str]:
+        kinds = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
+        return {v for v, row in self._variables.items() if row["kind"] in kinds}
+
+    def _check_places(self) -> None:
+        places = self._args["places"]
+        per_example = any(self._variables[loss]["per_example"] for loss in self._args["losses"])
+        known = self._examples if per_example else {HERE}
+        wrong = [place for place in places if place not in known]
+        if wrong:
+            raise refusal(f"{self._name('args.places')} names {wrong[0]!r}, which is no example")
+
+    def _check_optimize(self) -> None:
+        self._are("args.losses", self._args["losses"], self._losses)
+        self._are("args.variables", self._args["variables"] or [], self._rewritten())
+        _tried(self._name("args"), lambda: arguments.check({"memory": 0} | self._args))
+        if "pool" not in self._state:
+            return
+        members = self._state["pool"]["members"]
+        if self._state["pool"].get("current", 0) >= len(members):
+            raise refusal(f"{self._name('state')}.pool.current is none of its members")
+        if len({len(self._state["before"]), *(len(m["scores"]) for m in members)}) > 1:
+            raise refusal(f"{self._name('state')}.pool has scores on different examples")
+        for member in members:
+            self._are("state.pool", [*member["texts"], *member.get("led", {})], self._rewritten())

@@ -1,0 +1,248 @@
+"""Who watches which resources, and how they hear that one has changed.
+
+Who watches what is known here, so that only addresses somebody watches are announced, and each
+owner's changes to that owner alone: even that somebody else is busy is nobody's business. A change
+costs what those who watch that session cost, however many others watch something else; and it
+waits for none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mcp.server.connection import Connection
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    ResourcesListChanged,
+    ResourceUpdated,
+)
+
+from ..schemas.errors import NotFound, StoreError
+from .resources import view_of
+from .views import ROOT
+
+if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
+    from ..engine.engine import Engine
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0
+EVERY_CHANGE = ""
+"""In the place of a session's id: addresses that change with every session."""
+
+
+class Channel:
+    """What one owner watches: by listen streams, and by connections of the older kind."""
+
+    def __init__(self) -> None:
+        self.bus = InMemorySubscriptionBus()
+        self.listening = ListenHandler(self.bus)
+        self.streams = 0
+        self._listened: Counter[str] = Counter()
+        self._subscribed: dict[str, set[Connection]] = {}
+        self._by_session: dict[str, set[str]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody listens and nothing is watched."""
+        return not self.streams and not self._subscribed
+
+    def listen(self, uris: Iterable[str]) -> None:
+        """A listen stream began to watch these."""
+        self.streams += 1
+        for uri in uris:
+            self._listened[uri] += 1
+            self._index(uri)
+
+    def unlisten(self, uris: Iterable[str]) -> None:
+        """That stream ended."""
+        self.streams -= 1
+        for uri in uris:
+            self._listened[uri] -= 1
+            self._unindex(uri)
+
+    def subscribe(self, connection: Connection, uri: str) -> None:
+        """A connection began to watch `uri`."""
+        self._subscribed.setdefault(uri, set()).add(connection)
+        self._index(uri)
+
+    def unsubscribe(self, connection: Connection, uri: str) -> None:
+        """It no longer does."""
+        connections = self._subscribed.get(uri, set())
+        connections.discard(connection)
+        if not connections:
+            self._subscribed.pop(uri, None)
+        self._unindex(uri)
+
+    def watched(self, session_id: str) -> list[str]:
+        """The addresses that somebody watches and a change of this session changes, in order."""
+        found = self._by_session.get(session_id, set()) | self._by_session.get(EVERY_CHANGE, set())
+        return sorted(found)
+
+    def subscribers(self, uri: str) -> list[Connection]:
+        """The connections that watch `uri`."""
+        return list(self._subscribed.get(uri, ()))
+
+    def _index(self, uri: str) -> None:
+        session_id = _changes_with(uri)
+        if session_id is not None:
+            self._by_session.setdefault(session_id, set()).add(uri)
+
+    def _unindex(self, uri: str) -> None:
+        if self._listened[uri] > 0 or uri in self._subscribed:
+            return
+        del self._listened[uri]
+        session_id = _changes_with(uri)
+        uris = self._by_session.get(session_id or EVERY_CHANGE, set())
+        uris.discard(uri)
+        if not uris:
+            self._by_session.pop(session_id or EVERY_CHANGE, None)
+
+
+class Outbox:
+    """What a connection is still to be told, each address once however often it changed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._uris: dict[str, None] = {}
+        self._sending: asyncio.Task[None] | None = None
+
+    def put(self, uri: str) -> None:
+        """Tell the connection when it reads; nobody waits for that."""
+        self._uris[uri] = None
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._uris:
+            uri = next(iter(self._uris))
+            del self._uris[uri]
+            await self._connection.send_resource_updated(uri)
+
+    def close(self) -> None:
+        """The connection is closed."""
+        if self._sending is not None:
+            self._sending.cancel()
+
+
+class Watchers:
+    """Who watches which addresses."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, Channel] = {}
+        self._subscribed: dict[Connection, set[tuple[str, str]]] = {}
+        self._outboxes: dict[Connection, Outbox] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+
+    def channel(self, owner: str) -> Channel:
+        """What the owner watches."""
+        return self._channels.setdefault(owner, Channel())
+
+    def listen(self, owner: str, uris: Iterable[str]) -> Channel:
+        """A listen stream of the owner's began to watch these."""
+        channel = self.channel(owner)
+        channel.listen(uris)
+        return channel
+
+    def unlisten(self, owner: str, uris: Iterable[str]) -> None:
+        """That stream ended."""
+        self.channel(owner).unlisten(uris)
+        self._tidy(owner)
+
+    def subscribe(self, connection: Connection, owner: str, uri: str) -> None:
+        """A connection of the older kind watches `uri` until it says otherwise or closes."""
+        if connection not in self._subscribed:
+            self._subscribed[connection] = set()
+            self._outboxes[connection] = Outbox(connection)
+            connection.exit_stack.callback(self._gone, connection)
+        self._subscribed[connection].add((owner, uri))
+        self.channel(owner).subscribe(connection, uri)
+
+    def unsubscribe(self, connection: Connection, owner: str, uri: str) -> None:
+        """It no longer does. What was not watched is no error."""
+        mine = self._subscribed.get(connection, set())
+        if (owner, uri) in mine:
+            mine.remove((owner, uri))
+            self.channel(owner).unsubscribe(connection, uri)
+            self._tidy(owner)
+
+    def count(self, connection: Connection) -> int:
+        """How many addresses this connection watches."""
+        return len(self._subscribed.get(connection, ()))
+
+    def watched(self, owner: str, session_id: str) -> list[str]:
+        """The addresses the owner watches that a change of this session changes."""
+        channel = self._channels.get(owner)
+        return channel.watched(session_id) if channel else []
+
+    async def changed(self, owner: str, session_id: str, *, new: bool = False) -> None:
+        """Announce that the owner's session changed; `new` when it has just begun."""
+        channel = self._channels.get(owner)
+        if channel is None:
+            return
+        if new and channel.streams:
+            await channel.bus.publish(ResourcesListChanged())
+        for uri in channel.watched(session_id):
+            if channel.streams:
+                await channel.bus.publish(ResourceUpdated(uri=uri))
+            for connection in channel.subscribers(uri):
+                self._outboxes[connection].put(uri)
+
+    def follow(self, engine: Engine, owner: str, session_id: str) -> None:
+        """Announce the changes of a run that goes on in the background, until it ends."""
+        if session_id not in self._following:
+            task = asyncio.create_task(self._follow(engine, owner, session_id))
+            self._following[session_id] = task
+            task.add_done_callback(lambda _: self._following.pop(session_id, None))
+
+    async def _follow(self, engine: Engine, owner: str, session_id: str) -> None:
+        before: object = None
+        while self.watched(owner, session_id):
+            try:
+                session = await engine.store.session(session_id, owner)
+                run = await engine.store.last_run(session.pk, session.id)
+                usage = await engine.store.usage(session.pk)
+            except (NotFound, StoreError) as error:
+                log.warning("no longer following session %s: %s", session_id, error)
+                return
+            now = (session.updated, run.status if run else "", usage)
+            if now != before:
+                await self.changed(owner, session_id)
+            if run is None or run.status != "running":
+                return
+            before = now
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def hang_up(self) -> None:
+        """End every listen stream in order."""
+        for channel in self._channels.values():
+            channel.listening.close()
+
+    async def close(self) -> None:
+        """Stop following."""
+        tasks = list(self._following.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _gone(self, connection: Connection) -> None:
+        for owner, uri in self._subscribed.pop(connection, ()):
+            self.channel(owner).unsubscribe(connection, uri)
+            self._tidy(owner)
+        self._outboxes.pop(connection).close()
+
+    def _tidy(self, owner: str) -> None:
+        if self._channels[owner].is_idle:
+            del self._channels[owner]
+
+
+def _changes_with(uri: str) -> str | None:
+    """The session with which the resource at `uri` changes; None for what never does."""
+    if uri == ROOT:
+        return EVERY_CHANGE
+    found = view_of(uri)
+    return None if found is None or found[0].fixed else found[1]["session_id"]
