@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -11,7 +12,7 @@ from examples.code.evaluate import code_in, solves, tasks
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Ledger, Record, best, standard_error
 from examples.common.report import Report, row
-from examples.common.tools import Tools
+from examples.common.tools import LOOP, Tools
 
 ROLE = "a Python program that defines the function {name} for the task {task}, right and fast"
 TEMPLATE = (
@@ -19,6 +20,8 @@ TEMPLATE = (
     "with the whole program in one code block. (Attempt {attempt}.)"
 )
 BASELINE = "baseline "
+AT_ONCE = 4
+"""Tasks that are worked on at the same time."""
 
 
 def chosen(limit: int) -> list[str]:
@@ -27,12 +30,19 @@ def chosen(limit: int) -> list[str]:
 
 
 async def run(tools: Tools, args: Arguments) -> None:
-    """A session for each task, and one for its baseline with as many calls."""
-    for number, task_id in enumerate(chosen(args.limit), 1):
-        tools.say(f"{number} of {len(chosen(args.limit))}: {task_id}")
-        calls = await improve(tools, task_id, args)
-        if calls:
-            await best_of(tools, task_id, calls)
+    """A session for each task, and one for its baseline with as many calls; some at a time."""
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def both(task_id: str) -> None:
+        async with free:
+            own = tools.another()
+            calls = await improve(own, task_id, args)
+            if calls:
+                await best_of(own, task_id, calls)
+
+    async with asyncio.TaskGroup() as group:
+        for task_id in chosen(args.limit):
+            group.create_task(both(task_id))
 
 
 async def improve(tools: Tools, task_id: str, args: Arguments) -> int:
@@ -47,13 +57,14 @@ async def improve(tools: Tools, task_id: str, args: Arguments) -> int:
     await tools("compute_loss", kind="evaluator", evaluator="tests", inputs=inputs)
     found = await tools(
         "optimize",
+        **LOOP,
         steps=args.steps,
         candidates=args.candidates,
         patience=args.steps,
         seed=args.seed,
         memory=1,
     )
-    tools.say(f"  {found['score_before']:.2f} -> {found['score_after']:.2f}")
+    tools.say(f"{task_id}: {found['score_before']:.2f} -> {found['score_after']:.2f}")
     price = (await tools("inspect", what="report"))["view"]["price"]
     judged = price["by_purpose"].get("judge", {"calls": 0})  # here only the evaluator's runs
     return int(price["calls"] - judged["calls"])

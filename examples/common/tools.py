@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from mcp.client.stdio import StdioServerParameters
 Facts = dict[str, Any]
 Answer = Callable[[list[Facts]], Awaitable[dict[str, Any]]]
 """Gives completions for pending prompts, by their ids."""
+LOOP: Facts = {
+    "strategy": "gradient",
+    "parents": "pareto",
+    "batch_size": 4,
+    "goal": 1.0,
+    "together": True,
+}
+"""What `optimize` is told beside steps: said in full, so that a run does not depend on defaults."""
 COMMAND = str(Path(sys.executable).with_name("textgrad-mcp"))
 
 
@@ -52,12 +61,18 @@ class Tools:
     """Calls tools of one session at a time, waits for long ones, hands in what is asked for."""
 
     def __init__(self, client: Client, answer: Answer | None) -> None:
-        self.session = ""
+        self.session = self.name = ""
         self.sessions: dict[str, str] = {}
         self._client = client
         self._answer = answer
         self._began = time.monotonic()
         self._told = ""
+
+    def another(self) -> Tools:
+        """Tools for a session at the same time, which the same record will know."""
+        other = copy(self)
+        other.session = other.name = ""
+        return other
 
     def begin(self, name: str) -> None:
         """From now on calls belong to a new session, which the record will know by `name`."""

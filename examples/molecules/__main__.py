@@ -12,7 +12,7 @@ from typing import Any
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Evaluated, Record, best, best_so_far
 from examples.common.report import Report, row
-from examples.common.tools import Tools
+from examples.common.tools import LOOP, Tools
 
 START = "c1ccccc1"
 GOALS = {
@@ -47,6 +47,7 @@ async def run(tools: Tools, args: Arguments) -> None:
     tools.say(f"score of the start: {found['mean_score']:.3f}; optimising")
     await tools(
         "optimize",
+        **LOOP,
         steps=args.steps,
         candidates=args.candidates,
         patience=args.steps,
@@ -162,7 +163,7 @@ EXAMPLE = Example(
     name="molecules",
     title="Molecules: what binds, and is a drug? Scored by AutoDock Vina and RDKit.",
     tasks=tuple(GOALS),
-    steps=4,
+    steps=6,
     run=run,
     report=report,
     picture=picture,

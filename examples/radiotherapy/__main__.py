@@ -12,7 +12,7 @@ from pathlib import Path
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Evaluated, Record, best, best_so_far
 from examples.common.report import Report, row
-from examples.common.tools import Tools
+from examples.common.tools import LOOP, Tools
 
 STRUCTURES = {
     "pelvis": ["target", "rectum", "bladder", "left femoral head", "right femoral head", "body"],
@@ -50,6 +50,7 @@ async def run(tools: Tools, args: Arguments) -> None:
     tools.say(f"score of the start: {found['mean_score']:.3f}; optimising")
     await tools(
         "optimize",
+        **LOOP,
         steps=args.steps,
         candidates=args.candidates,
         patience=args.steps,

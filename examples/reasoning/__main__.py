@@ -9,7 +9,7 @@ from pathlib import Path
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Ledger, Record
 from examples.common.report import Report, row
-from examples.common.tools import Facts, Tools
+from examples.common.tools import LOOP, Facts, Tools
 
 DATA = Path(__file__).parent / "data"
 TRAIN, VALIDATION = 30, 20  # of the training file; held out is the other one
@@ -59,12 +59,7 @@ async def optimised(tools: Tools, args: Arguments, name: str, more: Facts) -> in
     await tools("compute_loss", kind="metric", inputs=inputs, **METRICS[args.task], **first)
     before = await tools("evaluate", split="test")
     tools.say(f"  held out, before: {before['mean_score']:.2f}; optimising")
-    asked = {
-        "steps": args.steps,
-        "candidates": args.candidates,
-        "patience": args.steps,
-        "memory": 1,
-    }
+    asked = LOOP | {"steps": args.steps, "candidates": args.candidates, "memory": 1}
     asked |= STRATEGIES[name] | more
     asked["patience"] = asked["steps"]
     found = await tools("optimize", seed=args.seed, **asked)

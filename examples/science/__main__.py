@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections import Counter
@@ -12,12 +13,13 @@ from pathlib import Path
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Ledger, Record, standard_error
 from examples.common.report import Report, row
-from examples.common.tools import Facts, Tools
+from examples.common.tools import LOOP, Facts, Tools
 from examples.science.choice import chosen_letter
 
 DATA = Path(__file__).parent / "data"
 SPLITS = {"train": 12, "validation": 12}  # the rest is held out
 ITERATIONS = 3
+AT_ONCE = 4  # questions that are worked on at the same time
 PROMPT = "Answer the question."
 TEMPLATE = (
     "{question}\n\nThink step by step. End with a line 'Answer: X', where X is the letter. "
@@ -49,9 +51,16 @@ async def run(tools: Tools, args: Arguments) -> None:
     """The prompt for all, then each held-out question by itself, then the vote."""
     await prompt_level(tools, args)
     questions = held_out(args.task, args.limit)
-    for number, asked in enumerate(questions, 1):
-        tools.say(f"question {number} of {len(questions)}")
-        await instance_level(tools, number, asked["question"])
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int, question: str) -> None:
+        async with free:
+            tools.say(f"question {number} of {len(questions)}")
+            await instance_level(tools.another(), number, question)
+
+    async with asyncio.TaskGroup() as group:
+        for number, asked in enumerate(questions, 1):
+            group.create_task(one(number, asked["question"]))
     await vote(tools, questions, 1 + 2 * ITERATIONS)
 
 
@@ -73,8 +82,8 @@ async def prompt_level(tools: Tools, args: Arguments) -> None:
     await tools("compute_loss", kind="metric", metric="multiple_choice", inputs=inputs, **first)
     before = await tools("evaluate", split="test")
     tools.say(f"  held out, before: {before['mean_score']:.2f}; optimising")
-    steps = {"steps": args.steps, "candidates": args.candidates, "patience": args.steps}
-    await tools("optimize", seed=args.seed, **steps)
+    asked = {"steps": args.steps, "candidates": args.candidates, "patience": args.steps}
+    await tools("optimize", seed=args.seed, memory=0, **LOOP | asked)
     after = await tools("evaluate", split="test")
     tools.say(f"  held out, after: {after['mean_score']:.2f}")
 
@@ -93,8 +102,8 @@ async def instance_level(tools: Tools, number: int, question: str) -> None:
     for iteration in range(ITERATIONS):
         if iteration:
             await tools("forward")
-        await tools("backward")
-        await tools("step")
+        await tools("backward", exact=False)
+        await tools("step", accept="always", candidates=1, memory=0)
 
 
 def text_of(forward: Facts) -> str:
