@@ -10,7 +10,7 @@ from pathlib import Path
 
 from examples.code.evaluate import code_in, solves, tasks
 from examples.common.main import Arguments, Example, main
-from examples.common.record import Ledger, Record, best, standard_error
+from examples.common.record import Ledger, NoRecord, Record, best, standard_error
 from examples.common.report import Report, row
 from examples.common.tools import LOOP, Tools
 
@@ -163,9 +163,10 @@ def share(values: Sequence[bool]) -> str:
 
 def _own(record: Record) -> Report:
     """The report of a session that somebody's assistant ran on a task of this example."""
-    name = next(iter(record.sessions))
-    task_id = record.ledger(name).evaluated()[0].inputs["task"]
-    renamed = {task_id: record.sessions[name]}
+    tries = record.only().evaluated()
+    if not tries or tries[0].inputs.get("task") not in tasks():
+        raise NoRecord("In this session no program was tested on a task of this example.")
+    renamed = {tries[0].inputs["task"]: record.only().session}
     return report(Record(record.example, record.task, record.answered_by, renamed, replayed=True))
 
 

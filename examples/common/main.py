@@ -80,15 +80,14 @@ def main(example: Example) -> int:
     print(example.title, file=sys.stderr)
     try:
         record = _replayed(example, args) if args.replay else _run(example, args)
+        if record is not None:
+            _finish(example, record, args.out)
     except (Failed, NoRecord) as error:
         print(error, file=sys.stderr)
         return 2
     except BaseExceptionGroup as group:
         print(_first(group), file=sys.stderr)
         return 2
-    if record is None:
-        return 0
-    _finish(example, record, args.out)
     return 0
 
 

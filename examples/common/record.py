@@ -46,8 +46,17 @@ class Record:
     replayed: bool = False
 
     def ledger(self, name: str) -> Ledger:
-        """A session by its name."""
+        """A session by its name. Raises NoRecord."""
+        if name not in self.sessions:
+            held = ", ".join(self.sessions) or "none"
+            raise NoRecord(
+                f"The record has no session {name!r}, which the report needs; it has {held}."
+            )
         return Ledger(self.sessions[name])
+
+    def only(self) -> Ledger:
+        """The session that the record begins with. Raises NoRecord."""
+        return self.ledger(next(iter(self.sessions), self.task))
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
@@ -70,8 +79,11 @@ def load(path: Path, example: str, default_session: str) -> Record:
         return Record(example, "", "an assistant", {default_session: facts}, replayed=True)
     if facts.pop("format", None) != FORMAT or facts.get("example") != example:
         raise NoRecord(f"{path} is no record of the example {example}.")
-    facts["baseline"] = [Evaluated(**one) for one in facts["baseline"]]
-    return Record(**facts, replayed=True)
+    try:
+        facts["baseline"] = [Evaluated(**one) for one in facts["baseline"]]
+        return Record(**facts, replayed=True)
+    except (KeyError, TypeError) as error:
+        raise NoRecord(f"{path} is no whole record: {error}.") from None
 
 
 class Ledger:
@@ -130,6 +142,14 @@ def _evaluated(call: Facts) -> Evaluated:
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def scored(found: Sequence[Evaluated], name: str, text: str) -> Evaluated:
+    """What the evaluator said of a text that it was given as `name`. Raises NoRecord."""
+    for one in found:
+        if one.inputs.get(name, "").strip() == text.strip():
+            return one
+    raise NoRecord(f"The record has no score of the text that it ends with: {text[:200]!r}.")
 
 
 def best_so_far(scores: Sequence[float]) -> list[float]:

@@ -44,6 +44,17 @@ class Report:
     after: str
 
 
+def outcome(ours: float, theirs: float | None, baseline: str) -> str:
+    """Who won, said plainly, where one score of each is compared."""
+    if theirs is None:
+        return "No baseline was run."
+    if ours > theirs:
+        return f"The optimiser ends {ours - theirs:.3f} above {baseline}."
+    if ours == theirs:
+        return f"THE BASELINE IS AS GOOD: {baseline} has the same score."
+    return f"THE BASELINE WINS: {baseline} ends {theirs - ours:.3f} above the optimiser."
+
+
 def words(report: Report, record: Record, pictures: Sequence[Path]) -> str:
     """The report as text."""
     kind = "REPLAY of a recorded run" if record.replayed else "This run"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from examples.common.main import Arguments, Example, main
-from examples.common.record import Evaluated, Record, best, best_so_far
-from examples.common.report import Report, row
+from examples.common.record import Evaluated, Record, best, best_so_far, scored
+from examples.common.report import Report, outcome, row
 from examples.common.tools import LOOP, Tools
 
 START = "c1ccccc1"
@@ -61,7 +61,7 @@ def baseline(record: Record, args: Arguments, say: Callable[[str], None]) -> lis
     from examples.molecules.evaluate import score
     from examples.molecules.random_search import molecules
 
-    count = len(whole(record.ledger(record.task).evaluated(), record.task))
+    count = len(whole(record.only().evaluated(), record.task))
     say(f"baseline: {count} random molecules are docked")
     found = []
     for smiles in islice(molecules(args.seed), count):
@@ -91,9 +91,9 @@ def whole(found: list[Evaluated], task: str) -> list[Evaluated]:
 def report(record: Record) -> Report:
     """Score, energy and QED of the start, the best molecule and the best random one."""
     task = _task(record)
-    ledger = record.ledger(next(iter(record.sessions)))
+    ledger = record.only()
     ours, drawn = whole(ledger.evaluated(), task), whole(record.baseline, task)
-    final = next(one for one in ours if one.inputs["smiles"] == ledger.text("v1").strip())
+    final = scored(ours, "smiles", ledger.text("v1"))
     three = [ours[0], final, *([best(drawn)] if drawn else [])]
     rows = [
         row("score (1 is best)", [f"{one.score:.3f}" for one in three]),
@@ -108,7 +108,9 @@ def report(record: Record) -> Report:
         differs="one receptor of DOCKSTRING here, 58 targets there with gpt-4o; another box and "
         "search depth, so energies are not comparable in the first decimal; ours keeps a rewrite "
         "only if the evaluator says that it is better.",
-        verdict=verdict(final.score, best(drawn).score if drawn else None),
+        verdict=outcome(
+            final.score, best(drawn).score if drawn else None, "the best random molecule"
+        ),
         before=ours[0].inputs["smiles"],
         after=final.inputs["smiles"],
     )
@@ -116,15 +118,6 @@ def report(record: Record) -> Report:
 
 VINA = "Vina, kcal/mol (mean over receptors)"
 PAPER = ("-4.2 to -7.5", "0.44 to 0.79")
-
-
-def verdict(ours: float, theirs: float | None) -> str:
-    """Who won, said plainly."""
-    if theirs is None:
-        return "No baseline was run."
-    if ours > theirs:
-        return f"The optimiser ends {ours - theirs:.3f} above the best of the random search."
-    return f"THE BASELINE WINS: random search ends {theirs - ours:.3f} above the optimiser."
 
 
 def energy(one: Evaluated) -> float:
@@ -143,7 +136,7 @@ def picture(record: Record, out: Path) -> list[Path]:
     from examples.molecules.picture import draw
 
     task = _task(record)
-    ours = whole(record.ledger(next(iter(record.sessions))).evaluated(), task)
+    ours = whole(record.only().evaluated(), task)
     drawn = whole(record.baseline, task)
     path = out / f"{task}.png"
     draw(path, curve(ours), curve(drawn), report(record), GOALS[task][0].split(",")[0])

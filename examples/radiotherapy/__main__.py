@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from examples.common.main import Arguments, Example, main
-from examples.common.record import Evaluated, Record, best, best_so_far
-from examples.common.report import Report, row
+from examples.common.record import Evaluated, Record, best, best_so_far, scored
+from examples.common.report import Report, outcome, row
 from examples.common.tools import LOOP, Tools
 
 STRUCTURES = {
@@ -65,7 +65,7 @@ def baseline(record: Record, args: Arguments, say: Callable[[str], None]) -> lis
     from examples.radiotherapy.random_search import plans
 
     patient = task(record)
-    count = len(record.ledger(next(iter(record.sessions))).evaluated())
+    count = len(record.only().evaluated())
     say(f"baseline: {count} plans with random weights and doses")
     found = []
     for text in islice(plans(patient, args.seed), count):
@@ -77,10 +77,10 @@ def baseline(record: Record, args: Arguments, say: Callable[[str], None]) -> lis
 
 def report(record: Record) -> Report:
     """Score, goals met and every figure: the start, the last plan and the best random one."""
-    ledger = record.ledger(next(iter(record.sessions)))
+    ledger = record.only()
     ours, drawn = ledger.evaluated(), record.baseline
     last = ledger.text("v1")
-    final = next(one for one in ours if one.inputs["plan"].strip() == last.strip())
+    final = scored(ours, "plan", last)
     three = [ours[0], final, *([best(drawn)] if drawn else [])]
     rows = [
         row("score (1 is best)", [f"{one.score:.3f}" for one in three]),
@@ -96,22 +96,13 @@ def report(record: Record) -> Report:
         f"itself tried {len(ours)}.",
         differs="a synthetic patient and goals of ours here, five real prostate patients, a "
         "clinician's plans and gpt-4o there; a program judges here, a model judged there.",
-        verdict=verdict(final, best(drawn) if drawn else None),
+        verdict=outcome(final.score, best(drawn).score if drawn else None, "the best random plan"),
         before=pretty(ours[0].inputs["plan"]),
         after=pretty(last),
     )
 
 
 PAPER = "better than clinical"
-
-
-def verdict(ours: Evaluated, theirs: Evaluated | None) -> str:
-    """Who won, said plainly."""
-    if theirs is None:
-        return "No baseline was run."
-    if ours.score > theirs.score:
-        return f"The optimiser ends {ours.score - theirs.score:.3f} above the best random plan."
-    return f"THE BASELINE WINS: a random plan ends {theirs.score - ours.score:.3f} above it."
 
 
 def met(one: Evaluated) -> str:
@@ -142,7 +133,7 @@ def picture(record: Record, out: Path) -> list[Path]:
     """The curve, dose and dose-volume curves of the start and the last plan."""
     from examples.radiotherapy.picture import draw
 
-    ledger = record.ledger(next(iter(record.sessions)))
+    ledger = record.only()
     ours = ledger.evaluated()
     path = out / f"{task(record)}.png"
     plans = (ours[0].inputs["plan"], ledger.text("v1"))
@@ -159,7 +150,7 @@ def task(record: Record) -> str:
     """The patient of a record."""
     if record.task:
         return record.task
-    return record.ledger(next(iter(record.sessions))).evaluated()[0].inputs["patient"]
+    return record.only().evaluated()[0].inputs["patient"]
 
 
 EXAMPLE = Example(

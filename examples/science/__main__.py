@@ -19,7 +19,7 @@ from examples.science.choice import chosen_letter
 DATA = Path(__file__).parent / "data"
 SPLITS = {"train": 12, "validation": 12}  # the rest is held out
 ITERATIONS = 3
-AT_ONCE = 4  # questions that are worked on at the same time
+AT_ONCE = 6  # questions that are worked on at the same time
 PROMPT = "Answer the question."
 TEMPLATE = (
     "{question}\n\nThink step by step. End with a line 'Answer: X', where X is the letter. "
