@@ -15,9 +15,9 @@ from examples.code import solutions
 from examples.code.__main__ import BASELINE, EXAMPLE, best_of, improve, report
 from examples.code.evaluate import tasks
 from examples.common.answering import Mailbox, assistant, endpoint_named
-from examples.common.record import NoRecord, Record, best_so_far, load, standard_error
+from examples.common.record import NoRecord, Record, best_so_far, load, seconds, standard_error
 from examples.common.report import words
-from examples.common.tools import Answer, Facts, Failed, Tools, environment, exported, serving
+from examples.common.tools import Answer, Facts, Failed, environment, exported, serving
 
 MEDIAN = "count-subarrays-with-median-k"
 RIGHT = inspect.getsource(solutions).replace(MEDIAN.replace("-", "_"), "countSubarrays")
@@ -45,14 +45,15 @@ def recorded(folder: Path, answer: Answer | None) -> Record:
     """The record of one task, its baseline included."""
     env = settings(folder)
 
-    async def run() -> Tools:
-        async with serving(env, answer) as tools:
+    ids: dict[str, str] = {}
+
+    async def run() -> None:
+        async with serving(env, answer, ids) as tools:
             calls = await improve(tools, MEDIAN, ASKED)
             await best_of(tools, MEDIAN, calls)
-        return tools
 
-    tools = asyncio.run(run())
-    sessions = {name: exported(one, env) for name, one in tools.sessions.items()}
+    asyncio.run(run())
+    sessions = {name: exported(one, env) for name, one in ids.items()}
     return Record("code", "leetcode_hard", "a script", sessions)
 
 
@@ -78,7 +79,8 @@ def test_the_ledger_tells_texts_scores_and_calls(tmp_path: Path) -> None:
     assert (first.score < 0.5, last.score, last.feedback) == (True, 1.0, "6 of 6 tests pass.")
     assert ledger.texts("v1")[-1] == ledger.text("v1") == RIGHT.strip()
     assert len(ledger.replies) == 1
-    assert ledger.seconds() > 0
+    assert seconds([ledger]) > 0
+    assert ledger.characters() > len(RIGHT)
 
 
 def test_a_session_that_an_assistant_exported_is_a_record_too(tmp_path: Path) -> None:

@@ -100,6 +100,9 @@ def _parser(example: Example) -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=example.limit, help="problems to work on")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a record, or an export")
     parser.add_argument("--mailbox", type=Path, metavar="DIR", help="an assistant answers here")
+    parser.add_argument(
+        "--no-local", action="store_true", help="the assistant answers for the local model, too"
+    )
     parser.add_argument("--by", default="", help="who answers, for the record")
     parser.add_argument("--out", type=Path, default=example.folder / "out")
     return parser
@@ -129,10 +132,24 @@ def _run(example: Example, args: Arguments) -> Record | None:
 async def _driven(
     example: Example, args: Arguments, env: dict[str, str], answer: Answer | None, by: str
 ) -> Record:
-    async with serving(env, answer) as tools:
-        await example.run(tools, args)
-    sessions = {name: exported(session, env) for name, session in tools.sessions.items()}
-    return Record(example.name, args.task, args.by or by, sessions)
+    sessions: dict[str, str] = {}
+    try:
+        async with serving(env, answer, sessions) as tools:
+            await example.run(tools, args)
+    except (Failed, BaseExceptionGroup):
+        if sessions:  # what was paid for is not lost
+            path = args.out / f"{args.task}.unfinished.json"
+            _record(example, args, env, by, sessions).save(path)
+            print(f"What there is so far is {path}.", file=sys.stderr)
+        raise
+    return _record(example, args, env, by, sessions)
+
+
+def _record(
+    example: Example, args: Arguments, env: dict[str, str], by: str, sessions: dict[str, str]
+) -> Record:
+    found = {name: exported(session, env) for name, session in sessions.items()}
+    return Record(example.name, args.task, args.by or by, found)
 
 
 def _places(example: Example, folder: Path) -> dict[str, str]:
@@ -152,6 +169,8 @@ def _answered(
         yield {}, None, named
         return
     mailed = example.by_assistant if args.mailbox else ()
+    if args.mailbox and args.no_local:
+        mailed = example.local or mailed
     roles = tuple(role for role in example.local if role not in mailed)
     answer = Mailbox(args.mailbox) if args.mailbox else None
     told = assistant(mailed)

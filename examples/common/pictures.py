@@ -66,7 +66,7 @@ def bars(ax: Any, names: Sequence[str], values: Sequence[float], errors: Sequenc
             f"{value:.2f}", (at, value), ha="right", va="bottom", fontsize=9, xytext=(-3, 2),
             textcoords="offset points",
         )  # fmt: skip
-    ax.set_ylim(0, 1.05)
+    ax.set_ylim(0, 1.12)
 
 
 def save(figure: Any, path: Any) -> None:

@@ -124,13 +124,23 @@ class Ledger:
                 found.append((replies, step["after"] if step["accepted"] else step["before"]))
         return found
 
-    def seconds(self) -> float:
-        """From the first call to the last answer."""
-        if not self.calls:
-            return 0.0
-        first = min(str(c["created"]) for c in self.calls)
-        last = max(str(c["answered"]) for c in self.calls)
-        return (_time(last) - _time(first)).total_seconds()
+    def characters(self) -> int:
+        """Of all prompts and replies; tells of the price where nobody counted tokens."""
+        return sum(len(c["text"]) + _length(c["request"]["messages"]) for c in self.replies)
+
+
+def seconds(ledgers: Sequence[Ledger]) -> float:
+    """From the first call of sessions that ran side by side to their last answer."""
+    calls = [call for one in ledgers for call in one.calls]
+    if not calls:
+        return 0.0
+    first = min(str(c["created"]) for c in calls)
+    last = max(str(c["answered"]) for c in calls)
+    return (_time(last) - _time(first)).total_seconds()
+
+
+def _length(messages: Sequence[Facts]) -> int:
+    return sum(len(str(one["content"])) for one in messages)
 
 
 def _evaluated(call: Facts) -> Evaluated:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.common.record import Ledger, Record
+from examples.common.record import Ledger, Record, seconds
 
 WIDTH = 100
+CHARACTERS = 4
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def words(report: Report, record: Record, pictures: Sequence[Path]) -> str:
         *_wrapped(f"Baseline: {report.baseline}"),
         *_wrapped(f"Beside the paper: {report.differs}"),
         *_wrapped(report.verdict),
-        price(record),
+        *_wrapped(price(record)),
         "",
         "The text, before and after:",
         *_diff(report.before, report.after),
@@ -97,8 +98,12 @@ def _price(ledgers: Sequence[Ledger]) -> str:
     replies = sum(len(one.replies) for one in ledgers)
     tokens = sum(one.tokens for one in ledgers)
     programs = sum(len(one.evaluated()) for one in ledgers)
-    minutes = sum(one.seconds() for one in ledgers) / 60
-    counted = f"{tokens:,} tokens" if tokens else "tokens not counted"
+    minutes = seconds(ledgers) / 60
+    if tokens:
+        counted = f"{tokens:,} tokens"
+    else:
+        about = sum(one.characters() for one in ledgers) // CHARACTERS
+        counted = f"about {about:,} tokens (not counted; a token for {CHARACTERS} characters)"
     scored = f", {programs} evaluator runs" if programs else ""
     return f"{replies} model calls, {counted}{scored}, {minutes:.1f} minutes"
 

@@ -50,19 +50,21 @@ def command_line(*arguments: str, env: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def serving(env: Mapping[str, str], answer: Answer | None) -> AsyncIterator[Tools]:
-    """The tools of a server that runs until the block ends."""
+async def serving(
+    env: Mapping[str, str], answer: Answer | None, sessions: dict[str, str]
+) -> AsyncIterator[Tools]:
+    """The tools of a server that runs until the block ends; `sessions` gets their ids by name."""
     server = StdioServerParameters(command=COMMAND, args=[], env=dict(env))
     async with Client(server) as client:
-        yield Tools(client, answer)
+        yield Tools(client, answer, sessions)
 
 
 class Tools:
     """Calls tools of one session at a time, waits for long ones, hands in what is asked for."""
 
-    def __init__(self, client: Client, answer: Answer | None) -> None:
+    def __init__(self, client: Client, answer: Answer | None, sessions: dict[str, str]) -> None:
         self.session = self.name = ""
-        self.sessions: dict[str, str] = {}
+        self.sessions = sessions
         self._client = client
         self._answer = answer
         self._began = time.monotonic()

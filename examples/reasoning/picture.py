@@ -21,15 +21,16 @@ def draw(path: Path, validation: Sequence[Points], tested: Sequence[Sequence[Fac
     style(left, "Validation over model calls")
     curves(
         left,
-        *validation,
+        validation[0],
+        validation[1] if len(validation) > 1 else [],
         spent="model calls",
         score="share right",
         baseline_name="plain rewrites",
     )
     left.set_ylim(0, 1.05)
     style(right, "Held out")
-    ends = [tested[0][0], tested[0][-1], tested[1][-1]]
+    ends = [tested[0][0], tested[0][-1], *(one[-1] for one in tested[1:])]
     errors = [one["error"] or 0.0 for one in ends]
     names = ["before", "after", "plain\nrewrites"]
-    bars(right, names, [one["mean"] for one in ends], errors)
+    bars(right, names[: len(ends)], [one["mean"] for one in ends], errors)
     save(figure, path)
