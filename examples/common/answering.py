@@ -1,4 +1,4 @@
-"""Who answers: an endpoint, the small local model, or an assistant through files."""
+"""Who answers: an endpoint, the small local model, an assistant through files, or a record."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from examples.common.record import Record
 from examples.common.tools import COMMAND, Facts, Failed
 
 PREFIX = "TEXTGRAD_MCP_"
@@ -55,6 +57,36 @@ class Mailbox:
         if not isinstance(found, dict):
             raise Failed(f"{reply} must be an object: id -> completion.")
         return found
+
+
+class Recorded:
+    """Answers every prompt as it was answered in a record; one that is not in it ends the run."""
+
+    def __init__(self, record: Record) -> None:
+        self._replies: dict[tuple[str, str], deque[str]] = defaultdict(deque)
+        for name in record.sessions:
+            for call in record.ledger(name).replies:
+                self._replies[_asked(call["request"]["messages"])].append(call["text"])
+
+    async def __call__(self, pending: list[Facts]) -> dict[str, Any]:
+        """The recorded replies, in the order they came where a prompt was asked more than once."""
+        return {one["id"]: self._reply(one) for one in pending}
+
+    def _reply(self, one: Facts) -> str:
+        found = self._replies.get((one.get("system") or "", one["prompt"]))
+        if not found:
+            raise Failed(
+                f"The record has no reply to this prompt ({one['purpose']}), so it cannot be run "
+                "again: it was made by another version of textgrad-mcp or of this example, or with "
+                "other options. --replay shows its report all the same. The prompt begins: "
+                f"{one['prompt'][:300]!r}"
+            )
+        return found.popleft()
+
+
+def _asked(messages: list[Facts]) -> tuple[str, str]:
+    by_role = {one["role"]: str(one["content"]) for one in messages}
+    return by_role.get("system", ""), by_role["user"]
 
 
 def assistant(roles: tuple[str, ...]) -> dict[str, str]:

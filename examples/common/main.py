@@ -10,10 +10,10 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from examples.common.answering import Mailbox, assistant, endpoint_named, local_model
+from examples.common.answering import Mailbox, Recorded, assistant, endpoint_named, local_model
 from examples.common.record import Evaluated, NoRecord, Record, load
 from examples.common.report import Report, words
 from examples.common.tools import (
@@ -28,6 +28,8 @@ from examples.common.tools import (
 )
 
 FOLDER = Path(__file__).parent.parent
+OPTIONS = ("steps", "candidates", "seed", "limit")
+"""What decides over the prompts of a run, so that a record keeps it."""
 Arguments = argparse.Namespace
 PARAMS: dict[str, Facts] = {
     "forward": {"temperature": 0.0, "max_tokens": 512},
@@ -99,6 +101,9 @@ def _parser(example: Example) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=example.limit, help="problems to work on")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a record, or an export")
+    parser.add_argument(
+        "--again", type=Path, metavar="FILE", help="run a record anew, with the replies in it"
+    )
     parser.add_argument("--mailbox", type=Path, metavar="DIR", help="an assistant answers here")
     parser.add_argument(
         "--no-local", action="store_true", help="the assistant answers for the local model, too"
@@ -110,7 +115,8 @@ def _parser(example: Example) -> argparse.ArgumentParser:
 
 def _run(example: Example, args: Arguments) -> Record | None:
     """The record of a run, or of the recorded one where nobody is there to answer."""
-    if args.mailbox is None and not endpoint_named(os.environ) and not example.local:
+    answered = args.mailbox or args.again or endpoint_named(os.environ)
+    if not answered and not example.local:
         print(_told(example), file=sys.stderr)
         path = example.recorded(args.task)
         if not path.exists():
@@ -123,7 +129,7 @@ def _run(example: Example, args: Arguments) -> Record | None:
         record = asyncio.run(_driven(example, args, env, answer, by))
     record.save(args.out / f"{args.task}.json")  # what follows may be stopped
     done = example.baseline(record, args, lambda line: print(line, file=sys.stderr, flush=True))
-    whole = Record(record.example, record.task, record.answered_by, record.sessions, done)
+    whole = replace(record, baseline=done)
     whole.save(args.out / f"{args.task}.json")
     print(f"The record is {args.out / f'{args.task}.json'}.", file=sys.stderr)
     return whole
@@ -149,7 +155,8 @@ def _record(
     example: Example, args: Arguments, env: dict[str, str], by: str, sessions: dict[str, str]
 ) -> Record:
     found = {name: exported(session, env) for name, session in sessions.items()}
-    return Record(example.name, args.task, args.by or by, found)
+    options = {name: getattr(args, name) for name in OPTIONS}
+    return Record(example.name, args.task, args.by or by, found, options=options)
 
 
 def _places(example: Example, folder: Path) -> dict[str, str]:
@@ -164,6 +171,12 @@ def _answered(
     example: Example, args: Arguments
 ) -> Iterator[tuple[dict[str, str], Answer | None, str]]:
     """Settings, who writes what the server hands back, and the name for the record."""
+    if args.again:
+        record = load(args.again, example.name, args.task)
+        vars(args).update(record.options)
+        by = f"{record.answered_by}, in a record that is run again"
+        yield assistant(("forward", "backward")), Recorded(record), by
+        return
     named = endpoint_named(os.environ)
     if named and args.mailbox is None:
         yield {}, None, named

@@ -36,13 +36,15 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Record:
-    """A run of an example. `sessions` are exports by name; `baseline` is in the order tried."""
+    """A run of an example. `sessions` are exports by name; `baseline` is in the order tried;
+    `options` are those of the command."""
 
     example: str
     task: str
     answered_by: str
     sessions: dict[str, Facts]
     baseline: list[Evaluated] = field(default_factory=list)
+    options: Facts = field(default_factory=dict)
     replayed: bool = False
 
     def ledger(self, name: str) -> Ledger:

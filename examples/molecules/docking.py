@@ -19,6 +19,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from vina import Vina
 
+from examples.common.cache import cache_folder
+
 BOX = 22.0
 """Edge of the cube that is searched, in Å."""
 EXHAUSTIVENESS = 2
@@ -64,7 +66,7 @@ def dock(mol: Chem.Mol, receptor: str) -> Pose:
     """
     smiles = Chem.MolToSmiles(mol)
     settings = f"{smiles} {receptor} {BOX} {EXHAUSTIVENESS} {SEED} vina 1.2.7"
-    kept = _cache() / f"{hashlib.sha256(settings.encode()).hexdigest()[:24]}.json"
+    kept = cache_folder("poses") / f"{hashlib.sha256(settings.encode()).hexdigest()[:24]}.json"
     if kept.exists():
         found = json.loads(kept.read_text("utf-8"))
         return Pose(found["energy"], [Contact(**c) for c in found["contacts"]], found["pdbqt"])
@@ -158,12 +160,3 @@ def _target(receptor: str) -> Path:
 def _center(receptor: str) -> list[float]:
     text = (_folder() / f"{receptor}_conf.txt").read_text("utf-8")
     return [float(value) for value in re.findall(r"center_[xyz] = (\S+)", text)]
-
-
-def _cache() -> Path:
-    folder = Path(
-        os.environ.get("EXAMPLES_CACHE", Path.home() / ".cache" / "textgrad-mcp-examples")
-    )
-    folder = folder / "poses"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -40,8 +41,11 @@ def start(patient: str) -> str:
 
 async def run(tools: Tools, args: Arguments) -> None:
     """One session: the plan, its patient, the evaluator as loss."""
+    from examples.radiotherapy.patient import case
+
     tools.begin(args.task)
     tools.say(f"from equal weights, for {args.task}")
+    await asyncio.to_thread(case, args.task)  # computed once, so that no evaluator has to
     text = start(args.task)
     await tools("create_variable", role=ROLE, value=text, constraints=CONSTRAINTS)
     await tools("create_variable", role="the patient", value=args.task, requires_grad=False)

@@ -1,7 +1,7 @@
 """The patients: a synthetic pelvis, and TG119, the community's own phantom.
 
 Neither is a person. `case(name)` gives CT, structures and the dose-influence matrix of nine photon
-beams; it is computed once by pyRadPlan (about a minute) and kept in the cache folder (50 MB).
+beams; it is computed once by pyRadPlan (about a minute) and kept in the cache folder (80 MB).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from examples.common.cache import cache_folder
 
 SPACING = 5.0
 """Edge of a voxel in mm, of the synthetic pelvis and of the dose grid."""
@@ -49,7 +50,7 @@ class Case:
 def case(name: str) -> Case:
     """A patient by name, computed or from the cache. Raises KeyError."""
     build = BUILDERS[name]
-    kept = _cache() / f"{name}.{VERSION}.pickle"
+    kept = cache_folder("plans") / f"{name}.{VERSION}.pickle"
     if not kept.exists():
         part = kept.with_suffix(f".{os.getpid()}")
         part.write_bytes(pickle.dumps(build(), protocol=5))
@@ -178,15 +179,6 @@ def _influence(ct: Any, cst: Any) -> Any:
 
 
 BUILDERS: dict[str, Callable[[], Case]] = {"pelvis": _pelvis, "tg119": _tg119}
-
-
-def _cache() -> Path:
-    folder = Path(
-        os.environ.get("EXAMPLES_CACHE", Path.home() / ".cache" / "textgrad-mcp-examples")
-    )
-    folder = folder / "plans"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def main() -> None:
