@@ -6,18 +6,27 @@ import argparse
 import asyncio
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from examples.code import __main__ as code
 from examples.code import solutions
 from examples.code.__main__ import BASELINE, EXAMPLE, best_of, improve, report
 from examples.code.evaluate import tasks
-from examples.common.answering import Mailbox, assistant, endpoint_named
+from examples.common.answering import Mailbox, Recorded, assistant, endpoint_named
+from examples.common.cache import cache_folder, cache_root
+from examples.common.main import FOLDER, _driven
 from examples.common.record import NoRecord, Record, best_so_far, load, seconds, standard_error
 from examples.common.report import words
 from examples.common.tools import Answer, Facts, Failed, environment, exported, serving
+from examples.molecules import __main__ as molecules
+from examples.radiotherapy import __main__ as radiotherapy
+from examples.reasoning import __main__ as reasoning
+from examples.science import __main__ as science
 
 MEDIAN = "count-subarrays-with-median-k"
 RIGHT = inspect.getsource(solutions).replace(MEDIAN.replace("-", "_"), "countSubarrays")
@@ -44,7 +53,6 @@ async def answered(pending: list[Facts]) -> dict[str, Any]:
 def recorded(folder: Path, answer: Answer | None) -> Record:
     """The record of one task, its baseline included."""
     env = settings(folder)
-
     ids: dict[str, str] = {}
 
     async def run() -> None:
@@ -55,6 +63,14 @@ def recorded(folder: Path, answer: Answer | None) -> Record:
     asyncio.run(run())
     sessions = {name: exported(one, env) for name, one in ids.items()}
     return Record("code", "leetcode_hard", "a script", sessions)
+
+
+def first(group: BaseException) -> str:
+    """What ended a run, out of the groups that wrap it."""
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    assert isinstance(group, Failed)
+    return str(group)
 
 
 def test_a_run_is_recorded_and_replayed_to_the_same_report(tmp_path: Path) -> None:
@@ -70,6 +86,88 @@ def test_a_run_is_recorded_and_replayed_to_the_same_report(tmp_path: Path) -> No
     assert "1 model calls" in said
     assert "2 evaluator runs" in said
     assert words(report(record), record, []).count("REPLAY") == 0
+
+
+def test_a_record_runs_again_with_its_replies_and_ends_at_a_prompt_that_it_lacks(
+    tmp_path: Path,
+) -> None:
+    record = recorded(tmp_path, answered)
+    (tmp_path / "again").mkdir()
+    again = recorded(tmp_path / "again", Recorded(record))
+    assert report(again) == report(record)
+    del record.sessions[BASELINE + MEDIAN]
+    (tmp_path / "less").mkdir()
+    with pytest.raises(BaseExceptionGroup) as raised:
+        recorded(tmp_path / "less", Recorded(record))
+    assert "The record has no reply to this prompt (forward: v4 (llm) for e1)" in first(
+        raised.value
+    )
+
+
+def test_what_an_unfinished_run_has_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"task": "leetcode_hard", "by": "", "out": tmp_path, "limit": 7}
+    args = argparse.Namespace(**vars(ASKED), **options)
+    with pytest.raises(BaseExceptionGroup) as raised:
+        asyncio.run(_driven(EXAMPLE, args, settings(tmp_path), None, "nobody"))
+    assert "nobody is there" in first(raised.value)
+    path = tmp_path / "leetcode_hard.unfinished.json"
+    assert str(path) in capsys.readouterr().err
+    kept = load(path, "code", "leetcode_hard")
+    assert kept.options == {"steps": 2, "candidates": 1, "seed": 0, "limit": 7}
+    assert set(kept.sessions) <= set(list(tasks())[:7])
+    assert kept.only().evaluated()
+
+
+def test_a_record_that_lacks_what_its_report_needs_is_refused_in_words(tmp_path: Path) -> None:
+    record = recorded(tmp_path, answered)
+    with pytest.raises(
+        NoRecord, match="no session 'prompt', which the report needs; it has count-"
+    ):
+        science.report(replace(record, example="science", task="machine_learning"))
+    with pytest.raises(NoRecord, match="no score of the text that it ends with"):
+        radiotherapy.report(replace(record, task="pelvis"))
+    with pytest.raises(NoRecord, match="no session"):
+        molecules.report(replace(record, sessions={}))
+
+
+RECORDED = {
+    molecules: ["ache"],
+    radiotherapy: ["pelvis"],
+    science: ["machine_learning"],
+    reasoning: ["object_counting"],
+}
+
+
+@pytest.mark.parametrize(
+    ("example", "task"),
+    [
+        *((example, task) for example, tasks in RECORDED.items() for task in tasks),
+        pytest.param(code, "leetcode_hard", marks=pytest.mark.slow),
+    ],
+)
+def test_the_figures_on_the_page_are_those_of_the_recorded_runs(
+    example: ModuleType, task: str
+) -> None:
+    found = example.EXAMPLE
+    record = load(found.recorded(task), found.name, task)
+    page = (FOLDER.parent / "docs" / "examples.md").read_text("utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    said = example.report(record).rows[0]
+    figures = f"| {said.before} | {said.after} | {said.baseline or 'none'} |"
+    assert any(figures in line for line in lines), figures
+
+
+def test_what_is_computed_once_is_found_by_an_evaluator_whose_home_is_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("EXAMPLES_CACHE", raising=False)
+    here = cache_root()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_root() == here
+    monkeypatch.setenv("EXAMPLES_CACHE", str(tmp_path))
+    assert cache_folder("poses") == tmp_path / "poses"
 
 
 def test_the_ledger_tells_texts_scores_and_calls(tmp_path: Path) -> None:
@@ -95,11 +193,7 @@ def test_a_session_that_an_assistant_exported_is_a_record_too(tmp_path: Path) ->
 def test_where_nobody_answers_the_run_ends_in_words(tmp_path: Path) -> None:
     with pytest.raises(BaseExceptionGroup) as raised:
         recorded(tmp_path, None)
-    first: BaseException = raised.value
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    assert isinstance(first, Failed)
-    assert "nobody is there" in str(first)
+    assert "nobody is there" in first(raised.value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "textgrad-mcp example"}'])
