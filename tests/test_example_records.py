@@ -73,8 +73,13 @@ def first(group: BaseException) -> str:
     return str(group)
 
 
-def test_a_run_is_recorded_and_replayed_to_the_same_report(tmp_path: Path) -> None:
-    record = recorded(tmp_path, answered)
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """The record of one task that a right program solved."""
+    return recorded(tmp_path_factory.mktemp("run"), answered)
+
+
+def test_a_run_is_recorded_and_replayed_to_the_same_report(record: Record, tmp_path: Path) -> None:
     assert set(record.sessions) == {MEDIAN, BASELINE + MEDIAN}
     path = tmp_path / "run.json"
     record.save(path)
@@ -89,16 +94,12 @@ def test_a_run_is_recorded_and_replayed_to_the_same_report(tmp_path: Path) -> No
 
 
 def test_a_record_runs_again_with_its_replies_and_ends_at_a_prompt_that_it_lacks(
-    tmp_path: Path,
+    record: Record, tmp_path: Path
 ) -> None:
-    record = recorded(tmp_path, answered)
-    (tmp_path / "again").mkdir()
-    again = recorded(tmp_path / "again", Recorded(record))
-    assert report(again) == report(record)
-    del record.sessions[BASELINE + MEDIAN]
-    (tmp_path / "less").mkdir()
+    assert report(recorded(tmp_path, Recorded(record))) == report(record)
+    less = replace(record, sessions={MEDIAN: record.sessions[MEDIAN]})
     with pytest.raises(BaseExceptionGroup) as raised:
-        recorded(tmp_path / "less", Recorded(record))
+        recorded(tmp_path, Recorded(less))
     assert "The record has no reply to this prompt (forward: v4 (llm) for e1)" in first(
         raised.value
     )
@@ -120,8 +121,7 @@ def test_what_an_unfinished_run_has_is_kept(
     assert kept.only().evaluated()
 
 
-def test_a_record_that_lacks_what_its_report_needs_is_refused_in_words(tmp_path: Path) -> None:
-    record = recorded(tmp_path, answered)
+def test_a_record_that_lacks_what_its_report_needs_is_refused_in_words(record: Record) -> None:
     with pytest.raises(
         NoRecord, match="no session 'prompt', which the report needs; it has count-"
     ):
@@ -170,8 +170,8 @@ def test_what_is_computed_once_is_found_by_an_evaluator_whose_home_is_another(
     assert cache_folder("poses") == tmp_path / "poses"
 
 
-def test_the_ledger_tells_texts_scores_and_calls(tmp_path: Path) -> None:
-    ledger = recorded(tmp_path, answered).ledger(MEDIAN)
+def test_the_ledger_tells_texts_scores_and_calls(record: Record) -> None:
+    ledger = record.ledger(MEDIAN)
     first, last = ledger.evaluated()
     assert first.inputs == {"code": tasks()[MEDIAN]["first_attempt"].strip(), "task": MEDIAN}
     assert (first.score < 0.5, last.score, last.feedback) == (True, 1.0, "6 of 6 tests pass.")
@@ -181,8 +181,9 @@ def test_the_ledger_tells_texts_scores_and_calls(tmp_path: Path) -> None:
     assert ledger.characters() > len(RIGHT)
 
 
-def test_a_session_that_an_assistant_exported_is_a_record_too(tmp_path: Path) -> None:
-    record = recorded(tmp_path, answered)
+def test_a_session_that_an_assistant_exported_is_a_record_too(
+    record: Record, tmp_path: Path
+) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(record.sessions[MEDIAN]), "utf-8")
     said = report(load(path, "code", "leetcode_hard"))
