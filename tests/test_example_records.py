@@ -144,7 +144,7 @@ RECORDED = {
     ("example", "task"),
     [
         *((example, task) for example, tasks in RECORDED.items() for task in tasks),
-        pytest.param(code, "leetcode_hard", marks=pytest.mark.slow),
+        pytest.param(code, "leetcode_hard", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],
 )
 def test_the_figures_on_the_page_are_those_of_the_recorded_runs(

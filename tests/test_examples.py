@@ -177,10 +177,14 @@ def test_what_is_no_molecule_scores_0_with_the_reason() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_benzene_docks_as_it_always_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_benzene_docks_as_it_always_does_however_it_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EXAMPLES_CACHE", str(tmp_path))
     module = "examples.molecules.evaluate"
-    [[score, said]] = scored(python_of("molecules"), module, [BENZENE], 200)
+    kekule = BENZENE | {"smiles": "C1=CC=CC=C1"}
+    [[score, said], again] = scored(python_of("molecules"), module, [BENZENE, kekule], 200)
+    assert again == [score, said]
     assert 0.39 < score < 0.42
     assert "Vina -5." in said
     assert "TRP84" in said

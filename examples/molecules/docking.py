@@ -59,18 +59,18 @@ def receptors() -> list[str]:
 
 
 def dock(mol: Chem.Mol, receptor: str) -> Pose:
-    """The best pose of `mol`; the same each time. Raises CannotDock.
+    """The best pose of `mol`; the same each time, however it is spelled. Raises CannotDock.
 
     What was docked once is kept in the cache folder (`EXAMPLES_CACHE`, or ~/.cache), so that a
     replay draws its pose without docking again.
     """
     smiles = Chem.MolToSmiles(mol)
-    settings = f"{smiles} {receptor} {BOX} {EXHAUSTIVENESS} {SEED} vina 1.2.7"
+    settings = f"{smiles} {receptor} {BOX} {EXHAUSTIVENESS} {SEED} vina 1.2.7 canonical"
     kept = cache_folder("poses") / f"{hashlib.sha256(settings.encode()).hexdigest()[:24]}.json"
     if kept.exists():
         found = json.loads(kept.read_text("utf-8"))
         return Pose(found["energy"], [Contact(**c) for c in found["contacts"]], found["pdbqt"])
-    pose = _docked(prepared(mol), receptor)
+    pose = _docked(prepared(Chem.MolFromSmiles(smiles)), receptor)
     part = kept.with_suffix(f".{os.getpid()}")
     part.write_text(json.dumps(asdict(pose)), "utf-8")
     part.replace(kept)
