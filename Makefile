@@ -113,3 +113,21 @@ audit: .venv/.dev .venv-audit/.done
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
 	touch $@
+
+# The paper's five systems (examples/README.md), each in an environment of its own.
+EXAMPLES := molecules radiotherapy code science reasoning
+.PHONY: $(addprefix example-,$(EXAMPLES))
+$(addprefix example-,$(EXAMPLES)): example-%: examples/%/.venv/.done
+	examples/$*/.venv/bin/python -m examples.$* $(ARGS)
+
+example-radiotherapy: examples/radiotherapy/.venv/.patient
+
+examples/%/.venv/.done: examples/%/requirements.txt pyproject.toml
+	@sed -n 's/^# //p' $<
+	$(PYTHON) -m venv examples/$*/.venv
+	examples/$*/.venv/bin/python -m pip install --quiet --disable-pip-version-check -e . -r $<
+	touch $@
+
+examples/radiotherapy/.venv/.patient: examples/radiotherapy/.venv/.done
+	examples/radiotherapy/.venv/bin/python -m examples.radiotherapy.patient pelvis
+	touch $@
