@@ -38,6 +38,15 @@ bench: .venv/.dev .venv-bench/.done
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check textgrad==0.1.8
 	touch $@
 
+# GEPA and TextGrad, for benchmarks/head_to_head.py.
+.PHONY: bench-rivals
+bench-rivals: .venv/.dev .venv-bench/.done .venv-gepa/.done
+
+.venv-gepa/.done:
+	$(PYTHON) -m venv .venv-gepa
+	.venv-gepa/bin/python -m pip install --quiet --disable-pip-version-check gepa==0.1.4
+	touch $@
+
 .venv/.local: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
 	touch $@
@@ -103,4 +112,22 @@ audit: .venv/.dev .venv-audit/.done
 .venv-audit/.done:
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	touch $@
+
+# The paper's five systems (examples/README.md), each in an environment of its own.
+EXAMPLES := molecules radiotherapy code science reasoning
+.PHONY: $(addprefix example-,$(EXAMPLES))
+$(addprefix example-,$(EXAMPLES)): example-%: examples/%/.venv/.done
+	examples/$*/.venv/bin/python -m examples.$* $(ARGS)
+
+example-radiotherapy: examples/radiotherapy/.venv/.patient
+
+examples/%/.venv/.done: examples/%/requirements.txt pyproject.toml
+	@sed -n 's/^# //p' $<
+	$(PYTHON) -m venv examples/$*/.venv
+	examples/$*/.venv/bin/python -m pip install --quiet --disable-pip-version-check -e . -r $<
+	touch $@
+
+examples/radiotherapy/.venv/.patient: examples/radiotherapy/.venv/.done
+	examples/radiotherapy/.venv/bin/python -m examples.radiotherapy.patient pelvis
 	touch $@

@@ -152,7 +152,7 @@ async def job(prompt: str) -> Context:
         await call("compute_loss", first, kind="metric", metric="exact_match", inputs=inputs)
         await call("evaluate", rows["validation"])
         learnt = [*rows["train"], *rows["validation"]]
-        await call("optimize", learnt, steps=2, batch_size=ROWS, candidates=2)
+        await call("optimize", learnt, steps=2, batch_size=ROWS, candidates=2, strategy="gradient")
         scored = await call("evaluate", rows["test"], split="test")
         assert scored["mean_score"] == 1.0, scored
         await call("inspect", what="report")

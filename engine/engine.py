@@ -29,6 +29,7 @@ from .tools.inspect import Inspect
 from .tools.lookup import Parts
 from .tools.mend import Mend
 from .tools.optimize import Optimize
+from .tools.optimize_prompt import OptimizePrompt
 from .tools.remove import Remove
 from .tools.resume import Resume
 from .tools.revert import Revert
@@ -54,6 +55,7 @@ class Engine:
         self.inspect = Inspect(parts)
         self.revert = Revert(parts)
         self.remove = Remove(parts)
+        self.optimize_prompt = OptimizePrompt(parts)
         self.mend = Mend(parts)
         self._register()
 

@@ -165,6 +165,7 @@ class Fate(StrEnum):
     TWICE = "proposed twice"
     MINIBATCH = "no gain on the minibatch"
     NOISE = "no gain beyond noise"
+    TIE = "a tie"
     BEATEN = "another was taken"
     NOT_COMPARED = "not compared"
 

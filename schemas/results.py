@@ -61,13 +61,15 @@ class ExamplesResult(Result):
 
 
 class ForwardResult(Result):
-    """Values that were computed, of `variable` (and `operation`) or of all that was stale."""
+    """Values that were computed, of `variable` (and `operation`) or of all that was stale; `in_use`
+    says of how many of the examples, where it is a part."""
 
     variable: str | None = None
     operation: str | None = None
     loss: str | None = None
     recomputed: list[str] = Field(default_factory=list)
     examples: list[str] = Field(default_factory=list)
+    in_use: str | None = None
     values: list[Shown] = Field(default_factory=list)
     mean_score: float | None = None
 
@@ -83,9 +85,11 @@ class ShownGradient(Lazy):
 
 
 class BackwardResult(Result):
-    """Gradients on parameters. `score` is the mean of the losses' scores on these examples."""
+    """Gradients on parameters. `mean_score` is that of the losses on these examples; `in_use` says
+    how many of all they are, where they are a part."""
 
     examples: list[str] = Field(default_factory=list)
+    in_use: str | None = None
     gradients: list[ShownGradient] = Field(default_factory=list)
     mean_score: float | None = None
 
@@ -107,7 +111,8 @@ class ShownProposal(Lazy):
 
 
 class StepResult(Result):
-    """What `step` proposed and installed."""
+    """What `step` proposed and installed. `refused_higher` is the refused proposal that scored
+    highest, if that is above the present texts."""
 
     step: str | None = None
     accepted: bool = False
@@ -116,6 +121,7 @@ class StepResult(Result):
     score_before: float | None = None
     score_after: float | None = None
     gate: str | None = None
+    refused_higher: str | None = None
 
 
 class Failure(Lazy):
@@ -141,7 +147,9 @@ class EvaluateResult(Result):
 
 
 class OptimizeResult(Result):
-    """What a run of `optimize` won: the state of its loop and the report's main figures."""
+    """What a run of `optimize` won: the state of its loop and the report's main figures.
+    `refused_higher` is as in a step's result. What nobody counted (`tokens`, `cost`) is left out,
+    and a note says why."""
 
     loss: str | None = None
     steps: int = 0
@@ -153,8 +161,9 @@ class OptimizeResult(Result):
     standard_error: float | None = None
     variables: list[str] = Field(default_factory=list)
     proposals: list[ShownProposal] = Field(default_factory=list)
+    refused_higher: str | None = None
     calls: int = 0
-    tokens: int = 0
+    tokens: int | None = None
     cost: float | None = None
 
 
@@ -162,6 +171,18 @@ class ShowResult(Result):
     """That a session is shown, or where."""
 
     address: str | None = None
+
+
+class PromptResult(Result):
+    """What `optimize_prompt` built: ids by what they are, sizes of splits; and what was measured,
+    as `evaluate`, `optimize` or `compute_loss` gives it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    program: dict[str, str] = Field(default_factory=dict)
+    splits: dict[str, int] = Field(default_factory=dict)
+    mean_score: float | None = None
+    standard_error: float | None = None
 
 
 class InspectResult(Result):

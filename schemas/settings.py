@@ -99,6 +99,8 @@ OPEN_QUOTA_BYTES = 100_000_000
 class Settings(Strict):
     """Everything in force in one server process.
 
+    `workspace_evaluators` says whether scripts of the workspace may be used as evaluators: when the
+    person at the client agrees to each, always, or never.
     The quotas hold for each owner: the sessions one may have, the calls to endpoints one may make
     on a day (UTC), and the bytes one may have stored. Where callers are told apart by tokens,
     OPEN_QUOTA_BYTES hold when nothing else is set. `page`: sessions may be shown in chats that
@@ -111,6 +113,7 @@ class Settings(Strict):
     evaluators: dict[str, EvaluatorSettings] = Field(default_factory=dict)
     data_dir: Path | None = None
     workspace: Path | None = None
+    workspace_evaluators: Literal["ask", "allow", "off"] = "ask"
     soft_deadline: float = Field(default=45.0, gt=0, le=3600)
     group_size: int = Field(default=8, ge=1, le=64)
     prompt_budget: int = Field(default=6000, ge=500, le=1_000_000)

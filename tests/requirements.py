@@ -42,6 +42,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "was paid for and what happened stay, and no id is used again.",
         "mended": "A field of an example can be mended, and what rests on it is computed again.",
         "ways-out": "Nothing that a session takes in can keep it from going on for ever.",
+        "measured-again": "A loss that is told again for a text that has changed is the same loss.",
     },
     "The file": {
         "file-refused": "A foreign, damaged or truncated file is refused unharmed, with its "
@@ -121,6 +122,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "however it is written.",
     },
     "Security": {
+        "consent": "A script that an assistant wrote runs only as a person agreed to it, or as the "
+        "operator allowed all.",
         "owners": "A session belongs to its principal; to others it is as good as unknown.",
         "unguessable": "Session ids cannot be guessed.",
         "tokens": "Over HTTP nobody comes in without a good token, of which only a hash is kept.",
@@ -156,7 +159,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     },
     "Training": {
         "gate": "A step that must help installs only what beats the present text "
-        "beyond noise; ties never move.",
+        "beyond noise, or does the same and is shorter; what was refused and scored more is named.",
         "held-out": "The loop never reads the test split, and each reading of it is counted, once.",
         "references-hidden": "The right answers stand in no forward prompt.",
         "no-leaks": "A rewrite that quotes rows which measure it, or the request it came from, is "
@@ -174,8 +177,15 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "broken-evaluators": "An evaluator that fails on everything is told as such, and no text "
         "pays for it.",
         "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
+        "in-use": "A result about part of the examples says of how many, and how all are used.",
+        "beside": "Whoever rewrites a text sees what it is judged by, however long, and no right "
+        "answer.",
         "told": "What the caller measured itself is what the session holds.",
         "one-report": "Page, Markdown, terminal and inspect tell the same of a session.",
+        "one-call": "One call builds a program, splits its examples, measures where it stands and "
+        "says what there is to gain and what it costs; all of it can be read and changed.",
+        "splits": "Splits are the same for the same seed; copies of an input stay in one of them, "
+        "labels are spread evenly, and how it was done is said.",
     },
     "Extending": {
         "extending": "What an installed package adds is found by its entry point and loaded when "
@@ -185,7 +195,11 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
     "Thrift": {
         "frugal-tools": "The tool definitions and a whole optimisation by the assistant stay "
         "small.",
+        "said-once": "What several prompts of a page share is shown in the first; a page can be "
+        "answered without the conversation.",
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
+        "frugal-reflection": "A reflection is one call and shows no row that measures; its best "
+        "text alone is read on validation.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",
         "at-once": "Everything that is ready is asked at once.",
         "shared-commits": "Writes that wait together share a commit.",

@@ -15,39 +15,61 @@ from pathlib import Path
 from textgrad_mcp.schemas.settings import Settings
 
 from .helpers import Facts, Tools, endpoint, tools
-from .interrupted import DATA, ROOT, SIZES, model
+from .interrupted import CODES, DATA, ROOT, SIZES, model
 from .standin import Body, StandIn, text_of
 
 PAGE = ROOT / "docs" / "how-a-step-reads.md"
 RULES = ["max_chars=400", "Never name a customer"]
-ARGUMENTS = {"steps": 4, "candidates": 2, "seed": 3, "memory": 2}
+ARGUMENTS = {"strategy": "gradient", "steps": 4, "candidates": 2, "seed": 3, "memory": 2}
+REFLECTING = {"strategy": "reflect", "accept": "never", "candidates": 2}
 
 
 def reply(body: Body) -> str:
     """The scripted model, which finds that every rewrite keeps to the rules."""
     if text_of(body["messages"][0]).startswith("You check whether"):
         return '{"problem": "", "verdict": "kept"}'
+    prompt = text_of(body["messages"][-1])
+    if '"text_1"' in prompt:
+        wanted = dict.fromkeys(
+            f"{c} for {CODES[c]}" for c in CODES if f"\n{c}\n</expected" in prompt
+        )
+        new = {
+            "hypothesis_1": "Codes are not explained.",
+            "text_1": f"Answer {', '.join(list(wanted)[:2])}.",
+        }
+        more = {"hypothesis_2": "Only codes are wanted.", "text_2": "Sort the ticket. One code."}
+        return json.dumps({"diagnosis": "The right outputs are codes."} | new | more)
     return model(body)
 
 
 async def prompts(folder: Path) -> dict[str, Facts]:
-    """The last request for feedback and the last for a rewrite, as the ledger holds them."""
+    """The last requests for feedback, a rewrite and a reflection, as the ledger holds them."""
     with StandIn(reply=reply) as server:
         backward = endpoint(server, params={"seed": 1})
         settings = Settings(
             database=folder / "t.db", forward=endpoint(server), backward=backward, data_dir=folder
         )
         async with tools(settings) as call:
-            s = await optimised(call, folder)
-            calls = (await call("inspect", session_id=s, what="calls"))["view"]["calls"]
-            last = {one["purpose"]: one["id"] for one in reversed(calls)}
-            asked = {p: last[p] for p in ("gradient", "update")}
+            by_feedback = await last_asked(call, await optimised(call, ARGUMENTS))
+            s = await optimised(call, {"steps": 1, "candidates": 2})
+            await call("forward", session_id=s, examples=["e1", "e2", "e3", "e4"])
+            await call("step", session_id=s, **REFLECTING)
+            reflecting = await last_asked(call, s)
             return {
-                p: (await call("inspect", session_id=s, id=n))["view"] for p, n in asked.items()
+                "gradient": by_feedback["gradient"],
+                "update": by_feedback["update"],
+                "reflect": reflecting["update"],
             }
 
 
-async def optimised(call: Tools, folder: Path) -> str:
+async def last_asked(call: Tools, s: str) -> dict[str, Facts]:
+    """The last request of each purpose."""
+    calls = (await call("inspect", session_id=s, what="calls"))["view"]["calls"]
+    last = {one["purpose"]: one["id"] for one in reversed(calls)}
+    return {p: (await call("inspect", session_id=s, id=n))["view"] for p, n in last.items()}
+
+
+async def optimised(call: Tools, arguments: Facts) -> str:
     """A session after some steps, with accepted and refused proposals."""
     made = await call(
         "create_variable", role="system prompt", value="Sort the ticket.", constraints=RULES
@@ -64,7 +86,7 @@ async def optimised(call: Tools, folder: Path) -> str:
     metric = {"kind": "metric", "metric": "exact_match"}
     inputs = {"output": "v4", "answer": "v3"}
     await call("compute_loss", session_id=s, **metric, inputs=inputs, examples=["e1"])
-    await call("optimize", session_id=s, **ARGUMENTS)
+    await call("optimize", session_id=s, **arguments)
     return s
 
 
@@ -87,12 +109,17 @@ def page(sent: dict[str, Facts]) -> str:
 
 HEAD = """# How a step reads
 
-The two requests behind a rewrite, as they were sent, read back from the ledger with
+The requests behind a rewrite, as they were sent, read back from the ledger with
 `inspect(session_id, id="c7")`; written by `python -m tests.step_prompt`, and checked by
 `test_training_update.py`. The session sorts support tickets with a scripted model;
-`optimize({arguments})` has run, and these are its last ones.
-The instructions are in `engine/prompts`."""
-TITLES = {"gradient": "## Feedback", "update": "## The rewrite"}
+`optimize({arguments})` has run, and these are its last ones;
+the reflection is of a session that had one step before.
+The instructions are in `engine/texts`."""
+TITLES = {
+    "gradient": "## Feedback",
+    "update": "## The rewrite",
+    "reflect": "## A reflection: both in one request, which is the default for one prompt",
+}
 NOTES = """## What to look for
 
 - Values stand between tags whose code stands in no value, so no ticket, output or past proposal can
@@ -102,6 +129,8 @@ NOTES = """## What to look for
 - `memory=2` shows earlier feedback with what came of it, so that it is neither undone nor repeated.
 - Constraints are sentences, those that code checks included; the request stands last, where small
   models heed it most.
+- A reflection shows what the other two share between them: examples that fail and some that are
+  solved, with what was expected and said, and attempts with those outputs that were not right.
 - The feedback call shows each example's prompt, output and critique; the rewrite sees feedback
   alone. Both are told what they may quote where there are examples that measure, or a constraint.
 """

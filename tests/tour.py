@@ -13,6 +13,7 @@ from .helpers import Facts, Tools, answered
 
 SUMS = {"1+1?": "2", "2+2?": "4", "3+1?": "4", "2+5?": "7", "4+5?": "9"}
 TOOLS = {
+    "optimize_prompt",
     "create_variable",
     "forward",
     "compute_loss",
@@ -97,8 +98,11 @@ async def tour(call: Tools) -> None:
     scored = await answered(call, await call("evaluate", session_id=s), assistant)
     assert scored["mean_score"] == 1.0
     await call("revert", session_id=s, variable="v1", version=1)
-    optimised = await call("optimize", session_id=s, steps=1, candidates=1)
+    optimised = await call("optimize", session_id=s, strategy="gradient", steps=1, candidates=1)
     optimised = await answered(call, optimised, assistant)
     assert optimised["status"] == "done"
     shown = await call("inspect", session_id=s, id="v1")
     assert "digits" in shown["view"]["text"]
+    rows = [{"question": q, "answer": a} for q, a in SUMS.items()]
+    begun = await call("optimize_prompt", prompt="Be kind.", examples=rows, metric="exact_match")
+    assert (await answered(call, begun, assistant))["mean_score"] == 0.0

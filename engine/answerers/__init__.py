@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 OUTSIDE = ("assistant", "sampling", "caller")
 """The names of those who are not asked by the server itself: it waits for what they hand in."""
+
+
+_UNCOUNTED = {
+    "assistant": "not counted: the assistant answers",
+    "sampling": "not counted: the client's model answers",
+}
+
+
+def uncounted(names: Collection[str]) -> str:
+    """Why tokens and cost are not known where these answer; empty where they are."""
+    known = [_UNCOUNTED[name] for name in names if name in _UNCOUNTED]
+    return known[0] if len(known) == len(names) > 0 else ""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Gain:
 
     `before` and `after` are means, `gain` the mean difference, `standard_error` that of the paired
     differences (None for one example), and `p` the chance of a gain this large if the change did
-    nothing (one-sided sign-flip permutation test).
+    nothing (one-sided sign-flip permutation test). `better` and `worse` count examples.
     """
 
     n: int
@@ -35,6 +35,13 @@ class Gain:
     gain: float
     standard_error: float | None
     p: float
+    better: int = 0
+    worse: int = 0
+
+    @property
+    def tie(self) -> bool:
+        """Whether every example has the score it had."""
+        return self.gain == 0 and not self.better and not self.worse
 
 
 def mean_and_error(scores: Sequence[float]) -> tuple[float, float | None]:
@@ -63,6 +70,8 @@ def paired_gain(before: Sequence[float], after: Sequence[float]) -> Gain:
         gain=round(fmean(differences), _DIGITS),
         standard_error=_standard_error(differences),
         p=_chance(differences),
+        better=sum(d > 0 for d in differences),
+        worse=sum(d < 0 for d in differences),
     )
 
 
@@ -80,17 +89,22 @@ def gain_of(before: Sequence[float], after: Sequence[float]) -> tuple[Any, ...]:
     return astuple(paired_gain(before, after))
 
 
-def verdict(gain: Gain, z: float, split: str = "") -> tuple[bool, str]:
+def verdict(gain: Gain, z: float, split: str = "", *, exact: bool = False) -> tuple[bool, str]:
     """Whether the change is kept, and the rule with its figures in words.
 
     It is kept only if the gain is above 0 and above `z` standard errors of the paired differences;
-    a tie never is. With one example the error is unknown and any gain counts.
+    a tie never is. With one example the error is unknown and any gain counts. Of `exact` scores,
+    which would come out the same again, a gain that costs no example anything counts, too.
     """
     head = f"{split} {_figure(gain.before)} -> {_figure(gain.after)}".strip()
     examples = f"on {gain.n} example{'' if gain.n == 1 else 's'}"
     head = f"{head} {examples}, gain {_figure(gain.gain)}"
+    if gain.tie:
+        return False, f"{head}: a tie"
     if gain.gain <= 0:
         return False, f"{head}: only a gain above 0 is kept"
+    if exact and gain.better and not gain.worse:
+        return True, f"{head}; no model stands between text and score, and nothing got worse"
     if gain.standard_error is None:
         return True, f"{head} > 0; with one example the error is unknown, so any gain counts"
     kept = gain.gain > z * gain.standard_error + _ROUNDING

@@ -63,6 +63,14 @@ class Evaluators:
         """Their names with what they measure, in one line; empty where there are none."""
         return commands.listed(self._settings)
 
+    def knows(self, name: str) -> bool:
+        """Whether there is an evaluator of this name."""
+        return name in self._settings
+
+    def register(self, name: str, settings: EvaluatorSettings) -> None:
+        """Take in an evaluator while the server runs."""
+        self._own[name] = settings
+
     def check(self, name: str) -> EvaluatorSettings:
         """The settings of an evaluator that can be tried. Raises BadInput."""
         found = self._own.get(name) or self._settings.get(name)
@@ -88,6 +96,13 @@ class Evaluators:
         return value
 
     def _unknown(self, name: str) -> tuple[str, str]:
+        script, at, _ = name.partition(".py@")
+        if at:
+            return (
+                f"Nobody has agreed in this server process that the script {script}.py is run: "
+                f"compute_loss(kind='evaluator', evaluator='{script}.py', ...) asks for it again.",
+                "Drop what waits with resume(cancel=true) first.",
+            )
         if not self._settings:
             return (
                 f"There is no evaluator {name!r}: none is registered.",

@@ -22,7 +22,9 @@ from .structure import JSON_MATCH, JSON_SCHEMA, JSON_VALID
 from .text import CONTAINS, EDIT_SIMILARITY, EXACT_MATCH, F1
 
 __all__ = [
+    "ANSWERS",
     "METRICS",
+    "OUTPUTS",
     "Metric",
     "advice",
     "canonical",
@@ -56,8 +58,8 @@ METRICS: Table[Metric[Any]] = Table(
     {"judge": (Value,)},
 )
 _MOST_OPTIONS = 32
-_OUTPUTS = ("output", "prediction")
-_ANSWERS = ("answer", "reference", "expected", "target")
+OUTPUTS = ("output", "prediction")
+ANSWERS = ("answer", "reference", "expected", "target")
 
 
 def score(metric: str, inputs: Mapping[str, str], options: Mapping[str, Any]) -> Value:
@@ -142,8 +144,8 @@ def roles(metric: str, names: Iterable[str]) -> tuple[str, str | None]:
     Raises BadInput if one is missing.
     """
     given = list(names)
-    output = next((n for n in _OUTPUTS if n in given), None)
-    output = output or next((n for n in given if n not in _ANSWERS), None)
+    output = next((n for n in OUTPUTS if n in given), None)
+    output = output or next((n for n in given if n not in ANSWERS), None)
     if output is None:
         raise BadInput(
             f"The metric {metric} needs an output.", 'Give inputs={"output": variable, ...}.'
@@ -151,7 +153,7 @@ def roles(metric: str, names: Iterable[str]) -> tuple[str, str | None]:
     if not _metric(metric).needs_answer:
         return output, None
     rest = [n for n in given if n != output]
-    answer = next((n for n in _ANSWERS if n in rest), None) or next(iter(rest), None)
+    answer = next((n for n in ANSWERS if n in rest), None) or next(iter(rest), None)
     if answer is None:
         raise BadInput(
             f"The metric {metric} compares the output with a right answer, and none was given.",

@@ -31,12 +31,14 @@ UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
 class Candidate:
     """One proposal for each parameter; `refused` says why it is out of the running.
 
-    `quotes` are the numbers of the training examples that its texts quote.
+    `quotes` are the numbers of the training examples that its texts quote; `idea` is the hypothesis
+    that it follows, if it was told.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
     refused: Reason | None = None
     quotes: list[int] = field(default_factory=list)
+    idea: str = ""
 
 
 class Unfit(Malformed):

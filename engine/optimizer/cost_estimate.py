@@ -51,6 +51,11 @@ class CostEstimate:
         return _MANY * (self.calls if key == "calls" else self.tokens + self.more_tokens)
 
 
+def asking(program: Program) -> int:
+    """How many calls an example takes, whoever answers them."""
+    return sum(find(o.kind).asks is not None for o in program.operations.values())
+
+
 def estimate(
     program: Program,
     examples: Sequence[Example],
@@ -66,12 +71,13 @@ def estimate(
     """
     asking = [o for o in program.operations.values() if find(o.kind).asks]
     batch = 1 if list(places) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
-    where = len(places) + (0 if list(places) == [NO_EXAMPLE] else batch)
+    check = min(args.get("check", batch), batch)
+    strategy = STRATEGIES.find(args["strategy"])
     critics = sum(find(o.kind).backwards == "ask" for o in asking)
-    critics *= STRATEGIES.find(args["strategy"]).critiques(batch)
-    times = 2 * where
+    critics *= strategy.critiques(batch)
+    times = 2 * len(places) + (0 if list(places) == [NO_EXAMPLE] else batch + check)
     sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asking]
-    writing = critics + args["candidates"]
+    writing = critics + (1 if strategy.reflects else args["candidates"])
     critique = _WORDS + batch * sum(size for size, _ in sizes) + USUAL_REPLY
     back = settings.backward
     dear = (back.price_prompt or 0) + (back.price_completion or 0)
@@ -83,6 +89,19 @@ def estimate(
         more_tokens=len(asking) * times * _SHORT_REPLY + writing * critique,
         more_cost=(sum(short) * times * _SHORT_REPLY + writing * critique * dear) / 1e6,
     )
+
+
+def step_calls(program: Program, args: Mapping[str, Any], places: int, train: int) -> int:
+    """Calls that one step takes at most, with `places` to compare on (0: without examples).
+
+    Its minibatch with the present texts and with each candidate, feedback, the rewrites, and each
+    candidate at all places; those scored before are not asked again.
+    """
+    asking = [o for o in program.operations.values() if find(o.kind).asks]
+    critics = sum(find(o.kind).backwards == "ask" for o in asking)
+    batch = min(int(args["batch_size"]), train) if places else 0
+    candidates = int(args["candidates"])
+    return len(asking) * (batch + candidates * (batch + (places or 1))) + critics + candidates
 
 
 def check(budget: Mapping[str, float], found: CostEstimate, examples: int) -> None:

@@ -6,17 +6,26 @@ the present texts on the same examples (paired).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
-from ...schemas.graph import Fate
-from ..evaluation.scoring import Scored, Texts, compare
+from ...schemas.graph import Fate, Session
+from ..evaluation.scoring import Scored, Texts
 from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdict
 from ..program.missing_fields import left_out
 from ..runs.context import RunContext
 from ..workers.pool import Job, Workers
 from .candidate import Candidate, Reason
+from .trial import (
+    Trial,
+    added,
+    best_on_minibatch,
+    failures,
+    in_order,
+    is_exact,
+    score_all,
+    still_in,
+)
 
 Z = 1.0
 """A gain must exceed this many standard errors of the paired differences (docs/gate.md: why)."""
@@ -26,7 +35,8 @@ Z = 1.0
 class GateResult:
     """What the gate found. `winner` is an index into the candidates, or None.
 
-    `unusable` says of each why examples gave no usable reply, by their ids.
+    `trial` has what became of each on the way, `unusable` why examples gave no usable reply, by
+    their ids.
     """
 
     winner: int | None
@@ -37,9 +47,14 @@ class GateResult:
     scores: dict[int, float] = field(default_factory=dict)
     by_place: dict[int, list[float]] = field(default_factory=dict)
     gains: dict[int, Gain] = field(default_factory=dict)
-    reasons: dict[int, Reason] = field(default_factory=dict)
+    trial: Trial = field(default_factory=lambda: Trial({}))
     notes: list[str] = field(default_factory=list)
     unusable: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> dict[int, Reason]:
+        """Why each candidate came to its fate."""
+        return self.trial.reasons
 
     @property
     def told(self) -> Gain | None:
@@ -58,116 +73,111 @@ async def judge(
     split: str,
     parent: Texts | None = None,
 ) -> GateResult:
-    """Decide which candidate, if any, is better than the present texts.
+    """Decide which candidate, if any, is better than the present texts, or as good and shorter.
 
     On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
-    it; on the split the texts that are installed.
+    it, and the best that does is read on the split, beside the texts that are installed.
     """
-    standing = [i for i, c in enumerate(candidates) if not c.refused]
     reasons = {i: c.refused for i, c in enumerate(candidates) if c.refused}
-    standing = _distinct(candidates, standing, reasons)
+    trial = Trial(reasons)
+    standing = _distinct(candidates, [i for i in range(len(candidates)) if i not in reasons], trial)
     if minibatch and set(minibatch) != set(places):
         work.phase = "checking candidates on the minibatch"
-        standing = await _on_minibatch(
-            work, candidates, losses, minibatch, standing, reasons, parent or {}
-        )
+        common = work, candidates, losses, minibatch
+        standing = await best_on_minibatch(*common, standing, trial, parent or {})
     work.phase = f"scoring on {split}"
-    present, scored = await _score_all(work, candidates, losses, places, standing, {})
-    both = list(present.scores)
-    result = GateResult(None, "", split, len(both), present.mean, reasons=reasons)
+    present, _ = await score_all(work, candidates, losses, places, [], {})
+    standing = await still_in(work, candidates, losses, present, standing, trial)
+    present, scored = await score_all(work, candidates, losses, places, standing, {})
+    result = GateResult(None, "", split, len(present.scores), present.mean, trial=trial)
     result.notes += left_out(present.left_out)
     gains = result.gains
     for index, one in scored.items():
-        gains[index] = await measured(
-            work.workers, work.session.owner, _in_order(present, both), _in_order(one, both)
-        )
-        result.scores[index] = one.mean
-        result.by_place[index] = _in_order(one, places)
-        result.unusable[index] = one.why_unusable
-        if one.unusable:
-            result.notes.append(
-                f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples; "
-                "they count as 0."
-            )
-    passed = []
-    for index, gain in gains.items():
-        better, words = verdict(gain, Z, split)
-        words += _failures(scored[index])
-        result.reasons[index] = Reason(Fate.ACCEPTED if better else Fate.NOISE, words)
-        if better:
-            passed.append(index)
+        gains[index] = await _gain(work, present, one)
+        _note(result, index, one, places)
+    passed = _passed(result, candidates, present, scored, gains)
     if passed:
-        result.winner = max(passed, key=lambda i: (gains[i].gain, -i))
-        result.summary = result.reasons[result.winner].words
-        for index in passed:
-            if index != result.winner:
-                as_much = gains[index].gain == gains[result.winner].gain
-                why = "gained as much and came first" if as_much else "gained more"
-                taken = f"Candidate {result.winner + 1} was taken, which {why}"
-                words = f"{taken}: {result.reasons[index].words}"
-                result.reasons[index] = Reason(Fate.BEATEN, words)
+        _choose(result, passed, gains)
     else:
         result.summary = _best_refusal(gains, result.reasons, len(candidates))
     return result
 
 
-def _distinct(
-    candidates: Sequence[Candidate], standing: list[int], reasons: dict[int, Reason]
-) -> list[int]:
+def _note(result: GateResult, index: int, one: Scored, places: Sequence[int]) -> None:
+    """Keep a candidate's scores."""
+    result.scores[index] = one.mean
+    result.by_place[index] = in_order(one, places)
+    result.unusable[index] = one.why_unusable
+    result.trial.higher = result.trial.higher or one.mean > result.before
+    if one.unusable:
+        result.notes.append(
+            f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples; "
+            "they count as 0."
+        )
+
+
+def _passed(
+    result: GateResult,
+    candidates: Sequence[Candidate],
+    present: Scored,
+    scored: Mapping[int, Scored],
+    gains: Mapping[int, Gain],
+) -> dict[int, int]:
+    """Those that pass, with how much longer each is, after the reasons of all are noted."""
+    passed: dict[int, int] = {}
+    exact = is_exact(present.evaluation)
+    for index, gain in gains.items():
+        longer = added(present.evaluation, candidates[index].texts)
+        better, words = verdict(gain, Z, result.split, exact=exact)
+        if gain.tie and gain.after > 0:
+            better = longer < 0
+            words += f", and {-longer} characters shorter" if better else ", and no shorter"
+        fate = Fate.ACCEPTED if better else Fate.TIE if gain.tie else Fate.NOISE
+        result.reasons[index] = Reason(fate, words + failures(scored[index]))
+        if better:
+            passed[index] = longer
+    return passed
+
+
+def _choose(result: GateResult, passed: Mapping[int, int], gains: Mapping[int, Gain]) -> None:
+    """Name the winner of those that pass: the largest gain, then the shortest, then the first."""
+    result.winner = winner = max(passed, key=lambda i: (gains[i].gain, -passed[i], -i))
+    result.summary = result.reasons[winner].words
+    for index in passed.keys() - {winner}:
+        as_much = gains[index].gain == gains[winner].gain
+        why = "is shorter" if passed[winner] < passed[index] else "came first"
+        why = f"gained as much and {why}" if as_much else "gained more"
+        words = f"Candidate {winner + 1} was taken, which {why}: {result.reasons[index].words}"
+        result.reasons[index] = Reason(Fate.BEATEN, words)
+
+
+def _distinct(candidates: Sequence[Candidate], standing: Sequence[int], trial: Trial) -> list[int]:
     first: dict[tuple[tuple[str, str], ...], int] = {}
     for index in standing:
         same = first.setdefault(tuple(sorted(candidates[index].texts.items())), index)
         if same != index:
-            reasons[index] = Reason(Fate.TWICE, f"the same text as candidate {same + 1}")
+            trial.reasons[index] = Reason(Fate.TWICE, f"the same text as candidate {same + 1}")
     return list(first.values())
 
 
-async def _on_minibatch(
-    work: RunContext,
-    candidates: Sequence[Candidate],
-    losses: Sequence[str],
-    minibatch: Sequence[int],
-    standing: list[int],
-    reasons: dict[int, Reason],
-    parent: Texts,
-) -> list[int]:
-    present, scored = await _score_all(work, candidates, losses, minibatch, standing, parent)
-    passed = []
-    for index, one in scored.items():
-        fair = [p for p in present.scores if p not in candidates[index].quotes]
-        before, after = (fmean(_in_order(s, fair)) if fair else 0.0 for s in (present, one))
-        if after > before or not fair:
-            passed.append(index)
-        else:
-            reasons[index] = Reason(
-                Fate.MINIBATCH,
-                f"no gain on the minibatch: {before:.2f} -> {after:.2f} on {len(fair)} examples"
-                f"{_failures(one)}",
-            )
-    return passed
+def saturated(scores: Sequence[float]) -> bool:
+    """Whether no text can do better."""
+    return all(score >= 1 for score in scores)
 
 
-async def _score_all(
-    work: RunContext,
-    candidates: Sequence[Candidate],
-    losses: Sequence[str],
-    places: Sequence[int],
-    standing: Sequence[int],
-    present: Texts,
-) -> tuple[Scored, dict[int, Scored]]:
-    """The present texts' scores and the candidates', all at once."""
-    texts = [candidates[i].texts for i in standing]
-    before, after = await compare(work, losses, places, present, texts)
-    return before, dict(zip(standing, after, strict=True))
+def harder(session: Session) -> str:
+    """What to do where no text can do better on validation."""
+    return (
+        "Every validation example has the score 1.00, so no rewrite can be better there. Call "
+        f"add_examples(session_id='{session.id}', split='validation', ...) with harder ones, or "
+        "step with accept='always'."
+    )
 
 
-def _failures(scored: Scored) -> str:
-    """What to add where an evaluator failed on a candidate: how often, and how the first time."""
-    failed = scored.failed
-    if not failed:
-        return ""
-    how = " ".join(next(iter(failed.values())).split())
-    return f"; {len(failed)} of {len(scored.scores)} count as 0. {how}"
+async def _gain(work: RunContext, present: Scored, one: Scored) -> Gain:
+    both = list(present.scores)
+    before, after = in_order(present, both), in_order(one, both)
+    return await measured(work.workers, work.session.owner, before, after)
 
 
 async def measured(workers: Workers, owner: str, before: list[float], after: list[float]) -> Gain:
@@ -177,10 +187,6 @@ async def measured(workers: Workers, owner: str, before: list[float], after: lis
     what = f"Comparing scores on {len(before):,} examples"
     job = Job(owner, what, "Use fewer validation examples.")
     return Gain(*await workers.run(job, gain_of, before, after))
-
-
-def _in_order(scored: Scored, places: Sequence[int]) -> list[float]:
-    return [scored.scores.get(p, 0.0) for p in places]
 
 
 def _best_refusal(gains: dict[int, Gain], reasons: dict[int, Reason], count: int) -> str:

@@ -42,6 +42,26 @@ async def backward_pass(
     Raises Conflict when no parameter is upstream, ReplyError when no example gave a usable reply,
     ExampleError when none can be scored.
     """
+    learnt = await outputs_on(work, losses, places, texts=texts)
+    evaluation, usable = learnt.evaluation, learnt.places
+    work.phase = "writing feedback"
+    plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
+    found = await backward(work, evaluation, list(losses), usable, plan)
+    stored = await work.store.history.add_gradients(work.session.pk, found, work.fence, work.chain)
+    return BackwardPass(evaluation, stored, usable, learnt.notes)
+
+
+async def outputs_on(
+    work: RunContext,
+    losses: Sequence[str],
+    places: Sequence[int],
+    *,
+    texts: Mapping[str, str] | None = None,
+) -> BackwardPass:
+    """The losses at `places`, with other `texts` for some parameters, and no gradients yet.
+
+    Raises as `gradients_on`.
+    """
     work.phase = "computing losses"
     full, notes = await complete(work.store, work.session.pk, losses, places)
     places = full or places
@@ -55,11 +75,7 @@ async def backward_pass(
     usable = [p for p in places if all(evaluation.has(loss, p) for loss in losses)]
     if not usable:
         raise next(iter(evaluation.unusable.values()))
-    work.phase = "writing feedback"
-    plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
-    found = await backward(work, evaluation, list(losses), usable, plan)
-    stored = await work.store.history.add_gradients(work.session.pk, found, work.fence, work.chain)
-    return BackwardPass(evaluation, stored, usable, [*notes, *left_out(evaluation.reasons)])
+    return BackwardPass(evaluation, [], usable, [*notes, *left_out(evaluation.reasons)])
 
 
 async def choose(

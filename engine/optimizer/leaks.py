@@ -17,7 +17,10 @@ SENTENCE = 8
 """So many words in a row of what we ask with count as a quotation: fewer are anybody's."""
 HEADING = 6
 """So many words of a heading do. A shorter heading counts as the first line, or beside another."""
-KINDS = ("text", "tried", "earlier-feedback", "feedback", "input", "prompt", "output", "before")
+KINDS = (
+    *("text", "context", "tried", "earlier-feedback", "feedback", "input", "prompt", "output"),
+    *("before", "expected", "said"),
+)
 """What we fence."""
 ALLOWED = sentence("problems", "request_allowed")
 

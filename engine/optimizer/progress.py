@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, model_validator
 
-from ...schemas.graph import STATE_VERSION, Fate, Proposal, Run
+from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Fate, Proposal, Run
 from ..runs import saved_state as saved
 from ..runs.basis import Stands
 from ..store import StepRecord
@@ -19,6 +19,10 @@ HOPELESS = 3
 """So many times without usable feedback, or without a usable rewrite, leave no hope."""
 NO_FEEDBACK = "no usable feedback on the training examples"
 NO_REWRITE = "no usable rewrite"
+NOTHING_MOVES = "no rewrite moves the score"
+NO_MORE = "the last training examples gave nothing to improve on"
+HEADROOM = 8
+"""After so many different texts of which none scored higher anywhere, none is expected to."""
 
 
 class SearchState(BaseModel):
@@ -29,6 +33,9 @@ class SearchState(BaseModel):
     gave no usable reply with the installed texts. `unread` counts the minibatches since the last
     step on which there was no usable feedback, `unwritten` the steps in a row that brought no
     usable text, and `problem` says what was wrong with the last.
+    `scores` are those of training examples, by text and example; `tried` counts the texts that were
+    measured, and `moved` says whether one of them scored higher anywhere.
+    `plain`: reflections cannot be read, so feedback and rewrites are asked for one by one.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     `stands`: what the scores stand on; unknown in what earlier versions saved. `notes` are for the
     result.
@@ -51,6 +58,10 @@ class SearchState(BaseModel):
     problem: str = ""
     stands: Stands | None = None
     notes: list[str] = []
+    scores: dict[str, dict[str, float]] = {}
+    tried: int = 0
+    moved: bool = False
+    plain: bool = False
 
     @model_validator(mode="after")
     def _hangs_together(self) -> SearchState:
@@ -96,7 +107,10 @@ class SearchState(BaseModel):
         if self.stands is not None and judged.winner is not None:
             self.stands.install(candidates[judged.winner].texts)
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
-        self.without_gain = 0 if record.accepted else self.without_gain + 1
+        gained = record.accepted and (record.after or 0) > (record.before or 0)
+        self.without_gain = 0 if gained else self.without_gain + 1
+        self.tried += len(judged.trial.scores.keys() | judged.scores.keys())
+        self.moved = self.moved or judged.trial.higher
         for index, scores in judged.by_place.items():
             installed = index == judged.winner
             texts = candidates[index].texts
@@ -107,8 +121,19 @@ class SearchState(BaseModel):
                 led={} if installed else _led(record.proposals, texts),
             )
             self.pool.add(member, installed=installed)
+            self.note(member.name, judged.trial.scores.get(index, {}))
         if self.paired and record.accepted:
             self.pool.restart()  # preferences over another text say nothing about these
+
+    def note(self, text: str, scores: Mapping[int, float]) -> None:
+        """Remember a text's scores on training examples, by its name in the pool."""
+        if scores and NO_EXAMPLE not in scores:
+            self.scores.setdefault(text, {}).update({str(p): s for p, s in scores.items()})
+
+    def fall_back(self) -> None:
+        """Go on by feedback and rewrites, which a small model writes more easily."""
+        self.plain = True
+        self.unwritten = 0
 
     def _note_unusable(self, judged: gate.GateResult) -> None:
         """Count a step none of whose candidates could be read at all."""
@@ -131,6 +156,8 @@ def stopped(loop: SearchState, args: Mapping[str, Any]) -> str:
         return "goal"
     if loop.steps >= args["steps"] or loop.iteration >= 4 * args["steps"]:
         return "steps"
+    if args.get("early") and not loop.moved and loop.tried >= HEADROOM:
+        return NOTHING_MOVES
     if loop.without_gain >= args["patience"]:
         return "patience"
     idle = loop.idle >= args["patience"]
@@ -138,7 +165,7 @@ def stopped(loop: SearchState, args: Mapping[str, Any]) -> str:
         return NO_FEEDBACK
     if loop.unwritten >= HOPELESS:
         return NO_REWRITE
-    return "nothing left to improve on the training examples" if idle else ""
+    return NO_MORE if idle else ""
 
 
 def _led(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from ...schemas.graph import Fate, Gradient, Proposal, Variable
 from ..constraints import checks as constrained
 from ..constraints import constraints
 from ..constraints import judge as judged
-from ..program import quoting
+from ..program import beside, quoting
 from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..prompts.length import CHARS_PER_TOKEN, shorten
@@ -22,7 +22,10 @@ from ..workers.pool import Job
 from . import leaks
 from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit, problems
 
-INSTRUCTIONS = ("update", "update_ask", "update_again", "examples")
+INSTRUCTIONS = (
+    *("update", "update_ask", "update_again", "examples"),
+    *("reflect", "reflect_ask", "reflect_one", "reflect_many", "reflect_edits", "reflect_tried"),
+)
 HISTORY = 6
 """So many different texts that were tried before are shown."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
@@ -119,16 +122,16 @@ async def _propose_one(
     def read(completion: Completion) -> str:
         value = parse_object(completion.text, VALUE_REPLY, old)["value"]
         new = asked.fence.unwrap(str(value))
-        new = _ended_like(old, new)
+        new = ended_like(old, new)
         if not new.strip():
             raise Malformed(sentence("problems", "no_value"))
         return new
 
     async def look(new: str) -> None:
         wrong = [
-            *await _broken(work, parameter, old, new),
+            *await broken(work, parameter, old, new),
             *await check(parameter, new),
-            *await _leaked(work, parameter, asked, new),
+            *await leaked(work, parameter, asked.material, new),
         ]
         if wrong:
             raise Unfit(wrong)
@@ -147,6 +150,7 @@ async def _propose_one(
         candidate.refused = candidate.refused or Reason(fate, words)
         return
     candidate.texts[parameter.id] = new
+    work.proposed.setdefault((parameter.id, new), f"proposal {sample + 1}")
     if new.strip() == old.strip():
         candidate.refused = candidate.refused or UNCHANGED
         return
@@ -155,22 +159,26 @@ async def _propose_one(
     except ReplyError as error:
         problem = f"nobody could say whether it keeps to them ({error.message})"
     if problem:
-        broken = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
-        candidate.refused = candidate.refused or broken
+        breach = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
+        candidate.refused = candidate.refused or breach
 
 
-async def _broken(work: RunContext, parameter: Variable, old: str, new: str) -> list[Problem]:
+async def broken(work: RunContext, parameter: Variable, old: str, new: str) -> list[Problem]:
+    """Which constraints that code checks a new text breaks."""
     lines, owner = parameter.constraints, work.session.owner
     broken = await constrained.violations(work.workers, owner, lines, old, new)
     return problems(Fate.BROKEN, broken)
 
 
-async def _leaked(work: RunContext, parameter: Variable, asked: Asked, new: str) -> list[Problem]:
+async def leaked(
+    work: RunContext, parameter: Variable, material: Sequence[str], new: str
+) -> list[Problem]:
+    """What a new text has taken over of the request for it, beside the `material` shown there."""
     if constraints.may_quote_request(parameter.constraints):
         return []
     old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
-    args = new, old, list(asked.material), [*headings(), FORM], sentences
-    if len(new) + len(old) + sum(map(len, asked.material)) <= LEAK_SMALL:
+    args = new, old, list(material), [*headings(), FORM], sentences
+    if len(new) + len(old) + sum(map(len, material)) <= LEAK_SMALL:
         return problems(Fate.LEAKED, leaks.leaked(*args))
     what = f"Comparing a text of {len(new):,} characters with its request"
     job = Job(work.session.owner, what, "Shorten the text.")
@@ -179,10 +187,11 @@ async def _leaked(work: RunContext, parameter: Variable, asked: Asked, new: str)
 
 def headings() -> tuple[str, ...]:
     """What stands above the parts of a request for a rewrite."""
-    return TEXT, RULES, text("update_tried"), text("update_earlier"), FEEDBACK
+    told = (text(f"update_{name}") for name in ("beside", "tried", "earlier"))
+    return TEXT, RULES, *told, FEEDBACK
 
 
-def _ended_like(old: str, new: str) -> str:
+def ended_like(old: str, new: str) -> str:
     """`new` with the line breaks at its end that `old` has: a file keeps its last one."""
     return new.rstrip("\r\n") + old[len(old.rstrip("\r\n")) :]
 
@@ -205,17 +214,23 @@ async def _update_prompt(
         feedback = await _reduced(work, parameter, feedback, budget // 2)
     value = parameter.value or ""
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
-    tried = [(_fate(p), shorten(p.text, budget // 2 // HISTORY)) for p in _others(past, value)]
+    tried = [(fate_of(p), shorten(p.text, budget // 2 // HISTORY)) for p in others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
-    fence = Fence([value, *feedback, *(t for _, t in tried), *(t for _, t in earlier)])
+    given = await beside.constants(work, parameter, gradients)
+    told = [(v, shorten(v.value or "", budget // 2 // len(given))) for v in given]
+    fenced = [t for _, t in [*tried, *earlier]] + [t for _, t in told]
+    fence = Fence([value, *feedback, *fenced])
     same = [p for p in past if p.text.strip() == value.strip()]
-    parts = [TEXT, fence.wrap("text", value, role=parameter.role, **_score_of(same))]
+    parts = [TEXT, fence.wrap("text", value, role=parameter.role, **score_of(same))]
     again = sum(p.fate is Fate.UNCHANGED for p in same)
     if again:  # without it the prompt could be an earlier one, and be answered as that was
         parts.append(text("update_again", times=str(again)))
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
+    if told:
+        parts.append(text("update_beside"))
+        parts += [fence.wrap("context", t, role=v.role) for v, t in told]
     if tried:
         parts.append(text("update_tried"))
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
@@ -229,7 +244,7 @@ async def _update_prompt(
     parts.append(text("update_ask"))
     parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
     user = Message(role="user", content="\n\n".join(parts))
-    material = (parameter.role, *parameter.constraints, *feedback)
+    material = (parameter.role, *parameter.constraints, *feedback, *(t for _, t in told))
     return Asked(fence, (Message(role="system", content=text("update")), user), material)
 
 
@@ -251,7 +266,7 @@ def _taken_up(version: int | None) -> str:
     return sentence("labels", "earlier_refused")
 
 
-def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
+def others(past: Sequence[Proposal], value: str) -> list[Proposal]:
     """The newest different texts among `past` (newest first) that are not `value` itself.
 
     Of several proposals of one text the one that was scored, or tried first, speaks for it.
@@ -264,13 +279,14 @@ def _others(past: Sequence[Proposal], value: str) -> list[Proposal]:
     return list(found.values())[:HISTORY]
 
 
-def _score_of(same: Sequence[Proposal]) -> dict[str, str]:
+def score_of(same: Sequence[Proposal]) -> dict[str, str]:
     """The score that the present text had when it was proposed, if it was scored."""
     scored = [p.score for p in same if p.score is not None]
     return {"score": f"{scored[0]:.2f}"} if scored else {}
 
 
-def _fate(proposal: Proposal) -> str:
+def fate_of(proposal: Proposal) -> str:
+    """What came of a proposal, in words for a model."""
     if proposal.fate is Fate.COPIED:  # older reasons have words of the examples
         return sentence("labels", "tried_copied", verdict=proposal.verdict)
     if proposal.score is None or proposal.parent_score is None:

@@ -10,6 +10,7 @@ from ..program.missing_fields import named
 from ..store import StepRecord
 from . import gate
 from .candidate import Candidate
+from .reflect_prompt import HYPOTHESIS
 
 
 def record_of(
@@ -57,9 +58,10 @@ def record_of(
 
 
 def _quoting(candidate: Candidate) -> str:
-    """A note on the training examples that a proposal quotes."""
+    """Notes on the training examples that a proposal quotes, and on the hypothesis behind it."""
     quotes = candidate.quotes
-    return f" (quotes training examples: {named(quotes)})" if quotes else ""
+    said = f" (quotes training examples: {named(quotes)})" if quotes else ""
+    return said + (f"{HYPOTHESIS}{candidate.idea})" if candidate.idea else "")
 
 
 def _is_proposal(candidate: Candidate, p: Variable) -> bool:

@@ -38,16 +38,18 @@ class Propose(Protocol):
 @dataclass(frozen=True)
 class Strategy:
     """One strategy. `exact` asks for feedback on each edge and example by itself; `direct` asks
-    for none: what was criticised is the feedback. `propose` writes the candidates."""
+    for none: what was criticised is the feedback. `reflects`: one request sees what a text did and
+    brings all candidates, else `propose` writes them from the gradients."""
 
     name: str
     exact: bool = False
     direct: bool = False
+    reflects: bool = False
     propose: Propose = propose
 
     def critiques(self, batch: int) -> int:
         """Requests for feedback through one operation on `batch` examples that share calls."""
-        return batch if self.exact else 0 if self.direct else 1
+        return batch if self.exact else 0 if self.direct or self.reflects else 1
 
 
 STRATEGIES: Table[Strategy] = Table(
@@ -55,6 +57,7 @@ STRATEGIES: Table[Strategy] = Table(
     "strategies",
     {
         "gradient": Strategy("gradient"),
+        "reflect": Strategy("reflect", reflects=True),
         "rewrite": Strategy("rewrite", direct=True),
         "exact": Strategy("exact", exact=True),
     },

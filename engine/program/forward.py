@@ -29,13 +29,15 @@ def place_of(variable: Variable, place: int) -> int:
 class Evaluation:
     """A program's values: `known` before, `computed` now, `unusable` where a reply was refused.
 
-    `left_out` are the places of examples that cannot be used, whatever the texts are.
+    `left_out` are the places of examples that cannot be used, whatever the texts are; `under` says
+    which proposal the overrides are.
     """
 
     program: Program
     examples: Mapping[int, Example]
     overrides: Mapping[str, str] = field(default_factory=dict)
     sample: int = 0
+    under: str = ""
     known: dict[Node, Value] = field(default_factory=dict)
     computed: dict[Node, Value] = field(default_factory=dict)
     unusable: dict[Node, ReplyError] = field(default_factory=dict)
@@ -78,7 +80,7 @@ class Evaluation:
         """What `operation` reads for the example at `place`."""
         values = {name: self.value(v, place) for name, v in operation.inputs.items()}
         pictures = [n for n in values if self._is_picture(operation, n, values[n])]
-        where = f" for e{place}" if place != NO_EXAMPLE else ""
+        where = (f" for e{place}" if place != NO_EXAMPLE else "") + self.under
         return Inputs(
             about=f"{operation.output} ({operation.kind}){where}",
             texts={n: value.text for n, value in values.items() if n not in pictures},
@@ -116,7 +118,9 @@ async def load(
         pk, targets, everything=everything, chain=work.chain
     )
     examples = await store.examples.get(pk, [p for p in places if p != NO_EXAMPLE], work.chain)
+    under = [work.proposed[v, t] for v, t in (overrides or {}).items() if (v, t) in work.proposed]
     evaluation = Evaluation(program, examples, dict(overrides or {}), sample=sample)
+    evaluation.under = f", under {under[0]}" if under else ""
     if sample:
         return evaluation  # stored values are of the first sample
     affected = made_from(program, evaluation.overrides)

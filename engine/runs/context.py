@@ -48,6 +48,7 @@ class RunContext:
     answered: int = 0
     fatal: TextGradError | None = None
     failed: dict[tuple[str, str], tuple[int, ProgramFailed]] = field(default_factory=dict)
+    proposed: dict[tuple[str, str], str] = field(default_factory=dict)
     watchers: list[Progress] = field(default_factory=list)
     phase: str = ""
     standing: Callable[[], str] | None = None

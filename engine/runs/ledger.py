@@ -28,6 +28,8 @@ from .schedule import NotYet
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 BUSY_TRIES = 3
+PROGRAM = "evaluator "
+"""What the name of an answerer begins with that is a program of the operator."""
 USUAL_REPLY = 256
 """Tokens set aside for a reply whose length is not limited."""
 
@@ -270,7 +272,8 @@ def _limits(work: Asker, answerer: Answerer) -> Budgets:
     daily = None if free else settings.quota_calls_per_day
     run = work.args.get("budget") or {}
     quotas = daily, settings.quota_bytes
-    return Budgets(run, settings.session_budget, work.session.owner, *quotas)
+    free = answerer.name.startswith(PROGRAM)
+    return Budgets(run, settings.session_budget, work.session.owner, *quotas, free)
 
 
 def _seen(flight: asyncio.Task[Completion]) -> None:

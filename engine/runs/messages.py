@@ -104,7 +104,7 @@ def _how_to_answer(session_id: str, shown: Sequence[Pending], total: int) -> str
     rest = total - len(shown)
     more = f" {rest} more follow once these are answered." if rest else ""
     return (
-        "Answer the pending prompts yourself (each on its own, as the model it is addressed to "
-        "would; where a function is described, run it), some or all at once, and call "
+        "Answer each pending prompt on its own, as the model it is addressed to would (where a "
+        "function is described, run it), and call "
         f"resume(session_id='{session_id}', completions={{'{shown[0].id}': '...'}}).{more}"
     )

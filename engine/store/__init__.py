@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .additions import adding, binding, recomputing
 from .admission import busy
+from .again import AgainRows, measuring_again
 from .calls import CallRows
 from .connection import Fault
 from .database import Chain, Database
@@ -35,6 +36,7 @@ __all__ = [
     "adding",
     "binding",
     "busy",
+    "measuring_again",
     "recomputing",
 ]
 
@@ -56,6 +58,7 @@ class Store:
         self.export = Export(self.db)
         self.maintenance = Maintenance(self.db)
         self.overview = OverviewRows(self.db)
+        self.again = AgainRows(self.db)
 
     async def open(self, *, fresh: bool = True) -> None:
         """Open the file, or create it if it may be a `fresh` one. Raises StoreError."""

@@ -25,13 +25,15 @@ class Price:
 @dataclass(frozen=True)
 class Budgets:
     """What a run, and its whole session, may spend; and how many calls a day its owner may make,
-    where that is limited and this call counts, and have how many bytes."""
+    where that is limited and this call counts, and have how many bytes. A call that is `free`, a
+    run of the operator's own program, is no call to a model: it only takes time."""
 
     run: Budget
     session: Budget
     owner: str = ""
     owner_calls: int | None = None
     owner_bytes: int | None = None
+    free: bool = False
 
     @property
     def any(self) -> bool:
@@ -60,10 +62,10 @@ def reserve(
         run,
     )
     if spent is not None:
-        _check("run", budgets.run, dict(spent), pending, price)
+        _check("run", budgets.run, dict(spent), pending, price, budgets.free)
         db.execute(
-            "UPDATE runs SET used_calls = used_calls + 1 WHERE session = ? AND n = ?",
-            (session, run),
+            "UPDATE runs SET used_calls = used_calls + ? WHERE session = ? AND n = ?",
+            (not budgets.free, session, run),
         )
     if budgets.session:
         total = row(
@@ -75,9 +77,11 @@ def reserve(
         every = _pending(db, session, None)
         used = dict(total or {}) | {"seconds": 0.0}
         used["calls"] += every["calls"]
-        _check("session", budgets.session, used, every, price)
+        _check("session", budgets.session, used, every, price, budgets.free)
 
 
+PAID = "answerer NOT GLOB 'evaluator *'"
+"""What is true of calls to models, in SQL: not of runs of the operator's programs."""
 _NOTHING: dict[str, float] = {"calls": 0, "tokens": 0, "cost": 0}
 
 
@@ -85,7 +89,7 @@ def _pending(db: sqlite3.Connection, session: int, run: int | None) -> dict[str,
     sql = (
         "SELECT count(*) AS calls, coalesce(sum(reserved_tokens), 0) AS tokens, "
         "coalesce(sum(reserved_cost), 0) AS cost FROM calls INDEXED BY calls_pending "
-        "WHERE session = ? AND status = 'pending'"
+        f"WHERE session = ? AND status = 'pending' AND {PAID}"
     )
     found = row(db, sql, session) if run is None else row(db, f"{sql} AND run = ?", session, run)
     return dict(found) if found else _NOTHING
@@ -97,6 +101,7 @@ def _check(
     used: Mapping[str, float],
     pending: Mapping[str, float],
     price: Price,
+    free: bool,
 ) -> None:
     more = {
         "calls": used["calls"] + 1,
@@ -105,7 +110,7 @@ def _check(
         "seconds": used["seconds"],
     }
     for key, most in budget.items():
-        if more[key] > most:
+        if more[key] > most and not (free and key != "seconds"):
             raise BudgetExhausted(
                 f"The {whose}'s budget of {most:g} {_UNITS[key]} is used up "
                 f"({used[key]:.6g} spent, and the next call may take it to {more[key]:.6g}).",

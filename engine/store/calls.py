@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ...schemas.completions import Completion, CompletionRequest, Usage
 from ...schemas.text import cleaned, storable
 from ..answerers import OUTSIDE, Attempt
-from .budgets import Budgets, Price, reserve
+from .budgets import PAID, Budgets, Price, reserve
 from .database import Chain, Database
 from .quotas import bounded
 from .rows import RunFence, dumps, next_number, now, row, rows, to_completion, to_request
@@ -262,7 +262,7 @@ class CallRows:
                     "SELECT purpose, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens, "
                     "sum(completion_tokens) AS completion_tokens, sum(cached_tokens) AS "
                     "cached_tokens, round(sum(latency), 3) AS seconds, sum(cost) AS cost "
-                    "FROM calls WHERE session = ? AND run = ? AND status != 'pending' "
+                    f"FROM calls WHERE session = ? AND run = ? AND status != 'pending' AND {PAID} "
                     "GROUP BY purpose ORDER BY purpose"
                 )
             found = rows(db, sql, *([session] if run is None else [session, run]))
@@ -352,7 +352,8 @@ def _count(
         (*figures, used.cost, used.cost, session, n),
     )
     db.execute(
-        "INSERT INTO spent SELECT session, purpose, ?, ?, ?, ?, ?, ? FROM calls WHERE session = ? "
+        f"INSERT INTO spent SELECT session, purpose, ? * ({PAID}), ?, ?, ?, ?, ? FROM calls "
+        "WHERE session = ? "
         "AND n = ? ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, "
         "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
         "completion_tokens = completion_tokens + excluded.completion_tokens, "
@@ -369,7 +370,8 @@ def _count(
         (tokens, cost, session, session, n),
     )
     db.execute(
-        "UPDATE sessions SET used_calls = used_calls + ?, used_tokens = used_tokens + ?, "
+        "UPDATE sessions SET used_calls = used_calls + ? * (SELECT "
+        f"{PAID} FROM calls WHERE session = ? AND n = ?), used_tokens = used_tokens + ?, "
         "used_cost = used_cost + ?, updated = ? WHERE pk = ?",
-        (calls, tokens, cost, now(), session),
+        (calls, session, n, tokens, cost, now(), session),
     )

@@ -12,7 +12,7 @@ from ...schemas.results import ExamplesResult
 from ..data.reading import listed
 from ..data.tables import Given
 from ..runs.runner import Caller
-from .hints import example_notes
+from ..views.hints import example_notes
 from .lookup import Tool
 
 

@@ -23,13 +23,11 @@ def check(args: Mapping[str, Any]) -> None:
         ("goal", 0, 1),
         ("memory", 0, 64),
     ):
-        if not least <= args[key] <= most:
-            raise BadInput(
-                f"{key} must be between {least} and {most}, not {args[key]}.",
-                "Leave it out for the usual value.",
-            )
-    STRATEGIES.find(args["strategy"])
-    if args["parents"] not in get_args(How):
+        if args[key] is not None:
+            check_range(key, args[key], least, most)
+    if args["strategy"] is not None:
+        STRATEGIES.find(args["strategy"])
+    if args["parents"] is not None and args["parents"] not in get_args(How):
         raise BadInput(
             f"parents cannot be {args['parents']!r}.", f"Use one of {', '.join(get_args(How))}."
         )
@@ -39,3 +37,12 @@ def check(args: Mapping[str, Any]) -> None:
                 f"budget cannot have {key}={value}.",
                 f"Give finite numbers above 0 for some of {', '.join(BUDGET_KEYS)}.",
             )
+
+
+def check_range(key: str, value: float, least: float, most: float) -> None:
+    """Raises BadInput for a number that is too small or too large."""
+    if not least <= value <= most:
+        raise BadInput(
+            f"{key} must be between {least} and {most}, not {value}.",
+            "Leave it out for the usual value.",
+        )

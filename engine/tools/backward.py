@@ -82,7 +82,11 @@ class Backward(Tool):
         ]
         sizes = await self.parts.store.examples.split_sizes(work.session.pk, work.chain)
         gated = not sizes or bool(sizes.get("validation"))
-        return _backward_result(work, learnt, spared, gated=gated)
+        result = _backward_result(work, learnt, spared, gated=gated)
+        if part := await self.parts.part_in_use(work.session, args["places"]):
+            result.in_use = part
+            result.next = f"{result.next} In use: {part}."
+        return result
 
 
 def _backward_result(
@@ -95,7 +99,8 @@ def _backward_result(
             f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
         )
     session, accept = work.session.id, "if_better" if gated else "always"
-    gradients, left_out = show.gradients(learnt.gradients)
+    known = show.is_known(work, "backward")
+    gradients, left_out = show.gradients(learnt.gradients, known=known)
     return BackwardResult(
         examples=[f"e{p}" for p in learnt.places if p != NO_EXAMPLE],
         gradients=gradients,

@@ -19,7 +19,7 @@ from ..program.definition import (
 from ..program.forward import IMAGE_URL
 from ..runs.runner import Caller
 from ..store import Chain
-from .hints import after_leaf
+from ..views.hints import after_leaf
 from .lookup import Tool
 
 MAX_ROLE = 2000

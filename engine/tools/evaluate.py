@@ -13,6 +13,7 @@ from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Split, Variable
 from ...schemas.results import EvaluateResult, Failure, Result
 from ..evaluation.scoring import Scored, score, vote
 from ..evaluation.statistics import mean_and_error
+from ..optimizer import cost_estimate as afford
 from ..optimizer.quote_guard import QuoteGuard
 from ..program.missing_fields import complete, left_out, named, unusable
 from ..runs import saved_state as saved
@@ -20,9 +21,12 @@ from ..runs.basis import Stands, stands_on
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
+from ..views import hints
 from ..views import results as show
 from .lookup import Tool
 
+STEP = {"batch_size": 4, "candidates": 3}
+"""What a step of `optimize` takes unless it is told otherwise."""
 FAIR = 2
 """Texts that may be measured on the test split: those at the start, and those at the end."""
 
@@ -100,7 +104,8 @@ class Evaluate(Tool):
         if split == "test":
             _hold_out(result, *known)
         else:
-            result.failures, result.next = _improve(work.session.id, scored, loss)
+            result.failures = _worst(scored, loss)
+            result.next = await self._improve(work, scored, len(result.failures))
         return result
 
     async def _noted(self, work: RunContext, loss: Variable, scored: Scored) -> tuple[int, int]:
@@ -128,6 +133,23 @@ class Evaluate(Tool):
             work.chain,
             scored.scores,
         )
+
+    async def _improve(self, work: RunContext, scored: Scored, shown: int) -> str:
+        """What there is to gain, and what a step towards it costs."""
+        session, split = work.session.id, work.args["split"]
+        below = sum(one < 1 for one in scored.scores.values())
+        alone = NO_EXAMPLE in scored.scores
+        if not below:
+            return hints.saturated(session, "" if alone else split)
+        more = f"Not shown: {below - shown} more that score below 1. " if below > shown else ""
+        if split == "train" and not alone:
+            return f"{more}Call backward(session_id='{session}') and step to improve on train."
+        train = (await self.parts.store.examples.split_sizes(work.session.pk)).get("train", 0)
+        places = 0 if alone else len(scored.scores)
+        calls = afford.step_calls(scored.evaluation.program, STEP, places, train)
+        on = "" if alone else f", on {below} of {places} examples"
+        gain = f"There is {1 - scored.mean:.2f} to gain{on}. "
+        return more + gain + hints.how_to_gain(session, calls, train, alone=alone)
 
     async def _flattered(self, work: RunContext, scored: Scored) -> list[str]:
         """A note where the texts quote examples that they are measured on."""
@@ -165,13 +187,7 @@ def _failed(places: Collection[int]) -> list[str]:
     return [f"{many} made the evaluator fail, which counts as 0{which}."]
 
 
-def _improve(session: str, scored: Scored, loss: str) -> tuple[list[Failure], str]:
-    """The worst failures, and what to do about them."""
+def _worst(scored: Scored, loss: str) -> list[Failure]:
+    """The worst failures."""
     worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
-    failures = [show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]]
-    if not worst:
-        return failures, "Every example scores 1."
-    more = len(worst) - len(failures)
-    return failures, (f"Not shown: {more} more that score below 1. " if more > 0 else "") + (
-        f"Call backward(session_id='{session}') and step to improve on train."
-    )
+    return [show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]]

@@ -25,8 +25,8 @@ from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..store import recomputing
 from ..views import results as show
+from ..views.hints import needs_examples
 from .add_operation import addition, batch_of
-from .hints import needs_examples
 from .lookup import Tool
 
 
@@ -110,6 +110,7 @@ class Forward(Tool):
         if waiting:
             targets, places = [v for v in targets if v not in waiting], [NO_EXAMPLE]
             program = await self.parts.store.graph.program(session.pk, targets, everything=False)
+        in_use = await self.parts.part_in_use(session, places)
         full, lacking = await complete(self.parts.store, session.pk, targets, places, program)
         places = full or places
         evaluation = await load(work, targets, places, program=program)
@@ -120,6 +121,8 @@ class Forward(Tool):
         kept = [p for p in places if p not in evaluation.left_out]
         result = show.forward_result(work, evaluation, targets, kept)
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
+        if in_use and any(program.variables[v].per_example for v in targets):
+            result.in_use = in_use
         if waiting:
             result.next = f"{', '.join(waiting)} need training examples: call add_examples first."
             if "made" in work.args:

@@ -74,6 +74,7 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         "bound accept candidates",
         bound={**_map(_COUNT), "minProperties": 1},
         accept={"enum": ["always", "if_better", "never"]},
+        strategy={"enum": ["gradient", "reflect"]},
         candidates={"type": "integer", "minimum": 1, "maximum": 16},
         memory={"type": "integer", "minimum": 0, "maximum": 64},
         **_EVERY,
@@ -94,6 +95,9 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         seed={"type": "integer"},
         budget={"type": "object", "additionalProperties": _NUMBER},
         together=_FLAG,
+        early=_FLAG,
+        open=_TEXTS,
+        **dict.fromkeys(("check", "measured"), _COUNT),
         **_EVERY,
     ),
 }
@@ -118,6 +122,16 @@ STATES: Mapping[str, dict[str, Any]] = {
         without_gain=_COUNT,
         paired=_FLAG,
         start={"type": "object", "additionalProperties": _NUMBER},
+        scores={
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "propertyNames": {"pattern": "^[0-9]{1,12}$"},
+                "additionalProperties": _NUMBER,
+            },
+        },
+        tried=_COUNT,
+        **dict.fromkeys(("moved", "plain"), _FLAG),
     )
     | {"dependentRequired": {"pool": ["before"]}},
 }

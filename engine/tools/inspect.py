@@ -11,6 +11,7 @@ from ...schemas.errors import BadInput, NotFound, TooLong
 from ...schemas.graph import NO_EXAMPLE, Operation, Session, Variable, Version, number
 from ...schemas.near import did_you_mean
 from ...schemas.results import InspectResult
+from ..answerers import uncounted
 from ..runs.runner import Caller
 from ..views.report import in_short
 from ..views.results import VALUE, cut
@@ -116,7 +117,7 @@ class Inspect(Listings):
             "title": session.title,
             "variables": [_line(v) for v in list(variables.values())[:PAGE]],
             "examples": sizes,
-            "in_use": [f"e{n}" for n in session.batch[:PAGE]],
+            "in_use": [f"e{n}" for n in session.batch[:PAGE]] or self._first(sizes),
             **_left_out(len(variables), len(session.batch)),
             "active_run": f"{run.id} {run.tool}: {run.status}" if run else None,
             "answerers": answers,
@@ -124,16 +125,27 @@ class Inspect(Listings):
                 {"evaluators": self.parts.evaluators.listed} if self.parts.evaluators.listed else {}
             ),
             "usage": usage,
-            "total": {
-                "calls": session.used_calls,
-                "tokens": session.used_tokens,
-                "cost": round(session.used_cost, 6),
-            },
+            "total": self._total(session),
             "next": f"resume(session_id='{session.id}') goes on with the active run."
             if run
             else "what='graph'|'variable'|'gradients'|'steps'|'examples'|'calls'|'report' shows "
             "more.",
         }
+
+    def _first(self, sizes: dict[str, int]) -> str:
+        """Which examples are in use where none were named."""
+        train, most = sizes.get("train", 0), self.parts.settings.minibatch
+        few = f"; forward(examples='train') uses all {train}" if train > most else ""
+        return f"the first {min(train, most)} of train{few}" if train else ""
+
+    def _total(self, session: Session) -> dict[str, Any]:
+        """What the session has used; why tokens and cost are not known, where they are not."""
+        cost = round(session.used_cost, 6)
+        counted: dict[str, Any] = {"tokens": session.used_tokens, "cost": cost}
+        why = uncounted({answerer.name for answerer in self.parts.ledger.answerers.values()})
+        if why and session.used_calls and not any(counted.values()):
+            counted = dict.fromkeys(counted, why)
+        return {"calls": session.used_calls, **counted}
 
     async def _graph(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None:
@@ -222,13 +234,19 @@ class Inspect(Listings):
             "origin": found.origin,
             "step": found.step,
         }
-        view |= text_page(found.text, offset)
+        if not between:
+            view |= text_page(found.text, offset)
         if before is not None:
             try:
                 shown = await self.difference(session, before, found)
             except TooLong as error:
                 shown = str(error)
-            view["diff"] = cut(shown, DIFF)[0]
+            if between:  # its text is shown by its own id
+                view |= {
+                    "diff" if k == "text" else k: x for k, x in text_page(shown, offset).items()
+                }
+            else:
+                view["diff"] = cut(shown, DIFF)[0]
         view["next"] = (
             f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
             "the first."
@@ -267,7 +285,9 @@ class Inspect(Listings):
         }
 
     async def _report_view(self, session: Session, _id: str | None, _offset: int) -> dict[str, Any]:
-        return in_short(await session_report(self.parts.store, session, texts=True))
+        view = in_short(await session_report(self.parts.store, session, texts=True))
+        view["price"] |= self._total(session)
+        return view
 
     async def _call(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         found = await self.parts.store.calls.get(session.pk, number(id or "", "c") or 0)

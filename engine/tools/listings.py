@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import Any
 
 from ...schemas.errors import NotFound
-from ...schemas.graph import Session
+from ...schemas.graph import Session, number
 from ..views.results import FEEDBACK, LISTED, REASON, cut, share
 from .lookup import Tool
 
@@ -55,7 +57,9 @@ class Listings(Tool):
             offset:
         ]
         most = share(len(proposals), 120, FEEDBACK, ROOM)
+        unfinished = [] if offset else await self.unfinished(session)
         return {
+            **({"unfinished": unfinished} if unfinished else {}),
             "steps": [s | {"gate": cut(str(s["gate"] or ""), REASON // 2)[0]} for s in steps],
             "proposals": [
                 p.model_dump(exclude_none=True, exclude={"gradients", "gain", "error", "p"})
@@ -64,6 +68,15 @@ class Listings(Tool):
             ],
             "next": f"id='p1' shows a proposal whole. {older(len(proposals), offset)}".strip(),
         }
+
+    async def unfinished(self, session: Session) -> list[dict[str, str]]:
+        """The new texts that a run brought, the last of the session, before it was cancelled."""
+        run = await self.parts.store.runs.last(session.pk, session.id)
+        if run is None or run.status != "cancelled":
+            return []
+        found = await self.parts.store.again.unjudged(session.pk, number(run.id, "r") or 0, LISTED)
+        most = share(len(found), 120, FEEDBACK, ROOM)
+        return [{"call": call, "text": cut(_value_in(text), most)[0]} for call, text in found]
 
     async def _proposal(self, session: Session, id: str, offset: int) -> dict[str, Any]:  # noqa: A002
         p = await self.parts.store.history.proposal(session.pk, id)
@@ -102,6 +115,15 @@ class Listings(Tool):
     async def _runs_view(self, session: Session, _id: str | None, offset: int) -> dict[str, Any]:
         runs = (await self.parts.store.runs.latest(session.pk, offset + LISTED))[offset:]
         return {"runs": runs, "next": older(len(runs), offset)}
+
+
+def _value_in(reply: str) -> str:
+    """The text in a reply to a request for a rewrite, or the reply as it is."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(reply)
+        if isinstance(found, dict) and isinstance(found.get("value"), str):
+            return str(found["value"])
+    return reply
 
 
 def older(shown: int, offset: int) -> str:

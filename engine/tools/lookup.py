@@ -14,6 +14,7 @@ from ..answerers import Answerer
 from ..data.tables import Tables
 from ..data.workspace import Workspace
 from ..evaluators.evaluators import Evaluators
+from ..evaluators.scripts import Scripts
 from ..program.definition import NAME_A_SPLIT, check_count
 from ..program.missing_fields import complete
 from ..program.operations import find
@@ -42,6 +43,7 @@ class Parts:
         self.ledger = Ledger(store, answerers, settings.backward.update_params)
         self.evaluators = Evaluators(settings.evaluators)
         self.workspace = Workspace(settings.workspace, settings.max_value_chars)
+        self.scripts = Scripts(self.workspace, self.evaluators)
         self.tables = Tables(settings.data_dir, settings.max_value_chars)
         self.workers = Workers()
         self.runs = Runner(store, self.ledger, settings, self.evaluators, self.workers)
@@ -66,6 +68,17 @@ class Parts:
         if session.batch:
             return session.batch
         return await self.store.examples.split(session.pk, "train", self.settings.minibatch)
+
+    async def part_in_use(self, session: Session, places: Sequence[int]) -> str | None:
+        """How many of the training examples these are, and how all are used; None for all."""
+        if not places or NO_EXAMPLE in places:
+            return None
+        total = (await self.store.examples.split_sizes(session.pk)).get("train", 0)
+        if len(places) >= total or not set(places).issubset(
+            await self.store.examples.split(session.pk, "train")
+        ):
+            return None
+        return f"{len(places)} of {total} training examples; examples='train' uses all"
 
     async def named_examples(self, session: Session, examples: Sequence[str] | str) -> list[int]:
         """Examples by id, or all of a split. Raises BadInput, NotFound."""

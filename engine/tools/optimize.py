@@ -6,36 +6,34 @@ goes on as if nothing had happened.
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...schemas.errors import BudgetExhausted, Conflict, ExampleError, ReplyError
-from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Kind, Session, Variable, number
+from ...schemas.errors import BudgetExhausted
+from ...schemas.graph import NO_EXAMPLE, Fate, Session, Variable, number
 from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
-from ..optimizer import gate
+from ..optimizer import gate, sizes, turns
 from ..optimizer.candidate import Candidate, Reason
-from ..optimizer.gradients import BackwardPass, backward_pass, choose
+from ..optimizer.gradients import BackwardPass
 from ..optimizer.pool import CandidatePool, PoolEntry
-from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, SearchState, load, stopped
+from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, NOTHING_MOVES, SearchState, load, stopped
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
-from ..optimizer.strategies import STRATEGIES
-from ..program.missing_fields import complete, left_out, unusable
+from ..program.missing_fields import left_out, unusable
 from ..runs.basis import Stands, stands_on
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
-from ..views import results as show
 from . import arguments, outcome
 from .lookup import Tool, gate_places
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
+LOOKED_THROUGH = 64
+"""So many proposals, the newest, are looked through at the end for a better one."""
 
 
 class Optimize(Tool):
@@ -49,12 +47,12 @@ class Optimize(Tool):
         loss: str | None = None,
         variables: Sequence[str] | None = None,
         steps: int = 10,
-        batch_size: int = 4,
-        candidates: int = 3,
-        strategy: str = "gradient",
-        parents: str = "pareto",
+        batch_size: int | None = None,
+        candidates: int | None = None,
+        strategy: str | None = None,
+        parents: str | None = None,
         goal: float = 1.0,
-        patience: int = 5,
+        patience: int | None = None,
         budget: Mapping[str, float] | None = None,
         seed: int = 0,
         memory: int = 0,
@@ -62,6 +60,9 @@ class Optimize(Tool):
     ) -> Result:
         """Improve the parameters until goal, patience, steps or budget.
 
+        Without `strategy` it reflects where one parameter is improved, not far from its loss.
+        Without `batch_size`, `candidates` and `parents` they are chosen for the strategy and the
+        budget; without `patience`, it also stops early where no rewrite moves the score.
         `memory` is as for `step`; with `together` false, each step changes one of them in turn.
         Raises BadInput, NotFound, Conflict.
         """
@@ -85,26 +86,27 @@ class Optimize(Tool):
 
         async def prepare(session: Session) -> Start:
             losses = [v.id for v in await self.parts.losses(session, [loss] if loss else None)]
-            args = asked | {"losses": losses}
-            places = await gate_places(self.parts, session, losses)
-            await self._check_budget(session.pk, losses, args, places)
-            return Start(args)
+            return Start(await self._chosen(session, asked | {"losses": losses}))
 
         digest = digest_of("optimize", asked)
         return await self.parts.runs.call(caller, session, "optimize", digest, prepare)
 
-    async def _check_budget(
-        self, session: int, losses: list[str], args: dict[str, Any], places: tuple[list[int], str]
-    ) -> None:
-        """Refuse a budget that cannot pay for one gated step."""
+    async def _chosen(self, session: Session, asked: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with what was left open; refuses a budget that pays for no gated step."""
+        places, _ = await gate_places(self.parts, session, asked["losses"])
+        program = await self.parts.store.graph.program(session.pk, asked["losses"], everything=True)
+        usual = sizes.strategy(program, asked["variables"])
+        args = sizes.chosen(asked, afford.asking(program), len(places), usual)
         if args["budget"]:
-            found = await self._need(session, losses, args, places[0])
-            afford.check(args["budget"], found, len(places[0]))
+            measured = sizes.drawn(places, args)
+            found = await self._need(session.pk, args, measured)
+            afford.check(args["budget"], found, len(measured))
+        return args
 
     async def _need(
-        self, session: int, losses: list[str], args: dict[str, Any], places: Sequence[int]
+        self, session: int, args: dict[str, Any], places: Sequence[int]
     ) -> afford.CostEstimate:
-        program = await self.parts.store.graph.program(session, losses, everything=True)
+        program = await self.parts.store.graph.program(session, args["losses"], everything=True)
         some = await self.parts.store.examples.get(
             session, [p for p in places[:SAMPLED] if p != NO_EXAMPLE]
         )
@@ -116,7 +118,8 @@ class Optimize(Tool):
     async def body(self, work: RunContext) -> Result:
         """What a run of it does; executed again from the top when the run is resumed."""
         args = work.args
-        places, split = await gate_places(self.parts, work.session, args["losses"])
+        every, split = await gate_places(self.parts, work.session, args["losses"])
+        places = sizes.drawn(every, args)
         loop = load(work.run)
         try:
             loop = await self._measured(work, loop, places)
@@ -214,138 +217,29 @@ class Optimize(Tool):
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
         guard = await QuoteGuard.of(work, args["losses"])
-        batch = await self._minibatch(work, loop.iteration, await self._quoted(work, guard, parent))
-        learnt = await self._learn(work, loop, batch, parent) if batch else None
+        quoted = await turns.quoted_by(work, guard, parent.texts)
+        batch = await turns.minibatch(work, loop, parent, quoted)
+        learnt = await turns.learn(work, loop, batch, parent) if batch else None
         if learnt is None:
             await self._idle(work, loop)
             return
-        parameters = await self._to_improve(work, learnt, args["variables"])
-        chosen = await self._demonstrations(work, learnt, args["variables"])
-        if not args.get("together", True):
-            parameters, chosen = _in_turn(parameters, chosen, loop.iteration)
+        parameters = await turns.to_improve(work, loop, learnt)
+        chosen = turns.demonstrations(work, learnt)
+        if not args.get("together", True) or turns.strategy(work, loop).reflects:
+            parameters, chosen = turns.in_turn(parameters, chosen, loop.iteration)
         if not parameters and not chosen:
             await self._idle(work, loop)
             return
         loop.iteration += 1
         loop.idle = 0
-        candidates = await self._candidates(work, learnt, parameters, chosen, parent, batch, guard)
-        await self._step(
-            work, loop, learnt, candidates, [*parameters, *chosen], parent, batch, places, split
-        )
-
-    async def _learn(
-        self, work: RunContext, loop: SearchState, batch: Sequence[int], parent: PoolEntry
-    ) -> BackwardPass | None:
-        """The gradients on a minibatch; None where no usable feedback could be had on it."""
-        strategy = STRATEGIES.find(work.args["strategy"])
-        try:
-            learnt = await backward_pass(
-                work,
-                work.args["losses"],
-                batch,
-                exact=strategy.exact,
-                direct=strategy.direct,
-                texts=parent.texts,
-            )
-        except ReplyError as error:  # the ledger holds the replies; another may do better
-            loop.unread += 1
-            loop.problem = error.why
-            return None
-        except ExampleError as error:
-            loop.left_out |= error.reasons
-            return None
-        loop.left_out |= learnt.evaluation.reasons
-        return learnt
+        found = await turns.candidates(work, loop, learnt, parameters, chosen, parent, guard)
+        await self._step(work, loop, learnt, found, [*parameters, *chosen], parent, places, split)
 
     async def _idle(self, work: RunContext, loop: SearchState) -> None:
         """Go on to the next minibatch: there was nothing to learn from this one."""
         loop.iteration += 1
         loop.idle += 1
         await work.save_state(loop.dump())
-
-    async def _quoted(self, work: RunContext, guard: QuoteGuard, parent: PoolEntry) -> set[int]:
-        """The training examples that the texts of `parent` quote."""
-        program = await self.parts.store.graph.program(
-            work.session.pk, work.args["losses"], everything=True
-        )
-        leaves = {v.id: v.value for v in program.variables.values() if v.is_leaf and v.value}
-        return set(await guard.quoted((leaves | dict(parent.texts)).values()))
-
-    async def _minibatch(self, work: RunContext, iteration: int, quoted: Set[int]) -> list[int]:
-        """The next examples of an epoch that is shuffled anew each time, by seed alone.
-
-        Those that are quoted say nothing about others, and are left out while there are others.
-        """
-        variables = await self.parts.store.graph.variables(work.session.pk, work.args["losses"])
-        if not any(v.per_example for v in variables.values()):
-            return [NO_EXAMPLE]
-        every = await self.parts.store.examples.split(work.session.pk, "train")
-        train = [n for n in every if n not in quoted] or every
-        if not train:
-            raise Conflict(
-                "There are no training examples to learn from.",
-                f"Call add_examples(session_id='{work.session.id}', split='train', ...).",
-            )
-        size = min(work.args["batch_size"], len(train))
-        epoch, turn = divmod(iteration, -(-len(train) // size))
-        order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
-        batch = sorted(order[turn * size : (turn + 1) * size])
-        return (await complete(self.parts.store, work.session.pk, work.args["losses"], batch))[0]
-
-    async def _to_improve(
-        self, work: RunContext, learnt: BackwardPass, ids: Sequence[str] | None
-    ) -> list[Variable]:
-        """The parameters that got feedback, as they are installed."""
-        about = list(dict.fromkeys(g.variable for g in learnt.gradients))
-        chosen = [v for v in about if ids is None or v in ids]
-        found = await self.parts.store.graph.variables(work.session.pk, chosen)
-        return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
-
-    async def _demonstrations(
-        self, work: RunContext, learnt: BackwardPass, ids: Sequence[str] | None
-    ) -> list[Variable]:
-        """The demonstrations that the program shows, where there is anything to improve."""
-        if not learnt.gradients and show.mean_score(
-            learnt.evaluation, work.args["losses"], learnt.places
-        ) in (None, 1.0):
-            return []
-        return [
-            v
-            for v in learnt.evaluation.program.variables.values()
-            if v.kind is Kind.DEMONSTRATIONS and (ids is None or v.id in ids)
-        ]
-
-    async def _candidates(
-        self,
-        work: RunContext,
-        learnt: BackwardPass,
-        parameters: Sequence[Variable],
-        chosen: Sequence[Variable],
-        parent: PoolEntry,
-        batch: Sequence[int],
-        guard: QuoteGuard,
-    ) -> list[Candidate]:
-        """Rewrites from the gradients and other demonstrations, about half of each."""
-        count = work.args["candidates"]
-        found: list[Candidate] = []
-        if parameters:
-            based = [
-                p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
-            ]
-            written = -(-count // 2) if chosen else count
-            gradients = _by_variable(learnt)
-            memory = work.args.get("memory", 0)
-            found = await STRATEGIES.find(work.args["strategy"]).propose(
-                work, based, gradients, count=written, check=guard.objections, memory=memory
-            )
-        if chosen:
-            rest = max(1, (count - len(found)) // len(chosen))
-            found += await choose(work, chosen, work.args["losses"], batch, rest)
-        for candidate in found:
-            if not candidate.refused:
-                candidate.texts = {**parent.texts, **candidate.texts}
-        await guard.note(found)
-        return found
 
     async def _step(
         self,
@@ -355,20 +249,21 @@ class Optimize(Tool):
         candidates: Sequence[Candidate],
         parameters: Sequence[Variable],
         parent: PoolEntry,
-        batch: Sequence[int],
         places: Sequence[int],
         split: str,
     ) -> None:
-        judged = await gate.judge(
-            work, candidates, work.args["losses"], batch, places, split, parent.texts
-        )
+        losses = work.args["losses"]
+        batch = turns.checked_on(learnt, work.args, candidates, plain=loop.plain)
+        judged = await gate.judge(work, candidates, losses, batch, places, split, parent.texts)
         if judged.winner is not None and parent is not loop.current:
             judged.summary += f" (rewritten from {parent.name}, not from the installed text)"
             judged.reasons[judged.winner] = Reason(Fate.ACCEPTED, judged.summary)
         changed = await self._changed(work, parameters, parent)
-        record = record_of(changed, _by_variable(learnt), candidates, judged, parent.led)
+        record = record_of(changed, turns.by_variable(learnt), candidates, judged, parent.led)
         number_ = await self.parts.store.history.last_step(work.session.pk) + 1
         loop.take(f"s{number_}", candidates, judged, record)
+        if loop.unwritten and "strategy" in work.args.get("open", []):
+            loop.fall_back()
         await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, loop.dump(), work.chain
         )
@@ -392,38 +287,21 @@ class Optimize(Tool):
         usage = await self._usage(work)
         if loop.accepted:
             await self._note_score(work, loop, places)
-        history = await self.parts.store.history.proposals(work.session.pk, limit=show.VALUES)
+        history = await self.parts.store.history.proposals(work.session.pk, limit=LOOKED_THROUGH)
+        last = await self.parts.store.history.last_step(work.session.pk)  # nothing is told twice
+        history = [p for p in history if (number(p.step, "s") or 0) > last - loop.steps]
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
+        if why == NOTHING_MOVES:
+            notes.append(outcome.no_headroom(loop))
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))
             await self.parts.store.calls.retire_unusable(work.session.pk)
         if spent is not None:
-            found = await self._need(work.session.pk, work.args["losses"], work.args, places)
+            found = await self._need(work.session.pk, work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
-        notes = [*loop.notes, *notes]
+        notes = [*loop.notes, *notes, *sizes.told(work.args)]
+        if loop.plain:
+            notes.append(f"{outcome.FELL_BACK} ({loop.problem})")
+        notes += outcome.still_failing(loop, places)
         tested = "test" in await self.parts.store.examples.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)
-
-
-def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
-    order = list(numbers)
-    random.Random(seed).shuffle(order)  # noqa: S311 - repeatable
-    return order
-
-
-def _in_turn(
-    parameters: list[Variable], chosen: list[Variable], turn: int
-) -> tuple[list[Variable], list[Variable]]:
-    """One of the variables that can be improved, another one each turn."""
-    order = sorted([*parameters, *chosen], key=lambda v: number(v.id, "v") or 0)
-    if not order:
-        return [], []
-    one = order[turn % len(order)]
-    return [v for v in parameters if v is one], [v for v in chosen if v is one]
-
-
-def _by_variable(learnt: BackwardPass) -> dict[str, list[Gradient]]:
-    found: dict[str, list[Gradient]] = {}
-    for gradient in learnt.gradients:
-        found.setdefault(gradient.variable, []).append(gradient)
-    return found

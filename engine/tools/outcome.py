@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...schemas.graph import Proposal
+from ...schemas.graph import NO_EXAMPLE, Proposal
 from ...schemas.results import OptimizeResult
+from ..answerers import uncounted
 from ..evaluation.statistics import mean_and_error
+from ..optimizer import gate
 from ..optimizer.cost_estimate import CostEstimate
 from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, SearchState
+from ..program.missing_fields import named
 from ..runs.context import RunContext
 from ..views import results as show
 
@@ -19,6 +22,9 @@ PAIRED = (
     "before it; there is no mean to report."
 )
 
+FELL_BACK = (
+    "A reflection could not be read: from then on feedback and rewrites were asked for one by one."
+)
 MEND = (
     "Mend what the notes say: usually a stronger model for the backward role, or longer replies "
     "(max_tokens). Then call optimize again: what could not be used is asked afresh."
@@ -37,6 +43,12 @@ def result(
     """The result of a loop that has ended; `tested` says whether there is a test split."""
     mean, error = mean_and_error(loop.current.scores)
     spent = figures(usage)
+    found = history[: loop.refused + loop.accepted]
+    higher = None if loop.paired else show.refused_higher(found, mean)
+    shown = history[: show.VALUES]
+    names = {answerer.name for answerer in work.ledger.answerers.values()}
+    why = "" if spent["tokens"] else uncounted(names)
+    unknown = [f"Tokens and cost: {why}."] if why else []
     return OptimizeResult(
         loss=", ".join(work.args["losses"]),
         steps=loop.steps,
@@ -47,13 +59,22 @@ def result(
         score_after=None if loop.paired else round(mean, 4),
         standard_error=None if error is None or loop.paired else round(error, 4),
         variables=sorted(loop.current.texts),
-        proposals=show.proposals(history[::-1])[0],
+        proposals=show.proposals(shown[::-1])[0],
+        refused_higher=higher.id if higher else None,
         calls=int(spent["calls"]),
-        tokens=int(spent["tokens"]),
+        tokens=None if unknown else int(spent["tokens"]),
         cost=spent["cost"] or None,
-        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(history, loop)],
-        next=MEND if stopped in (NO_FEEDBACK, NO_REWRITE) else _next(work.session.id, tested),
+        notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(shown, loop), *unknown],
+        next=show.installing(work.session, higher) + _what_now(work, loop, stopped, tested),
     )
+
+
+def _what_now(work: RunContext, loop: SearchState, stopped: str, tested: bool) -> str:
+    if stopped in (NO_FEEDBACK, NO_REWRITE):
+        return MEND
+    if stopped == "goal" and not loop.steps and gate.saturated(loop.before):
+        return gate.harder(work.session)
+    return _next(work.session.id, tested)
 
 
 def _left_out(history: Sequence[Proposal], loop: SearchState) -> list[str]:
@@ -63,11 +84,31 @@ def _left_out(history: Sequence[Proposal], loop: SearchState) -> list[str]:
     return [f"The last {len(history)} proposals are shown; inspect(what='steps') has all."]
 
 
+def still_failing(loop: SearchState, places: Sequence[int]) -> list[str]:
+    """A note on the validation examples that score below 1 with the installed texts."""
+    if loop.paired or list(places) == [NO_EXAMPLE]:
+        return []
+    failing = [p for p, one in zip(places, loop.current.scores, strict=True) if one < 1]
+    if not failing:
+        return []
+    of = f"{len(failing)} of {len(places)} validation examples"
+    return [f"Still below 1 with the installed texts: {of} ({named(failing)})."]
+
+
 def hopeless(loop: SearchState, why: str) -> str:
     """A note on what could not be used, so that there was no going on."""
     if why == NO_FEEDBACK:
         return f"{loop.unread} minibatches gave nothing to learn from: {loop.problem}"
     return f"{loop.unwritten} steps in a row brought no text that can be used: {loop.problem}"
+
+
+def no_headroom(loop: SearchState) -> str:
+    """Why a run ended early."""
+    return (
+        f"{loop.tried} different rewrites were measured and none scored higher anywhere: more are "
+        "not worth their calls. See what fails (evaluate): can the loss be met at all, do "
+        "the examples show what is wanted, is the backward model able? patience=... goes on."
+    )
 
 
 def next_step(loop: SearchState, usage: Usage, first: CostEstimate) -> str:

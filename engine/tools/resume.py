@@ -13,6 +13,7 @@ from ...schemas.text import storable
 from ..program.definition import check_count, check_text
 from ..runs import messages as told
 from ..runs.runner import Caller
+from .listings import Listings
 from .lookup import Tool
 
 
@@ -52,9 +53,19 @@ class Resume(Tool):
         return Result(
             session_id=session.id,
             run=run.id,
+            notes=await self._texts_kept(session) if ended else [],
             next=f"{said}; what was answered is kept, and the same call made again asks only for "
             "the rest.",
         )
+
+    async def _texts_kept(self, session: Session) -> list[str]:
+        """A note on new texts that nobody has judged, where there are some."""
+        found = await Listings(self.parts).unfinished(session)
+        if not found:
+            return []
+        ids = ", ".join(one["call"] for one in found[::-1])
+        where = f"inspect(session_id='{session.id}', what='steps')"
+        return [f"New texts that were written, and judged by no step: {ids}. {where} lists them."]
 
     def _ended(self, session: Session, run: Run, notes: list[str]) -> Result:
         result = told.result_of(self.parts.runs.execution.kinds, run)

@@ -8,13 +8,17 @@ from ...schemas.errors import BadInput, Conflict, Outdated
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
 from ...schemas.results import (
     Result,
+    StepResult,
 )
-from ..optimizer import gate
+from ..evaluation.scoring import compare, in_pairs
+from ..optimizer import gate, turns
 from ..optimizer.candidate import Candidate, Reason
-from ..optimizer.gradients import choose
+from ..optimizer.gradients import choose, outputs_on
 from ..optimizer.proposer import propose, usable_gradients
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
+from ..optimizer.trial import Trial
+from ..program.missing_fields import left_out
 from ..runs import saved_state as saved
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
@@ -41,10 +45,12 @@ class Step(Tool):
         accept: str = "always",
         candidates: int = 1,
         memory: int = 0,
+        strategy: str = "gradient",
     ) -> Result:
         """Propose and install better parameters. Raises BadInput, NotFound, Conflict.
 
-        `memory` is the number of spent gradients on each parameter that are shown again.
+        `memory` is the number of spent gradients on each parameter that are shown again. The
+        strategy `reflect` needs no gradients: it improves one parameter by the examples in use.
         """
         session = await self.parts.store.sessions.get(session_id, caller.owner)
         if accept not in ACCEPT:
@@ -53,13 +59,29 @@ class Step(Tool):
             raise BadInput(f"candidates must be between 1 and 16, not {candidates}.", "3 is usual.")
         if not 0 <= memory <= MEMORY:
             raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.", "0 is usual.")
-        args = _step_args(variables, accept, candidates, memory)
+        if strategy not in ("gradient", "reflect"):
+            raise BadInput(f"A step has no strategy {strategy!r}.", "Use gradient or reflect.")
+        args = _step_args(variables, accept, candidates, memory, strategy)
 
         async def prepare(session: Session) -> Start:
-            parameters = await self._parameters(session, variables)
+            if strategy == "reflect":
+                parameters = [await self._reflected_on(session, variables)]
+            else:
+                parameters = await self._parameters(session, variables)
             return Start(args, binding(session.pk, [p.id for p in parameters]))
 
         return await self.parts.runs.call(caller, session, "step", digest_of("step", args), prepare)
+
+    async def _reflected_on(self, session: Session, ids: Sequence[str] | None) -> Variable:
+        """The parameter that a reflection improves: the one named, or the only one there is."""
+        found = ids or [v.id for v in await self.parts.store.graph.parameters(session.pk)]
+        parameters = [await self.parts.one_variable(session, i) for i in dict.fromkeys(found)]
+        if len(parameters) != 1 or parameters[0].kind is not Kind.PARAMETER:
+            raise BadInput(
+                "A reflection improves one parameter at a time.",
+                f"Name one: variables=['{found[0] if found else 'v1'}'].",
+            )
+        return parameters[0]
 
     async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
         """The parameters named, or all that have an unspent gradient."""
@@ -81,9 +103,10 @@ class Step(Tool):
 
     async def body(self, work: RunContext) -> Result:
         """What a run of it does; executed again from the top when the run is resumed."""
+        known = show.is_known(work, "backward")
         recorded = saved.state_of(work.run, StepRecord, "recorded")
         if recorded is not None:  # killed between the step and the end of its run
-            return show.step_result(work.session, recorded, [])
+            return show.step_result(work.session, recorded, [], known=known)
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
@@ -92,6 +115,8 @@ class Step(Tool):
                     f"{p.label} was changed while this step was under way.",
                     "Run backward and step again: this step would rewrite a text that is gone.",
                 )
+        if work.args.get("strategy") == "reflect":
+            return await self._reflected(work, parameters[0])
         written = [p for p in parameters if p.kind is Kind.PARAMETER]
         chosen = [p for p in parameters if p.kind is Kind.DEMONSTRATIONS]
         gradients, notes = await usable_gradients(work, written)
@@ -105,6 +130,8 @@ class Step(Tool):
         where = None
         if work.args["accept"] == "if_better":  # refuses before anything is asked
             where = await gate_places(self.parts, work.session, losses)
+            if full := await self._saturated(work, losses, where[0]):
+                return full
         count = work.args["candidates"]
         candidates = []
         if written:
@@ -126,7 +153,63 @@ class Step(Tool):
         stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
-        return show.step_result(work.session, stored, [*notes, *judged.notes])
+        told = [*notes, *judged.notes]
+        return show.step_result(work.session, stored, told, known=known)
+
+    async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
+        """A step on one parameter by what came of the training examples in use."""
+        named = await self.parts.losses(work.session, None)
+        losses = [v.id for v in named]
+        places = await self.parts.places(work.session, named)
+        found = await self.parts.store.examples.get(
+            work.session.pk, [p for p in places if p != NO_EXAMPLE]
+        )
+        places = [p for p in places if p == NO_EXAMPLE or found[p].split == "train"]
+        if not places:
+            raise Conflict(
+                "There are no training examples in use to learn from.",
+                f"Call add_examples(session_id='{work.session.id}', split='train', ...).",
+            )
+        where = None
+        if work.args["accept"] == "if_better":
+            where = await gate_places(self.parts, work.session, losses)
+            if full := await self._saturated(work, losses, where[0]):
+                return full
+        learnt = await outputs_on(work, losses, places)
+        if not turns.improvable(learnt, losses):
+            raise Conflict(
+                f"Nothing is wrong on the {len(learnt.places)} examples in use.",
+                "Use others: forward(session_id, examples='train').",
+            )
+        guard, count = await QuoteGuard.of(work, losses), work.args["candidates"]
+        candidates = await turns.reflected(work, learnt, parameter, losses, count, guard)
+        await guard.note(candidates)
+        judged = await self._judged(work, candidates, losses, learnt.places, where)
+        record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
+        stored = await self.parts.store.history.record_step(
+            work.session.pk, record, work.fence, chain=work.chain
+        )
+        return show.step_result(work.session, stored, [*learnt.notes, *judged.notes])
+
+    async def _saturated(
+        self, work: RunContext, losses: Sequence[str], places: Sequence[int]
+    ) -> StepResult | None:
+        """The result of a step that no rewrite could pass; None where one could."""
+        if await in_pairs(work, losses):
+            return None
+        work.phase = "scoring the present text"
+        present, _ = await compare(work, losses, places, {}, [])
+        if not gate.saturated(list(present.scores.values())):
+            return None
+        return StepResult(
+            accepted=False,
+            score_before=1.0,
+            gate=f"nothing was asked: 1.00 on {len(present.scores)} examples cannot be passed",
+            notes=left_out(present.left_out),
+            next=gate.harder(work.session)
+            if list(places) != [NO_EXAMPLE]
+            else "The program's own loss is at its best. accept='always' installs without a check.",
+        )
 
     async def _judged(
         self,
@@ -144,17 +227,18 @@ class Step(Tool):
         standing = [i for i, c in enumerate(candidates) if not c.refused]
         if accept == "never" or not standing:
             why = "proposed only (accept='never')" if standing else reasons[0].words
-            return gate.GateResult(None, why, "", 0, 0.0, reasons=reasons)
+            return gate.GateResult(None, why, "", 0, 0.0, trial=Trial(reasons))
         reasons |= dict.fromkeys(standing, Reason(Fate.BEATEN, "another candidate was taken"))
         why = "accepted without a check (accept='always')"
         reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
-        return gate.GateResult(standing[0], why, "", 0, 0.0, reasons=reasons)
+        return gate.GateResult(standing[0], why, "", 0, 0.0, trial=Trial(reasons))
 
 
 def _step_args(
-    variables: Sequence[str] | None, accept: str, candidates: int, memory: int
+    variables: Sequence[str] | None, accept: str, candidates: int, memory: int, strategy: str
 ) -> dict[str, object]:
-    return {
+    by = {} if strategy == "gradient" else {"strategy": strategy}
+    return by | {
         "variables": list(variables) if variables else None,
         "accept": accept,
         "candidates": candidates,

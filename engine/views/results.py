@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.graph import NO_EXAMPLE, Gradient, Proposal, Session
+from ...schemas.completions import Role
+from ...schemas.graph import NO_EXAMPLE, Gradient, Proposal, Session, number
 from ...schemas.results import (
     Failure,
     ForwardResult,
@@ -19,10 +20,15 @@ from ...schemas.results import (
 )
 from ..evaluation.scoring import Scored
 from ..evaluators.command import listed
+from ..metrics import OUTPUTS
 from ..program.forward import Evaluation, place_of
+from ..program.operations import find
 from ..runs.context import RunContext
 from ..store import StepRecord
+from . import hints
 
+BEGINNING = 120
+"""Characters of a text that the reader has just written."""
 VALUE = 400
 FEEDBACK = 600
 PROPOSAL = 800
@@ -77,7 +83,7 @@ def forward_result(
         for p in (places if variables[v].per_example else [NO_EXAMPLE])
         if evaluation.has(v, p)
     ]
-    values = [_shown(evaluation, *node) for node in nodes[:VALUES]]
+    values = [_shown(work, evaluation, *node) for node in nodes[:VALUES]]
     made = work.args.get("made", {})
     losses = [v for v in shown if _is_loss(evaluation, v)]
     notes = list(work.args.get("notes", []))
@@ -92,7 +98,7 @@ def forward_result(
         values=values,
         mean_score=mean_score(evaluation, losses, places),
         notes=notes,
-        next=_after_forward(work, losses, shown),
+        next=_after_forward(work, evaluation, losses, shown),
         **made,
     )
 
@@ -102,10 +108,20 @@ def _is_loss(evaluation: Evaluation, variable: str) -> bool:
     return operation is not None and operation.is_loss
 
 
-def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
+def is_known(work: RunContext, role: Role) -> bool:
+    """Whether whoever reads the results wrote the texts of this role, a moment ago."""
+    return work.ledger.answerers[role].name == "assistant"
+
+
+def _shown(work: RunContext, evaluation: Evaluation, variable: str, place: int) -> Shown:
     where = place_of(evaluation.program.variables[variable], place)
     value = evaluation.value(variable, place)
-    text, chars = cut(value.text, VALUE)
+    operation = evaluation.program.operation_of(variable)
+    known = operation is not None and (
+        find(operation.kind).asks == "caller"
+        or (find(operation.kind).asks == "forward" and is_known(work, "forward"))
+    )
+    text, chars = cut(value.text, BEGINNING if known else VALUE)
     return Shown(
         variable=variable,
         example=f"e{where}" if where != NO_EXAMPLE else None,
@@ -115,8 +131,12 @@ def _shown(evaluation: Evaluation, variable: str, place: int) -> Shown:
     )
 
 
-def _after_forward(work: RunContext, losses: Sequence[str], shown: Sequence[str]) -> str:
+def _after_forward(
+    work: RunContext, evaluation: Evaluation, losses: Sequence[str], shown: Sequence[str]
+) -> str:
     session = work.session.id
+    if losses and not any(evaluation.program.variables[loss].per_example for loss in losses):
+        return _after_loss(evaluation, losses, session)
     if losses:
         return (
             f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
@@ -135,14 +155,42 @@ def _after_forward(work: RunContext, losses: Sequence[str], shown: Sequence[str]
     )
 
 
+def _after_loss(evaluation: Evaluation, losses: Sequence[str], session: str) -> str:
+    """What to do about losses that depend on no example."""
+    mean = mean_score(evaluation, losses, [NO_EXAMPLE])
+    if mean == 1:
+        return hints.saturated(session, "")
+    first = f"Call backward(session_id='{session}', losses={_few(losses)}), then "
+    gated = "step(accept='if_better'); or optimize for several rounds of both."
+    return (
+        first
+        + (gated if mean is not None else "step.")
+        + _tell_again(evaluation, losses[0], session)
+    )
+
+
+def _tell_again(evaluation: Evaluation, loss: str, session: str) -> str:
+    """How a measurement of the next text is told in one call."""
+    operation = evaluation.program.operation_of(loss)
+    if operation is None or not operation.is_loss or find(operation.kind).asks != "caller":
+        return ""
+    return (
+        f" After a step, measure the new text and tell it: compute_loss(session_id='{session}', "
+        f"kind='feedback', inputs={dict(operation.inputs)}, feedback='...', score=...)."
+    )
+
+
 def _few(ids: Sequence[str]) -> str:
     """A list of ids, or its form where it is long: a shorter one would mean something else."""
     return str(list(ids)) if len(ids) <= VALUES else "[...all that you mean]"
 
 
-def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]]:
-    """Feedback on parameters, cut when long, and a note if some is left out."""
-    most = share(min(len(found), GRADIENTS), 120, FEEDBACK)
+def gradients(
+    found: Sequence[Gradient], *, known: bool = False
+) -> tuple[list[ShownGradient], list[str]]:
+    """Feedback on parameters, cut when long, and a note if some is left out. Of feedback that is
+    `known` the beginning does."""
+    most = BEGINNING if known else share(min(len(found), GRADIENTS), 120, FEEDBACK)
     shown = []
     for one in found[:GRADIENTS]:
         text, chars = cut(one.text, most)
@@ -156,12 +204,15 @@ def gradients(found: Sequence[Gradient]) -> tuple[list[ShownGradient], list[str]
     return shown, notes
 
 
-def proposals(found: Sequence[Proposal]) -> tuple[list[ShownProposal], list[str]]:
-    """Proposed texts and their verdicts, and a note if some that were refused are left out."""
+def proposals(
+    found: Sequence[Proposal], most: int = PROPOSAL
+) -> tuple[list[ShownProposal], list[str]]:
+    """Proposed texts, cut to `most` characters at most, and their verdicts, and a note if some
+    that were refused are left out."""
     chosen = found
     if len(found) > LISTED:
         chosen = sorted(found, key=lambda p: p.verdict != "accepted")[:LISTED]
-    most = share(len(chosen), 120, PROPOSAL)
+    most = share(len(chosen), 120, most)
     shown = []
     for one in chosen:
         text, chars = cut(one.text, most)
@@ -177,11 +228,14 @@ def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
     return [f"{most} of {len(found)} are shown; inspect(session_id, what='{what}') has the rest."]
 
 
-def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepResult:
-    """What a step proposed and what became of it."""
+def step_result(
+    session: Session, step: StepRecord, notes: list[str], *, known: bool = False
+) -> StepResult:
+    """What a step proposed and what became of it. Of texts that are `known` the beginning does."""
     changed = [p.variable for p in step.proposals if p.version is not None]
     again = f"forward(session_id='{session.id}')"
-    shown, more = proposals(step.proposals)
+    shown, more = proposals(step.proposals, BEGINNING if known else PROPOSAL)
+    higher = refused_higher(step.proposals, step.after if step.accepted else step.before)
     return StepResult(
         step=step.id,
         accepted=step.accepted,
@@ -190,12 +244,33 @@ def step_result(session: Session, step: StepRecord, notes: list[str]) -> StepRes
         score_before=step.before,
         score_after=step.after,
         gate=step.gate or None,
+        refused_higher=higher.id if higher else None,
         notes=[*notes, *more],
         next=f"{', '.join(changed)} changed. Call {again} to recompute what depends on it; revert "
         "undoes it."
         if step.accepted
-        else f"Nothing was installed: {step.gate}. Run backward again (on other examples if you "
-        "like), then step; the failed proposals are remembered.",
+        else f"Nothing was installed: {step.gate}. {installing(session, higher)}Run backward again "
+        "(on other examples if you like), then step; the failed proposals are remembered.",
+    )
+
+
+def refused_higher(found: Sequence[Proposal], present: float | None) -> Proposal | None:
+    """The refused proposal with the highest score, if that is above that of the present texts."""
+    if present is None:
+        return None
+    refused = [p for p in found if p.verdict == "refused"]
+    higher = [p for p in refused if p.score is not None and p.score > present]
+    return max(higher, key=lambda p: p.score or 0.0, default=None)
+
+
+def installing(session: Session, higher: Proposal | None) -> str:
+    """How a proposal that was refused, though it scored higher, is installed all the same."""
+    if higher is None:
+        return ""
+    return (
+        f"{higher.id} scored {higher.score:.2f}, which is higher: revert(session_id="
+        f"'{session.id}', variable='{higher.variable}', version='{higher.id}') installs it all the "
+        "same. "
     )
 
 
@@ -205,11 +280,8 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
     example = evaluation.examples.get(place)
     given = list(example.fields.items() if example else [])[:FIELDS]
     fields = {k: cut(v, share(len(given), 40, 200, 500))[0] for k, v in given}
-    operation = evaluation.program.operation_of(loss)
-    made = [v for v in (operation.sources if operation else []) if not _given(evaluation, v)]
-    output = (
-        evaluation.value(made[0], place).text if made and evaluation.has(made[0], place) else ""
-    )
+    judged = _judged(evaluation, loss)
+    output = evaluation.value(judged, place).text if evaluation.has(judged, place) else ""
     feedback = (
         scored.unusable[place].message
         if place in scored.unusable
@@ -224,5 +296,13 @@ def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
     )
 
 
-def _given(evaluation: Evaluation, variable: str) -> bool:
-    return evaluation.program.variables[variable].is_leaf
+def _judged(evaluation: Evaluation, loss: str) -> str:
+    """The variable that a loss is about: its input of that name, else the last that was made, else
+    the text itself."""
+    operation = evaluation.program.operation_of(loss)
+    inputs = dict(operation.inputs) if operation else {}
+    variables = evaluation.program.variables
+    made = [v for v in inputs.values() if not variables[v].is_leaf]
+    texts = [v for v in inputs.values() if variables[v].requires_grad]
+    named = [inputs[name] for name in OUTPUTS if name in inputs]
+    return [loss, *texts[:1], *sorted(made, key=lambda v: number(v, "v") or 0), *named[:1]][-1]

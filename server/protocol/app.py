@@ -34,7 +34,7 @@ from .. import telemetry
 from ..logs import guard_log
 from ..version import VERSION
 from . import argument_completion as completions
-from . import page_tools, resources, shapes, stdio, subscriptions
+from . import consent, page_tools, resources, shapes, stdio, subscriptions
 from .additions import extend
 from .arguments import Arguments
 from .calls import amended, refusal
@@ -50,20 +50,22 @@ from .watchers import ResourceWatchers
 
 log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
-Textual gradient descent: improve any text (prompt, code, plan) that you can judge. You build a \
-small program once, then repeat: forward, compute_loss, backward, step.
+Textual gradient descent: improve any text (prompt, code, plan) that you can judge. \
+optimize_prompt begins: it builds a small program, measures where it stands, hands out the ids.
 
-One text: create_variable(role, value) -> v1; compute_loss(kind='judge', inputs={'text': 'v1'}, \
-instruction) -> v2; backward; step. Again from backward.
-
-A prompt on examples: create_variable(role, value) -> v1 (starts the session); \
-create_variable(session_id, role, example_field='question') -> v2, create_variable(session_id, \
-role, example_field='answer', reference=true) -> v3; add_examples to train, validation (and test, \
-if there are enough), rows {'question': ..., 'answer': ...}; forward(operation='llm', system='v1', \
-inputs={'question': 'v2'}) -> v4; compute_loss(kind='metric', metric='exact_match', \
-inputs={'output': 'v4', 'answer': 'v3'}) -> v5; evaluate(split='test'); then \
-optimize(steps=3), or by hand backward, step(accept='if_better', candidates=3), forward, again; \
+A prompt on examples: optimize_prompt(prompt, examples=[{'question': ..., 'answer': ...}], \
+metric='exact_match'), or judge='what is good and bad'; evaluate(split='test'); \
+optimize(steps=3), or by hand backward, step(accept='if_better', candidates=3), again; \
 evaluate(split='test') at the end.
+
+One text: optimize_prompt(prompt, judge); backward; step(accept='if_better'); again from backward.
+
+Code: run its tests; optimize_prompt(prompt=the code, tests='how they run', feedback='what \
+failed', score=share passed, context='the task'); backward; step; run them on the new code and \
+tell it by compute_loss(kind='feedback', ...) as next says; again from backward.
+
+A pipeline: create_variable for each prompt, forward for each call, compute_loss on the last \
+output, add_examples; then the same.
 
 status tells what to do: done; needs_completions: answer the pending prompts yourself, honestly \
 and each on its own, and hand them back with resume; running: resume waits; failed: read error. \
@@ -131,6 +133,9 @@ class TextGradServer(MCPServer[Host]):
         if self.sampler.is_return(context):
             result = await self.sampler.returned(context)
         else:
+            asked = await consent.ask(name, arguments, context)
+            if asked is not None:
+                return asked
             result = await self._called(name, arguments, context)
             if isinstance(result, CallToolResult):
                 result = await self.sampler.serve(context, result)

@@ -17,18 +17,20 @@ from . import shapes
 
 TEXTS = frozenset(
     {"role", "value", "name", "instruction", "feedback", "function", "template", "output"}
+    | {"prompt", "judge", "tests", "context"}
 )
 """Arguments that are texts of their own, taken as they are."""
 IDS = frozenset({"session_id", "system", "loss", "variable", "id", "version"})
-NAMES = frozenset({"example_field", "file", "path", "evaluator", "metric"})
+NAMES = frozenset({"example_field", "file", "path", "evaluator", "metric", "answer"})
 LISTS = {
     "losses": shapes.as_ids,
     "variables": shapes.as_ids,
     "remove": shapes.as_ids,
     "constraints": shapes.as_lines,
+    "fields": shapes.as_lines,
     "inputs": shapes.as_inputs,
 }
-_OWN = frozenset({"value", "feedback", "output"})
+_OWN = frozenset({"value", "feedback", "output", "prompt"})
 """Texts that may well be the word null."""
 _INSTEAD = {"value": ("file", "example_field", "demonstrations"), "examples": ("path",)}
 """What is given instead of an argument, which is then left out if it holds nothing."""
@@ -87,8 +89,19 @@ class Arguments:
             clean.pop("output", None)
         self._check(clean)
         if given.get("session_id") is not None and "session_id" not in clean:
-            notes.append("The session_id was empty, so it counts as left out.")
+            self._check_empty(notes)
         return clean, notes
+
+    def _check_empty(self, notes: list[str]) -> None:
+        """Raises BadInput for an empty session_id where leaving it out would start a session: it
+        is hardly ever meant so."""
+        if "example_field" in self._known:
+            raise BadInput(
+                "The session_id is empty.",
+                "Give the one that the text belongs to (inspect() lists them); to start a new "
+                "session, leave it out, or give null.",
+            )
+        notes.append("The session_id was empty, so it counts as left out.")
 
     def _unwrapped(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments in the one object that a host put all of them into."""
@@ -129,9 +142,9 @@ class Arguments:
     def _left_out(self, name: str, value: Any) -> bool:
         if value is None:
             return True
-        if name in self._required or self._is_table(name):
+        if name in self._required or (self._is_table(name) and "prompt" not in self._known):
             return False
-        if name in _OWN:
+        if name in _OWN and not (name == "feedback" and "prompt" in self._known):
             return name != "value" and value == ""
         return shapes.is_nothing(value)
 

@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
+from ...schemas.results import Result
+
 _WORDS: dict[Any, str] = {
     str: "string",
     int: "integer",
@@ -34,17 +36,15 @@ def compact(schema: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
 
 
 def outline(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a result in outline: the names and types of its fields, nested objects left
-    open. Raises KeyError for a type that it has no word for.
+    """The schema of a result in outline: the names and types of its own fields, nested objects left
+    open; `Result` alone tells those that all have. Raises KeyError for a type without a word.
 
     A model needs no more to read a result; what a result holds is checked against its full model
     before it leaves.
     """
-    fields = {
-        name: _outlined(field.annotation)
-        for name, field in model.model_fields.items()
-        if name not in UNTOLD
-    }
+    common = {} if model is Result else Result.model_fields
+    own = {n: f for n, f in model.model_fields.items() if n not in common and n not in UNTOLD}
+    fields = {name: _outlined(field.annotation) for name, field in own.items()}
     return {"type": "object", "properties": fields}
 
 
@@ -67,8 +67,6 @@ def _clean(node: Any) -> Any:
         if key in ("title", "minimum", "maximum") and not isinstance(value, dict):
             continue
         if key == "additionalProperties" and value is True:  # so it is anyway
-            continue
-        if key == "additionalProperties" and value is True:  # as it is without
             continue
         if key == "properties":
             out[key] = {name: _clean(prop) for name, prop in value.items()}

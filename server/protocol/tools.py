@@ -17,28 +17,18 @@ from ...schemas.results import (
     ForwardResult,
     InspectResult,
     OptimizeResult,
+    PromptResult,
     Result,
     StepResult,
     VariableResult,
 )
+from .argument_types import Examples, Inputs, Memory, Number, Rows, Session, Whole
+from .begin import optimize_prompt
 from .calls import answer
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ...engine.engine import Engine
     from ...engine.runs.runner import Caller
-
-Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
-"""What can be stored, and every client writes alike; the engine says what makes sense."""
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Session = Annotated[str, Field(description="From create_variable.")]
-Examples = Annotated[
-    list[str] | str | None,
-    Field(description="Example ids, or a split's name. Default: those in use."),
-]
-Memory = Annotated[Whole, Field(description="Show so many spent gradients again, 0 to 64.")]
-Rows = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
-"""Checked by the engine, row by row and off the event loop: there may be many."""
-Inputs = Annotated[dict[str, str], Field(description="Name -> variable id.")]
 
 
 def _one_of(*names: str) -> WithJsonSchema:
@@ -48,12 +38,15 @@ def _one_of(*names: str) -> WithJsonSchema:
 
 Operation = Annotated[str, _one_of("llm", "format", "external")]
 Loss = Annotated[str, _one_of("judge", "metric", "evaluator", "feedback", "sum")]
-Strategy = Annotated[str, _one_of("gradient", "rewrite", "exact")]
+Strategy = Annotated[str, _one_of("gradient", "reflect", "rewrite", "exact")]
 
 
 async def create_variable(
     ctx: Context[Any, Any],
-    role: Annotated[str, Field(description="What the text is for; feedback is written by it.")],
+    role: Annotated[
+        str,
+        Field(description="What the text is for, in 2,000 characters; feedback is written by it."),
+    ],
     value: Annotated[str | None, Field(description="The text (or an image data URL).")] = None,
     session_id: Annotated[
         str | None, Field(description="Leave out to start a session; the result has its id.")
@@ -257,8 +250,12 @@ async def step(
             "examples (a program without examples: by the loss). never: propose only."
         ),
     ] = "always",
-    candidates: Annotated[Whole, Field(description="Proposals to choose from, 1 to 16.")] = 1,
+    candidates: Annotated[Whole, Field(description="Proposals, 1 to 16.")] = 1,
     memory: Memory = 0,
+    strategy: Annotated[
+        Literal["gradient", "reflect"],
+        Field(description="reflect: without backward."),
+    ] = "gradient",
 ) -> CallToolResult:
     """Rewrite parameters from their gradients. The gradients are spent; every version is kept and
     revert undoes it.
@@ -272,6 +269,7 @@ async def step(
             accept=accept,
             candidates=candidates,
             memory=memory,
+            strategy=strategy,
         )
 
     return await answer(ctx, call)
@@ -313,7 +311,7 @@ async def add_examples(
 async def evaluate(
     ctx: Context[Any, Any],
     session_id: Session,
-    loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
+    loss: Annotated[str | None, Field(description="Default: the only one.")] = None,
     split: Literal["train", "validation", "test"] = "validation",
     votes: Annotated[Whole, Field(description="Runs of each example; the majority counts.")] = 1,
 ) -> CallToolResult:
@@ -330,21 +328,24 @@ async def evaluate(
 async def optimize(
     ctx: Context[Any, Any],
     session_id: Session,
-    loss: Annotated[str | None, Field(description="Id of a loss. Default: the only one.")] = None,
+    loss: Annotated[str | None, Field(description="Default: the only one.")] = None,
     variables: Annotated[list[str] | None, Field(description="Parameters. Default: all.")] = None,
-    steps: Annotated[Whole, Field(description="Most steps to take.")] = 10,
-    batch_size: Annotated[Whole, Field(description="Training examples a step learns from.")] = 4,
-    candidates: Annotated[Whole, Field(description="Proposals a step.")] = 3,
+    steps: Annotated[Whole, Field(description="Most steps.")] = 10,
+    batch_size: Annotated[Whole | None, Field(description="Training examples a step.")] = None,
+    candidates: Annotated[Whole | None, Field(description="Proposals a step.")] = None,
     strategy: Annotated[
-        Strategy,
-        Field(description="rewrite: no gradients, a baseline. exact: as in the paper."),
-    ] = "gradient",
+        Strategy | None,
+        Field(
+            description="reflect: one call sees the examples and writes all proposals. "
+            "rewrite: a baseline. exact: as in the paper."
+        ),
+    ] = None,
     parents: Annotated[
-        Literal["newest", "best", "pareto"],
-        Field(description="What to rewrite; pareto: what is best on some example."),
-    ] = "pareto",
+        Literal["newest", "best", "pareto"] | None,
+        Field(description="What to rewrite; pareto: best on some example."),
+    ] = None,
     goal: Annotated[Number, Field(description="Stop at this validation score.")] = 1.0,
-    patience: Annotated[Whole, Field(description="Stop after so many steps without gain.")] = 5,
+    patience: Annotated[Whole | None, Field(description="Most steps without gain.")] = None,
     budget: Annotated[
         dict[str, Number] | None,
         Field(description="Most calls, tokens, cost (dollars), seconds."),
@@ -489,6 +490,7 @@ def _marks(
 
 
 TOOLS: list[tuple[Tool, type[Result], ToolAnnotations]] = [
+    (optimize_prompt, PromptResult, _marks("Optimise a prompt", world=True)),
     (create_variable, VariableResult, _marks("Create a variable")),
     (forward, ForwardResult, _marks("Forward", world=True)),
     (compute_loss, ForwardResult, _marks("Compute a loss", world=True)),

@@ -241,7 +241,7 @@ REPLIES = st.one_of(
 )
 TOOLS = [
     *("create_variable", "forward", "compute_loss", "backward", "step", "add_examples"),
-    *("evaluate", "optimize", "resume", "inspect", "revert", "show"),
+    *("evaluate", "optimize", "resume", "inspect", "revert", "optimize_prompt", "show"),
 ]
 
 

@@ -157,7 +157,9 @@ def test_a_run_says_how_many_of_its_proposals_are_shown() -> None:
     async def main() -> None:
         async with an_engine(Scripted()) as engine:
             s = await _stepped(engine)
-            optimized = await engine.optimize(ME, session_id=s, steps=6, patience=6, candidates=2)
+            optimized = await engine.optimize(
+                ME, session_id=s, strategy="gradient", steps=6, patience=6, candidates=2
+            )
             assert isinstance(optimized, OptimizeResult)
             assert any("The last 8 proposals are shown" in note for note in optimized.notes)
 

@@ -68,6 +68,9 @@ class Primitive:
     """Whether it is shown pictures; the others get their data URLs as text."""
     reads_answers: ClassVar[bool] = False
     """Whether it may read right answers."""
+    by_words: ClassVar[bool] = False
+    """Whether it judges by what its inputs say of the task; other inputs beside the output are
+    right answers."""
     of_losses: ClassVar[bool] = False
     """Whether all that it reads must be losses."""
 
@@ -121,6 +124,10 @@ class Primitive:
     def describe(self, operation: Operation) -> str:
         """What it does, in a sentence for that model."""
         return text("step_function", function=operation.spec.get("function") or self.summary)
+
+    def use(self, operation: Operation) -> str:
+        """What uses a text that it reads, in a few words for whoever rewrites that."""
+        return f"a step ({operation.spec.get('function') or self.summary})"
 
     def answer_of(self, operation: Operation) -> str | None:
         """The name of the input that is a right answer, where one must be readable."""
@@ -177,6 +184,10 @@ class Loss(Primitive):
         spec = operation.spec
         how = spec.get("instruction") or spec.get("metric") or self.summary or self.name
         return text("step_judged", how=str(how))
+
+    def rule(self, work: RunContext, operation: Operation) -> str:
+        """By what it judges, in words for whoever rewrites the text that is judged."""
+        return f"what was measured: {operation.spec.get('instruction') or 'see below'}"
 
     def in_pairs(self, operation: Operation) -> bool:
         """Whether it gives no score, so that results are compared two by two by its instruction."""

@@ -100,6 +100,7 @@ class Evaluator(Loss):
     """Run once for the same texts, like any completion."""
 
     name = "evaluator"
+    by_words = True
 
     def check_form(self, operation: Operation, most: int) -> list[str]:
         """It names an evaluator, which may be registered later."""
@@ -112,6 +113,12 @@ class Evaluator(Loss):
         self.check_inputs(operation)
         making.evaluators.check(operation.spec.get("evaluator") or "")
         return super().check_form(operation, making.most)
+
+    def rule(self, work: RunContext, operation: Operation) -> str:
+        """The program's name, and what the operator says of it."""
+        found = work.settings.evaluators.get(operation.spec["evaluator"])
+        words = f" ({found.description})" if found and found.description else ""
+        return f"a program, {operation.spec['evaluator']}{words}."
 
     async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """What the program says of these texts."""

@@ -31,6 +31,10 @@ class Format(Primitive):
             )
         return template.check(operation.spec["template"], operation.inputs)
 
+    def use(self, operation: Operation) -> str:
+        """Whatever the template says."""
+        return "a template"
+
     def check_sources(self, sources: Sequence[Variable]) -> None:
         """No picture can stand in a text."""
         images = [v.label for v in sources if v.kind is Kind.IMAGE]

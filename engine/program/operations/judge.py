@@ -25,6 +25,7 @@ class Judge(Loss):
     name = "judge"
     asks = "backward"
     sees_pictures = True
+    by_words = True
 
     def spec(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """With whether a score is wanted."""
@@ -64,6 +65,10 @@ class Judge(Loss):
             about=inputs.about,
         )
         return await work.ask(request, lambda c: read_critique(c, schema, user))
+
+    def rule(self, work: RunContext, operation: Operation) -> str:
+        """The instruction."""
+        return f"a judge, who is told: {operation.spec['instruction']}"
 
     def in_pairs(self, operation: Operation) -> bool:
         """Without a score."""

@@ -33,6 +33,10 @@ class Llm(Primitive):
             )
         return []
 
+    def use(self, operation: Operation) -> str:
+        """Whatever model it is."""
+        return "a language model"
+
     async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """The model's reply."""
         prompt, images = filled(work, operation, inputs), tuple(inputs.images.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,12 @@ class Metric(Loss):
         job = Job(making.owner, f"Checking the options of {metric}", metrics.advice(metric))
         await making.workers.run(job, metrics.check, metric, names, options)
         return []
+
+    def rule(self, work: RunContext, operation: Operation) -> str:
+        """Its name and options."""
+        metric, options = operation.spec["metric"], operation.spec.get("options")
+        more = f" with {json.dumps(options, ensure_ascii=False)}" if options else ""
+        return f"the metric {metric}{more}."
 
     def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Made:
         """Score and feedback, at once where that takes milliseconds."""

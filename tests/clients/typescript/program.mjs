@@ -73,6 +73,8 @@ export async function optimise(client) {
   await call("revert", { session_id, variable: "v1", version: 1 });
   const { status } = await call("optimize", { session_id, steps: 1, candidates: 1 });
   const { view } = await call("inspect", { session_id, id: "v1" });
+  const examples = Object.entries(SUMS).map(([question, answer]) => ({ question, answer }));
+  await call("optimize_prompt", { prompt: "Be kind.", examples, metric: "exact_match" });
   const { view: report } = await call("inspect", { session_id, what: "report" });
   const page = await client.read(`textgrad://sessions/${session_id}/report`);
   return {

@@ -170,7 +170,9 @@ def test_an_optimisation_goes_on_over_candidates_on_which_the_program_fails(
 ) -> None:
     async def main(engine: Engine) -> None:
         s, _ = await a_text(engine, "plain")
-        done = await engine.optimize(ME, session_id=s, steps=4, candidates=1, goal=0.9)
+        done = await engine.optimize(
+            ME, session_id=s, strategy="gradient", steps=4, candidates=1, goal=0.9
+        )
         assert isinstance(done, OptimizeResult)
         assert (done.status, done.steps, done.score_after) == ("done", 3, 0.9)
         assert [p.score for p in done.proposals] == [0, 0, 0.9]
@@ -275,7 +277,7 @@ def test_a_program_that_fails_on_the_start_ends_the_optimisation_after_a_few_tex
         loss = {"kind": "evaluator", "evaluator": "it", "inputs": {"text": "v3"}}
         await engine.compute_loss(ME, session_id=s, **loss)  # type: ignore[arg-type]
         await engine.add_examples(ME, session_id=s, split="train", examples=[{"q": "crash"}])
-        found = await engine.optimize(ME, session_id=s)
+        found = await engine.optimize(ME, session_id=s, strategy="gradient")
         assert found.status == "failed"
         assert f"It failed on {FEW} texts and has scored none" in (found.error or "")
         assert FEW <= len(runs(tmp_path)) <= FEW + 2  # those that were under way

@@ -53,7 +53,7 @@ async def program(engine: Engine) -> str:
 
 
 async def optimize(engine: Engine, s: str, **arguments: Any) -> OptimizeResult:
-    result: Result = await engine.optimize(ME, session_id=s, **arguments)
+    result: Result = await engine.optimize(ME, session_id=s, strategy="gradient", **arguments)
     assert isinstance(result, OptimizeResult)
     return result
 
@@ -118,7 +118,7 @@ def test_whoever_watches_is_told_the_running_score() -> None:
         async with an_engine(Scripted(sums)) as engine:
             s = await program(engine)
             watcher = Caller(on_progress=lambda done, asked, phase: told.append(phase))
-            result = await engine.optimize(watcher, session_id=s, steps=4)
+            result = await engine.optimize(watcher, session_id=s, strategy="gradient", steps=4)
         assert isinstance(result, OptimizeResult)
         assert result.accepted
         assert told[0] == "scoring the start"
@@ -134,7 +134,9 @@ def test_the_printed_report_has_scores_with_errors_and_the_lineage() -> None:
             s = await program(engine)
             result = await optimize(engine, s, steps=4)
             shown = await report(engine.store, await engine.store.sessions.get(s, "local"))
-        assert re.search(r"\| validation \| 8 \| 0\.000 ± 0\.000 at .*\| 0\.\d+ ± 0\.\d+ at", shown)
+        assert re.search(
+            r"\| validation \| 8 \| 0\.000 ± 0\.000 at .*\| [01]\.\d+ ± 0\.\d+ at", shown
+        )
         lineage = shown.partition("## Lineage")[2]
         assert f"v1 version {1 + result.accepted}, by s" in lineage
         assert "\n\n      g1: Ask for more precision." in lineage
@@ -208,7 +210,9 @@ def test_a_run_that_ended_in_the_middle_goes_on_as_if_nothing_had_happened(
             s = await program(engine)
             first.left = len(first.asked) + after
             brief = Caller(deadline=1.0)
-            result = await engine.optimize(brief, session_id=s, steps=4, patience=50, seed=5)
+            result = await engine.optimize(
+                brief, session_id=s, strategy="gradient", steps=4, patience=50, seed=5
+            )
             assert result.status == "running"
         async with an_engine(Scripted(sums), tmp_path / "halves.db") as engine:
             await engine.resume(ME, session_id=s)

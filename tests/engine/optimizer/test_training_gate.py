@@ -121,7 +121,7 @@ def test_a_tie_does_not_move(tmp_path: Path) -> None:
         s = await ready(call, play, EXACT)
         step = await stepped(call, s, play)
         assert step["accepted"] is False
-        assert "no gain on the minibatch: 0.00 -> 0.00" in step["gate"]
+        assert "a tie on the minibatch: 0.00 on 3 examples, and no shorter" in step["gate"]
         assert await text(call, s) == "Answer."
 
     drive(main, assisted(tmp_path / "t.db"))
@@ -148,7 +148,7 @@ def test_a_gain_on_the_minibatch_that_validation_does_not_show_is_refused(tmp_pa
         step = await stepped(call, s, play)
         assert step["accepted"] is False
         assert "validation 0.00 -> 0.00 on 6 examples" in step["gate"]
-        assert "only a gain above 0 is kept" in step["gate"]
+        assert step["gate"].endswith(": a tie")
 
     drive(main, assisted(tmp_path / "t.db"))
 
@@ -177,7 +177,7 @@ def test_of_several_candidates_the_best_is_taken_and_each_has_its_reason(tmp_pat
         step = await stepped(call, s, play, candidates=3)
         found = {p["text"]: p for p in step["proposals"]}
         assert [found[t]["verdict"] for t in texts] == ["refused", "refused", "accepted"]
-        assert "no gain on the minibatch" in found[texts[0]]["reason"]
+        assert "a tie on the minibatch" in found[texts[0]]["reason"]
         assert "gained more" in found[texts[1]]["reason"]
 
     drive(main, assisted(tmp_path / "t.db"))
@@ -228,7 +228,9 @@ def test_optimize_with_judges_without_scores_goes_on_from_each_accepted_text(
     async def main(call: Tools) -> None:
         play = Assistant("Use big letters sometimes.", "Answer politely.", "Answer in capitals.")
         s = await ready(call, play, BETTER)
-        begun = await call("optimize", session_id=s, steps=3, candidates=1, parents="best")
+        begun = await call(
+            "optimize", session_id=s, strategy="gradient", steps=3, candidates=1, parents="best"
+        )
         done = await answered(call, begun, play)
         assert (done["steps"], done["accepted"], done["stopped"]) == (3, 2, "steps")
         assert "score_after" not in done
@@ -248,7 +250,7 @@ def test_a_text_refused_within_noise_may_be_the_parent_of_one_that_wins_and_is_n
     async def main(call: Tools) -> None:
         play = Assistant("First.", "Answer in capitals.", model=first_then_all)
         s = await ready(call, play, EXACT)
-        begun = await call("optimize", session_id=s, steps=2, candidates=1)
+        begun = await call("optimize", session_id=s, strategy="gradient", steps=2, candidates=1)
         done = await answered(call, begun, play)
         assert (done["accepted"], done["score_after"]) == (1, 1)
         assert "not more than 1 standard error (0.17" in done["proposals"][0]["reason"]

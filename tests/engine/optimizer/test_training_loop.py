@@ -95,7 +95,8 @@ async def loaded(call: Tools, s: str, llm: Facts, output: str) -> str:
 
 async def optimized(call: Tools, s: str, play: Assistant, **arguments: Any) -> Facts:
     """The result of the whole loop."""
-    return await answered(call, await call("optimize", session_id=s, **arguments), play)
+    chosen = {"strategy": "gradient"} | arguments
+    return await answered(call, await call("optimize", session_id=s, **chosen), play)
 
 
 async def view(call: Tools, s: str, what: str) -> Facts:
@@ -247,14 +248,14 @@ def test_an_interrupted_loop_goes_on_where_it_was_and_asks_nothing_again(tmp_pat
 
     async def begin(call: Tools) -> None:
         sessions.append(await two(call))
-        result = await call("optimize", session_id=sessions[0], steps=6)
+        result = await call("optimize", session_id=sessions[0], strategy="gradient", steps=6)
         for _ in range(5):
             given = {p["id"]: play(p) for p in result["pending"]}
             result = await call("resume", session_id=sessions[0], completions=given)
         assert result["status"] == "needs_completions"
 
     async def go_on(call: Tools) -> None:
-        again = await call("optimize", session_id=sessions[0], steps=6)
+        again = await call("optimize", session_id=sessions[0], strategy="gradient", steps=6)
         done = await answered(call, again, play)
         assert done["status"] == "done"
         assert done["calls"] == len(play.asked)

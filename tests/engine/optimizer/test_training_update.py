@@ -148,7 +148,7 @@ def test_what_was_tried_is_shown_once_each_and_the_present_text_with_its_score(
         assert prompt.count("Use big letters sometimes.") == 1
         assert re.search(r'role="system prompt" score="0.50">\nUse big letters', prompt)
         assert prompt.count("Answer politely.") == 1
-        assert re.search(r'result="refused: no gain on the minibatch[^>]*>\nAnswer pol', prompt)
+        assert re.search(r'result="refused: a tie on the minibatch[^>]*>\nAnswer pol', prompt)
 
     drive(main, assisted(tmp_path / "t.db"))
 

@@ -120,7 +120,7 @@ def test_an_optimisation_learns_and_compares_on_the_others_and_names_both(tmp_pa
             answers = ["42", "N/A", "42"]
             s = await program(engine, "numeric", train=answers, validation=answers)
             best: dict[str, Any] = {"batch_size": 1, "candidates": 1, "patience": 9}
-            found = await engine.optimize(ME, session_id=s, steps=3, **best)
+            found = await engine.optimize(ME, session_id=s, strategy="gradient", steps=3, **best)
             assert isinstance(found, OptimizeResult)
             assert (found.status, found.stopped) == ("done", "goal")
             assert (found.score_before, found.score_after) == (0.0, 1.0)
@@ -146,7 +146,9 @@ def test_a_run_that_goes_on_in_another_process_still_leaves_it_out(tmp_path: Pat
         async with an_engine(Ending(improving), tmp_path / "t.db") as engine:
             s = await program(engine, "numeric", train=answers, validation=answers)
             brief = Caller(deadline=1.0)
-            running = await engine.optimize(brief, session_id=s, steps=3, batch_size=3)
+            running = await engine.optimize(
+                brief, session_id=s, strategy="gradient", steps=3, batch_size=3
+            )
             assert running.status == "running"
         async with an_engine(Scripted(improving), tmp_path / "t.db") as engine:
             found = await engine.resume(ME, session_id=s)
@@ -162,9 +164,11 @@ def test_a_minibatch_of_such_examples_alone_is_passed_over_and_named() -> None:
     async def main() -> None:
         async with an_engine(Scripted(improving)) as engine:
             s = await program(engine, "numeric", train=["N/A", "none"], validation=["42", "42"])
-            found = await engine.optimize(ME, session_id=s, steps=2, batch_size=1, patience=2)
+            found = await engine.optimize(
+                ME, session_id=s, strategy="gradient", steps=2, batch_size=1, patience=2
+            )
             assert isinstance(found, OptimizeResult)
-            assert found.stopped == "nothing left to improve on the training examples"
+            assert found.stopped == "the last training examples gave nothing to improve on"
             assert "2. e1: The right answer 'N/A'" in found.notes[0]
             assert "e2: The right answer 'none'" in found.notes[0]
 

@@ -87,7 +87,7 @@ def test_an_evaluation_names_the_example_that_was_refused_and_counts_it_as_0(
 def test_an_optimisation_goes_on_without_it_and_names_it(tmp_path: Path) -> None:
     async def main(engine: Engine) -> None:
         s = await program(engine)
-        found = await engine.optimize(ME, session_id=s, steps=2)
+        found = await engine.optimize(ME, session_id=s, strategy="gradient", steps=2)
         assert isinstance(found, OptimizeResult)
         assert (found.score_before, found.score_after, found.accepted) == (0.0, 0.75, 1)
         assert "e7" in found.notes[0]
@@ -102,7 +102,7 @@ def test_an_optimisation_goes_on_without_it_and_names_it(tmp_path: Path) -> None
 def test_a_candidate_that_makes_a_prompt_too_long_loses_there(tmp_path: Path, spoilt: str) -> None:
     async def main(engine: Engine) -> None:
         s = await program(engine)
-        found = await engine.optimize(ME, session_id=s, steps=1, candidates=1)
+        found = await engine.optimize(ME, session_id=s, strategy="gradient", steps=1, candidates=1)
         assert isinstance(found, OptimizeResult)
         assert found.status == "done"
         [proposal] = found.proposals
@@ -164,7 +164,7 @@ def test_the_prompts_of_the_loop_itself_stop_only_their_own_step(tmp_path: Path)
 
     async def main(engine: Engine) -> None:
         s = await program(engine)
-        found = await engine.optimize(ME, session_id=s, steps=1, candidates=1)
+        found = await engine.optimize(ME, session_id=s, strategy="gradient", steps=1, candidates=1)
         assert isinstance(found, OptimizeResult)
         assert found.status == "done"
         [proposal] = found.proposals
@@ -208,7 +208,9 @@ def test_a_reply_that_a_filter_withholds_stops_no_other_example_either(tmp_path:
         assert isinstance(found, EvaluateResult)
         assert (found.examples, found.mean_score) == (4, 0.75)
         assert "withheld" in found.notes[0]
-        assert (await engine.optimize(ME, session_id=s, steps=1)).status == "done"
+        assert (
+            await engine.optimize(ME, session_id=s, strategy="gradient", steps=1)
+        ).status == "done"
 
     with StandIn(reply=model, faults=faults) as server:
         with_endpoint(server, main, tmp_path / "t.db")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Purpose, Usage
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.schemas.results import ForwardResult, OptimizeResult, Result
-from textgrad_mcp.schemas.settings import RoleSettings, Settings
+from textgrad_mcp.schemas.settings import EvaluatorSettings, RoleSettings, Settings
 
-from ...helpers import ME, Scripted, an_engine
+from ...helpers import ME, Scripted, an_engine, made
 from ..optimizer.test_optimize import program, sums
 
 PRICED = RoleSettings(price_prompt=200, price_completion=200)
@@ -40,7 +41,7 @@ class Paid(Scripted):
 
 async def optimize(engine: Engine, s: str, **arguments: Any) -> OptimizeResult:
     """The loop without any other reason to stop than the budget."""
-    common: dict[str, Any] = {"steps": 50, "patience": 50, "goal": 1.0}
+    common: dict[str, Any] = {"steps": 50, "patience": 50, "goal": 1.0, "strategy": "gradient"}
     result: Result = await engine.optimize(ME, session_id=s, **(common | arguments))
     assert isinstance(result, OptimizeResult), result
     return result
@@ -51,7 +52,7 @@ async def optimize(engine: Engine, s: str, **arguments: Any) -> OptimizeResult:
     ("budget", "unit", "spent"),
     [
         ({"calls": 75}, "calls", lambda r: 70 < r.calls <= 75),
-        ({"tokens": 3000}, "tokens", lambda r: 2000 < r.tokens <= 3000),
+        ({"tokens": 2000}, "tokens", lambda r: 1500 < r.tokens <= 2000),
         ({"cost": 2.5}, "dollars", lambda r: 1.5 < (r.cost or 0) <= 2.5),
     ],
 )
@@ -333,5 +334,27 @@ def test_the_time_that_the_assistant_takes_to_answer_is_not_the_budgets(waiting:
                 db.execute("UPDATE runs SET stopped = stopped - 7200")
 
         await engine.store.db.write(job)
+
+
+def test_runs_of_the_operators_program_are_no_calls_of_a_budget() -> None:
+    source = "import json, sys; json.load(sys.stdin); print(json.dumps({'score': 0.5}))"
+    registered = {"it": EvaluatorSettings(command=[sys.executable, "-c", source])}
+
+    async def main() -> None:
+        model = Paid(sums)
+        async with an_engine(model, evaluators=registered) as engine:
+            s = await program(engine)
+            inputs = {"output": "v4"}
+            judged = engine.compute_loss(
+                ME, session_id=s, kind="evaluator", evaluator="it", inputs=inputs
+            )
+            loss = made(await judged)
+            asked = len(model.asked)
+            result = await optimize(engine, s, loss=loss, budget={"calls": 30})
+            assert result.stopped == "budget"
+            assert result.calls == len(model.asked) - asked
+            assert 20 < result.calls <= 30
+            view = (await engine.inspect(ME, session_id=s, what="report")).view
+            assert view["price"]["calls"] == len(model.asked)
 
     asyncio.run(main())

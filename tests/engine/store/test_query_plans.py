@@ -57,7 +57,9 @@ async def _whole_life(engine: Engine) -> None:
     await engine.step(ME, session_id=s)
     await engine.forward(ME, session_id=s)
     await engine.evaluate(ME, session_id=s, split="test")
-    await engine.optimize(ME, session_id=s, steps=1, budget={"calls": 200, "tokens": 100_000})
+    await engine.optimize(
+        ME, session_id=s, strategy="gradient", steps=1, budget={"calls": 200, "tokens": 100_000}
+    )
     await engine.revert(ME, session_id=s, variable="v1", version=1)
     await engine.inspect(ME)
     for what in (

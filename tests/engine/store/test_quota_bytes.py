@@ -169,7 +169,7 @@ def test_the_count_is_exact_after_a_whole_life_and_in_files_of_before(tmp_path: 
     async def life() -> int:
         async with an_engine(Scripted(), tmp_path / "new.db") as engine:
             s = await worked_on(engine)
-            await engine.optimize(ME, session_id=s, steps=2)
+            await engine.optimize(ME, session_id=s, strategy="gradient", steps=2)
             await engine.revert(ME, session_id=s, variable="v1", version=1)
             await engine.store.db.write(without_scores)
             assert await engine.store.maintenance.check() == []

@@ -49,10 +49,12 @@ async def rich(engine: Engine, answerer: Stopping) -> list[Document]:
         ME, session_id=s, operation="format", template="{x} {q}", inputs={"x": "v1", "q": "v2"}
     )
     await engine.create_variable(ME, session_id=s, role="examples", demonstrations=2)
-    await engine.optimize(ME, session_id=s, loss="v5", steps=1, candidates=2)
+    await engine.optimize(ME, session_id=s, strategy="gradient", loss="v5", steps=1, candidates=2)
     await engine.evaluate(ME, session_id=s, loss="v5")
     answerer.left = 6
-    failed = await engine.optimize(ME, session_id=s, loss="v5", steps=4, candidates=2, seed=5)
+    failed = await engine.optimize(
+        ME, session_id=s, strategy="gradient", loss="v5", steps=4, candidates=2, seed=5
+    )
     assert failed.status == "failed"
     first = await exported(engine.store, s)
     answerer.left = 10**6

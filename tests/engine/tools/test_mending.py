@@ -53,7 +53,9 @@ def test_examples_go_from_what_is_in_use_and_from_what_is_about_to_be_learnt() -
         found = await engine.forward(ME, session_id=s)
         assert isinstance(found, ForwardResult)
         assert found.examples == ["e3", "e4"]
-        assert (await engine.optimize(ME, session_id=s, steps=1)).status == "done"
+        assert (
+            await engine.optimize(ME, session_id=s, strategy="gradient", steps=1)
+        ).status == "done"
 
     run(main)
 
@@ -80,7 +82,7 @@ def test_a_split_may_be_emptied_and_is_refused_in_words_until_it_is_filled() -> 
         for call in (
             engine.evaluate(ME, session_id=s),
             engine.backward(ME, session_id=s),
-            engine.optimize(ME, session_id=s),
+            engine.optimize(ME, session_id=s, strategy="gradient"),
         ):
             with pytest.raises((BadInput, Conflict)) as refused:
                 await call

@@ -228,7 +228,7 @@ def test_of_two_losses_one_can_go_and_its_gradients_with_it() -> None:
         found = await engine.backward(ME, session_id=s)
         assert isinstance(found, BackwardResult)
         assert found.gradients
-        done = await engine.optimize(ME, session_id=s, steps=1)
+        done = await engine.optimize(ME, session_id=s, strategy="gradient", steps=1)
         assert isinstance(done, OptimizeResult)
         assert done.status == "done"
 

@@ -253,14 +253,15 @@ def test_an_update_reply_with_quotes_braces_and_breaks_is_taken_whole() -> None:
     drive(main, assisted())
 
 
-def test_an_empty_session_id_starts_a_session_and_the_result_says_so() -> None:
+def test_an_empty_session_id_starts_no_session_and_counts_as_left_out_elsewhere() -> None:
     async def main(call: Tools) -> None:
-        made = await call("create_variable", role="r", value="x", session_id="")
-        assert made["session_id"].startswith("tg_")
-        assert "counts as left out" in " ".join(made["notes"])
+        refused = await call.refused("create_variable", role="r", value="x", session_id="")
+        assert "The session_id is empty" in refused
+        made = await call("create_variable", role="r", value="x")
         again = await call("create_variable", role="r", value="x", session_id=made["session_id"])
         assert "notes" not in again or not again["notes"]
         listed = await call("inspect", session_id="")
+        assert "counts as left out" in " ".join(listed["notes"])
         assert [s["session_id"] for s in listed["view"]["sessions"]] == [made["session_id"]]
 
     drive(main, assisted())

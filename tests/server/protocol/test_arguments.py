@@ -63,6 +63,7 @@ async def pending(call: Tools) -> str:
 Start = Callable[[Tools], Awaitable[str]]
 JUDGE = {"kind": "judge", "instruction": "Good?", "inputs": {"output": "v4"}}
 CALLS: list[tuple[str, Start, Facts]] = [
+    ("optimize_prompt", program, {"prompt": "Be brief.", "judge": "Good?"}),
     ("create_variable", program, {"role": "r", "value": "x"}),
     ("create_variable", program, {"role": "r", "example_field": "q"}),
     ("create_variable", program, {"role": "r", "file": "prompt.txt"}),
@@ -118,13 +119,14 @@ def test_whatever_stands_for_left_out_is_left_out(
 
 
 @pytest.mark.requirement("host-shapes")
-def test_an_empty_session_id_starts_a_session_and_says_so() -> None:
+def test_an_empty_session_id_is_no_new_session() -> None:
     async def main(call: Tools) -> None:
-        for empty in ("", " null "):
-            made = await call("create_variable", role="r", value="x", session_id=empty)
-            assert any("session_id was empty" in note for note in made["notes"])
-        assert len((await call("inspect", session_id=""))["view"]["sessions"]) == 2
+        for empty in ("", "null", " "):
+            words = await call.refused("create_variable", role="r", value="x", session_id=empty)
+            assert "leave it out" in words
+        assert (await call("inspect", session_id=""))["view"]["sessions"] == []
         assert "notes" not in await call("create_variable", role="r", value="x", session_id=None)
+        assert len((await call("inspect", session_id=""))["view"]["sessions"]) == 1
 
     drive(main, assisted())
 

@@ -65,11 +65,43 @@ def test_nought_and_false_are_facts() -> None:
     assert facts(ForwardResult(mean_score=0.0))["mean_score"] == 0
 
 
+def shown(*prompts: tuple[str, str]) -> tuple[Facts, str]:
+    """Facts and text of a page of prompts, each with its system prompt."""
+    pending = [
+        Pending(id=f"c{n}", purpose="p", system=system, prompt=prompt)
+        for n, (system, prompt) in enumerate(prompts, 1)
+    ]
+    given = facts(Result(status="needs_completions", pending=pending))
+    return given, render(given)
+
+
+@pytest.mark.requirement("said-once")
 def test_a_long_text_that_pending_prompts_share_is_shown_once() -> None:
     long = "Answer in one word. " * 20
-    pending = [Pending(id=f"c{n}", purpose="p", system=long, prompt=f"q{n}") for n in (1, 2, 3)]
-    given = facts(Result(status="needs_completions", pending=pending))
-    text = render(given)
+    given, text = shown(*((long, f"q{n}") for n in (1, 2, 3)))
     assert text.count(long.strip()) == 1
-    assert text.count("(the system of c1 above, word for word)") == 2
+    assert text.count("system: [as c1's system]") == 2
     assert [one["system"] for one in given["pending"]] == [long] * 3
+
+
+@pytest.mark.requirement("said-once")
+def test_a_judges_instruction_and_a_piece_of_code_are_shown_once_a_page() -> None:
+    instruction = "Instruction: Is it right? " + "It has to be short and polite. " * 9
+    code = "\n".join(f"    total[{n}] = items[{n}] - {n}" for n in range(12))
+    prompts = [f"{instruction}\n\n<text-{n}>\n{code}\n    return {n}\n</text-{n}>" for n in "abc"]
+    given, text = shown(*(("Judge.", prompt) for prompt in prompts))
+    assert [one["prompt"] for one in given["pending"]] == prompts
+    assert text.count(instruction.strip()) == 1
+    assert text.count("total[7]") == 1
+    assert text.count("characters as in c1's prompt: Instruction: Is it r…]") == 2
+    assert text.count("characters as in c1's prompt:     total[0]") == 2
+    assert all(f"return {n}" in text and f"<text-{n}>" in text for n in "abc")
+
+
+@pytest.mark.requirement("said-once")
+@given(st.lists(st.text("ab\n", max_size=400), max_size=4))
+@settings(deadline=None)
+def test_what_is_replaced_stands_above(prompts: list[str]) -> None:
+    _, text = shown(*(("", prompt) for prompt in prompts))
+    for prompt in prompts:
+        assert all(line in text for line in prompt.split("\n"))

@@ -127,7 +127,9 @@ def test_a_whole_optimisation_by_the_assistant_stays_frugal(tmp_path: Path) -> N
                 metric="exact_match",
                 inputs=inputs,
             )
-            end = await answered(await call("optimize", session_id=session, steps=2))
+            end = await answered(
+                await call("optimize", session_id=session, strategy="gradient", steps=2)
+            )
             await answered(await call("evaluate", session_id=session, split="test"))
             for what in ("report", "session", "graph", "steps", "gradients", "calls", "examples"):
                 await call("inspect", session_id=session, what=what)
@@ -202,7 +204,9 @@ async def long_program(call: Measured) -> str:
         await call.done("step", session_id=s, **step)
         await call.done("forward", session_id=s)
     await call.done("evaluate", session_id=s)
-    await call.done("optimize", session_id=s, steps=1, batch_size=4, candidates=2)
+    await call.done(
+        "optimize", session_id=s, strategy="gradient", steps=1, batch_size=4, candidates=2
+    )
     for _ in range(20):
         template = "{output} " + LONG[:400]
         await call.done(
@@ -212,7 +216,10 @@ async def long_program(call: Measured) -> str:
 
 
 async def read_everything(call: Measured, s: str) -> None:
-    """Look at all there is, and make mistakes with long words."""
+    """Look at all there is, begin anew with much, and make mistakes with long words."""
+    rows = [{f: f"{n} {f} {LONG}" for f in FIELDS} for n in range(20)]
+    with_notes = {"prompt": LONG, "examples": rows, "judge": LONG, "context": LONG}
+    await call.done("optimize_prompt", **with_notes)
     await call("show", session_id=s)
     views = ["session", "graph", "steps", "gradients", "examples", "runs", "calls", "report"]
     for what in views:

@@ -38,6 +38,33 @@ def after_leaf(session_id: str, v: Variable) -> str:
     )
 
 
+def saturated(session_id: str, split: str) -> str:
+    """What to do where everything scores 1; `split` is empty for a program without examples."""
+    if not split:
+        return (
+            "It scores 1: by this loss there is nothing left to gain. Use a stricter one, or stop."
+        )
+    why = "no step can be accepted" if split == "validation" else "there is nothing to learn here"
+    return (
+        f"Every example of {split} scores 1: {why}. To go on, add harder ones with "
+        f"add_examples(session_id='{session_id}', split='{split}', examples=[...])."
+    )
+
+
+def how_to_gain(session_id: str, calls: int, train: int, *, alone: bool) -> str:
+    """The next call, where there is something to gain, and what it costs."""
+    if not alone and not train:
+        return (
+            f"There is nothing to learn from: add_examples(session_id='{session_id}', "
+            "split='train', ...)."
+        )
+    return (
+        f"optimize(session_id='{session_id}', steps=3) goes for it, with at most {calls} calls a "
+        f"step; by hand: backward(session_id='{session_id}'), step(accept='if_better', "
+        "candidates=3)."
+    )
+
+
 def example_notes(loaded: Loaded, pieces: Sequence[Added], split: str) -> list[str]:
     """What is odd about examples that were loaded, and what was guessed in reading them.
 

@@ -1,0 +1,53 @@
+"""Which training examples to learn from: failed, wavering and solved ones, and new ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Scores by text (its name in the pool), then by example (its number, as JSON has it)."""
+
+
+def mixed(train: Sequence[int], scores: Scores, text: str, size: int, draw: str) -> list[int]:
+    """`size` of the examples in `train` to show with a text, by what is known of them.
+
+    Some are examples it fails on (such as another text solves and such as none does, in turn), one
+    is solved, so that what works is kept; half have not been seen with it, as long as there are
+    such, first those that no text was seen with. The same for the same scores and `draw`.
+    """
+    known = {int(p): score for p, score in scores.get(text, {}).items()}
+    solved_by_some = {int(p) for by in scores.values() for p, score in by.items() if score >= 1}
+    chance = random.Random(draw)  # noqa: S311 - a draw that can be repeated
+    order = list(train)
+    chance.shuffle(order)
+    failed = [p for p in order if known.get(p, 1.0) < 1]
+    wavering = [p for p in failed if p in solved_by_some]
+    stubborn = [p for p in failed if p not in solved_by_some]
+    solved = [p for p in order if known.get(p, 0.0) >= 1]
+    seen = {int(p) for by in scores.values() for p in by}
+    fresh = sorted((p for p in order if p not in known), key=lambda p: p in seen)
+    kept = [*_in_turn(stubborn, wavering)[: max(1, size // 2 - 1)], *solved[:1]][:size]
+    rest = [*fresh, *failed, *solved]
+    return sorted([*kept, *(p for p in rest if p not in kept)][:size])
+
+
+def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    """One of each in turn, then what is left."""
+    pairs = [p for pair in zip(first, second, strict=False) for p in pair]
+    least = min(len(first), len(second))
+    return [*pairs, *first[least:], *second[least:]]
+
+
+def to_check(shown: Mapping[int, float], quoted: Sequence[int], size: int) -> list[int]:
+    """`size` of the examples that were `shown`, with their scores, to check new texts on.
+
+    Those that failed worst, and one that was solved: a text that breaks it is found out. Quoted
+    ones come last, for they would flatter.
+    """
+    order = sorted(shown, key=lambda p: (p in quoted, shown[p], p))
+    solved = [p for p in order if shown[p] >= 1 and p not in quoted]
+    chosen = order[:size]
+    if solved and solved[0] not in chosen and size > 2:
+        chosen[-1] = solved[0]
+    return sorted(chosen)

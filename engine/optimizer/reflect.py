@@ -1,0 +1,189 @@
+"""Reflect: one call sees what a text did, says why, and writes several different texts.
+
+Hypotheses that differ (VISTA, arXiv 2603.18388), what was refused and why (SkillOpt, 2605.23904),
+inputs, outputs and feedback together (GEPA, 2507.19457).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...schemas.completions import Completion, CompletionRequest, Purpose
+from ...schemas.errors import ReplyError, TooLong
+from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Variable
+from ..constraints import constraints
+from ..constraints import judge as judged
+from ..replies.reply import Malformed, object_schema, parse_object
+from ..runs.context import RunContext
+from ..runs.schedule import gather
+from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit
+from .edits import EDITS, edited
+from .proposer import broken, ended_like, leaked, others
+from .reflect_prompt import Reflection, Seen, reflection
+
+
+@dataclass
+class Draft:
+    """A new text by a hypothesis; `problems` are what is wrong with it."""
+
+    hypothesis: str
+    text: str
+    problems: list[Problem]
+
+
+async def reflect(
+    work: RunContext, parameter: Variable, seen: Seen, count: int, check: Check
+) -> tuple[list[Candidate], list[Gradient]]:
+    """Up to `count` candidates for a parameter, and their diagnosis, if there is one.
+
+    A reply of which no text can be taken is sent back once.
+    """
+    work.phase = "reflecting"
+    asked = await reflection(work, parameter, seen, count)
+    schema = _schema(count, edits=asked.edits)
+    request = CompletionRequest(
+        purpose=Purpose.UPDATE,
+        messages=asked.messages,
+        reply=schema,
+        about=f"why examples fail, and {count} new texts for {parameter.label}",
+    )
+    old = parameter.value or ""
+    last: list[Draft] = []
+
+    def read(completion: Completion) -> dict[str, Any]:
+        form = schema | {"required": [("edits_1" if asked.edits else "text_1")]}
+        return parse_object(completion.text, form, old)
+
+    async def look(said: dict[str, Any]) -> None:
+        last[:] = [
+            await _checked(work, parameter, asked, d, check) for d in drafts(said, asked, old)
+        ]
+        if all(d.problems for d in last):
+            raise Unfit([p for d in last for p in d.problems])
+
+    try:
+        said = await work.ask(request, read, look)
+    except TooLong as error:
+        return [_refused(Fate.UNUSABLE, f"it could not be checked: {error.message}")], []
+    except ReplyError as error:
+        cause = error.__cause__
+        why = cause.reason if isinstance(cause, Malformed) else error.message
+        fate = cause.fate if isinstance(cause, Unfit) else Fate.UNUSABLE
+        return [_refused(fate, f"no usable text, not even after a repair: {why}")], []
+    return await _candidates(work, parameter, last), [_gradient(parameter, seen, said, last)]
+
+
+def _refused(fate: Fate, words: str) -> Candidate:
+    return Candidate(refused=Reason(fate, words))
+
+
+def _schema(count: int, *, edits: bool) -> dict[str, Any]:
+    kind = EDITS if edits else {"type": "string"}
+    fields: dict[str, Any] = {"diagnosis": {"type": "string"}}
+    for n in range(1, count + 1):
+        fields |= {f"hypothesis_{n}": {"type": "string"}}
+        fields |= {f"edits_{n}" if edits else f"text_{n}": kind}
+    return object_schema(fields)
+
+
+def drafts(said: Mapping[str, Any], asked: Reflection, old: str) -> list[Draft]:
+    """The new texts in a reply, with the hypotheses that they follow."""
+    found = []
+    for n in range(1, len(said) + 1):
+        given = said.get(f"edits_{n}" if asked.edits else f"text_{n}")
+        if not given:
+            continue
+        hypothesis = str(said.get(f"hypothesis_{n}") or "").strip()
+        try:
+            new = edited(old, given) if asked.edits else asked.fence.unwrap(str(given))
+        except Malformed as problem:
+            found.append(Draft(hypothesis, "", [(Fate.UNUSABLE, problem.reason)]))
+            continue
+        if new.strip():
+            found.append(Draft(hypothesis, ended_like(old, new), []))
+    return found or [Draft("", "", [(Fate.UNUSABLE, "There is no new text. Write it whole.")])]
+
+
+async def _checked(
+    work: RunContext, parameter: Variable, asked: Reflection, draft: Draft, check: Check
+) -> Draft:
+    """A draft with what is wrong with it; nothing is said of one that is the text as it was."""
+    old, new = parameter.value or "", draft.text
+    if draft.problems or new.strip() == old.strip():
+        return draft
+    wrong = [
+        *await broken(work, parameter, old, new),
+        *await check(parameter, new),
+        *await leaked(work, parameter, asked.material, new),
+    ]
+    return Draft(draft.hypothesis, new, wrong)
+
+
+async def _candidates(
+    work: RunContext, parameter: Variable, found: Sequence[Draft]
+) -> list[Candidate]:
+    """The drafts as candidates: those that cannot be taken, or say nothing new, are refused."""
+    past = await work.store.history.proposals(work.session.pk, parameter.id, limit=64)
+    old = parameter.value or ""
+    before = {
+        plain(p.text): f"nearly the text of {p.id}, which was refused"
+        for p in others(past, old)
+        if p.verdict == "refused" and p.fate in (Fate.MINIBATCH, Fate.NOISE, Fate.TIE)
+    }
+    candidates = []
+    for index, draft in enumerate(found):
+        candidate = Candidate({parameter.id: draft.text}, idea=draft.hypothesis)
+        candidates.append(candidate)
+        said = plain(draft.text)
+        if draft.problems:
+            words = " ".join(words for _, words in draft.problems)
+            candidate.refused = Reason(draft.problems[0][0], words)
+        elif draft.text.strip() == old.strip():
+            candidate.refused = UNCHANGED
+        elif said in before:
+            candidate.refused = Reason(Fate.TWICE, before[said])
+        else:
+            before[said] = f"nearly the text of candidate {index + 1}"
+    await gather([_judge(work, parameter, c) for c in candidates if not c.refused])
+    return candidates
+
+
+async def _judge(work: RunContext, parameter: Variable, candidate: Candidate) -> None:
+    """Refuse a candidate that breaks a constraint in words."""
+    rules = constraints.parse(parameter.constraints).free
+    try:
+        problem = await judged.broken(work, parameter, rules, candidate.texts[parameter.id])
+    except ReplyError as error:
+        problem = f"nobody could say whether it keeps to them ({error.message})"
+    if problem:
+        candidate.refused = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
+
+
+def plain(new: str) -> tuple[str, ...]:
+    """What a text says, for telling near-duplicates: its words in any order, however set out."""
+    return tuple(sorted(_DRESS.sub(" ", new).casefold().split()))
+
+
+_DRESS = re.compile(r"[\s*#`_>.,;:!]+")
+
+
+def _gradient(
+    parameter: Variable, seen: Seen, said: Mapping[str, Any], found: Sequence[Draft]
+) -> Gradient:
+    """The diagnosis with its hypotheses, as feedback on the text that was seen."""
+    program = seen.evaluation.program
+    operation = program.operation_of(seen.losses[0])
+    lines = [str(said.get("diagnosis") or "").strip()]
+    lines += [f"{n}. {d.hypothesis}" for n, d in enumerate(found, 1) if d.hypothesis]
+    return Gradient(
+        variable=parameter.id,
+        version=program.variables[parameter.id].version,
+        text="\n".join(x for x in lines if x) or "New texts were written from the examples.",
+        examples=[f"e{p}" for p, score in seen.scores.items() if p != NO_EXAMPLE and score < 1],
+        batch=[f"e{p}" for p in seen.scores if p != NO_EXAMPLE],
+        operation=operation.id if operation else "",
+        losses=seen.losses,
+    )

@@ -1,0 +1,288 @@
+"""What the critic sees in one request: the text, examples with outputs and scores, and attempts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...schemas.completions import Message
+from ...schemas.distance import diff
+from ...schemas.errors import Conflict, TextGradError
+from ...schemas.graph import (
+    NO_EXAMPLE,
+    Fate,
+    Gradient,
+    Kind,
+    Proposal,
+    Variable,
+    number,
+)
+from ..constraints import constraints
+from ..program import quoting
+from ..program.forward import IMAGE_URL, Evaluation, evaluate, load, made_from
+from ..program.operations import find, loss_kind
+from ..prompts import text
+from ..prompts.fence import Fence
+from ..prompts.length import CHARS_PER_TOKEN, shorten
+from ..runs.context import RunContext
+from .edits import MOST
+from .proposer import HISTORY, RULES, TEXT, fate_of, others, score_of
+
+LONG = 4000
+"""Characters of a text from which on it is edited, not written anew."""
+HYPOTHESIS = " (hypothesis: "
+"""What stands before the hypothesis of a proposal, at the end of its reason."""
+SAID = 3
+"""Of so many examples it is told what was said of an attempt's outputs, those it did worst on."""
+MEASURED = frozenset({Fate.MINIBATCH, Fate.NOISE, Fate.TIE, Fate.BEATEN, Fate.ACCEPTED})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a text did: an evaluation with it in place, and the mean of the losses by example."""
+
+    evaluation: Evaluation
+    losses: list[str]
+    scores: dict[int, float]
+
+    def said(self, place: int) -> str:
+        """What the losses say of the outputs."""
+        words = [self.evaluation.value(x, place).text.strip() for x in self.losses]
+        return "\n\n".join(w for w in words if w)
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """A request: `material` is what it shows that others have written; `edits` are asked for."""
+
+    fence: Fence
+    messages: tuple[Message, ...]
+    material: tuple[str, ...]
+    edits: bool
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An attempt: what came of it with its text or difference, and what was said, by example."""
+
+    body: str
+    said: dict[str, str]
+
+
+async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: int) -> Reflection:
+    """The request for `count` new texts for a parameter, whose `value` is the text that was seen.
+
+    Nothing in it is of examples that measure.
+    """
+    budget = work.settings.prompt_budget * CHARS_PER_TOKEN
+    value = parameter.value or ""
+    pieces = {p: _pieces(seen, parameter, p) for p in seen.scores}
+    room = budget // 2 // max(1, sum(map(len, pieces.values())))
+    shown = {p: [(k, n, shorten(t, max(room, 200))) for k, n, t in of] for p, of in pieces.items()}
+    past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
+    tried = await _tried(work, parameter, seen.losses, past, budget // 4)
+    material = [t for of in shown.values() for _, _, t in of]
+    material += [s for t in tried for s in t.said.values()]
+    fence = Fence([value, *material, *(t.body for t in tried)])
+    same = [p for p in past if p.text.strip() == value.strip()]
+    parts = [TEXT, fence.wrap("text", value, role=parameter.role, **score_of(same))]
+    parts += _used(work, seen, parameter)
+    words = constraints.parse(parameter.constraints).words
+    if words:
+        parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
+    parts += _examples(fence, seen, shown)
+    parts += _attempts(fence, tried, same)
+    edits = len(value) > LONG
+    images = [t for p in seen.scores for t in _pictures(seen, p)]
+    parts += [text("gradient_pictures")] if images else []
+    parts += await _asked(work, parameter, count, edits=edits)
+    user = Message(role="user", content="\n\n".join(parts), images=tuple(dict.fromkeys(images)))
+    system = Message(role="system", content=text("reflect"))
+    kept = (parameter.role, *parameter.constraints, *material)
+    return Reflection(fence, (system, user), kept, edits)
+
+
+async def _asked(work: RunContext, parameter: Variable, count: int, *, edits: bool) -> list[str]:
+    many = text("reflect_one") if count == 1 else text("reflect_many", count=str(count))
+    parts = [text("reflect_ask", count=many)]
+    parts += quoting.in_rewrite(parameter, measured=await quoting.held_out(work))
+    if edits:
+        parts.append(text("reflect_edits", most=str(MOST)))
+    form = '"edits_{n}": [{{"find": "...", "put": "..."}}]' if edits else '"text_{n}": "<the text>"'
+    keys = [
+        f'"hypothesis_{n}": "<what is missing or wrong>", ' + form.format(n=n)
+        for n in range(1, count + 1)
+    ]
+    asked = '{"diagnosis": "<what goes wrong, and the rules behind it>", ' + ", ".join(keys) + "}"
+    return [*parts, text("reply", form=asked)]
+
+
+def _used(work: RunContext, seen: Seen, parameter: Variable) -> list[str]:
+    """How the text is used, and how what comes out is judged."""
+    program = seen.evaluation.program
+    lines = []
+    for operation in program.operations.values():
+        if parameter.id in operation.sources and not operation.is_loss:
+            names = [f"{{{n}}}" for n, v in operation.inputs.items() if v == parameter.id]
+            names += ["system prompt"] if operation.system == parameter.id else []
+            step = find(operation.kind).use(operation)
+            lines.append(f"It is used as {' and '.join(names)} of {step}.")
+    losses = [(o, loss_kind(o.kind)) for o in program.operations.values() if o.is_loss]
+    rules = [kind.rule(work, o) for o, kind in losses if not kind.of_losses]
+    lines += [f"The output is judged by {rule}" for rule in rules]
+    return ["\n".join(dict.fromkeys(lines))] if lines else []
+
+
+def _pieces(seen: Seen, parameter: Variable, place: int) -> list[tuple[str, str, str]]:
+    """An example as kinds, names and texts: what went in, what came out, what was wanted."""
+    evaluation = seen.evaluation
+    fields = [v for v in evaluation.program.variables.values() if v.kind is Kind.FIELD]
+    found = [("input", v) for v in fields if not v.reference]
+    made = made_from(evaluation.program, [parameter.id])
+    losses = {o.output for o in evaluation.program.operations.values() if o.is_loss}
+    outputs = sorted(made - losses, key=lambda v: number(v, "v") or 0)
+    found += [("output", evaluation.program.variables[v]) for v in outputs]
+    found += [("expected", v) for v in fields if v.reference]
+    pieces = []
+    for kind, variable in found:
+        if place == NO_EXAMPLE and variable.kind is Kind.FIELD:
+            continue
+        if evaluation.has(variable.id, place):
+            value = evaluation.value(variable.id, place).text
+            value = "(a picture)" if value.startswith(IMAGE_URL) else value
+            pieces.append((kind, variable.name or variable.field or variable.id, value))
+    return [*pieces, ("said", "of the output", seen.said(place))]
+
+
+def _pictures(seen: Seen, place: int) -> list[str]:
+    fields = [v for v in seen.evaluation.program.variables.values() if v.kind is Kind.FIELD]
+    values = [seen.evaluation.value(v.id, place).text for v in fields if place != NO_EXAMPLE]
+    return [value for value in values if value.startswith(IMAGE_URL)]
+
+
+def _examples(
+    fence: Fence, seen: Seen, shown: Mapping[int, Sequence[tuple[str, str, str]]]
+) -> list[str]:
+    """The examples, those that fail first, with how many there are of each."""
+    failed = sorted((p for p, s in seen.scores.items() if s < 1), key=lambda p: seen.scores[p])
+    solved = [p for p in seen.scores if p not in failed]
+    parts = []
+    for title, places in (("not solved", failed), ("solved", solved)):
+        if not places:
+            continue
+        if NO_EXAMPLE not in places:
+            parts.append(f"{len(places)} of {len(seen.scores)} examples that were run are {title}:")
+        for place in places:
+            name = f"Example e{place}, score" if place != NO_EXAMPLE else "The score is"
+            parts.append(f"{name} {seen.scores[place]:.2f}:")
+            parts += [fence.wrap(k, t, name=n) for k, n, t in shown[place] if t or k == "output"]
+    return parts
+
+
+def _attempts(fence: Fence, tried: Sequence[Tried], same: Sequence[Proposal]) -> list[str]:
+    """What was tried, and how often the text came back as it was."""
+    parts = [text("reflect_tried")] if tried else []
+    for one in tried:
+        parts.append(fence.wrap("tried", one.body))
+        parts += [fence.wrap("said", t, on=example) for example, t in one.said.items()]
+    again = sum(p.fate is Fate.UNCHANGED for p in same)
+    return [*parts, text("update_again", times=str(again))] if again else parts
+
+
+async def _tried(
+    work: RunContext,
+    parameter: Variable,
+    losses: Sequence[str],
+    past: Sequence[Proposal],
+    budget: int,
+) -> list[Tried]:
+    """The newest attempts, oldest first; whole or as a difference, as many as there is room for."""
+    batches = {g.id: g for g in await _led(work, parameter)}
+    value, used = parameter.value or "", 0
+    found: list[Tried] = []
+    for proposal in others(past, value):
+        difference = diff(value, proposal.text, "present", "tried")
+        shorter = 3 * len(difference) < 2 * len(proposal.text)
+        body = difference if shorter else proposal.text
+        if found and used + len(body) > budget:
+            break
+        led = [batches[g] for g in proposal.gradients if g in batches]
+        said = await _said(work, parameter, losses, proposal, led[-1:], budget)
+        used += len(body) + sum(map(len, said.values()))
+        title = "Difference to the present text:" if shorter else "The text:"
+        head = [f"Result: {_result(proposal)}", *_hypothesis(proposal), title]
+        found.append(Tried("\n".join([*head, shorten(body, budget)]), said))
+    return found[::-1]
+
+
+def _result(proposal: Proposal) -> str:
+    if proposal.score is not None or proposal.fate is Fate.COPIED:
+        return fate_of(proposal)
+    return shorten(f"{proposal.verdict}: {proposal.reason.partition(HYPOTHESIS)[0]}", 400)
+
+
+def _hypothesis(proposal: Proposal) -> list[str]:
+    said = proposal.reason.partition(HYPOTHESIS)[2].removesuffix(")")
+    return [f"Hypothesis: {shorten(said, 400)}"] if said else []
+
+
+async def _led(work: RunContext, parameter: Variable) -> list[Gradient]:
+    spent = await work.store.history.gradients(
+        work.session.pk, [parameter.id], unspent=False, limit=8 * HISTORY
+    )
+    return list(spent)
+
+
+async def _said(
+    work: RunContext,
+    parameter: Variable,
+    losses: Sequence[str],
+    proposal: Proposal,
+    led: Sequence[Gradient],
+    budget: int,
+) -> dict[str, str]:
+    """What was said of an attempt on training examples it did not solve, where it is on record."""
+    if proposal.fate not in MEASURED or not led:
+        return {}
+    examples = await work.store.examples.get(
+        work.session.pk, [number(e, "e") or NO_EXAMPLE for g in led for e in g.batch]
+    )
+    train = [number(e.id, "e") or NO_EXAMPLE for e in examples.values() if e.split == "train"]
+    scored: list[tuple[float, str, str]] = []
+    for place in train or ([NO_EXAMPLE] if not examples else []):
+        if seen := await _recalled(work, losses, {parameter.id: proposal.text}, place):
+            name = f"e{place}" if place != NO_EXAMPLE else "the output"
+            outputs = [t for kind, _, t in _pieces(seen, parameter, place) if kind == "output"]
+            scored.append((seen.scores[place], name, "\n".join([*outputs, seen.said(place)])))
+    worst = sorted(one for one in scored if one[0] < 1)[:SAID]
+    room = max(400, budget // (2 * SAID * HISTORY))
+    return {f"{name}, score {s:.2f}": shorten(said, room) for s, name, said in worst if said}
+
+
+async def _recalled(
+    work: RunContext, losses: Sequence[str], texts: Mapping[str, str], place: int
+) -> Seen | None:
+    """What a text did on an example, as far as it is on record: nothing is asked for it."""
+    shut = dataclasses.replace(work, fatal=Conflict("Not on record.", "Nothing is asked here."))
+    evaluation = await load(shut, losses, [place], overrides=texts)
+    try:
+        await evaluate(shut, evaluation, [place], tolerant=True)
+    except TextGradError:
+        return None
+    return seen_in(evaluation, losses, [place]) if place not in evaluation.left_out else None
+
+
+def seen_in(evaluation: Evaluation, losses: Sequence[str], places: Sequence[int]) -> Seen | None:
+    """What an evaluation shows at those places where all losses have a value; None without any.
+
+    A loss without scores counts as solved where it finds nothing to say.
+    """
+    scores = {}
+    for place in places:
+        if all(evaluation.has(x, place) for x in losses):
+            found = [evaluation.value(x, place).score for x in losses]
+            bare = [float(not evaluation.value(x, place).text.strip()) for x in losses]
+            graded = [b if s is None else s for s, b in zip(found, bare, strict=True)]
+            scores[place] = sum(graded) / len(graded)
+    return Seen(evaluation, list(losses), scores) if scores else None

@@ -1,0 +1,102 @@
+"""How many examples and rewrites a step has: what the caller says, or the budget pays for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...schemas.graph import Kind
+from ..program.forward import made_from
+from ..program.operations import find
+from ..store import Program
+from .strategies import STRATEGIES
+
+CHECK = 3
+"""On so many of the examples that a reflection was shown its texts are checked (docs/gate.md)."""
+LEAST = 8
+"""So few validation examples are not chosen for a budget's sake: they would decide by luck."""
+SHARE = 4
+"""What scoring the start may take of a budget is one part in so many."""
+FAR = 2
+PATIENCE = 5
+REFLECT = ((6, 3), (6, 2), (4, 1))
+FEEDBACK = ((4, 3), (4, 2), (4, 1))
+"""Training examples and rewrites of a step, from what is usual to the least."""
+
+
+def strategy(program: Program, variables: Sequence[str] | None) -> str:
+    """The usual strategy: `reflect` where one text is improved and FAR steps at most are between it
+    and its loss, for one call can see all of that; else `gradient`."""
+    texts = [v for v in program.variables.values() if v.kind is Kind.PARAMETER]
+    mine = [v.id for v in texts if variables is None or v.id in variables]
+    affected = made_from(program, mine)
+    made = [o for o in program.operations.values() if o.output in affected]
+    steps = [o for o in made if find(o.kind).asks and find(o.kind).backwards == "ask"]
+    ungraded = any(not o.spec.get("graded", True) for o in program.operations.values())
+    return "reflect" if len(mine) == 1 and len(steps) <= FAR and not ungraded else "gradient"
+
+
+def chosen(asked: Mapping[str, Any], per_example: int, places: int, usual: str) -> dict[str, Any]:
+    """The arguments of `optimize` with what was left open, where an example takes so many calls
+    and there are so many examples to measure on.
+
+    The usual sizes, or smaller ones where the budget would not pay for the start and a step.
+    """
+    left_open = [k for k in ("strategy", "batch_size", "candidates") if asked[k] is None]
+    asked = {**asked, "strategy": asked["strategy"] or usual}
+    reflects = STRATEGIES.find(asked["strategy"]).reflects
+    calls = asked["budget"].get("calls")
+    measured = places if calls is None else min(places, _affordable(calls, per_example))
+    ways = [_sized(asked, *way) for way in (REFLECT if reflects else FEEDBACK)]
+    rest = (calls or 0) - per_example * measured
+    fitting = (w for w in ways if calls is None or _step(w, per_example, measured) <= rest)
+    return {
+        **asked,
+        **next(fitting, ways[-1]),
+        "parents": asked["parents"] or ("best" if reflects else "pareto"),
+        "patience": asked["patience"] or PATIENCE,
+        "early": asked["patience"] is None,
+        "measured": measured,
+        "open": left_open,
+    }
+
+
+def _affordable(calls: float, per_example: int) -> int:
+    return max(LEAST, int(calls) // (SHARE * max(per_example, 1)))
+
+
+def _sized(asked: Mapping[str, Any], learn: int, candidates: int) -> dict[str, int]:
+    learn = asked["batch_size"] or learn
+    check = min(CHECK, learn) if STRATEGIES.find(asked["strategy"]).reflects else learn
+    return {"batch_size": learn, "check": check, "candidates": asked["candidates"] or candidates}
+
+
+def _step(way: Mapping[str, int], per_example: int, places: int) -> int:
+    """The calls of a step at most."""
+    scored = way["batch_size"] + way["candidates"] * way["check"] + places
+    return per_example * scored + 1 + way["candidates"]
+
+
+def drawn(places: Sequence[int], args: Mapping[str, Any]) -> list[int]:
+    """The examples that a run measures on: all, or as many as its budget pays for."""
+    most = args.get("measured", len(places))  # older runs measure on all
+    if len(places) <= most:
+        return list(places)
+    draw = random.Random(f"validation:{args['seed']}")  # noqa: S311 - a draw that can be repeated
+    return sorted(draw.sample(list(places), most))
+
+
+def told(args: Mapping[str, Any]) -> list[str]:
+    """What a step was made of, where its sizes were left open."""
+    left_open = [k for k in args.get("open", []) if k != "strategy"]
+    if not left_open:
+        return []
+    learn, check, candidates = (args[k] for k in ("batch_size", "check", "candidates"))
+    rewrites = "1 rewrite" if candidates == 1 else f"{candidates} rewrites"
+    on = f"on {check} of them" if check < learn else "on them"
+    return [
+        f"Each step: {rewrites} from {learn} training examples, checked {on}, the best of them on "
+        f"up to {args['measured']} validation examples ({' and '.join(left_open)} chosen for "
+        "the budget)."
+    ]

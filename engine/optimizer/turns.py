@@ -1,0 +1,227 @@
+"""What a turn of the loop learns from: the examples it is shown, and what it makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from ...schemas.errors import Conflict, ExampleError, ReplyError
+from ...schemas.graph import NO_EXAMPLE, Gradient, Kind, Variable, number
+from ..program.missing_fields import complete
+from ..runs.context import RunContext
+from ..views import results as show
+from .batches import mixed, to_check
+from .candidate import Candidate
+from .gradients import BackwardPass, backward_pass, choose, outputs_on
+from .pool import PoolEntry
+from .progress import SearchState
+from .quote_guard import QuoteGuard
+from .reflect import reflect
+from .reflect_prompt import seen_in
+from .sizes import FEEDBACK
+from .strategies import STRATEGIES, Strategy
+
+
+def strategy(work: RunContext, loop: SearchState) -> Strategy:
+    """The strategy in force."""
+    return STRATEGIES.find("gradient" if loop.plain else work.args["strategy"])
+
+
+async def quoted_by(work: RunContext, guard: QuoteGuard, texts: Mapping[str, str]) -> set[int]:
+    """The training examples that the program quotes with these `texts` in place."""
+    program = await work.store.graph.program(work.session.pk, work.args["losses"], everything=True)
+    leaves = {v.id: v.value for v in program.variables.values() if v.is_leaf and v.value}
+    return set(await guard.quoted((leaves | dict(texts)).values()))
+
+
+async def minibatch(
+    work: RunContext, loop: SearchState, parent: PoolEntry, quoted: Set[int]
+) -> list[int]:
+    """The next examples to learn from: by what is known of them where the critic sees all of them,
+    else in an order that is shuffled anew each epoch, by seed alone.
+
+    Those that are quoted say nothing about others, and are left out while there are others.
+    """
+    variables = await work.store.graph.variables(work.session.pk, work.args["losses"])
+    if not any(v.per_example for v in variables.values()):
+        return [NO_EXAMPLE]
+    every = await work.store.examples.split(work.session.pk, "train")
+    train = [n for n in every if n not in quoted] or every
+    if not train:
+        raise Conflict(
+            "There are no training examples to learn from.",
+            f"Call add_examples(session_id='{work.session.id}', split='train', ...).",
+        )
+    size = min(FEEDBACK[0][0] if loop.plain else work.args["batch_size"], len(train))
+    if strategy(work, loop).reflects:
+        draw = f"{work.args['seed']}:{loop.iteration}"
+        train = [n for n in train if f"e{n}" not in loop.left_out]
+        batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw)
+    else:
+        epoch, turn = divmod(loop.iteration, -(-len(train) // size))
+        order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
+        batch = sorted(order[turn * size : (turn + 1) * size])
+    return (await complete(work.store, work.session.pk, work.args["losses"], batch))[0]
+
+
+def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
+    order = list(numbers)
+    random.Random(seed).shuffle(order)  # noqa: S311 - repeatable
+    return order
+
+
+async def learn(
+    work: RunContext, loop: SearchState, batch: Sequence[int], parent: PoolEntry
+) -> BackwardPass | None:
+    """What a minibatch teaches; None where no usable feedback could be had on it."""
+    by, losses = strategy(work, loop), work.args["losses"]
+    try:
+        if by.reflects:
+            learnt = await outputs_on(work, losses, batch, texts=parent.texts)
+        else:
+            learnt = await backward_pass(
+                work,
+                losses,
+                batch,
+                exact=by.exact,
+                direct=by.direct,
+                texts=parent.texts,
+            )
+    except ReplyError as error:  # the ledger holds the replies; another may do better
+        loop.unread += 1
+        loop.problem = error.why
+        return None
+    except ExampleError as error:
+        loop.left_out |= error.reasons
+        return None
+    loop.left_out |= learnt.evaluation.reasons
+    if seen := seen_in(learnt.evaluation, losses, learnt.places):
+        loop.note(parent.name, seen.scores)
+    return learnt
+
+
+async def to_improve(work: RunContext, loop: SearchState, learnt: BackwardPass) -> list[Variable]:
+    """The parameters that got feedback, or may have a part in what went wrong, as installed."""
+    ids: Sequence[str] | None = work.args["variables"]
+    variables = learnt.evaluation.program.variables
+    about = list(dict.fromkeys(g.variable for g in learnt.gradients))
+    if strategy(work, loop).reflects and improvable(learnt, work.args["losses"]):
+        about = [v.id for v in variables.values() if v.kind is Kind.PARAMETER]
+    chosen = [v for v in about if ids is None or v in ids]
+    found = await work.store.graph.variables(work.session.pk, chosen)
+    return [found[v] for v in chosen if found[v].kind is Kind.PARAMETER]
+
+
+def improvable(learnt: BackwardPass, losses: Sequence[str]) -> bool:
+    """Whether anything is wrong with what came out."""
+    mean = show.mean_score(learnt.evaluation, losses, learnt.places)
+    return bool(learnt.gradients) or mean not in (None, 1.0)
+
+
+def demonstrations(work: RunContext, learnt: BackwardPass) -> list[Variable]:
+    """The demonstrations that the program shows, where there is anything to improve."""
+    ids: Sequence[str] | None = work.args["variables"]
+    if not improvable(learnt, work.args["losses"]):
+        return []
+    return [
+        v
+        for v in learnt.evaluation.program.variables.values()
+        if v.kind is Kind.DEMONSTRATIONS and (ids is None or v.id in ids)
+    ]
+
+
+def in_turn(
+    parameters: list[Variable], chosen: list[Variable], turn: int
+) -> tuple[list[Variable], list[Variable]]:
+    """One of the variables that can be improved, another one each turn."""
+    order = sorted([*parameters, *chosen], key=lambda v: number(v.id, "v") or 0)
+    if not order:
+        return [], []
+    one = order[turn % len(order)]
+    return [v for v in parameters if v is one], [v for v in chosen if v is one]
+
+
+async def candidates(
+    work: RunContext,
+    loop: SearchState,
+    learnt: BackwardPass,
+    parameters: Sequence[Variable],
+    chosen: Sequence[Variable],
+    parent: PoolEntry,
+    guard: QuoteGuard,
+) -> list[Candidate]:
+    """Rewrites, and other demonstrations, about half of each."""
+    count = work.args["candidates"]
+    found: list[Candidate] = []
+    if parameters:
+        based = [
+            p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
+        ]
+        written = -(-count // 2) if chosen else count
+        found = await _written(work, loop, learnt, based, written, guard)
+    if chosen:
+        rest = max(1, (count - len(found)) // len(chosen))
+        found += await choose(work, chosen, work.args["losses"], learnt.places, rest)
+    for candidate in found:
+        if not candidate.refused:
+            candidate.texts = {**parent.texts, **candidate.texts}
+    await guard.note(found)
+    return found
+
+
+async def _written(
+    work: RunContext,
+    loop: SearchState,
+    learnt: BackwardPass,
+    based: Sequence[Variable],
+    count: int,
+    guard: QuoteGuard,
+) -> list[Candidate]:
+    by = strategy(work, loop)
+    if not by.reflects:
+        memory = work.args.get("memory", 0)
+        gradients = by_variable(learnt)
+        return await by.propose(
+            work, based, gradients, count=count, check=guard.objections, memory=memory
+        )
+    return await reflected(work, learnt, based[0], work.args["losses"], count, guard)
+
+
+async def reflected(
+    work: RunContext,
+    learnt: BackwardPass,
+    parameter: Variable,
+    losses: Sequence[str],
+    count: int,
+    guard: QuoteGuard,
+) -> list[Candidate]:
+    """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on."""
+    seen = seen_in(learnt.evaluation, losses, learnt.places)
+    if seen is None:
+        return []
+    found, diagnosis = await reflect(work, parameter, seen, count, guard.objections)
+    store, pk = work.store, work.session.pk
+    learnt.gradients = await store.history.add_gradients(pk, diagnosis, work.fence, work.chain)
+    return found
+
+
+def by_variable(learnt: BackwardPass) -> dict[str, list[Gradient]]:
+    """The gradients of each variable."""
+    found: dict[str, list[Gradient]] = {}
+    for gradient in learnt.gradients:
+        found.setdefault(gradient.variable, []).append(gradient)
+    return found
+
+
+def checked_on(
+    learnt: BackwardPass, args: Mapping[str, Any], found: Sequence[Candidate], *, plain: bool
+) -> list[int]:
+    """The examples of a minibatch that candidates are checked on."""
+    places, check = learnt.places, args.get("check")
+    seen = seen_in(learnt.evaluation, args["losses"], places)
+    if plain or check is None or check >= len(places) or seen is None:
+        return list(places)
+    quoted = [p for candidate in found if not candidate.refused for p in candidate.quotes]
+    return to_check(seen.scores, quoted, check)

@@ -1,0 +1,74 @@
+"""Losses whose texts have changed: which they are, and what measuring them anew has found."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...schemas.graph import Operation, number
+from .database import Database
+from .examples import set_batch
+from .graph import invalidate
+from .rows import dumps, rows, to_operation
+from .runs import Adds
+
+
+@dataclass(frozen=True)
+class AgainRows:
+    """Again; each method is one transaction."""
+
+    db: Database
+
+    async def outdated(self, session: int, operation: Operation) -> list[Operation]:
+        """The operations of the same kind that read the same, by the same names, and whose output
+        is out of date."""
+        sources = dumps([number(v, "v") for v in operation.sources][:1])
+
+        def job(db: sqlite3.Connection) -> list[Operation]:
+            sql = (
+                "SELECT o.* FROM json_each(?) j CROSS JOIN edges e ON e.session = ? AND "
+                "e.source = j.value CROSS JOIN variables v ON v.session = e.session AND "
+                "v.n = e.output CROSS JOIN operations o ON o.session = v.session AND "
+                "o.n = v.operation WHERE v.dirty AND o.kind = ? ORDER BY o.n"
+            )
+            found = map(to_operation, rows(db, sql, sources, session, operation.kind))
+            return [o for o in found if o.inputs == operation.inputs]
+
+        return await self.db.read(job, single=True)
+
+    async def unjudged(self, session: int, run: int, limit: int) -> list[tuple[str, str]]:
+        """The rewrites that were written in a run since the session's last step, by their calls."""
+
+        def job(db: sqlite3.Connection) -> list[tuple[str, str]]:
+            sql = (
+                "SELECT n, text FROM calls INDEXED BY calls_by_run WHERE session = :s AND run = :r "
+                "AND purpose = 'update' AND status = 'answered' AND answered > coalesce((SELECT "
+                "created FROM steps WHERE session = :s ORDER BY n DESC LIMIT 1), '') "
+                "ORDER BY n DESC LIMIT :most"
+            )
+            found = db.execute(sql, {"s": session, "r": run, "most": limit}).fetchall()
+            return [(f"c{r['n']}", r["text"]) for r in found]
+
+        return await self.db.read(job, single=True)
+
+
+def measuring_again(
+    session: int, operation: Operation, spec: dict[str, Any] | None, batch: Sequence[int] | None
+) -> Adds:
+    """The part of a run's admission that gives a loss what was found this time, so that what it
+    said before is out of date. With `batch`, these become the examples in use."""
+
+    def again(db: sqlite3.Connection) -> dict[str, Any]:
+        if batch is not None:
+            set_batch(db, session, batch)
+        if spec is not None:
+            db.execute(
+                "UPDATE operations SET spec = ? WHERE session = ? AND n = ?",
+                (dumps(spec), session, number(operation.id, "op")),
+            )
+            invalidate(db, session, [number(operation.output, "v") or 0])
+        return {}
+
+    return again
