@@ -10,9 +10,11 @@ FLOORS = """
     server.demo server.protocol
     server.logs server.page server.telemetry
     server.local server.settings server.edited_file server.terminal server.version
+    engine.opening
     engine.engine
     engine.tools
-    engine.optimizer engine.views
+    engine.optimizer
+    engine.views
     engine.evaluation
     engine.program
     engine.constraints
@@ -21,6 +23,7 @@ FLOORS = """
     engine.answerers
     engine.metrics engine.replies
     engine.data engine.evaluators engine.prompts engine.workers
+    engine.extensions
     schemas
 """
 """From the top to the ground. A new room gets its place here."""
