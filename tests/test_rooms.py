@@ -21,8 +21,8 @@ FLOORS = """
     engine.runs
     engine.store
     engine.answerers
-    engine.metrics engine.replies
-    engine.data engine.evaluators engine.prompts engine.workers
+    engine.evaluators engine.metrics engine.replies
+    engine.data engine.prompts engine.workers
     engine.extensions
     schemas
 """

@@ -16,7 +16,7 @@ from ...schemas.errors import BadInput
 from ...schemas.graph import NO_EXAMPLE, Example, Kind, Operation
 from ...schemas.settings import RoleSettings, Settings
 from ..program.forward import IMAGE_URL
-from ..program.operations import find
+from ..program.operations import kind_of
 from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.ledger import USUAL_REPLY
 from ..store import Program
@@ -53,7 +53,7 @@ class CostEstimate:
 
 def asking(program: Program) -> int:
     """How many calls an example takes, whoever answers them."""
-    return sum(find(o.kind).asks is not None for o in program.operations.values())
+    return sum(kind_of(o).asks is not None for o in program.operations.values())
 
 
 def estimate(
@@ -69,11 +69,11 @@ def estimate(
     `examples` are some of those at `places`, where candidates are compared; `train` is how many
     training examples there are.
     """
-    asking = [o for o in program.operations.values() if find(o.kind).asks]
+    asking = [o for o in program.operations.values() if kind_of(o).asks]
     batch = 1 if list(places) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
     check = min(args.get("check", batch), batch)
     strategy = STRATEGIES.find(args["strategy"])
-    critics = sum(find(o.kind).backwards == "ask" for o in asking)
+    critics = sum(kind_of(o).backwards == "ask" for o in asking)
     critics *= strategy.critiques(batch)
     times = 2 * len(places) + (0 if list(places) == [NO_EXAMPLE] else batch + check)
     sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asking]
@@ -97,8 +97,8 @@ def step_calls(program: Program, args: Mapping[str, Any], places: int, train: in
     Its minibatch with the present texts and with each candidate, feedback, the rewrites, and each
     candidate at all places; those scored before are not asked again.
     """
-    asking = [o for o in program.operations.values() if find(o.kind).asks]
-    critics = sum(find(o.kind).backwards == "ask" for o in asking)
+    asking = [o for o in program.operations.values() if kind_of(o).asks]
+    critics = sum(kind_of(o).backwards == "ask" for o in asking)
     batch = min(int(args["batch_size"]), train) if places else 0
     candidates = int(args["candidates"])
     return len(asking) * (batch + candidates * (batch + (places or 1))) + critics + candidates
@@ -120,7 +120,7 @@ def check(budget: Mapping[str, float], found: CostEstimate, examples: int) -> No
 
 def _prompt(program: Program, operation: Operation, examples: Sequence[Example]) -> int:
     """Tokens of what is known of an operation's prompt: texts of leaves, template, instruction."""
-    if find(operation.kind).asks == "caller":
+    if kind_of(operation).asks == "caller":
         return 0  # whoever runs it pays for it
     said = [str(operation.spec.get(k, "")) for k in ("template", "instruction")]
     sources = [_size(program, v, examples) for v in operation.sources]
@@ -137,4 +137,4 @@ def _size(program: Program, variable: str, examples: Sequence[Example]) -> float
 
 
 def _role(settings: Settings, operation: Operation) -> RoleSettings:
-    return settings.backward if find(operation.kind).asks == "backward" else settings.forward
+    return settings.backward if kind_of(operation).asks == "backward" else settings.forward

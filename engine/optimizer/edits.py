@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..prompts import sentence
 from ..replies.reply import Malformed, object_schema
 
 MOST = 8
@@ -21,17 +22,16 @@ def edited(text: str, edits: Sequence[Mapping[str, str]]) -> str:
     not stand in the text exactly once.
     """
     if len(edits) > MOST:
-        raise Malformed(f"There are {len(edits)} edits; at most {MOST} are possible.")
+        raise Malformed(sentence("problems", "edits", count=str(len(edits)), most=str(MOST)))
     for edit in edits:
         piece, put = edit["find"], edit["put"]
         if not piece:
             text += put
             continue
         if (times := text.count(piece)) != 1:
-            how = "is not in the text" if not times else f"stands in it {times} times"
-            raise Malformed(
-                f"The piece to find {_shown(piece)} {how}: copy one that stands there exactly once."
-            )
+            what = "edit_often" if times else "edit_nowhere"
+            found = {"piece": _shown(piece), "times": str(times)}
+            raise Malformed(sentence("problems", what, **found))
         text = text.replace(piece, put)
     return text
 

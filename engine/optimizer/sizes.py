@@ -8,7 +8,7 @@ from typing import Any
 
 from ...schemas.graph import Kind
 from ..program.forward import made_from
-from ..program.operations import find
+from ..program.operations import kind_of
 from ..store import Program
 from .strategies import STRATEGIES
 
@@ -32,7 +32,7 @@ def strategy(program: Program, variables: Sequence[str] | None) -> str:
     mine = [v.id for v in texts if variables is None or v.id in variables]
     affected = made_from(program, mine)
     made = [o for o in program.operations.values() if o.output in affected]
-    steps = [o for o in made if find(o.kind).asks and find(o.kind).backwards == "ask"]
+    steps = [o for o in made if kind_of(o).asks and kind_of(o).backwards == "ask"]
     ungraded = any(not o.spec.get("graded", True) for o in program.operations.values())
     return "reflect" if len(mine) == 1 and len(steps) <= FAR and not ungraded else "gradient"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import cast
 
 from ....schemas.errors import BadInput
+from ....schemas.graph import Operation
 from ....schemas.near import did_you_mean
 from ...extensions.operations import FORWARD, LOSSES, primitive
 from .base import Inputs, Loss, Making, Primitive, check_room, failure_in
@@ -21,6 +22,7 @@ __all__ = [
     "failure_in",
     "find",
     "forward_kind",
+    "kind_of",
     "loss_kind",
 ]
 
@@ -34,6 +36,15 @@ def find(kind: str) -> Primitive:
             f"There is no operation {kind!r} here: a package that is not installed brought it.",
             "Install that package again, or take out what it made.",
         ) from None
+
+
+def kind_of(operation: Operation) -> Primitive:
+    """The kind of `operation`. Raises BadInput where its package is gone, with the way out."""
+    try:
+        return find(operation.kind)
+    except BadInput as gone:
+        remove = f"revert(session_id, remove=['{operation.output}'])"
+        raise BadInput(gone.message, f"{gone.next} That is {remove}.") from None
 
 
 def forward_kind(name: str) -> Primitive:

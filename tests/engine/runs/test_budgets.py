@@ -336,6 +336,7 @@ def test_the_time_that_the_assistant_takes_to_answer_is_not_the_budgets(waiting:
         await engine.store.db.write(job)
 
 
+@pytest.mark.requirement("budgets")
 def test_runs_of_the_operators_program_are_no_calls_of_a_budget() -> None:
     source = "import json, sys; json.load(sys.stdin); print(json.dumps({'score': 0.5}))"
     registered = {"it": EvaluatorSettings(command=[sys.executable, "-c", source])}
