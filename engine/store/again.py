@@ -21,20 +21,21 @@ class AgainRows:
 
     db: Database
 
-    async def outdated(self, session: int, operation: Operation) -> list[Operation]:
-        """The operations of the same kind that read the same, by the same names, and whose output
-        is out of date."""
+    async def alike(self, session: int, operation: Operation) -> list[tuple[Operation, bool]]:
+        """The operations of the same kind that read the same, by the same names; and of each,
+        whether its output is out of date."""
         sources = dumps([number(v, "v") for v in operation.sources][:1])
 
-        def job(db: sqlite3.Connection) -> list[Operation]:
+        def job(db: sqlite3.Connection) -> list[tuple[Operation, bool]]:
             sql = (
-                "SELECT o.* FROM json_each(?) j CROSS JOIN edges e ON e.session = ? AND "
+                "SELECT o.*, v.dirty FROM json_each(?) j CROSS JOIN edges e ON e.session = ? AND "
                 "e.source = j.value CROSS JOIN variables v ON v.session = e.session AND "
                 "v.n = e.output CROSS JOIN operations o ON o.session = v.session AND "
-                "o.n = v.operation WHERE v.dirty AND o.kind = ? ORDER BY o.n"
+                "o.n = v.operation WHERE o.kind = ? ORDER BY o.n"
             )
-            found = map(to_operation, rows(db, sql, sources, session, operation.kind))
-            return [o for o in found if o.inputs == operation.inputs]
+            found = rows(db, sql, sources, session, operation.kind)
+            alike = [(to_operation(r), bool(r["dirty"])) for r in found]
+            return [(o, stale) for o, stale in alike if o.inputs == operation.inputs]
 
         return await self.db.read(job, single=True)
 

@@ -85,9 +85,8 @@ class ComputeLoss(Tool):
     async def the_same(self, session: Session, op: Operation, name: str) -> Operation | None:
         """The loss that `op`, to be called `name`, is once more, since what it is about has
         changed; None where it is a new one."""
-        alike = [
-            o for o in await self.parts.store.again.outdated(session.pk, op) if _is_same(op, o)
-        ]
+        found = await self.parts.store.again.alike(session.pk, op)
+        alike = [o for o, stale in found if _is_same(op, o) and (stale or _measures(o))]
         outputs = await self.parts.store.graph.variables(session.pk, [o.output for o in alike])
         return next((o for o in alike if name in ("", outputs[o.output].name)), None)
 
@@ -104,6 +103,11 @@ class ComputeLoss(Tool):
         given = told and len(await self.parts.places(in_use, [output])) == 1
         args = {"targets": [found.output], "made": made, "notes": [note], "given": given}
         return Start(args, measuring_again(session.pk, found, spec, batch))
+
+
+def _measures(found: Operation) -> bool:
+    """Whether it was said how it is measured, so that what is told later is told of the same."""
+    return find(found.kind).asks == "caller" and bool(found.spec.get("instruction"))
 
 
 def _is_same(op: Operation, found: Operation) -> bool:

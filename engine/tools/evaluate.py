@@ -144,12 +144,15 @@ class Evaluate(Tool):
         more = f"Not shown: {below - shown} more that score below 1. " if below > shown else ""
         if split == "train" and not alone:
             return f"{more}Call backward(session_id='{session}') and step to improve on train."
-        train = (await self.parts.store.examples.split_sizes(work.session.pk)).get("train", 0)
+        sizes = await self.parts.store.examples.split_sizes(work.session.pk)
+        train = sizes.get("train", 0)
+        untested = "test" in sizes and not work.session.test_reads
         places = 0 if alone else len(scored.scores)
         calls = afford.step_calls(scored.evaluation.program, STEP, places, train)
         on = "" if alone else f", on {below} of {places} examples"
         gain = f"There is {1 - scored.mean:.2f} to gain{on}. "
-        return more + gain + hints.how_to_gain(session, calls, train, alone=alone)
+        next_ = hints.how_to_gain(session, calls, train, alone=alone, untested=untested)
+        return more + gain + next_
 
     async def _flattered(self, work: RunContext, scored: Scored) -> list[str]:
         """A note where the texts quote examples that they are measured on."""

@@ -51,16 +51,23 @@ def saturated(session_id: str, split: str) -> str:
     )
 
 
-def how_to_gain(session_id: str, calls: int, train: int, *, alone: bool) -> str:
-    """The next call, where there is something to gain, and what it costs."""
+def how_to_gain(session_id: str, calls: int, train: int, *, alone: bool, untested: bool) -> str:
+    """The next call, where there is something to gain, and what it costs; `untested`: there is a
+    test split that was never read."""
     if not alone and not train:
         return (
             f"There is nothing to learn from: add_examples(session_id='{session_id}', "
             "split='train', ...)."
         )
+    first = (
+        f"evaluate(session_id='{session_id}', split='test') tells, once, what it scores at first "
+        "on examples that nothing is chosen by. "
+        if untested
+        else ""
+    )
     return (
-        f"optimize(session_id='{session_id}', steps=3) goes for it, with at most {calls} calls a "
-        f"step; by hand: backward(session_id='{session_id}'), step(accept='if_better', "
+        f"{first}optimize(session_id='{session_id}', steps=3) goes for it, with at most {calls} "
+        f"calls a step; by hand: backward(session_id='{session_id}'), step(accept='if_better', "
         "candidates=3)."
     )
 

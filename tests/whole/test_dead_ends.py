@@ -46,6 +46,27 @@ def test_code_is_repaired_in_round_two_and_three_with_one_loss(how: Facts) -> No
     drive(main, assisted())
 
 
+@pytest.mark.requirement("measured-again")
+def test_what_is_told_after_the_gate_has_measured_is_no_second_loss() -> None:
+    found = {"feedback": "All pass.", "score": 1.0}
+
+    def reply(one: Facts) -> Facts:
+        return {"value": f"{CODE} * 2"} if one["purpose"].startswith("update") else found
+
+    async def main(call: Tools) -> None:
+        s = await code(call)
+        told = LOSS | {"instruction": "run pytest", "feedback": "1 fails.", "score": 0.5}
+        await call("compute_loss", session_id=s, **told)
+        await call("backward", session_id=s)
+        asked = await call("step", session_id=s, accept="if_better")
+        assert (await answered(call, asked, reply))["accepted"]
+        again = await call("compute_loss", session_id=s, **LOSS, feedback="All pass.", score=1)
+        assert (again["loss"], again["mean_score"]) == ("v2", 1.0)
+        assert len(await operations(call, s)) == 1
+
+    drive(main, assisted())
+
+
 async def operations(call: Tools, s: str) -> list[Facts]:
     """The operations of a session."""
     graph = await call("inspect", session_id=s, what="graph")
