@@ -26,6 +26,7 @@ TOOLS = {
     "inspect",
     "revert",
 }
+"""Those that every client has; on stdio there is `show` as well."""
 
 
 SERVE = """

@@ -71,7 +71,7 @@ export async function optimise(client) {
   const announced = await heard;
   const { mean_score: after } = await call("evaluate", { session_id });
   await call("revert", { session_id, variable: "v1", version: 1 });
-  const { status } = await call("optimize", { session_id, steps: 1, candidates: 1 });
+  const { status } = await call("optimize", { session_id, strategy: "gradient", steps: 1, candidates: 1 });
   const { view } = await call("inspect", { session_id, id: "v1" });
   const examples = Object.entries(SUMS).map(([question, answer]) => ({ question, answer }));
   await call("optimize_prompt", { prompt: "Be kind.", examples, metric: "exact_match" });
