@@ -162,7 +162,16 @@ async def optimised(call: Tools, steps: int = 7) -> str:
     s = await program(call)
     for tool, more in (
         ("evaluate", {"split": "test"}),
-        ("optimize", {"steps": steps, "batch_size": 25, "patience": 9, "parents": "newest"}),
+        (
+            "optimize",
+            {
+                "strategy": "gradient",
+                "steps": steps,
+                "batch_size": 25,
+                "patience": 9,
+                "parents": "newest",
+            },
+        ),
         ("evaluate", {"split": "test"}),
     ):
         await answered(call, await call(tool, session_id=s, **more), reply)
@@ -237,6 +246,10 @@ async def hostile(call: Tools) -> str:
     await answered(call, await call("forward", session_id=s, **ask), hostile_reply)
     judge = {"kind": "judge", "instruction": HOSTILE, "inputs": {"output": "v3"}, "name": HOSTILE}
     await answered(call, await call("compute_loss", session_id=s, **judge), hostile_reply)
-    await answered(call, await call("optimize", session_id=s, steps=2, candidates=2), hostile_reply)
+    await answered(
+        call,
+        await call("optimize", session_id=s, strategy="gradient", steps=2, candidates=2),
+        hostile_reply,
+    )
     await call("evaluate", session_id=s, split="test")
     return s

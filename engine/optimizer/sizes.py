@@ -57,7 +57,7 @@ def chosen(asked: Mapping[str, Any], per_example: int, places: int, usual: str) 
         "parents": asked["parents"] or ("best" if reflects else "pareto"),
         "patience": asked["patience"] or PATIENCE,
         "early": asked["patience"] is None,
-        "measured": measured,
+        "measured": None if calls is None else measured,
         "open": left_open,
     }
 
@@ -80,8 +80,8 @@ def _step(way: Mapping[str, int], per_example: int, places: int) -> int:
 
 def drawn(places: Sequence[int], args: Mapping[str, Any]) -> list[int]:
     """The examples that a run measures on: all, or as many as its budget pays for."""
-    most = args.get("measured", len(places))  # older runs measure on all
-    if len(places) <= most:
+    most = args.get("measured")
+    if most is None or len(places) <= most:
         return list(places)
     draw = random.Random(f"validation:{args['seed']}")  # noqa: S311 - a draw that can be repeated
     return sorted(draw.sample(list(places), most))
@@ -95,8 +95,8 @@ def told(args: Mapping[str, Any]) -> list[str]:
     learn, check, candidates = (args[k] for k in ("batch_size", "check", "candidates"))
     rewrites = "1 rewrite" if candidates == 1 else f"{candidates} rewrites"
     on = f"on {check} of them" if check < learn else "on them"
+    most = "all" if args["measured"] is None else f"up to {args['measured']}"
     return [
         f"Each step: {rewrites} from {learn} training examples, checked {on}, the best of them on "
-        f"up to {args['measured']} validation examples ({' and '.join(left_open)} chosen for "
-        "the budget)."
+        f"{most} validation examples ({' and '.join(left_open)} chosen for the budget)."
     ]

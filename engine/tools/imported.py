@@ -97,7 +97,8 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         together=_FLAG,
         early=_FLAG,
         open=_TEXTS,
-        **dict.fromkeys(("check", "measured"), _COUNT),
+        check=_COUNT,
+        measured={"anyOf": [_COUNT, {"type": "null"}]},
         **_EVERY,
     ),
 }

@@ -66,8 +66,8 @@ async def improve(tools: Tools, task_id: str, args: Arguments) -> int:
     )
     tools.say(f"{task_id}: {found['score_before']:.2f} -> {found['score_after']:.2f}")
     price = (await tools("inspect", what="report"))["view"]["price"]
-    judged = price["by_purpose"].get("judge", {"calls": 0})  # here only the evaluator's runs
-    return int(price["calls"] - judged["calls"])
+    judged = price["by_purpose"].get("judge", {})  # here only the evaluator's runs
+    return int(price["calls"] - judged.get("calls", 0))
 
 
 async def best_of(tools: Tools, task_id: str, calls: int) -> None:

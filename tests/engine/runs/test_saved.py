@@ -51,7 +51,7 @@ async def half_way(
     model = Failing(rewrites)
     async with an_engine(model, path) as engine:
         s = await program(engine)
-        failed = await engine.optimize(ME, session_id=s, steps=6)
+        failed = await engine.optimize(ME, session_id=s, strategy="gradient", steps=6)
         assert failed.status == "failed"
         model.down = False
         yield engine, model, s
@@ -87,7 +87,7 @@ def test_where_nothing_changed_a_failed_run_goes_on_as_if_it_had_not_failed() ->
     async def main() -> None:
         async with an_engine(Scripted(sums)) as engine:
             s = await program(engine)
-            whole = await engine.optimize(ME, session_id=s, steps=6)
+            whole = await engine.optimize(ME, session_id=s, strategy="gradient", steps=6)
         async with half_way() as (engine, model, s):
             result = await resumed(engine, s)
             assert len({r.key for r in model.asked}) == len(model.asked)
@@ -215,7 +215,9 @@ def test_a_run_that_cannot_be_read_says_so_each_time_and_holds_nothing_up(
                 assert "Begin anew" in refused.next
             for what in ("session", "runs"):
                 await engine.inspect(ME, session_id=s, what=what)
-            assert (await engine.optimize(ME, session_id=s, steps=1)).status == "done"
+            assert (
+                await engine.optimize(ME, session_id=s, strategy="gradient", steps=1)
+            ).status == "done"
 
     asyncio.run(main())
 
@@ -228,7 +230,9 @@ def test_a_run_that_cannot_be_read_can_be_dropped(column: str) -> None:
             sql = f"UPDATE runs SET {column} = '[', status = 'needs_completions'"
             await alter(engine, f"{sql} WHERE tool = 'optimize'")
             await engine.resume(ME, session_id=s, cancel=True)
-            assert (await engine.optimize(ME, session_id=s, steps=1)).status == "done"
+            assert (
+                await engine.optimize(ME, session_id=s, strategy="gradient", steps=1)
+            ).status == "done"
 
     asyncio.run(main())
 

@@ -375,7 +375,7 @@ def test_a_candidate_that_makes_too_long_a_text_loses_and_the_run_goes_on() -> N
         given = {pending["id"]: {"value": "z" * 600}}
         done = await call("resume", session_id=s, completions=given)
         assert not done["accepted"]
-        assert "no gain on the minibatch: 0.00 -> 0.00" in done["proposals"][0]["reason"]
+        assert "a tie on the minibatch: 0.00 on 1 examples" in done["proposals"][0]["reason"]
 
     drive(main, assisted(max_value_chars=1000))
 

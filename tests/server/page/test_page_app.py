@@ -345,7 +345,7 @@ def test_who_can_use_the_page_is_offered_it(
         async with Client(server, mode=mode, extensions=[APPS] if apps else None) as client:
             listed = {tool.name: tool for tool in (await client.list_tools()).tools}
             assert listed.keys() & {"show", "page_data"} == names
-            assert next(iter(listed)) == "create_variable"
+            assert next(iter(listed)) == "optimize_prompt"
             drawn = apps and page == "on"
             if "show" in names:
                 assert bool((listed["show"].meta or {}).get("ui")) == drawn

@@ -180,7 +180,9 @@ def test_a_run_in_another_process_is_watched_live(tmp_path: Path) -> None:
             ):
                 assert viewer.key not in found.page.url
                 assert "Running" not in await found.words()
-                result = await call("optimize", session_id=s, steps=3, batch_size=25)
+                result = await call(
+                    "optimize", session_id=s, strategy="gradient", steps=3, batch_size=25
+                )
                 await found.page.get_by_text("Waiting for answers: optimize").wait_for()
                 seen = set()
                 while result["status"] == "needs_completions":
