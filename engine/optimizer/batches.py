@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 Scores = Mapping[str, Mapping[str, float]]
 """Scores by text (its name in the pool), then by example (its number, as JSON has it)."""
 
 
-def mixed(train: Sequence[int], scores: Scores, text: str, size: int, draw: str) -> list[int]:
+def mixed(
+    train: Sequence[int],
+    scores: Scores,
+    text: str,
+    size: int,
+    draw: str,
+    answers: Mapping[int, str] | None = None,
+) -> list[int]:
     """`size` of the examples in `train` to show with a text, by what is known of them.
 
     Some are examples it fails on (such as another text solves and such as none does, in turn), one
     is solved, so that what works is kept; half have not been seen with it, as long as there are
-    such, first those that no text was seen with. The same for the same scores and `draw`.
+    such, first those that no text was seen with; of these, each of the right `answers` in turn, for
+    nobody finds a rule for a label that was never shown. The same for the same scores and `draw`.
     """
     known = {int(p): score for p, score in scores.get(text, {}).items()}
     solved_by_some = {int(p) for by in scores.values() for p, score in by.items() if score >= 1}
@@ -26,10 +35,23 @@ def mixed(train: Sequence[int], scores: Scores, text: str, size: int, draw: str)
     stubborn = [p for p in failed if p not in solved_by_some]
     solved = [p for p in order if known.get(p, 0.0) >= 1]
     seen = {int(p) for by in scores.values() for p in by}
-    fresh = sorted((p for p in order if p not in known), key=lambda p: p in seen)
+    new = [p for p in order if p not in known]
+    rounds = _rounds(new, answers or {})
+    fresh = sorted(new, key=lambda p: (p in seen, rounds[p]))
     kept = [*_in_turn(stubborn, wavering)[: max(1, size // 2 - 1)], *solved[:1]][:size]
     rest = [*fresh, *failed, *solved]
     return sorted([*kept, *(p for p in rest if p not in kept)][:size])
+
+
+def _rounds(order: Sequence[int], answers: Mapping[int, str]) -> dict[int, int]:
+    """How many with the same right answer come before each; 0 where that is not known."""
+    before: Counter[str] = Counter()
+    rounds = {}
+    for p in order:
+        answer = answers.get(p)
+        rounds[p] = before[answer] if answer is not None else 0
+        before.update([answer] if answer is not None else [])
+    return rounds
 
 
 def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:

@@ -86,7 +86,7 @@ async def best_on_minibatch(
 
 def _behind(best: int, first: tuple[float, int, int], other: tuple[float, int, int]) -> Reason:
     """Why a candidate that gained is not scored on validation."""
-    which = "gained more" if first[0] > other[0] else "gained as much and is no longer"
+    which = "gained more" if first[0] > other[0] else "gained as much and is not longer"
     words = f"candidate {best + 1} {which} on the minibatch: {first[0]:.2f} to {other[0]:.2f}"
     return Reason(Fate.BEATEN, words)
 

@@ -23,6 +23,9 @@ from .reflect_prompt import seen_in
 from .sizes import FEEDBACK
 from .strategies import STRATEGIES, Strategy
 
+MOST_ANSWERS = 1000
+"""Of so many training examples at most the right answers are looked at."""
+
 
 def strategy(work: RunContext, loop: SearchState) -> Strategy:
     """The strategy in force."""
@@ -58,12 +61,24 @@ async def minibatch(
     if strategy(work, loop).reflects:
         draw = f"{work.args['seed']}:{loop.iteration}"
         train = [n for n in train if f"e{n}" not in loop.left_out]
-        batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw)
+        answers = await _answers(work, train)
+        batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw, answers)
     else:
         epoch, turn = divmod(loop.iteration, -(-len(train) // size))
         order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
         batch = sorted(order[turn * size : (turn + 1) * size])
     return (await complete(work.store, work.session.pk, work.args["losses"], batch))[0]
+
+
+async def _answers(work: RunContext, train: Sequence[int]) -> dict[int, str]:
+    """The right answers of examples, where there are few enough to look at all of them."""
+    if len(train) > MOST_ANSWERS:
+        return {}
+    losses = work.args["losses"]
+    program = await work.store.graph.program(work.session.pk, losses, everything=True)
+    fields = [v.field for v in program.variables.values() if v.reference and v.field]
+    found = await work.store.examples.get(work.session.pk, train)
+    return {n: "\n".join(row.fields.get(f, "") for f in fields) for n, row in found.items()}
 
 
 def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:

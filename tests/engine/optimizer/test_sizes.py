@@ -88,6 +88,15 @@ def test_wavering_and_stubborn_failures_are_taken_in_turn() -> None:
     assert {1, 2} & set(batch)
 
 
+def test_new_examples_come_with_each_right_answer_in_turn() -> None:
+    labels = {n: "ABCD"[min(n // 10, 3)] for n in range(1, 41)}
+    for draw in "0123456789":
+        batch = mixed(range(1, 41), {}, "here", 6, draw, labels)
+        assert {labels[n] for n in batch} == set("ABCD")
+    distinct = {n: str(n) for n in labels}
+    assert mixed(range(1, 41), {}, "x", 6, "0", distinct) == mixed(range(1, 41), {}, "x", 6, "0")
+
+
 def test_texts_are_checked_on_the_worst_and_on_one_that_is_solved() -> None:
     shown = {1: 1.0, 2: 0.0, 3: 0.5, 4: 0.25, 5: 1.0}
     assert to_check(shown, [], 3) == [1, 2, 4]
