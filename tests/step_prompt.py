@@ -29,15 +29,15 @@ def reply(body: Body) -> str:
     if text_of(body["messages"][0]).startswith("You check whether"):
         return '{"problem": "", "verdict": "kept"}'
     prompt = text_of(body["messages"][-1])
-    if '"text_1"' in prompt:
+    if '"hypothesis"' in prompt:
         wanted = dict.fromkeys(
             f"{c} for {CODES[c]}" for c in CODES if f"\n{c}\n</expected" in prompt
         )
         new = {
-            "hypothesis_1": "Codes are not explained.",
-            "text_1": f"Answer {', '.join(list(wanted)[:2])}.",
+            "hypothesis": "Codes are not explained.",
+            "value": f"Answer {', '.join(list(wanted)[:2])}.",
         }
-        more = {"hypothesis_2": "Only codes are wanted.", "text_2": "Sort the ticket. One code."}
+        more = {"hypothesis_2": "Only codes are wanted.", "value_2": "Sort the ticket. One code."}
         return json.dumps({"diagnosis": "The right outputs are codes."} | new | more)
     return model(body)
 

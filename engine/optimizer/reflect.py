@@ -22,7 +22,7 @@ from ..runs.schedule import gather
 from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit
 from .edits import EDITS, edited
 from .proposer import broken, ended_like, leaked, others
-from .reflect_prompt import Reflection, Seen, reflection
+from .reflect_prompt import Reflection, Seen, key, reflection
 
 
 @dataclass
@@ -54,7 +54,7 @@ async def reflect(
     last: list[Draft] = []
 
     def read(completion: Completion) -> dict[str, Any]:
-        form = schema | {"required": [("edits_1" if asked.edits else "text_1")]}
+        form = schema | {"required": ["edits" if asked.edits else "value"]}
         return parse_object(completion.text, form, old)
 
     async def look(said: dict[str, Any]) -> None:
@@ -84,8 +84,8 @@ def _schema(count: int, *, edits: bool) -> dict[str, Any]:
     kind = EDITS if edits else {"type": "string"}
     fields: dict[str, Any] = {"diagnosis": {"type": "string"}}
     for n in range(1, count + 1):
-        fields |= {f"hypothesis_{n}": {"type": "string"}}
-        fields |= {f"edits_{n}" if edits else f"text_{n}": kind}
+        fields |= {key("hypothesis", n): {"type": "string"}}
+        fields |= {key("edits" if edits else "value", n): kind}
     return object_schema(fields)
 
 
@@ -93,10 +93,10 @@ def drafts(said: Mapping[str, Any], asked: Reflection, old: str) -> list[Draft]:
     """The new texts in a reply, with the hypotheses that they follow."""
     found = []
     for n in range(1, len(said) + 1):
-        given = said.get(f"edits_{n}" if asked.edits else f"text_{n}")
+        given = said.get(key("edits" if asked.edits else "value", n))
         if not given:
             continue
-        hypothesis = str(said.get(f"hypothesis_{n}") or "").strip()
+        hypothesis = str(said.get(key("hypothesis", n)) or "").strip()
         try:
             new = edited(old, given) if asked.edits else asked.fence.unwrap(str(given))
         except Malformed as problem:

@@ -103,15 +103,22 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     return Reflection(fence, (system, user), kept, edits)
 
 
+def key(name: str, n: int) -> str:
+    """The key of a reply's `n`th hypothesis, text or edits. The first has no number: so a critic
+    that writes one text writes it as for any rewrite."""
+    return name if n == 1 else f"{name}_{n}"
+
+
 async def _asked(work: RunContext, parameter: Variable, count: int, *, edits: bool) -> list[str]:
     many = text("reflect_one") if count == 1 else text("reflect_many", count=str(count))
     parts = [text("reflect_ask", count=many)]
     parts += quoting.in_rewrite(parameter, measured=await quoting.held_out(work))
     if edits:
         parts.append(text("reflect_edits", most=str(MOST)))
-    form = '"edits_{n}": [{{"find": "...", "put": "..."}}]' if edits else '"text_{n}": "<the text>"'
+    form = '[{"find": "...", "put": "..."}]' if edits else '"<the text>"'
     keys = [
-        f'"hypothesis_{n}": "<what is missing or wrong>", ' + form.format(n=n)
+        f'"{key("hypothesis", n)}": "<what is missing or wrong>", '
+        f'"{key("edits" if edits else "value", n)}": {form}'
         for n in range(1, count + 1)
     ]
     asked = '{"diagnosis": "<what goes wrong, and the rules behind it>", ' + ", ".join(keys) + "}"

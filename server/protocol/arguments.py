@@ -89,13 +89,14 @@ class Arguments:
             clean.pop("output", None)
         self._check(clean)
         if given.get("session_id") is not None and "session_id" not in clean:
-            self._check_empty(notes)
+            self._check_empty(given, notes)
         return clean, notes
 
-    def _check_empty(self, notes: list[str]) -> None:
+    def _check_empty(self, given: Mapping[str, Any], notes: list[str]) -> None:
         """Raises BadInput for an empty session_id where leaving it out would start a session: it
-        is hardly ever meant so."""
-        if "example_field" in self._known:
+        is hardly ever meant so, unless a host fills in other arguments with nothing, too."""
+        filled = [k for k, v in given.items() if k != "session_id" and shapes.is_nothing(v)]
+        if "example_field" in self._known and not filled:
             raise BadInput(
                 "The session_id is empty.",
                 "Give the one that the text belongs to (inspect() lists them); to start a new "

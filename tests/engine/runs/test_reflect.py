@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textgrad_mcp.engine.optimizer.reflect_prompt import key
 from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest
 
@@ -50,7 +51,7 @@ def texts(*new: str, diagnosis: str = "The first word is in capitals.") -> Facts
     """A reply with these texts."""
     found: Facts = {"diagnosis": diagnosis}
     for n, one in enumerate(new, 1):
-        found |= {f"hypothesis_{n}": f"idea {n}", f"text_{n}": one}
+        found |= {key("hypothesis", n): f"idea {n}", key("value", n): one}
     return found
 
 
@@ -188,7 +189,7 @@ def test_a_long_text_is_changed_by_edits(tmp_path: Path) -> None:
 
     async def main(call: Tools) -> None:
         edits = [{"find": "Line 7 of many that", "put": "This is for all : line 7 of many that"}]
-        reply = {"diagnosis": "d", "hypothesis_1": "h", "edits_1": edits}
+        reply = {"diagnosis": "d", "hypothesis": "h", "edits": edits}
         critic, s = Critic(reply), await ready(call, long)
         done = await reflected(call, s, critic, steps=1, candidates=1)
         assert done["accepted"] == 1
@@ -314,7 +315,7 @@ def test_a_critic_that_writes_no_reflection_is_asked_for_feedback_and_rewrites(
 
 def writer(request: CompletionRequest) -> str:
     """The sums of `test_optimize`, with a critic that reflects."""
-    if request.reply is None or "text_1" not in request.reply["properties"]:
+    if request.reply is None or "hypothesis" not in request.reply["properties"]:
         return sums(request)
     draw = random.Random(request.key)
     new = [f"Answer {', '.join(draw.sample(WORDS, draw.randrange(1, 4)))}." for _ in range(3)]

@@ -183,7 +183,7 @@ def test_a_server_starts_without_the_engine_the_database_and_the_client_library(
 
 def test_the_command_line_imports_nothing_heavy_before_it_knows_what_to_do() -> None:
     code = (
-        "import sys, textgrad_mcp.server.cli.main as cli; cli.parser()\n"
+        "import sys; from textgrad_mcp.server.cli.main import parser; parser()\n"
         "heavy = {'mcp', 'openai', 'httpx2', 'pydantic', 'sqlite3', 'platformdirs', 'shtab',"
         " 'opentelemetry', 'textgrad_mcp.server.terminal'}\n"
         "print(sorted(heavy & set(sys.modules)))"
