@@ -5,7 +5,7 @@ from __future__ import annotations
 from .rooms import Graph, circle, modules, rooms, sources
 
 FLOORS = """
-    server.cli
+    server.auth server.cli
     server.http
     server.demo server.protocol
     server.logs server.page server.telemetry
