@@ -15,6 +15,8 @@ from ..extensions.table import Table
 if TYPE_CHECKING:
     from .limiter import Limiters
 
+PROGRAM = "evaluator "
+"""What the name of an answerer begins with that is a program of the operator: no model is asked."""
 OUTSIDE = ("assistant", "sampling", "caller")
 """The names of those who are not asked by the server itself: it waits for what they hand in."""
 

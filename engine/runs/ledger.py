@@ -18,7 +18,7 @@ from ...schemas.errors import (
     TextGradError,
 )
 from ...schemas.settings import Settings
-from ..answerers import OUTSIDE, Answerer, Assistant, Attempt
+from ..answerers import OUTSIDE, PROGRAM, Answerer, Assistant, Attempt
 from ..store import Chain, Store
 from ..store.budgets import Budgets, Price
 from .asker import Asker
@@ -28,8 +28,6 @@ from .schedule import NotYet
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 BUSY_TRIES = 3
-PROGRAM = "evaluator "
-"""What the name of an answerer begins with that is a program of the operator."""
 USUAL_REPLY = 256
 """Tokens set aside for a reply whose length is not limited."""
 
@@ -268,11 +266,10 @@ async def _patiently(
 def _limits(work: Asker, answerer: Answerer) -> Budgets:
     """What holds for a call of this run. Only what the operator pays counts for the owner's day."""
     settings = work.settings
-    free = answerer.name in OUTSIDE or answerer.name.startswith("evaluator ")
-    daily = None if free else settings.quota_calls_per_day
+    free = answerer.name.startswith(PROGRAM)
+    daily = None if free or answerer.name in OUTSIDE else settings.quota_calls_per_day
     run = work.args.get("budget") or {}
     quotas = daily, settings.quota_bytes
-    free = answerer.name.startswith(PROGRAM)
     return Budgets(run, settings.session_budget, work.session.owner, *quotas, free)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...schemas.errors import BudgetExhausted
+from ..answerers import PROGRAM
 from .quotas import count_call
 from .rows import CLOCK, RunFence, check_fence, row
 
@@ -80,7 +81,7 @@ def reserve(
         _check("session", budgets.session, used, every, price, budgets.free)
 
 
-PAID = "answerer NOT GLOB 'evaluator *'"
+PAID = f"answerer NOT GLOB '{PROGRAM}*'"
 """What is true of calls to models, in SQL: not of runs of the operator's programs."""
 _NOTHING: dict[str, float] = {"calls": 0, "tokens": 0, "cost": 0}
 

@@ -210,7 +210,7 @@ class CallRows:
         def job(db: sqlite3.Connection) -> list[tuple[int, CompletionRequest]]:
             sql = (
                 "SELECT n, request FROM calls WHERE session = ? AND status = 'pending' "
-                "AND run = ? AND answerer NOT GLOB 'evaluator *' ORDER BY n"
+                f"AND run = ? AND {PAID} ORDER BY n"
             )
             found = rows(db, sql, session, run)
             return [(r["n"], to_request(r)) for r in found]

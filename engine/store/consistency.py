@@ -8,6 +8,7 @@ from typing import Any
 from ...schemas.completions import CompletionRequest
 from ...schemas.errors import BadInput
 from ...schemas.graph import Kind, number
+from ..answerers import PROGRAM
 from ..extensions.operations import is_loss, primitive
 
 Rows = Mapping[int, Mapping[str, Any]]
@@ -166,6 +167,6 @@ def _check_calls(data: Mapping[str, Any]) -> None:
         if (row["status"] == "pending") != (row["text"] is None):
             raise refusal(f"call c{row['n']} is {row['status']}, which does not fit its text")
     answered = [row for row in data["calls"] if row["status"] != "pending"]
-    paid = sum(not str(row["answerer"]).startswith("evaluator ") for row in answered)
+    paid = sum(not str(row["answerer"]).startswith(PROGRAM) for row in answered)
     if data["session"]["used_calls"] not in (paid, len(answered)):  # once, programs counted, too
         raise refusal(f"session.used_calls is not {paid}, the number of calls to models")

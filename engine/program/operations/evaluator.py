@@ -13,7 +13,7 @@ from ....schemas.errors import (
     TextGradError,
 )
 from ....schemas.graph import Operation, Value
-from ...answerers import Go, RecordAttempt
+from ...answerers import PROGRAM, Go, RecordAttempt
 from ...evaluators.command import FIX
 from ...evaluators.reply import is_failure
 from ...prompts.fence import Fence, read_named
@@ -40,7 +40,7 @@ class _Program:
         self._work, self._loss, self._texts = work, loss, texts
         self._evaluators = work.evaluators
         self._evaluator = loss.spec["evaluator"]
-        self.name = f"evaluator {self._evaluator}"
+        self.name = f"{PROGRAM}{self._evaluator}"
 
     @property
     def params(self) -> dict[str, object]:
@@ -126,7 +126,7 @@ class Evaluator(Loss):
         values = [fence.wrap("input", t, name=n) for n, t in inputs.texts.items()]
         request = CompletionRequest(
             purpose=Purpose.JUDGE,
-            model=f"evaluator {operation.spec['evaluator']}",
+            model=f"{PROGRAM}{operation.spec['evaluator']}",
             messages=(Message(role="user", content="\n\n".join(values)),),
             about=inputs.about,
         )
