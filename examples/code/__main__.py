@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from examples.code.evaluate import code_in, solves, tasks
-from examples.common.main import Arguments, Example, main
+from examples.common.main import Arguments, Example, loop, main
 from examples.common.record import Ledger, NoRecord, Record, best, standard_error
 from examples.common.report import Report, row
-from examples.common.tools import LOOP, Tools
+from examples.common.tools import Tools
 
 ROLE = "a Python program that defines the function {name} for the task {task}, right and fast"
 TEMPLATE = (
@@ -55,15 +55,7 @@ async def improve(tools: Tools, task_id: str, args: Arguments) -> int:
     await tools("create_variable", role="the task's id", value=task_id, requires_grad=False)
     inputs = {"code": "v1", "task": "v2"}
     await tools("compute_loss", kind="evaluator", evaluator="tests", inputs=inputs)
-    found = await tools(
-        "optimize",
-        **LOOP,
-        steps=args.steps,
-        candidates=args.candidates,
-        patience=args.steps,
-        seed=args.seed,
-        memory=1,
-    )
+    found = await tools("optimize", **loop(args, memory=1))
     tools.say(f"{task_id}: {found['score_before']:.2f} -> {found['score_after']:.2f}")
     price = (await tools("inspect", what="report"))["view"]["price"]
     judged = price["by_purpose"].get("judge", {})  # here only the evaluator's runs

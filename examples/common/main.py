@@ -18,6 +18,7 @@ from examples.common.record import Evaluated, NoRecord, Record, load
 from examples.common.report import Report, words
 from examples.common.tools import (
     COMMAND,
+    LOOP,
     Answer,
     Facts,
     Failed,
@@ -35,6 +36,12 @@ PARAMS: dict[str, Facts] = {
     "forward": {"temperature": 0.0, "max_tokens": 512},
     "backward": {"temperature": 0.0, "max_tokens": 512},
 }
+
+
+def loop(args: Arguments, memory: int) -> Facts:
+    """All that `optimize` is told, by the options of a run."""
+    sizes = {"steps": args.steps, "candidates": args.candidates, "patience": args.steps}
+    return {**LOOP, **sizes, "seed": args.seed, "memory": memory}
 
 
 def _no_baseline(_: Record, __: Arguments, say: Callable[[str], None]) -> list[Evaluated]:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from examples.common.main import Arguments, Example, main
+from examples.common.main import Arguments, Example, loop, main
 from examples.common.record import Evaluated, Record, best, best_so_far, scored
 from examples.common.report import Report, outcome, row
-from examples.common.tools import LOOP, Tools
+from examples.common.tools import Tools
 
 STRUCTURES = {
     "pelvis": ["target", "rectum", "bladder", "left femoral head", "right femoral head", "body"],
@@ -52,15 +52,7 @@ async def run(tools: Tools, args: Arguments) -> None:
     inputs = {"plan": "v1", "patient": "v2"}
     found = await tools("compute_loss", kind="evaluator", evaluator="plan", inputs=inputs)
     tools.say(f"score of the start: {found['mean_score']:.3f}; optimising")
-    await tools(
-        "optimize",
-        **LOOP,
-        steps=args.steps,
-        candidates=args.candidates,
-        patience=args.steps,
-        seed=args.seed,
-        memory=2,
-    )
+    await tools("optimize", **loop(args, memory=2))
 
 
 def baseline(record: Record, args: Arguments, say: Callable[[str], None]) -> list[Evaluated]:
