@@ -16,6 +16,12 @@ from textgrad_mcp.schemas.errors import StoreError
 from ...helpers import ME, Scripted, an_engine, made
 
 
+@pytest.fixture(autouse=True)
+def _held_however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction is held open for those who follow, not for less where the machine is busy."""
+    monkeypatch.setattr(database, "HOLD_SECONDS", 3600)
+
+
 class Commits:
     """Counts the commits of an engine, and fails the next one on demand."""
 
