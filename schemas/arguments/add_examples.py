@@ -9,7 +9,7 @@ from pydantic import Field
 from ..graph import Split
 from ..results import ExamplesResult
 from .base import Arguments
-from .types import Rows, Session
+from .types import Name, Rows, Session
 
 
 class AddExamplesArguments(Arguments):
@@ -31,6 +31,6 @@ class AddExamplesArguments(Arguments):
         ),
     ] = None
     path: Annotated[
-        str | None,
+        Name | None,
         Field(description="Or a file in the operator's data directory: JSON, CSV, Excel, Parquet."),
     ] = None

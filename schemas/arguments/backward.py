@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..results import BackwardResult
 from .base import Arguments
-from .types import Examples, Session
+from .types import Examples, Ids, Session
 
 
 class BackwardArguments(Arguments):
@@ -20,9 +20,7 @@ class BackwardArguments(Arguments):
     result = BackwardResult
 
     session_id: Session
-    losses: Annotated[
-        list[str] | None, Field(description="Ids of losses. Default: the only one.")
-    ] = None
+    losses: Annotated[Ids | None, Field(description="Ids of losses. Default: the only one.")] = None
     examples: Examples = None
     exact: Annotated[
         bool, Field(description="One call for each edge and example, as in the paper.")

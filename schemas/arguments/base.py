@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ..errors import BadInput
 from ..results import Result
 from .rules import LATER, Rule
+from .shapes import beside
 
 
 class Arguments(BaseModel):
@@ -40,7 +41,7 @@ class Arguments(BaseModel):
         None, and fields that have none, are passed over."""
         for name, field in cls.model_fields.items():
             if values.get(name) is not None:
-                for rule in field.metadata:
+                for rule in beside(field):
                     if isinstance(rule, Rule):
                         rule.check(name, values[name])
 
@@ -76,7 +77,7 @@ class Arguments(BaseModel):
 
     def _is_as_before(self, name: str, value: Any) -> bool:
         field = type(self).model_fields[name]
-        return LATER in field.metadata and bool(value == field.default)
+        return LATER in beside(field) and bool(value == field.default)
 
 
 def misfits(what: str, error: ValidationError) -> str:

@@ -10,7 +10,7 @@ from ..checks import MOST_INPUTS
 from ..results import ForwardResult
 from .base import Arguments
 from .rules import Count
-from .types import Examples, Inputs, Name, Number, Session, one_of
+from .types import AnyText, DisplayName, Examples, Inputs, Name, Number, Session, Text, one_of
 
 
 class ComputeLossArguments(Arguments):
@@ -31,10 +31,10 @@ class ComputeLossArguments(Arguments):
     ]
     inputs: Inputs
     instruction: Annotated[
-        str | None, Field(description="judge: what is good and bad. feedback: how to measure it.")
+        Text | None, Field(description="judge: what is good and bad. feedback: how to measure it.")
     ] = None
     metric: Annotated[
-        str | None,
+        Name | None,
         Field(
             description="exact_match, contains, regex, numeric, multiple_choice, json_valid, "
             "json_schema, json_match, f1 or edit_similarity; inputs output and answer."
@@ -48,10 +48,12 @@ class ComputeLossArguments(Arguments):
             "numeric: absolute_tolerance, relative_tolerance. regex: pattern. json_schema: schema."
         ),
     ] = None
-    evaluator: Annotated[str | None, Field(description="evaluator: its name.")] = None
-    feedback: Annotated[str | None, Field(description="feedback: what you found, in words.")] = None
+    evaluator: Annotated[Name | None, Field(description="evaluator: its name.")] = None
+    feedback: Annotated[
+        AnyText | None, Field(description="feedback: what you found, in words.")
+    ] = None
     score: Annotated[Number | None, Field(description="feedback: 0 to 1, if there is one.")] = None
     graded: Annotated[bool, Field(description="judge: give a score, too.")] = True
     weights: Annotated[dict[str, Number] | None, Field(description="sum: by input name.")] = None
-    name: Name = ""
+    name: DisplayName = ""
     examples: Examples = None

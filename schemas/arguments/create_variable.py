@@ -10,7 +10,7 @@ from ..errors import BadInput
 from ..results import VariableResult
 from .base import Arguments
 from .rules import Between, Characters
-from .types import Constraints, Name, Role, Whole
+from .types import AnyText, Constraints, DisplayName, Id, Name, Role, Whole
 
 
 class CreateVariableArguments(Arguments):
@@ -25,9 +25,9 @@ class CreateVariableArguments(Arguments):
         Role,
         Field(description="What the text is for, in 2,000 characters; feedback is written by it."),
     ]
-    value: Annotated[str | None, Field(description="The text (or an image data URL).")] = None
+    value: Annotated[AnyText | None, Field(description="The text (or an image data URL).")] = None
     session_id: Annotated[
-        str | None, Field(description="Leave out to start a session; the result has its id.")
+        Id | None, Field(description="Leave out to start a session; the result has its id.")
     ] = None
     requires_grad: Annotated[
         bool, Field(description="true: a parameter, to be improved. false: a constant.")
@@ -41,7 +41,7 @@ class CreateVariableArguments(Arguments):
         ),
     ] = []
     example_field: Annotated[
-        str | None,
+        Name | None,
         Characters(200),
         Field(description="Instead of value: the field of the examples that feeds it."),
     ] = None
@@ -53,9 +53,9 @@ class CreateVariableArguments(Arguments):
         Between(1, 64, "4 is usual."),
         Field(description="Instead of value: so many training examples, chosen by step."),
     ] = None
-    name: Name = ""
+    name: DisplayName = ""
     file: Annotated[
-        str | None,
+        Name | None,
         Field(description="Instead of value: a file's path in the operator's workspace."),
     ] = None
     write: Annotated[

@@ -10,7 +10,7 @@ from ..graph import Split
 from ..results import EvaluateResult
 from .base import Arguments
 from .rules import Between
-from .types import Session, Whole
+from .types import Id, Session, Whole
 
 
 class EvaluateArguments(Arguments):
@@ -20,7 +20,7 @@ class EvaluateArguments(Arguments):
     result = EvaluateResult
 
     session_id: Session
-    loss: Annotated[str | None, Field(description="Default: the only one.")] = None
+    loss: Annotated[Id | None, Field(description="Default: the only one.")] = None
     split: Split = "validation"
     votes: Annotated[
         Whole,

@@ -10,7 +10,7 @@ from ..errors import BadInput
 from ..results import ForwardResult
 from .base import Arguments
 from .rules import Characters
-from .types import Examples, Inputs, Name, Session, one_of
+from .types import AnyText, DisplayName, Examples, Id, Inputs, Session, Text, one_of
 
 
 class ForwardArguments(Arguments):
@@ -32,18 +32,18 @@ class ForwardArguments(Arguments):
     ] = None
     inputs: Inputs = {}
     template: Annotated[
-        str | None,
+        Text | None,
         Field(description="Prompt with {name} for each input. llm with one input needs none."),
     ] = None
-    system: Annotated[str | None, Field(description="Variable id of the system prompt.")] = None
-    function: Annotated[str | None, Field(description="external: what it does.")] = None
+    system: Annotated[Id | None, Field(description="Variable id of the system prompt.")] = None
+    function: Annotated[Text | None, Field(description="external: what it does.")] = None
     output: Annotated[
-        str | None, Field(description="external: its output, if you have run it already.")
+        AnyText | None, Field(description="external: its output, if you have run it already.")
     ] = None
-    role: Annotated[str, Characters(2000, empty=True), Field(description="Role of the output.")] = (
-        ""
-    )
-    name: Name = ""
+    role: Annotated[
+        Text, Characters(2000, empty=True), Field(description="Role of the output.")
+    ] = ""
+    name: DisplayName = ""
     examples: Examples = None
 
     def check_together(self) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..results import InspectResult
 from .base import Arguments
 from .rules import FromZero
-from .types import Whole
+from .types import Id, Whole
 
 
 class InspectArguments(Arguments):
@@ -20,7 +20,7 @@ class InspectArguments(Arguments):
     tool = "inspect"
     result = InspectResult
 
-    session_id: Annotated[str | None, Field(description="Leave out to list sessions.")] = None
+    session_id: Annotated[Id | None, Field(description="Leave out to list sessions.")] = None
     what: Annotated[
         Literal[
             "session",
@@ -38,7 +38,7 @@ class InspectArguments(Arguments):
         Field(description="Default: the session, or what id names."),
     ] = None
     id: Annotated[
-        str | None,
+        Id | None,
         Field(description="v3; v3@2 (its change); v3@1..4 (diff); c7; e5; g2; p4; op1."),
     ] = None
     offset: Annotated[Whole, FromZero(), Field(description="Where to go on.")] = 0

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..results import OptimizeResult
 from .base import Arguments
 from .rules import Between, Positive
-from .types import Memory, Number, Session, Whole, one_of
+from .types import Id, Ids, Memory, Number, Session, Whole, one_of
 
 Parents = Literal["newest", "best", "pareto"]
 """What a step rewrites: the text installed last, the best so far, or one that is best on some
@@ -25,8 +25,8 @@ class OptimizeArguments(Arguments):
     result = OptimizeResult
 
     session_id: Session
-    loss: Annotated[str | None, Field(description="Default: the only one.")] = None
-    variables: Annotated[list[str] | None, Field(description="Parameters. Default: all.")] = None
+    loss: Annotated[Id | None, Field(description="Default: the only one.")] = None
+    variables: Annotated[Ids | None, Field(description="Parameters. Default: all.")] = None
     steps: Annotated[Whole, Between(1, 1000), Field(description="Most steps.")] = 10
     batch_size: Annotated[
         Whole | None, Between(1, 256), Field(description="Training examples a step.")

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..results import PromptResult
 from .base import Arguments
 from .rules import Between, Characters
-from .types import Constraints, Number, Rows, Whole
+from .types import AnyText, Constraints, Lines, Name, Number, Rows, Text, Whole
 
 
 class OptimizePromptArguments(Arguments):
@@ -22,38 +22,38 @@ class OptimizePromptArguments(Arguments):
     result = PromptResult
 
     prompt: Annotated[
-        str | None,
+        AnyText | None,
         Field(description="The text as it is now. Default: the one that a log was held under."),
     ] = None
     examples: Annotated[
         Rows | str | None,
         Field(description="Rows [{field: text}], JSON Lines or CSV. None: the text itself counts."),
     ] = None
-    path: Annotated[str | None, Field(description="Or a data file.")] = None
-    metric: str | None = None
+    path: Annotated[Name | None, Field(description="Or a data file.")] = None
+    metric: Name | None = None
     options: dict[str, Any] | None = None
     judge: Annotated[
-        str | None, Field(description="Instead of metric: what is good and bad, for a model.")
+        Text | None, Field(description="Instead of metric: what is good and bad, for a model.")
     ] = None
-    evaluator: str | None = None
-    tests: Annotated[str | None, Field(description="Instead: what you run on it and report.")] = (
+    evaluator: Name | None = None
+    tests: Annotated[Text | None, Field(description="Instead: what you run on it and report.")] = (
         None
     )
-    feedback: Annotated[str | None, Field(description="What the tests say now, if known.")] = None
+    feedback: Annotated[Text | None, Field(description="What the tests say now, if known.")] = None
     score: Annotated[Number | None, Field(description="Share of them that pass.")] = None
     answer: Annotated[
-        str | None, Field(description="Field with the right answer, if no name tells.")
+        Name | None, Field(description="Field with the right answer, if no name tells.")
     ] = None
     fields: Annotated[
-        list[str] | None, Field(description="Fields the prompt gets. Default: the others.")
+        Lines | None, Field(description="Fields the prompt gets. Default: the others.")
     ] = None
     role: Annotated[
-        str | None,
+        Text | None,
         Characters(2000, empty=True),
         Field(description="What the text is for, in 2,000 characters."),
     ] = None
     context: Annotated[
-        str | None,
+        Text | None,
         Field(description="No metric: the task, at any length; judge and rewriter see it."),
     ] = None
     constraints: Constraints = []

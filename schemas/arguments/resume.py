@@ -9,6 +9,7 @@ from pydantic import Field
 from ..results import Result
 from .base import Arguments
 from .rules import Count
+from .shapes import Shape
 from .types import Session
 
 
@@ -23,6 +24,7 @@ class ResumeArguments(Arguments):
     session_id: Session
     completions: Annotated[
         dict[str, Any] | None,
+        Shape.COMPLETIONS,
         Count("Hand in some first, then the others."),
         Field(description="Pending id -> your answer (text, or an object where JSON is asked)."),
     ] = {}

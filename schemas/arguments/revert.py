@@ -9,7 +9,7 @@ from pydantic import Field
 from ..errors import BadInput
 from ..results import VariableResult
 from .base import Arguments
-from .types import Session, Whole
+from .types import Id, Ids, Session, Whole
 
 
 class RevertArguments(Arguments):
@@ -19,15 +19,15 @@ class RevertArguments(Arguments):
     result = VariableResult
 
     session_id: Session
-    variable: str | None = None
+    variable: Id | None = None
     version: Annotated[
-        Whole | str | None,
+        Whole | Id | None,
         Field(
             description="Version, or proposal (p4) that was refused. Leave out to re-read the file."
         ),
     ] = None
     remove: Annotated[
-        list[str] | None,
+        Ids | None,
         Field(description="Take out v7, op3, e12 and all made from them."),
     ] = None
     confirm: Annotated[bool, Field(description="false: only say what would go.")] = False

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..results import StepResult
 from .base import Arguments
 from .rules import LATER, Between
-from .types import Memory, Session, Whole
+from .types import Ids, Memory, Session, Whole
 
 
 class StepArguments(Arguments):
@@ -22,7 +22,7 @@ class StepArguments(Arguments):
 
     session_id: Session
     variables: Annotated[
-        list[str] | None, Field(description="Parameters. Default: all with gradients.")
+        Ids | None, Field(description="Parameters. Default: all with gradients.")
     ] = None
     accept: Annotated[
         Literal["always", "if_better", "never"],

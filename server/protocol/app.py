@@ -33,7 +33,7 @@ from ..version import VERSION
 from . import argument_completion as completions
 from . import consent, page_tools, resources, shapes, stdio, subscriptions
 from .additions import extend
-from .arguments import Arguments
+from .arguments import ArgumentReader
 from .calls import amended, refusal
 from .failures import explained, in_words
 from .host import Host
@@ -41,7 +41,7 @@ from .prompts import prompts
 from .request_state import security
 from .sampling import Sampler
 from .stdio_signals import leave_on_signals, leave_soon
-from .tools import OFFERS, offered
+from .tools import OFFERS, AsGiven, offered
 from .watchers import ResourceWatchers
 
 log = logging.getLogger(__name__)
@@ -100,13 +100,13 @@ class TextGradServer(MCPServer[Host]):
     page = "on"
 
     @cached_property
-    def _takes(self) -> dict[str, Arguments]:
+    def _readers(self) -> dict[str, ArgumentReader]:
         return {}
 
     async def list_tools(self) -> list[ListedTool]:
         """The tools' definitions, with what installed packages add."""
         for tool in self._tool_manager.list_tools():
-            self._arguments(tool)
+            self._reader(tool)
         return await super().list_tools()
 
     async def call_tool(
@@ -206,7 +206,7 @@ class TextGradServer(MCPServer[Host]):
                 )
             )
         try:
-            clean, notes = self._arguments(tool).read(arguments)
+            clean, notes = self._reader(tool).read(arguments)
             result = await super().call_tool(name, clean, context)
         except BadInput as error:
             return refusal(error)
@@ -214,13 +214,14 @@ class TextGradServer(MCPServer[Host]):
             return amended(result, notes)
         return result
 
-    def _arguments(self, tool: Tool) -> Arguments:
-        """What a tool takes. What packages add is looked up when that is first asked for, so that
-        the start need not."""
-        if tool.name not in self._takes:
+    def _reader(self, tool: Tool) -> ArgumentReader:
+        """Reads what a tool takes. What packages add is looked up when that is first asked for, so
+        that the start need not."""
+        if tool.name not in self._readers:
             extend(tool.name, tool.parameters)
-            self._takes[tool.name] = Arguments(tool.name, tool.parameters)
-        return self._takes[tool.name]
+            shapes = tool.fn_metadata.shapes if isinstance(tool.fn_metadata, AsGiven) else {}
+            self._readers[tool.name] = ArgumentReader(tool.name, tool.parameters, shapes)
+        return self._readers[tool.name]
 
 
 def quoted(name: str) -> str:

@@ -23,6 +23,7 @@ from ...schemas.arguments.optimize import OptimizeArguments
 from ...schemas.arguments.optimize_prompt import OptimizePromptArguments
 from ...schemas.arguments.resume import ResumeArguments
 from ...schemas.arguments.revert import RevertArguments
+from ...schemas.arguments.shapes import Shape, shape_of
 from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import TextGradError
 from .calls import answer, refusal
@@ -90,6 +91,9 @@ class AsGiven(FuncMetadata):
     or 'null' for `str | None` would arrive as something else.
     """
 
+    shapes: dict[str, Shape | None] = {}  # noqa: RUF012 - a model's default is copied
+    """What each argument is, for whoever reads it before."""
+
     def validate_arguments(self, arguments_to_validate: dict[str, Any]) -> dict[str, Any]:
         """All arguments as one."""
         return {"given": arguments_to_validate}
@@ -117,6 +121,7 @@ def offered(offer: Offer[Any]) -> Tool:
             arg_model=ArgModelBase,
             output_model=result,
             output_schema=outline(result) if result else None,
+            shapes={name: shape_of(field) for name, field in arguments.model_fields.items()},
         ),
         is_async=True,
         context_kwarg="ctx",
