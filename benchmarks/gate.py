@@ -21,7 +21,8 @@ from functools import cache
 from statistics import NormalDist
 from typing import get_args
 
-from textgrad_mcp.engine.optimizer.pool import CandidatePool, How, PoolEntry
+from textgrad_mcp.engine.optimizer.pool import CandidatePool, PoolEntry
+from textgrad_mcp.schemas.arguments.optimize import Parents
 
 SIZES = (8, 16, 32, 64)
 GAINS = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -159,7 +160,7 @@ class Outcome:
 
 
 def optimise(
-    rule: Rule, world: Sequence[float], n: int, levels: int, loops: int, parents: How
+    rule: Rule, world: Sequence[float], n: int, levels: int, loops: int, parents: Parents
 ) -> Outcome:
     """The outcome of `loops` optimisations of PROPOSALS proposals each."""
     ends = [Optimisation(seed, rule, world, n, levels, parents).run() for seed in range(loops)]
@@ -177,7 +178,7 @@ class Optimisation:
     see, the true score and the latent qualities of each member, by name."""
 
     def __init__(
-        self, seed: int, rule: Rule, world: Sequence[float], n: int, levels: int, parents: How
+        self, seed: int, rule: Rule, world: Sequence[float], n: int, levels: int, parents: Parents
     ) -> None:
         self.chance = random.Random(f"{world}:{n}:{levels}:{seed}")
         self.rule, self.world, self.parents, self.seed = rule, world, parents, seed
@@ -240,7 +241,7 @@ def one_candidate(times: int, *, first: bool) -> str:
     return table(["scores", "examples", "rule", *(f"gain {g:g}" for g in GAINS)], rows)
 
 
-def loop(loops: int, parents: How) -> str:
+def loop(loops: int, parents: Parents) -> str:
     """How a whole optimisation ends, by rule, world and size."""
     rows = []
     for kind, levels in (("binary", 1), ("graded", 4)):
@@ -258,7 +259,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loops", type=int, default=500, help="optimisations in each cell")
-    parser.add_argument("--parents", choices=get_args(How), default="pareto")
+    parser.add_argument("--parents", choices=get_args(Parents), default="pareto")
     arguments = parser.parse_args()
     loops = arguments.loops
     for first in (False, True):

@@ -5,14 +5,7 @@ from __future__ import annotations
 from ..schemas.completions import Role
 from ..schemas.errors import TextGradError
 from ..schemas.graph import NO_EXAMPLE
-from ..schemas.results import (
-    BackwardResult,
-    EvaluateResult,
-    ForwardResult,
-    OptimizeResult,
-    Result,
-    StepResult,
-)
+from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
 from .runs import saved_state as saved
@@ -21,6 +14,7 @@ from .runs.execution import Body
 from .store import Store
 from .tools.add_examples import AddExamples
 from .tools.backward import Backward
+from .tools.base import Tool
 from .tools.compute_loss import ComputeLoss
 from .tools.create_variable import CreateVariable
 from .tools.evaluate import Evaluate
@@ -57,6 +51,9 @@ class Engine:
         self.remove = Remove(parts)
         self.optimize_prompt = OptimizePrompt(parts)
         self.mend = Mend(parts)
+        self.tools = {
+            one.arguments.tool: one for one in vars(self).values() if isinstance(one, Tool)
+        }
         self._register()
 
     async def close(self) -> None:
@@ -66,14 +63,14 @@ class Engine:
     def _register(self) -> None:
         """Tell the runs which body continues which tool."""
         self.parts.runs.execution.bodies |= {
-            tool: (kind, self._on_what_is_there(body))
-            for tool, kind, body in (
-                ("forward", ForwardResult, self.forward.body),
-                ("compute_loss", ForwardResult, self.forward.body),
-                ("backward", BackwardResult, self.backward.body),
-                ("step", StepResult, self.step.body),
-                ("evaluate", EvaluateResult, self.evaluate.body),
-                ("optimize", OptimizeResult, self.optimize.body),
+            tool.arguments.tool: (tool.arguments.result, self._on_what_is_there(body))
+            for tool, body in (
+                (self.forward, self.forward.body),
+                (self.compute_loss, self.forward.body),
+                (self.backward, self.backward.body),
+                (self.step, self.step.body),
+                (self.evaluate, self.evaluate.body),
+                (self.optimize, self.optimize.body),
             )
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...schemas.arguments.backward import BackwardArguments
 from ...schemas.errors import Conflict
 from ...schemas.graph import NO_EXAMPLE, Kind, Session
 from ...schemas.results import (
@@ -16,29 +17,23 @@ from ..runs.context import RunContext
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..views import results as show
-from .lookup import Tool
+from .base import Tool
 
 
-class Backward(Tool):
+class Backward(Tool[BackwardArguments, Result]):
     """Writes gradients."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        losses: Sequence[str] | None = None,
-        examples: Sequence[str] | str | None = None,
-        exact: bool = False,
-    ) -> Result:
+    arguments = BackwardArguments
+
+    async def run(self, caller: Caller, args: BackwardArguments) -> Result:
         """Textual gradients from losses to parameters. Raises BadInput, NotFound, Conflict."""
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
 
         async def prepare(session: Session) -> Start:
-            named = await self.parts.losses(session, losses)
+            named = await self.parts.losses(session, args.losses)
             places = (
-                await self.parts.named_examples(session, examples)
-                if examples is not None
+                await self.parts.named_examples(session, args.examples)
+                if args.examples is not None
                 else await self.parts.places(session, named)
             )
             if not any(v.per_example for v in named):
@@ -46,14 +41,13 @@ class Backward(Tool):
             if not places:
                 raise Conflict(
                     "There are no training examples to learn from.",
-                    f"Call add_examples(session_id='{session_id}', split='train', ...).",
+                    f"Call add_examples(session_id='{args.session_id}', split='train', ...).",
                 )
             notes = await self._held_out(session, places)
             ids = [v.id for v in named]
-            return Start({"losses": ids, "places": places, "exact": exact, "notes": notes})
+            return Start({"losses": ids, "places": places, "exact": args.exact, "notes": notes})
 
-        asked = {"losses": losses, "examples": examples, "exact": exact}
-        digest = digest_of("backward", asked)
+        digest = digest_of("backward", args.asked())
         return await self.parts.runs.call(caller, session, "backward", digest, prepare)
 
     async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from statistics import fmean
-from typing import get_args
 
 from pydantic import BaseModel
 
-from ...schemas.errors import BadInput
-from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Split, Variable
+from ...schemas.arguments.evaluate import EvaluateArguments
+from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Variable
 from ...schemas.results import EvaluateResult, Failure, Result
 from ..evaluation.scoring import Scored, score, vote
 from ..evaluation.statistics import mean_and_error
@@ -23,7 +22,7 @@ from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..views import hints
 from ..views import results as show
-from .lookup import Tool
+from .base import Tool
 
 STEP = {"batch_size": 4, "candidates": 3}
 """What a step of `optimize` takes unless it is told otherwise."""
@@ -39,33 +38,25 @@ class Noted(BaseModel):
     stands: Stands | None = None
 
 
-class Evaluate(Tool):
+class Evaluate(Tool[EvaluateArguments, Result]):
     """Measures a program on a split."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        loss: str | None = None,
-        split: str = "validation",
-        votes: int = 1,
-    ) -> Result:
+    arguments = EvaluateArguments
+
+    async def run(self, caller: Caller, args: EvaluateArguments) -> Result:
         """The mean score on a split and its failures. Raises BadInput, NotFound, Conflict.
 
         With `votes`, each example is run so often and the most frequent output is scored.
         """
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
-        if split not in get_args(Split):
-            raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        if not 1 <= votes <= 64:
-            raise BadInput(f"votes must be between 1 and 64, not {votes}.", "5 is usual.")
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
+        asked = args.asked()
 
         async def prepare(session: Session) -> Start:
-            [named] = await self.parts.losses(session, [loss] if loss is not None else None)
-            return Start({"loss": named.id, "split": split, "votes": votes})
+            named = None if args.loss is None else [args.loss]
+            [loss] = await self.parts.losses(session, named)
+            return Start(asked | {"loss": loss.id})
 
-        digest = digest_of("evaluate", {"loss": loss, "split": split, "votes": votes})
+        digest = digest_of("evaluate", asked)
         return await self.parts.runs.call(caller, session, "evaluate", digest, prepare)
 
     async def body(self, work: RunContext) -> Result:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ...schemas.arguments.inspect import InspectArguments
 from ...schemas.distance import diff
 from ...schemas.errors import BadInput, NotFound, TooLong
 from ...schemas.graph import NO_EXAMPLE, Operation, Session, Variable, Version, number
-from ...schemas.near import did_you_mean
 from ...schemas.results import InspectResult
 from ..answerers import uncounted
 from ..runs.runner import Caller
@@ -18,6 +18,7 @@ from ..views.results import VALUE, cut
 from ..views.session_report import session_report
 from ..workers.pool import Job
 from ..workers.worker import SMALL
+from .base import Tool
 from .ids import kind_of, shown_by
 from .listings import TEXT_PAGE, Listings, text_page
 
@@ -30,40 +31,30 @@ _ALONE = ("session", "calls", "runs", "report")
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
 
 
-class Inspect(Listings):
+class Inspect(Listings, Tool[InspectArguments, InspectResult]):
     """Reads what there is."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str | None = None,
-        what: str | None = None,
-        id: str | None = None,  # noqa: A002 - the contract's name
-        offset: int = 0,
-    ) -> InspectResult:
+    arguments = InspectArguments
+
+    async def run(self, caller: Caller, args: InspectArguments) -> InspectResult:
         """A view of the sessions, or of one. Raises BadInput, NotFound."""
-        if offset < 0:
-            raise BadInput(f"offset must be 0 or more, not {offset}.", "Leave it out to begin.")
+        session_id, id = args.session_id, args.id  # noqa: A001 - the contract's name
+        if session_id is None and id is not None and id.startswith("tg_"):
+            session_id = id
+        what: str | None = args.what
         if session_id is None:
-            if id is not None and id.startswith("tg_"):
-                return await self(caller, session_id=id, what=what, offset=offset)
-            if id is not None or what not in (None, "sessions"):
+            if id is not None or what is not None:
                 asked = f"what={what!r}" if id is None else f"id={id!r}"
                 raise BadInput(f"{asked} needs a session_id.", "Call inspect() to list them.")
-            return await self._sessions(caller, offset)
+            return await self._sessions(caller, args.offset)
         session = await self.parts.store.sessions.get(session_id, caller.owner)
         id = None if id == session.id else id  # noqa: A001
-        views = self._views()
         what = what or ("session" if id is None else shown_by(id))
-        if what not in views:
-            hint = did_you_mean(what, views, 0.6)
-            raise BadInput(f"There is no view {what!r}.{hint}", f"Use one of {', '.join(views)}.")
         if id is not None and what == "calls" and kind_of(id) == "call":
             what = "call"
         if id is not None and what in _ALONE:
             raise BadInput(f"what={what!r} takes no id, such as {id!r}.", "Leave one of them out.")
-        view = await views[what](session, id, offset)
+        view = await self._views()[what](session, id, args.offset)
         following = str(view.pop("next", ""))
         return InspectResult(session_id=session.id, what=what, view=view, next=following)
 

@@ -9,7 +9,7 @@ from typing import Any
 from ...schemas.errors import NotFound
 from ...schemas.graph import Session, number
 from ..views.results import FEEDBACK, LISTED, REASON, cut, share
-from .lookup import Tool
+from .lookup import Parts
 
 TEXT_PAGE = 6000
 """Characters of one text that is shown in full."""
@@ -17,8 +17,11 @@ ROOM = 1200
 """Characters of proposals in one page of steps."""
 
 
-class Listings(Tool):
+class Listings:
     """Views of gradients, steps, examples and runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
 
     async def _gradients(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None and id.startswith("g"):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import get_args
 
+from ...schemas.checks import NAME_A_SPLIT, check_count
 from ...schemas.completions import Role
 from ...schemas.errors import BadInput, Conflict, NotFound
 from ...schemas.graph import NO_EXAMPLE, Session, Split, Variable, number
@@ -15,7 +16,6 @@ from ..data.tables import Tables
 from ..data.workspace import Workspace
 from ..evaluators.evaluators import Evaluators
 from ..evaluators.scripts import Scripts
-from ..program.definition import NAME_A_SPLIT, check_count
 from ..program.missing_fields import complete
 from ..program.operations import find
 from ..runs.ledger import Ledger
@@ -189,10 +189,3 @@ async def gate_places(
         )
     full, _ = await complete(parts.store, session.pk, losses, places)
     return full or places, "validation"
-
-
-class Tool:
-    """One tool: it is called with its caller and arguments, and stands on the engine's parts."""
-
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts

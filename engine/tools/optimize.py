@@ -6,9 +6,10 @@ goes on as if nothing had happened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from ...schemas.arguments.optimize import OptimizeArguments
 from ...schemas.errors import BudgetExhausted
 from ...schemas.graph import NO_EXAMPLE, Fate, Session, Variable, number
 from ...schemas.results import Result
@@ -22,13 +23,15 @@ from ..optimizer.pool import CandidatePool, PoolEntry
 from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, NOTHING_MOVES, SearchState, load, stopped
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
+from ..optimizer.strategies import STRATEGIES
 from ..program.missing_fields import left_out, unusable
 from ..runs.basis import Stands, stands_on
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
-from . import arguments, outcome
-from .lookup import Tool, gate_places
+from . import outcome
+from .base import Tool
+from .lookup import gate_places
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
@@ -36,28 +39,12 @@ LOOKED_THROUGH = 64
 """So many proposals, the newest, are looked through at the end for a better one."""
 
 
-class Optimize(Tool):
+class Optimize(Tool[OptimizeArguments, Result]):
     """Runs the whole loop."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        loss: str | None = None,
-        variables: Sequence[str] | None = None,
-        steps: int = 10,
-        batch_size: int | None = None,
-        candidates: int | None = None,
-        strategy: str | None = None,
-        parents: str | None = None,
-        goal: float = 1.0,
-        patience: int | None = None,
-        budget: Mapping[str, float] | None = None,
-        seed: int = 0,
-        memory: int = 0,
-        together: bool = True,
-    ) -> Result:
+    arguments = OptimizeArguments
+
+    async def run(self, caller: Caller, args: OptimizeArguments) -> Result:
         """Improve the parameters until goal, patience, steps or budget.
 
         Without `strategy` it reflects where one parameter is improved, not far from its loss.
@@ -66,26 +53,14 @@ class Optimize(Tool):
         `memory` is as for `step`; with `together` false, each step changes one of them in turn.
         Raises BadInput, NotFound, Conflict.
         """
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
-        asked: dict[str, Any] = {
-            "loss": loss,
-            "variables": list(variables) if variables else None,
-            "steps": steps,
-            "batch_size": batch_size,
-            "candidates": candidates,
-            "strategy": strategy,
-            "parents": parents,
-            "goal": goal,
-            "patience": patience,
-            "budget": dict(budget or {}),
-            "seed": seed,
-            "memory": memory,
-            "together": together,
-        }
-        arguments.check(asked)
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
+        asked = args.asked()
+        if args.strategy is not None:
+            STRATEGIES.find(args.strategy)
 
         async def prepare(session: Session) -> Start:
-            losses = [v.id for v in await self.parts.losses(session, [loss] if loss else None)]
+            named = [args.loss] if args.loss else None
+            losses = [v.id for v in await self.parts.losses(session, named)]
             return Start(await self._chosen(session, asked | {"losses": losses}))
 
         digest = digest_of("optimize", asked)

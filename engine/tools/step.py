@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import BadInput, Conflict, Outdated
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
 from ...schemas.results import (
@@ -25,52 +26,35 @@ from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..store import StepRecord, binding
 from ..views import results as show
-from .lookup import Tool, gate_places
+from .base import Tool
+from .lookup import gate_places
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
-ACCEPT = ("always", "if_better", "never")
-MEMORY = 64
-"""Most spent gradients that a step can show again."""
 
 
-class Step(Tool):
+class Step(Tool[StepArguments, Result]):
     """Rewrites parameters."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        variables: Sequence[str] | None = None,
-        accept: str = "always",
-        candidates: int = 1,
-        memory: int = 0,
-        strategy: str = "gradient",
-    ) -> Result:
+    arguments = StepArguments
+
+    async def run(self, caller: Caller, args: StepArguments) -> Result:
         """Propose and install better parameters. Raises BadInput, NotFound, Conflict.
 
-        `memory` is the number of spent gradients on each parameter that are shown again. The
-        strategy `reflect` needs no gradients: it improves one parameter by the examples in use.
+        The strategy `reflect` needs no gradients: it improves one parameter by the examples in
+        use.
         """
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
-        if accept not in ACCEPT:
-            raise BadInput(f"accept cannot be {accept!r}.", f"Use one of {', '.join(ACCEPT)}.")
-        if not 1 <= candidates <= 16:
-            raise BadInput(f"candidates must be between 1 and 16, not {candidates}.", "3 is usual.")
-        if not 0 <= memory <= MEMORY:
-            raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.", "0 is usual.")
-        if strategy not in ("gradient", "reflect"):
-            raise BadInput(f"A step has no strategy {strategy!r}.", "Use gradient or reflect.")
-        args = _step_args(variables, accept, candidates, memory, strategy)
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
+        asked = args.asked()
 
         async def prepare(session: Session) -> Start:
-            if strategy == "reflect":
-                parameters = [await self._reflected_on(session, variables)]
+            if args.strategy == "reflect":
+                parameters = [await self._reflected_on(session, args.variables)]
             else:
-                parameters = await self._parameters(session, variables)
-            return Start(args, binding(session.pk, [p.id for p in parameters]))
+                parameters = await self._parameters(session, args.variables)
+            return Start(asked, binding(session.pk, [p.id for p in parameters]))
 
-        return await self.parts.runs.call(caller, session, "step", digest_of("step", args), prepare)
+        digest = digest_of("step", asked)
+        return await self.parts.runs.call(caller, session, "step", digest, prepare)
 
     async def _reflected_on(self, session: Session, ids: Sequence[str] | None) -> Variable:
         """The parameter that a reflection improves: the one named, or the only one there is."""
@@ -232,15 +216,3 @@ class Step(Tool):
         why = "accepted without a check (accept='always')"
         reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
         return gate.GateResult(standing[0], why, "", 0, 0.0, trial=Trial(reasons))
-
-
-def _step_args(
-    variables: Sequence[str] | None, accept: str, candidates: int, memory: int, strategy: str
-) -> dict[str, object]:
-    by = {} if strategy == "gradient" else {"strategy": strategy}
-    return by | {
-        "variables": list(variables) if variables else None,
-        "accept": accept,
-        "candidates": candidates,
-        "memory": memory,
-    }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ....schemas.checks import check_text
 from ....schemas.completions import CompletionRequest, Message, Purpose
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
 from ...prompts import sentence, text
 from ...prompts.fence import Fence
 from ...runs.context import RunContext
-from ..definition import check_text
 from .base import Inputs, Loss
 from .critique import CRITIQUE_REPLY, GRADED_REPLY, read_critique
 
