@@ -116,7 +116,9 @@ class Reader:
         while found.get("status") == "needs_completions":
             given = {p["id"]: reply(p) for p in found["pending"]}
             self.prompts += len(given)
-            found = await self("resume", session_id=found["session_id"], completions=given)
+            found = await self(
+                "resume", session_id=found["session_id"], completions=given, brief=True
+            )
         return found
 
 

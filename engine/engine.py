@@ -30,6 +30,7 @@ from .tools.lookup import Parts
 from .tools.mend import Mend
 from .tools.optimize import Optimize
 from .tools.optimize_prompt import OptimizePrompt
+from .tools.read_before import ReadBefore
 from .tools.remove import Remove
 from .tools.resume import Resume
 from .tools.revert import Revert
@@ -52,6 +53,7 @@ class Engine:
         self.evaluate = Evaluate(parts)
         self.optimize = Optimize(parts)
         self.resume = Resume(parts)
+        self.read_before = ReadBefore(parts)
         self.inspect = Inspect(parts)
         self.revert = Revert(parts)
         self.remove = Remove(parts)

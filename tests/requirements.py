@@ -197,6 +197,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "small.",
         "said-once": "What several prompts of a page share is shown in the first; a page can be "
         "answered without the conversation.",
+        "read-once": "Whoever says that they remember reads a text once; a page is whole for "
+        "anybody else.",
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
         "frugal-reflection": "A reflection is one call and shows no row that measures; its best "
         "text alone is read on validation.",

@@ -388,6 +388,10 @@ async def resume(
         Field(description="Pending id -> your answer (text, or an object where JSON is asked)."),
     ] = None,
     cancel: Annotated[bool, Field(description="Drop the run; what was answered is kept.")] = False,
+    brief: Annotated[
+        bool,
+        Field(description="Name, not repeat, what you have read; false if others answer for you."),
+    ] = False,
 ) -> CallToolResult:
     """Go on with the session's run: hand in pending completions (some or all), wait for a running
     one, retry a failed one, or cancel it.
@@ -398,7 +402,7 @@ async def resume(
             caller, session_id=session_id, completions=completions, cancel=cancel
         )
 
-    return await answer(ctx, call)
+    return await answer(ctx, call, brief=brief, lasting=bool(completions))
 
 
 async def inspect(

@@ -1,0 +1,43 @@
+"""What whoever answers prompts by hand has read and written in a session already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from ..runs.runner import Caller
+from .lookup import Tool
+
+REMEMBERED = 200_000
+"""Characters of the latest calls: those before may be forgotten."""
+
+
+class ReadBefore(Tool):
+    """Texts that a page of prompts can name instead of repeating them."""
+
+    async def __call__(self, caller: Caller, *, session_id: str) -> list[tuple[str, str]]:
+        """The prompts that the assistant has answered, and its answers, each with what it is called
+        (`c7's prompt`), in the order they were asked. Raises NotFound."""
+        session = await self.parts.store.sessions.get(session_id, caller.owner)
+        read = await self.parts.store.calls.read_by(session.pk, "assistant", REMEMBERED)
+        return [
+            named
+            for n, request, reply in read
+            for named in (
+                (f"c{n}'s system", request.system or ""),
+                (f"c{n}'s prompt", request.prompt),
+                *((f"c{n}'s answer", text) for text in _texts(reply)),
+            )
+        ]
+
+
+def _texts(reply: str) -> Iterator[str]:
+    """A reply, or the texts in one that is an object."""
+    try:
+        found = json.loads(reply)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        yield from (value for value in found.values() if isinstance(value, str))
+    else:
+        yield reply
