@@ -8,7 +8,7 @@ from typing import Any
 
 from ...schemas.errors import NotFound
 from ...schemas.graph import Session, number
-from ..views.results import FEEDBACK, LISTED, REASON, cut, share
+from ..views.results import FEEDBACK, LISTED, REASON, cut, share, verdict_of
 from .lookup import Tool
 
 TEXT_PAGE = 6000
@@ -64,6 +64,7 @@ class Listings(Tool):
             "proposals": [
                 p.model_dump(exclude_none=True, exclude={"gradients", "gain", "error", "p"})
                 | {"text": cut(p.text, most)[0], "reason": cut(p.reason, REASON // 2)[0]}
+                | {"verdict": verdict_of(p)}
                 for p in proposals
             ],
             "next": f"id='p1' shows a proposal whole. {older(len(proposals), offset)}".strip(),
@@ -82,7 +83,8 @@ class Listings(Tool):
         p = await self.parts.store.history.proposal(session.pk, id)
         if p is None:
             raise NotFound(f"There is no proposal {id!r}.", "what='steps' without id lists them.")
-        return {"proposals": [p.model_dump(exclude_none=True) | text_page(p.text, offset)]}
+        shown = p.model_dump(exclude_none=True) | {"verdict": verdict_of(p)}
+        return {"proposals": [shown | text_page(p.text, offset)]}
 
     async def _examples(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         sizes = await self.parts.store.examples.split_sizes(session.pk)

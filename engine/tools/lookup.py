@@ -9,6 +9,7 @@ from typing import get_args
 from ...schemas.completions import Role
 from ...schemas.errors import BadInput, Conflict, NotFound
 from ...schemas.graph import NO_EXAMPLE, Session, Split, Variable, number
+from ...schemas.report import OWN_LOSS
 from ...schemas.settings import Settings
 from ..answerers import Answerer
 from ..data.tables import Tables
@@ -179,7 +180,7 @@ async def gate_places(
     """
     named = [await parts.one_variable(session, i) for i in losses]
     if not any(v.per_example for v in named):
-        return [NO_EXAMPLE], "the program's own loss"
+        return [NO_EXAMPLE], OWN_LOSS
     places = await parts.store.examples.split(session.pk, "validation")
     if not places:
         raise Conflict(

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from ...schemas.errors import BadInput, Conflict, Outdated
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
-from ...schemas.results import (
-    Result,
-    StepResult,
-)
+from ...schemas.report import OWN_LOSS
+from ...schemas.results import Result, StepResult
 from ..evaluation.scoring import compare, in_pairs
 from ..optimizer import gate, turns
 from ..optimizer.candidate import Candidate, Reason
@@ -25,6 +23,8 @@ from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..store import StepRecord, binding
 from ..views import results as show
+from ..views.after_step import following, telling_again
+from . import own_score
 from .lookup import Tool, gate_places
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
@@ -106,7 +106,8 @@ class Step(Tool):
         known = show.is_known(work, "backward")
         recorded = saved.state_of(work.run, StepRecord, "recorded")
         if recorded is not None:  # killed between the step and the end of its run
-            return show.step_result(work.session, recorded, [], known=known)
+            after = await self._following(work, recorded)
+            return show.step_result(work.session, recorded, [], after, known=known)
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
@@ -153,8 +154,32 @@ class Step(Tool):
         stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
+        await self._note_own(work, judged, losses)
         told = [*notes, *judged.notes]
-        return show.step_result(work.session, stored, told, known=known)
+        after = await self._following(work, stored)
+        return show.step_result(work.session, stored, told, after, known=known)
+
+    async def _following(self, work: RunContext, step: StepRecord) -> str:
+        """What to do after this step, where it was accepted."""
+        if not step.accepted:
+            return ""
+        sizes = await self.parts.store.examples.split_sizes(work.session.pk, work.chain)
+        outputs = await self.parts.store.graph.loss_outputs(work.session.pk)
+        named = await self.parts.store.graph.variables(work.session.pk, outputs[:2])
+        made_by = [v.operation for v in named.values() if v.operation and not v.per_example]
+        made = await self.parts.store.graph.operations(work.session.pk, made_by)
+        telling = telling_again(made[0], work.session.id) if len(made) == 1 else ""
+        changed, after = step.changed, step.after
+        return following(work.session.id, changed, after=after, telling=telling, sizes=sizes)
+
+    async def _note_own(
+        self, work: RunContext, judged: gate.GateResult, losses: Sequence[str]
+    ) -> None:
+        """Note what the accepted text of a program without examples scores."""
+        if judged.winner is None or judged.split != OWN_LOSS or await in_pairs(work, losses):
+            return
+        after = judged.scores[judged.winner]
+        await own_score.note(self.parts, work, dict.fromkeys(losses[:1], after), once=False)
 
     async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
         """A step on one parameter by what came of the training examples in use."""
@@ -189,7 +214,9 @@ class Step(Tool):
         stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
-        return show.step_result(work.session, stored, [*learnt.notes, *judged.notes])
+        await self._note_own(work, judged, losses)
+        after = await self._following(work, stored)
+        return show.step_result(work.session, stored, [*learnt.notes, *judged.notes], after)
 
     async def _saturated(
         self, work: RunContext, losses: Sequence[str], places: Sequence[int]

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...schemas.completions import Role
-from ...schemas.graph import NO_EXAMPLE, Gradient, Proposal, Session, number
+from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Proposal, Session, number
 from ...schemas.results import (
     Failure,
     ForwardResult,
     Shown,
     ShownGradient,
     ShownProposal,
+    ShownVerdict,
     StepResult,
 )
 from ..evaluation.scoring import Scored
@@ -26,6 +27,7 @@ from ..program.operations import find
 from ..runs.context import RunContext
 from ..store import StepRecord
 from . import hints
+from .after_step import telling_again
 
 BEGINNING = 120
 """Characters of a text that the reader has just written."""
@@ -171,13 +173,8 @@ def _after_loss(evaluation: Evaluation, losses: Sequence[str], session: str) -> 
 
 def _tell_again(evaluation: Evaluation, loss: str, session: str) -> str:
     """How a measurement of the next text is told in one call."""
-    operation = evaluation.program.operation_of(loss)
-    if operation is None or not operation.is_loss or find(operation.kind).asks != "caller":
-        return ""
-    return (
-        f" After a step, measure the new text and tell it: compute_loss(session_id='{session}', "
-        f"kind='feedback', inputs={dict(operation.inputs)}, feedback='...', score=...)."
-    )
+    telling = telling_again(evaluation.program.operation_of(loss), session)
+    return f" After a step, measure the new text and tell it: {telling}." if telling else ""
 
 
 def _few(ids: Sequence[str]) -> str:
@@ -204,6 +201,22 @@ def gradients(
     return shown, notes
 
 
+_VERDICTS: dict[Fate, ShownVerdict] = {
+    Fate.TIE: "tie",
+    Fate.BEATEN: "not taken",
+    Fate.NOT_COMPARED: "proposed",
+}
+
+
+def verdict_of(one: Proposal) -> ShownVerdict:
+    """What became of a proposal, in a word: refused is what was no better."""
+    if one.verdict == "accepted":
+        return "accepted"
+    if one.fate is Fate.MINIBATCH and one.reason.startswith("a tie"):  # it was not compared
+        return "tie"
+    return _VERDICTS.get(one.fate, "refused")
+
+
 def proposals(
     found: Sequence[Proposal], most: int = PROPOSAL
 ) -> tuple[list[ShownProposal], list[str]]:
@@ -217,7 +230,7 @@ def proposals(
     for one in chosen:
         text, chars = cut(one.text, most)
         fields = one.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
-        fields["reason"] = cut(one.reason, REASON)[0]
+        fields |= {"reason": cut(one.reason, REASON)[0], "verdict": verdict_of(one)}
         shown.append(ShownProposal(text=text, chars=chars, **fields))
     return shown, _left_out(found, LISTED, "steps")
 
@@ -229,28 +242,40 @@ def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
 
 
 def step_result(
-    session: Session, step: StepRecord, notes: list[str], *, known: bool = False
+    session: Session, step: StepRecord, notes: list[str], following: str, *, known: bool = False
 ) -> StepResult:
-    """What a step proposed and what became of it. Of texts that are `known` the beginning does."""
-    changed = [p.variable for p in step.proposals if p.version is not None]
-    again = f"forward(session_id='{session.id}')"
+    """What a step proposed and what became of it; `following` is what comes after an accepted one.
+    Of texts that are `known` the beginning does."""
     shown, more = proposals(step.proposals, BEGINNING if known else PROPOSAL)
     higher = refused_higher(step.proposals, step.after if step.accepted else step.before)
     return StepResult(
         step=step.id,
         accepted=step.accepted,
-        variables=changed,
+        variables=step.changed,
         proposals=shown,
         score_before=step.before,
         score_after=step.after,
         gate=step.gate or None,
         refused_higher=higher.id if higher else None,
         notes=[*notes, *more],
-        next=f"{', '.join(changed)} changed. Call {again} to recompute what depends on it; revert "
-        "undoes it."
-        if step.accepted
-        else f"Nothing was installed: {step.gate}. {installing(session, higher)}Run backward again "
-        "(on other examples if you like), then step; the failed proposals are remembered.",
+        next=following if step.accepted else _not_installed(session, step, higher),
+    )
+
+
+def _not_installed(session: Session, step: StepRecord, higher: Proposal | None) -> str:
+    """What to do after a step that changed nothing."""
+    proposed = [p for p in step.proposals if p.fate is Fate.NOT_COMPARED]
+    if proposed:
+        one = proposed[0]
+        whole = f"inspect(session_id='{session.id}', id='{one.id}')"
+        install = f"revert(session_id='{session.id}', variable='{one.variable}', "
+        return (
+            f"Nothing was installed, as asked. {whole} shows a proposal whole; {install}"
+            f"version='{one.id}') installs it."
+        )
+    return (
+        f"Nothing was installed: {step.gate}. {installing(session, higher)}Run backward again (on "
+        "other examples if you like), then step; the failed proposals are remembered."
     )
 
 
