@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ...schemas.distance import diff
 from ...schemas.errors import BadInput, NotFound, TooLong
 from ...schemas.graph import NO_EXAMPLE, Session, Variable, Version, number
 from ...schemas.near import did_you_mean
@@ -17,13 +16,10 @@ from ..views.lines import call_line, drawn, fitting, line, said, whole
 from ..views.report import in_short
 from ..views.results import VALUE, cut
 from ..views.session_report import session_report
-from ..workers.pool import Job
-from ..workers.worker import SMALL
 from .ids import kind_of, shown_by
-from .listings import TEXT_PAGE, Listings, text_page
+from .listings import DIFF, TEXT_PAGE, Listings, text_page
 
 PAGE = 20
-DIFF = 1500
 _ALONE = ("session", "calls", "runs", "report")
 """Views that take no id."""
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
@@ -233,7 +229,7 @@ class Inspect(Listings):
             "variable": line(v, text=False),
             "version": found.version,
             "origin": found.origin,
-            "step": found.step,
+            **({"step": found.step} if found.step else {}),
         }
         if not between:
             view |= text_page(found.text, offset)
@@ -255,16 +251,6 @@ class Inspect(Listings):
             else f"revert(session_id='{session.id}', variable='{v.id}', version={found.version})"
         )
         return view
-
-    async def difference(self, session: Session, old: Version, new: Version) -> str:
-        """What changed between two versions, as a unified diff. Raises TooLong."""
-        texts = old.text, new.text, f"{old.variable}@{old.version}", f"{new.variable}@{new.version}"
-        size = len(old.text) + len(new.text)
-        if size <= SMALL:
-            return diff(*texts)
-        what = f"Comparing two versions with {size:,} characters"
-        job = Job(session.owner, what, "Read one after the other.")
-        return await self.parts.workers.run(job, diff, *texts)
 
     async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
         found = await self.parts.store.history.version(session.pk, v.id, _number(version))

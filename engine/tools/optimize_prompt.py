@@ -81,14 +81,19 @@ class OptimizePrompt(Tool):
         role: str | None = None,
         context: str | None = None,
         constraints: Sequence[str] = (),
+        file: str | None = None,
+        write: bool = False,
         steps: int = 0,
         seed: int = 0,
     ) -> PromptResult:
         """Build the program, split the examples, and measure where it stands; with `steps`, go on.
 
-        What it makes can be read and changed as if it had been made piece by piece. Raises
-        BadInput, and leaves nothing behind then.
+        The prompt may be a `file` instead, as `create_variable` takes it. What it makes can be read
+        and changed as if it had been made piece by piece. Raises BadInput, and leaves nothing
+        behind then.
         """
+        if file is not None and prompt is not None:
+            raise BadInput("There are two texts: prompt, and that of file.", "Give one of them.")
         given = dict(zip(KINDS, (metric, judge, evaluator, tests), strict=True))
         measure = _measure(given, options, {"feedback": feedback, "score": score})
         if context is not None and measure.kind == "metric":
@@ -97,20 +102,22 @@ class OptimizePrompt(Tool):
                 "Say it in role, which whoever rewrites sees; or use a judge.",
             )
         arguments.check_range("steps", steps, 0, 1000)
-        parts = splits.Parted({}, [])
+        parts, text = splits.Parted({}, []), "" if file is not None else prompt
         if examples is None and path is None:
-            table = _alone(prompt, answer, fields)
+            table = _alone(text, answer, fields)
         else:
             rows, said = await self._rows(examples, path)
-            table = table_of(rows, prompt, answer, fields, compared=measure.compared)
+            table = table_of(rows, text, answer, fields, compared=measure.compared)
             parts = await asyncio.to_thread(splits.split, table.rows, table.answer, seed)
             table.notes = [*said, *table.notes, *parts.notes]
         kind = "prompt" if parts.rows else measure.kind
         made = await CreateVariable(self.parts)(
             caller,
             role=role or ROLES.get(kind, TEXT),
-            value=table.prompt,
+            value=None if file is not None else table.prompt,
             constraints=constraints,
+            file=file,
+            write=write,
         )
         session_id, program = str(made.session_id), {"prompt": str(made.variable)}
         try:
@@ -235,7 +242,9 @@ def _measure(
 
 def _alone(prompt: str | None, answer: str | None, fields: Sequence[str] | None) -> Table:
     if prompt is None:
-        raise BadInput("There is no text to improve.", "Give prompt: the text as it is now.")
+        raise BadInput(
+            "There is no text to improve.", "Give prompt (the text as it is now), or file."
+        )
     if answer or fields:
         raise BadInput("answer and fields name fields of examples.", "Give examples, or a path.")
     return Table(prompt, [], [], None)

@@ -51,9 +51,12 @@ def saturated(session_id: str, split: str) -> str:
     )
 
 
-def how_to_gain(session_id: str, calls: int, train: int, *, alone: bool, untested: bool) -> str:
-    """The next call, where there is something to gain, and what it costs; `untested`: there is a
-    test split that was never read."""
+def how_to_gain(
+    session_id: str, calls: tuple[int, int], train: int, *, alone: bool, untested: bool
+) -> str:
+    """The next call, where there is something to gain, and what it costs: `calls` of a step at most
+    and of a minibatch that is passed over; `untested`: there is a test split that was never read.
+    """
     if not alone and not train:
         return (
             f"There is nothing to learn from: add_examples(session_id='{session_id}', "
@@ -65,10 +68,12 @@ def how_to_gain(session_id: str, calls: int, train: int, *, alone: bool, unteste
         if untested
         else ""
     )
+    most, passed = calls
+    more = "" if alone else f", and {passed} for each minibatch that turns out all right"
     return (
-        f"{first}optimize(session_id='{session_id}', steps=3) goes for it, with at most {calls} "
-        f"calls a step; by hand: backward(session_id='{session_id}'), step(accept='if_better', "
-        "candidates=3)."
+        f"{first}optimize(session_id='{session_id}', steps=3) goes for it, with at most {most} "
+        f"calls a step{more}; by hand: backward(session_id='{session_id}'), "
+        "step(accept='if_better', candidates=3)."
     )
 
 

@@ -230,6 +230,8 @@ def proposals(
     for one in chosen:
         text, chars = cut(one.text, most)
         fields = one.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
+        if not one.examples:  # it was not compared
+            del fields["examples"]
         fields |= {"reason": cut(one.reason, REASON)[0], "verdict": verdict_of(one)}
         shown.append(ShownProposal(text=text, chars=chars, **fields))
     return shown, _left_out(found, LISTED, "steps")

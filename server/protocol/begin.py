@@ -28,6 +28,10 @@ async def optimize_prompt(
         Field(description="Rows [{field: text}], JSON Lines or CSV. None: the text itself counts."),
     ] = None,
     path: Annotated[str | None, Field(description="Or a data file.")] = None,
+    file: Annotated[
+        str | None, Field(description="Instead of prompt: its file in the workspace.")
+    ] = None,
+    write: bool = False,
     metric: str | None = None,
     options: dict[str, Any] | None = None,
     judge: Annotated[
@@ -67,6 +71,8 @@ async def optimize_prompt(
             prompt=prompt,
             examples=examples,
             path=path,
+            file=file,
+            write=write,
             metric=metric,
             options=options,
             judge=judge,
