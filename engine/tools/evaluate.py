@@ -151,7 +151,10 @@ class Evaluate(Tool):
         calls = afford.step_calls(scored.evaluation.program, STEP, places, train)
         on = "" if alone else f", on {below} of {places} examples"
         gain = f"There is {1 - scored.mean:.2f} to gain{on}. "
-        next_ = hints.how_to_gain(session, calls, train, alone=alone, untested=untested)
+        learnt = [v for v in scored.evaluation.program.variables.values() if v.requires_grad]
+        next_ = hints.how_to_gain(
+            session, calls, train, alone=alone, one=len(learnt) == 1, untested=untested
+        )
         return more + gain + next_
 
     async def _flattered(self, work: RunContext, scored: Scored) -> list[str]:

@@ -52,11 +52,11 @@ def saturated(session_id: str, split: str) -> str:
 
 
 def how_to_gain(
-    session_id: str, calls: tuple[int, int], train: int, *, alone: bool, untested: bool
+    session_id: str, calls: tuple[int, int], train: int, *, alone: bool, one: bool, untested: bool
 ) -> str:
     """The next call, where there is something to gain, and what it costs: `calls` of a step at most
-    and of a minibatch that is passed over; `untested`: there is a test split that was never read.
-    """
+    and of a minibatch that is passed over; `one`: there is one parameter; `untested`: there is a
+    test split that was never read."""
     if not alone and not train:
         return (
             f"There is nothing to learn from: add_examples(session_id='{session_id}', "
@@ -69,11 +69,15 @@ def how_to_gain(
         else ""
     )
     most, passed = calls
+    by_hand = f"backward(session_id='{session_id}'), step(accept='if_better', candidates=3)"
+    if one and not alone:  # as optimize does it
+        by_hand = (
+            f"step(session_id='{session_id}', strategy='reflect', accept='if_better', candidates=3)"
+        )
     more = "" if alone else f", and {passed} for each minibatch that turns out all right"
     return (
         f"{first}optimize(session_id='{session_id}', steps=3) goes for it, with at most {most} "
-        f"calls a step{more}; by hand: backward(session_id='{session_id}'), "
-        "step(accept='if_better', candidates=3)."
+        f"calls a step{more}; by hand: {by_hand}."
     )
 
 

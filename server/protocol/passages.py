@@ -53,13 +53,15 @@ class Passages:
         return "\n".join(out)
 
     def _shown(self, lines: list[str], n: int, own: str) -> tuple[int, str]:
-        """How many lines from the `n`th on are shown next, and as what."""
+        """How many lines from the `n`th on are shown next, and as what. Of what stands above in the
+        same text, only long lines are referred to: they are found again at a glance."""
         label, colon, rest = lines[n].partition(": ")
         for head, first in (("", lines[n]), (label + colon, rest)):
             place, at = self._first.get(first, ("", 0))
             if head and (len(head) > LABEL or place not in self._added):
                 break
-            count = self._alike(lines, n, place, at, n - at if place == own else len(lines))
+            most = len(lines) if place != own else n - at if len(first) > LONG else 0
+            count = self._alike(lines, n, place, at, most)
             size = len(first) + sum(map(len, lines[n + 1 : n + count])) + count - 1
             if count and size > LONG:
                 self.referred |= place in self._added
