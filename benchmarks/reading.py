@@ -201,7 +201,7 @@ def _answer(pending: Facts) -> Any:
             return dict.fromkeys(keys, "Ask for a day, and for what the shop does. " * 4)
         case "update":
             old = DRAFT if DRAFT in prompt else CHECK
-            second = "Then stop. " if "proposal 2" in pending["purpose"] else ""
+            second = "Then stop. " if "candidate 2" in pending["purpose"] else ""
             rules = "Say what the shop does, and name the day. " + second + "Be brief. " * 9
             return {"value": f"{old} {rules}"}
     who = prompt[-3:].strip()

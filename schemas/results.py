@@ -97,10 +97,12 @@ class BackwardResult(Result):
 
 class ShownProposal(Lazy):
     """One proposed text and its verdict: `not taken` is one that gained, beside another that was
-    taken. Scores are means over the same `examples` examples."""
+    taken. Scores are means over the same `examples` examples. Texts of one `candidate` belong
+    together."""
 
     id: str
     variable: str
+    candidate: int | None = None
     verdict: ShownVerdict
     reason: str
     version: int | None = None

@@ -20,6 +20,7 @@ from .ids import kind_of, shown_by
 from .listings import DIFF, TEXT_PAGE, Listings, text_page
 
 PAGE = 20
+NO_OPERATION = "No operation uses these yet: forward and compute_loss add them."
 _ALONE = ("session", "calls", "runs", "report")
 """Views that take no id."""
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
@@ -150,10 +151,14 @@ class Inspect(Listings):
         shown = operations[offset : offset + len(page)]
         ids = {v for o in shown for v in [*o.sources, o.output]}
         variables = await self.parts.store.graph.variables(session.pk, ids)
+        if not operations:  # texts that nothing uses yet
+            variables = await self.parts.store.graph.variables(session.pk, limit=PAGE)
+        in_order = sorted(variables.values(), key=lambda v: number(v.id, "v") or 0)
+        first = f"id='{shown[0].id}' shows an operation whole." if shown else NO_OPERATION
         return {
-            "variables": [line(v, 40) for v in variables.values()],
+            "variables": [line(v, 40) for v in in_order],
             "operations": page,
-            "next": _more(operations, offset, len(page)) or "id='op1' shows an operation whole.",
+            "next": _more(operations, offset, len(page)) or first,
         }
 
     async def _operation(self, session: Session, id: str) -> dict[str, Any]:  # noqa: A002
@@ -244,9 +249,10 @@ class Inspect(Listings):
                 }
             else:
                 view["diff"] = cut(shown, DIFF)[0]
+        whole_way = old == "1" or v.version == 1
+        since = f" id='{v.id}@1..{v.version}' shows all that changed since the first."
         view["next"] = (
-            f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
-            "the first."
+            f"This is the present version.{'' if whole_way else since}"
             if found.version == v.version
             else f"revert(session_id='{session.id}', variable='{v.id}', version={found.version})"
         )

@@ -225,7 +225,7 @@ def proposals(
     chosen = found
     if len(found) > LISTED:
         chosen = sorted(found, key=lambda p: p.verdict != "accepted")[:LISTED]
-    most = share(len(chosen), 120, most)
+    most, of = share(len(chosen), 120, most), candidates_of(chosen)
     shown = []
     for one in chosen:
         text, chars = cut(one.text, most)
@@ -233,8 +233,28 @@ def proposals(
         if not one.examples:  # it was not compared
             del fields["examples"]
         fields |= {"reason": cut(one.reason, REASON)[0], "verdict": verdict_of(one)}
+        fields |= {"candidate": of[one.id]} if one.id in of else {}
         shown.append(ShownProposal(text=text, chars=chars, **fields))
     return shown, _left_out(found, LISTED, "steps")
+
+
+def candidates_of(found: Sequence[Proposal]) -> dict[str, int]:
+    """Which texts were proposed together, where a candidate is more than one text: the number of
+    the candidate by proposal, within its step. They share their fate, and every score."""
+    numbers: dict[str, int] = {}
+    step, n, had = "", 0, set[str]()
+    fate: tuple[object, ...] = ()
+    for one in sorted(found, key=lambda p: number(p.id, "p") or 0):
+        same = (one.reason, one.score, one.fate)
+        if one.step != step:
+            n = 0
+        if one.step != step or one.variable in had or same != fate:
+            n, had = n + 1, set()
+        step, fate = one.step, same
+        had.add(one.variable)
+        numbers[one.id] = n
+    several = len({one.variable for one in found}) > 1
+    return numbers if several else {}
 
 
 def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
@@ -275,9 +295,10 @@ def _not_installed(session: Session, step: StepRecord, higher: Proposal | None) 
             f"Nothing was installed, as asked. {whole} shows a proposal whole; {install}"
             f"version='{one.id}') installs it."
         )
+    higher_one = installing(session, higher, step.proposals)
     return (
-        f"Nothing was installed: {step.gate}. {installing(session, higher)}Run backward again (on "
-        "other examples if you like), then step; the failed proposals are remembered."
+        f"Nothing was installed: {step.gate}. {higher_one}Run backward again (on other examples if "
+        "you like), then step; the failed proposals are remembered."
     )
 
 
@@ -290,15 +311,21 @@ def refused_higher(found: Sequence[Proposal], present: float | None) -> Proposal
     return max(higher, key=lambda p: p.score or 0.0, default=None)
 
 
-def installing(session: Session, higher: Proposal | None) -> str:
-    """How a proposal that was refused, though it scored higher, is installed all the same."""
+def installing(session: Session, higher: Proposal | None, found: Sequence[Proposal]) -> str:
+    """How a candidate that was refused, though it scored higher, is installed all the same, with
+    all of its texts, which are among those `found`."""
     if higher is None:
         return ""
-    return (
-        f"{higher.id} scored {higher.score:.2f}, which is higher: revert(session_id="
-        f"'{session.id}', variable='{higher.variable}', version='{higher.id}') installs it all the "
-        "same. "
+    of = candidates_of([p for p in found if p.step == higher.step])
+    texts = [p for p in found if p.id in of and of[p.id] == of[higher.id]] or [higher]
+    calls = " and ".join(
+        f"revert(session_id='{session.id}', variable='{p.variable}', version='{p.id}')"
+        for p in texts
     )
+    ids = ", ".join(p.id for p in texts)
+    what = f"{ids} scored" if len(texts) == 1 else f"{ids} scored together"
+    how = "installs it" if len(texts) == 1 else "install them"
+    return f"{what} {higher.score:.2f}, which is higher: {calls} {how} all the same. "
 
 
 def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:

@@ -47,7 +47,7 @@ async def session_report(
         created=session.created,
         updated=session.updated,
         headline="",
-        scores=[await _change(store, session.pk, one, known) for one in spans],
+        scores=[await change_of(store, session.pk, one, known) for one in spans],
         **progress,
         proposals=proposals,
         funnel=_funnel(proposals),
@@ -75,9 +75,10 @@ async def _spans(store: Store, session: int) -> list[dict[str, Any]]:
     return [one | ({"split": OWN_LOSS} if one["loss"] in alone else {}) for one in spans]
 
 
-async def _change(
+async def change_of(
     store: Store, session: int, span: Mapping[str, Any], comparisons: Comparisons
 ) -> Change:
+    """The first and the latest of a loss's readings on a split, and what lies between them."""
     change = Change.model_validate(span)
     if change.evaluations == 1:
         return change
@@ -133,9 +134,9 @@ def headline(report: SessionReport) -> str:
             "there is no second reading to compare it with."
         )
     if seen.split == OWN_LOSS:
-        return f"{_moved(seen, OWN_LOSS)} It steered the search; no examples were held out."
+        return f"{moved(seen, OWN_LOSS)} It steered the search; no examples were held out."
     return (
-        f"{_moved(seen, seen.split)} These examples steered the search, so part of the gain may "
+        f"{moved(seen, seen.split)} These examples steered the search, so part of the gain may "
         "be luck: evaluate(split='test') gives a held-out figure."
     )
 
@@ -146,7 +147,7 @@ def _held_out(test: Change) -> str:
             f"The score is {_figure(test.latest.mean)} {_where(test)} that no step saw; it "
             "was read once, so there is no figure from before to compare it with."
         )
-    words = _moved(test, "held-out")
+    words = moved(test, "held-out")
     if test.texts > FAIR:
         words += (
             f" {test.texts} different texts were measured there; whoever chose among them by "
@@ -155,7 +156,8 @@ def _held_out(test: Change) -> str:
     return words
 
 
-def _moved(one: Change, kind: str) -> str:
+def moved(one: Change, kind: str) -> str:
+    """What the first and the latest reading of a split prove, in a sentence."""
     gain, error = one.gain or 0.0, one.error
     moved = f"{_figure(one.first.mean)} to {_figure(one.latest.mean)} {_where(one, kind)}"
     if gain == 0:

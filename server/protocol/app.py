@@ -64,8 +64,8 @@ Code: run its tests; optimize_prompt(prompt=the code, tests='how they run', feed
 failed', score=share passed, context='the task'); backward; step(accept='if_better') asks for the \
 new code, then for what its tests say; again from backward.
 
-A pipeline: create_variable for each prompt, forward for each call, compute_loss on the last \
-output, add_examples; evaluate, backward, step.
+A pipeline: create_variable for each prompt, field and constant; add_examples; forward for each \
+call; compute_loss on the last output; evaluate, backward, step.
 
 status tells what to do: done; needs_completions: answer the pending prompts yourself, honestly \
 and each on its own, and hand them back with resume (brief=true names what you have read instead \

@@ -123,3 +123,55 @@ def test_the_text_may_be_a_file_that_is_written_once_a_person_approves(tmp_path:
         assert "two texts" in await call.refused("optimize_prompt", prompt="x", **given)
 
     drive(main, assisted(tmp_path / "t.db", workspace=tmp_path))
+
+
+@pytest.mark.requirement("after-step")
+def test_texts_of_one_candidate_are_told_together_and_installed_together() -> None:
+    scores = {"": 0.4, "candidate 1": 0.6, "candidate 2": 0.5}
+
+    def judged(pending: Facts) -> Any:
+        if pending["purpose"].startswith("update"):
+            return {"value": f"{pending['id']} " * 3}
+        if pending["purpose"].startswith("gradient"):
+            return {"v1": "Shorter.", "v2": "Shorter."}
+        place = int(pending["purpose"].partition(" for e")[2].partition(",")[0])
+        under = scores[pending["purpose"].partition(", under ")[2]]
+        return {"feedback": "So so.", "score": under - 0.4 * (under > 0.4) * (place % 2)}
+
+    async def main(call: Tools) -> None:
+        s = str((await call("create_variable", role="a", value="Alpha."))["session_id"])
+        await call("create_variable", session_id=s, role="b", value="Beta.")
+        await call("create_variable", session_id=s, role="q", example_field="q")
+        for split in ("train", "validation", "test"):
+            rows = [{"q": f"{split} {n}"} for n in range(2)]
+            await call("add_examples", session_id=s, split=split, examples=rows)
+        inputs = {"a": "v1", "b": "v2", "q": "v3"}
+        told = {"kind": "judge", "instruction": "Good?", "inputs": inputs}
+        await answered(call, await call("compute_loss", session_id=s, **told), judged)
+        first = await answered(call, await call("evaluate", session_id=s, split="test"), judged)
+        assert "The score" not in first["next"]
+        await answered(call, await call("backward", session_id=s), judged)
+        asked = await call("step", session_id=s, accept="if_better", candidates=2)
+        done = await answered(call, asked, judged)
+        assert [p["candidate"] for p in done["proposals"]] == [1, 1, 2, 2]
+        if not done["accepted"] and "refused_higher" in done:
+            assert "version='p1') and revert(" in done["next"]
+        for v, p in (("v1", "p1"), ("v2", "p2")):
+            await call("revert", session_id=s, variable=v, version=p)
+        again = await call("evaluate", session_id=s, split="test")
+        higher = await answered(call, again, lambda _: {"feedback": "Good.", "score": 0.9})
+        assert "rose from 0.40 to 0.90 on 2 held-out examples, a gain of 0.50" in higher["next"]
+
+    drive(main, assisted())
+
+
+def test_a_graph_without_operations_lists_its_texts_in_order() -> None:
+    async def main(call: Tools) -> None:
+        s = str((await call("create_variable", role="r", value="Text."))["session_id"])
+        for n in range(3):
+            await call("create_variable", session_id=s, role=f"r{n}", value="Text.")
+        view = await call("inspect", session_id=s, what="graph")
+        assert [v["id"] for v in view["view"]["variables"]] == ["v1", "v2", "v3", "v4"]
+        assert "op1" not in view["next"]
+
+    drive(main, assisted())

@@ -122,7 +122,7 @@ def test_what_was_said_of_remembering_holds_until_completions_come_without_it(
 
 
 @pytest.mark.requirement("said-once")
-def test_prompts_say_which_proposal_they_are_under() -> None:
+def test_prompts_say_which_candidate_they_are_under() -> None:
     async def main(call: Tools) -> None:
         s = await pipeline(call)
         await answered(call, await call("backward", session_id=s), reply)
@@ -132,7 +132,7 @@ def test_prompts_say_which_proposal_they_are_under() -> None:
             under |= {p["purpose"].partition(", under ")[2] for p in asked["pending"]}
             given = {p["id"]: reply(p) for p in asked["pending"]}
             asked = await call("resume", session_id=s, completions=given)
-        assert under == {"", "proposal 1", "proposal 2"}
+        assert under == {"", "candidate 1", "candidate 2"}
         done = asked
         assert max(len(p["text"]) for p in done["proposals"]) == 120
         assert done["proposals"][0]["chars"] > 300
