@@ -85,6 +85,7 @@ async def propose(
     work.phase = "proposing"
     asked = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
     candidates = [Candidate() for _ in range(count)]
+    work.proposed.clear()  # of earlier steps: their numbers mean nothing now
 
     await gather(
         [

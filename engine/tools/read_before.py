@@ -17,7 +17,8 @@ class ReadBefore(Tool):
 
     async def __call__(self, caller: Caller, *, session_id: str) -> list[tuple[str, str]]:
         """The prompts that the assistant has answered, and its answers, each with what it is called
-        (`c7's prompt`), in the order they were asked. Raises NotFound."""
+        (`c7's prompt`, `c7's answer`, `c7's value_2`), in the order they were asked. Raises
+        NotFound."""
         session = await self.parts.store.sessions.get(session_id, caller.owner)
         read = await self.parts.store.calls.read_by(session.pk, "assistant", REMEMBERED)
         return [
@@ -26,18 +27,18 @@ class ReadBefore(Tool):
             for named in (
                 (f"c{n}'s system", request.system or ""),
                 (f"c{n}'s prompt", request.prompt),
-                *((f"c{n}'s answer", text) for text in _texts(reply)),
+                *((f"c{n}'s {name}", text) for name, text in _texts(reply)),
             )
         ]
 
 
-def _texts(reply: str) -> Iterator[str]:
-    """A reply, or the texts in one that is an object."""
+def _texts(reply: str) -> Iterator[tuple[str, str]]:
+    """A reply, or the texts in one that is an object, with their names."""
     try:
         found = json.loads(reply)
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict):
-        yield from (value for value in found.values() if isinstance(value, str))
+        yield from ((name, value) for name, value in found.items() if isinstance(value, str))
     else:
-        yield reply
+        yield "answer", reply
