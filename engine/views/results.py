@@ -119,10 +119,8 @@ def _shown(work: RunContext, evaluation: Evaluation, variable: str, place: int) 
     where = place_of(evaluation.program.variables[variable], place)
     value = evaluation.value(variable, place)
     operation = evaluation.program.operation_of(variable)
-    known = operation is not None and (
-        find(operation.kind).asks == "caller"
-        or (find(operation.kind).asks == "forward" and is_known(work, "forward"))
-    )
+    asks = find(operation.kind).asks if operation is not None else None
+    known = asks == "caller" or (asks is not None and is_known(work, asks))
     text, chars = cut(value.text, BEGINNING if known else VALUE)
     return Shown(
         variable=variable,
@@ -141,8 +139,9 @@ def _after_forward(
         return _after_loss(evaluation, losses, session)
     if losses:
         return (
-            f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
-            f"train and validation examples, optimize(session_id='{session}') for the whole loop."
+            f"With validation examples, evaluate(session_id='{session}') says where it stands and "
+            f"what a step costs. Then backward(session_id='{session}', losses={_few(losses)}) and "
+            f"step, or optimize(session_id='{session}') for the whole loop."
         )
     if not shown:
         return FRESH

@@ -190,7 +190,7 @@ async def compute_loss(
     examples: Examples = None,
 ) -> CallToolResult:
     """Judge an output: adds a loss (feedback, a score from 0 to 1, or both) and computes it for
-    every example in use.
+    every example in use. A judge sees all inputs, constants (a policy) too.
     """
 
     async def call(engine: Engine, caller: Caller) -> Result:
