@@ -15,6 +15,7 @@ from ..data import splits
 from ..data.labelled import Row, Table, table_of
 from ..data.reading import free_name
 from ..data.tables import Given
+from ..data.transcripts import UNDER_IMPROVEMENT
 from ..runs.runner import Caller
 from . import arguments
 from .add_examples import AddExamples
@@ -145,7 +146,9 @@ class OptimizePrompt(Tool):
                     f"There are {loaded.rows:,} rows; at most {MOST_ROWS:,} are split here.",
                     "Give fewer: a step uses a handful at a time, so a sample teaches as well.",
                 )
-            return [row async for piece in loaded.pieces() for row in piece], loaded.notes
+            rows = [row async for piece in loaded.pieces() for row in piece]
+            told = [n for n in loaded.notes if not n.startswith(UNDER_IMPROVEMENT)]
+            return rows, told  # which prompt is improved is said here, or was given
 
     async def _build(
         self,
