@@ -87,7 +87,8 @@ async def best_on_minibatch(
 def _behind(best: int, first: tuple[float, int, int], other: tuple[float, int, int]) -> Reason:
     """Why a candidate that gained is not scored on validation."""
     which = "gained more" if first[0] > other[0] else "gained as much and is not longer"
-    words = f"candidate {best + 1} {which} on the minibatch: {first[0]:.2f} to {other[0]:.2f}"
+    gains = f"gains of {first[0]:.2f} and {other[0]:.2f}"
+    words = f"candidate {best + 1} {which} on the minibatch: {gains}"
     return Reason(Fate.BEATEN, words)
 
 

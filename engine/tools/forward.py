@@ -26,7 +26,7 @@ from ..runs.runner import Caller, Start
 from ..store import recomputing
 from ..views import results as show
 from ..views.hints import needs_examples
-from . import own_score
+from . import noted_scores
 from .add_operation import addition, batch_of
 from .lookup import Tool
 
@@ -119,7 +119,9 @@ class Forward(Tool):
             await evaluate(work, evaluation, places)
         finally:
             await self._save(work, evaluation, places)
-        await own_score.note(self.parts, work, own_score.among(evaluation, targets), once=True)
+        await noted_scores.note(
+            self.parts, work, noted_scores.among(evaluation, targets), once=True
+        )
         kept = [p for p in places if p not in evaluation.left_out]
         result = show.forward_result(work, evaluation, targets, kept)
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]

@@ -24,7 +24,7 @@ from ..runs.runner import Caller, Start
 from ..store import StepRecord, binding
 from ..views import results as show
 from ..views.after_step import following, telling_again
-from . import own_score
+from . import noted_scores
 from .lookup import Tool, gate_places
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
@@ -151,10 +151,11 @@ class Step(Tool):
             )
         judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
+        before = await self._versions(work)
         stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
-        await self._note_own(work, judged, losses)
+        await self._note_scores(work, judged, losses, where, before)
         told = [*notes, *judged.notes]
         after = await self._following(work, stored)
         return show.step_result(work.session, stored, told, after, known=known)
@@ -172,14 +173,32 @@ class Step(Tool):
         changed, after = step.changed, step.after
         return following(work.session.id, changed, after=after, telling=telling, sizes=sizes)
 
-    async def _note_own(
-        self, work: RunContext, judged: gate.GateResult, losses: Sequence[str]
+    async def _note_scores(
+        self,
+        work: RunContext,
+        judged: gate.GateResult,
+        losses: Sequence[str],
+        where: tuple[list[int], str] | None,
+        before: dict[str, int],
     ) -> None:
-        """Note what the accepted text of a program without examples scores."""
-        if judged.winner is None or judged.split != OWN_LOSS or await in_pairs(work, losses):
+        """Note what the gate has measured of the texts `before`, by their versions, and of the
+        accepted ones."""
+        if where is None or judged.winner is None or len(losses) > 1:
             return
-        after = judged.scores[judged.winner]
-        await own_score.note(self.parts, work, dict.fromkeys(losses[:1], after), once=False)
+        if await in_pairs(work, losses):
+            return
+        if judged.split == OWN_LOSS:
+            after = judged.scores[judged.winner]
+            await noted_scores.note(self.parts, work, {losses[0]: after}, once=False)
+            return
+        found = dict(zip(where[0], judged.by_place[judged.winner], strict=True))
+        scores = {p: found[p] for p in judged.present}
+        old = before, judged.present
+        await noted_scores.note_compared(self.parts, work, losses[0], old, scores)
+
+    async def _versions(self, work: RunContext) -> dict[str, int]:
+        parameters = await self.parts.store.graph.parameters(work.session.pk)
+        return {v.id: v.version for v in parameters}
 
     async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
         """A step on one parameter by what came of the training examples in use."""
@@ -211,10 +230,11 @@ class Step(Tool):
         await guard.note(candidates)
         judged = await self._judged(work, candidates, losses, learnt.places, where)
         record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
+        before = await self._versions(work)
         stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
-        await self._note_own(work, judged, losses)
+        await self._note_scores(work, judged, losses, where, before)
         after = await self._following(work, stored)
         return show.step_result(work.session, stored, [*learnt.notes, *judged.notes], after)
 

@@ -10,6 +10,9 @@ from ..data.tables import Loaded
 from ..program.missing_fields import named
 from ..store import Added
 
+FEW = 10
+"""Validation examples on which a gain is hard to tell from luck."""
+
 
 def needs_examples(session: Session) -> str:
     """What to do where an output needs examples and there are none."""
@@ -74,11 +77,23 @@ def how_to_gain(
         by_hand = (
             f"step(session_id='{session_id}', strategy='reflect', accept='if_better', candidates=3)"
         )
-    more = "" if alone else f", and {passed} for each minibatch that turns out all right"
+    more = (
+        "" if alone else f" (a minibatch that is all right already costs {passed}, and is no step)"
+    )
     return (
         f"{first}optimize(session_id='{session_id}', steps=3) goes for it, with at most {most} "
         f"calls a step{more}; by hand: {by_hand}."
     )
+
+
+def after_examples(split: str, total: int) -> str:
+    """What the examples of a split are for, and what is done with them."""
+    if split == "test":
+        return "evaluate(split='test') alone reads them: before the first step, and at the end."
+    if split == "train":
+        return "forward and compute_loss compute for them; backward learns from them."
+    few = f" So few as {total} prove little." if total < FEW else ""
+    return f"evaluate, step(accept='if_better') and optimize compare texts on them.{few}"
 
 
 def example_notes(loaded: Loaded, pieces: Sequence[Added], split: str) -> list[str]:

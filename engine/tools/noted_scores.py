@@ -1,13 +1,16 @@
-"""What a program without examples scores: noted for reports where it is measured."""
+"""What was measured by the way, noted for reports: by losses without examples, and by the gate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from ...schemas.graph import NO_EXAMPLE, STATE_VERSION
+from ..evaluation.statistics import mean_and_error
 from ..program.forward import Evaluation
 from ..runs.context import RunContext
 from .lookup import Parts
+
+VALIDATION = "validation"
 
 
 def among(evaluation: Evaluation, targets: Sequence[str]) -> dict[str, float]:
@@ -24,6 +27,30 @@ def among(evaluation: Evaluation, targets: Sequence[str]) -> dict[str, float]:
     return found
 
 
+async def note_compared(
+    parts: Parts,
+    work: RunContext,
+    loss: str,
+    before: tuple[Mapping[str, int], Mapping[int, float]],
+    after: Mapping[int, float],
+) -> None:
+    """Note what the texts `before` a step (by their versions) and the accepted ones score on the
+    validation examples; of those before, only what no reading has told."""
+    versions, scores = before
+    spans = await parts.store.evaluations.spans(work.session.pk)
+    latest = [one["latest"] for one in spans if (one["loss"], one["split"]) == (loss, VALIDATION)]
+    parameters = await parts.store.graph.parameters(work.session.pk)
+    readings = [({v.id: v.version for v in parameters}, after)]
+    if not latest or latest[0]["versions"] != versions:
+        readings.insert(0, (dict(versions), scores))
+    for texts, found in readings:
+        mean, error = mean_and_error(list(found.values()))
+        pk, size, state = work.session.pk, len(found), {"version": STATE_VERSION}
+        await parts.store.evaluations.add(
+            pk, loss, VALIDATION, texts, mean, error, size, None, state, work.chain, found
+        )
+
+
 async def note(parts: Parts, work: RunContext, scores: Mapping[str, float], *, once: bool) -> None:
     """Note the scores of losses with the texts as they are now; `once` in a run, even one that is
     executed again after a kill."""
@@ -35,7 +62,7 @@ async def note(parts: Parts, work: RunContext, scores: Mapping[str, float], *, o
         await parts.store.evaluations.add(
             work.session.pk,
             loss,
-            "validation",  # where `evaluate` notes it, too
+            VALIDATION,  # where `evaluate` notes it, too
             versions,
             score,
             None,
