@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..schemas.completions import Role
 from ..schemas.errors import TextGradError
-from ..schemas.graph import NO_EXAMPLE
+from ..schemas.graph import NO_EXAMPLE, Variable
 from ..schemas.results import (
     BackwardResult,
     EvaluateResult,
@@ -35,6 +37,13 @@ from .tools.remove import Remove
 from .tools.resume import Resume
 from .tools.revert import Revert
 from .tools.step import Step
+from .views.hints import in_file
+
+
+def in_files(bound: Sequence[Variable], result: Result) -> list[str]:
+    """Notes on the files of texts that a step or a run has changed."""
+    changed = getattr(result, "variables", [])
+    return [told for v in bound if v.id in changed and (told := in_file(v))]
 
 
 class Engine:
@@ -94,7 +103,8 @@ class Engine:
             if bound and work.tool in ("step", "optimize"):
                 try:
                     await work.chain.settled()
-                    await self.parts.reconcile_files(work.session)
+                    bound = await self.parts.reconcile_files(work.session)
+                    result.notes = [*result.notes, *in_files(bound, result)]
                 except TextGradError as error:  # the step stands; its text is in the session
                     result.notes = [*result.notes, f"Not written to the file: {error}"]
             return result

@@ -10,6 +10,8 @@ from dataclasses import astuple, dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
+from ...schemas.report import OWN_LOSS
+
 EXACT_UP_TO = 16
 """With so many non-zero differences at most, all sign flips are tried."""
 FLIPS = 10_000
@@ -97,8 +99,8 @@ def verdict(gain: Gain, z: float, split: str = "", *, exact: bool = False) -> tu
     which would come out the same again, a gain that costs no example anything counts, too.
     """
     head = f"{split} {_figure(gain.before)} -> {_figure(gain.after)}".strip()
-    examples = f"on {gain.n} example{'' if gain.n == 1 else 's'}"
-    head = f"{head} {examples}, gain {_figure(gain.gain)}"
+    examples = "" if split == OWN_LOSS else f" on {gain.n} example{'' if gain.n == 1 else 's'}"
+    head = f"{head}{examples}, gain {_figure(gain.gain)}"
     if gain.tie:
         return False, f"{head}: a tie"
     if gain.gain <= 0:
@@ -106,7 +108,8 @@ def verdict(gain: Gain, z: float, split: str = "", *, exact: bool = False) -> tu
     if exact and gain.better and not gain.worse:
         return True, f"{head}; no model stands between text and score, and nothing got worse"
     if gain.standard_error is None:
-        return True, f"{head} > 0; with one example the error is unknown, so any gain counts"
+        why = "measured once" if split == OWN_LOSS else "with one example"
+        return True, f"{head} > 0; {why} the error is unknown, so any gain counts"
     kept = gain.gain > z * gain.standard_error + _ROUNDING
     errors = "standard error" if z == 1 else "standard errors"
     words = f"{'more' if kept else 'not more'} than {z:g} {errors} ({_figure(gain.standard_error)}"

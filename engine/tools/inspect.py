@@ -195,7 +195,9 @@ class Inspect(Listings):
             view["values"] = shown[offset : offset + PAGE]
             view["next"] = _more(shown, offset, PAGE)
             if len(shown) == 1:
-                view |= text_page(next(iter(values.values())).text, offset)
+                value = next(iter(values.values()))
+                view |= text_page(value.text, offset)
+                view |= {} if value.score is None else {"score": value.score}
                 del view["values"]
             if not values:
                 view["next"] = "It has no value now: call forward to compute it."
@@ -244,9 +246,8 @@ class Inspect(Listings):
             except TooLong as error:
                 shown = str(error)
             if between:  # its text is shown by its own id
-                view |= {
-                    "diff" if k == "text" else k: x for k, x in text_page(shown, offset).items()
-                }
+                page = text_page(shown, offset)
+                view |= {"diff": page["text"]} | ({"rest": page["rest"]} if "rest" in page else {})
             else:
                 view["diff"] = cut(shown, DIFF)[0]
         whole_way = old == "1" or v.version == 1

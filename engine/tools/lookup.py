@@ -148,17 +148,15 @@ class Parts:
             )
         return [await self.one_variable(session, found[0])]
 
-    async def reconcile_files(self, session: Session, chain: Chain | None = None) -> bool:
-        """See that bound files are as they should be; whether there are any.
-
-        Raises BadInput, Conflict.
-        """
+    async def reconcile_files(self, session: Session, chain: Chain | None = None) -> list[Variable]:
+        """See that bound files are as they should be; gives what is bound. Raises BadInput,
+        Conflict."""
         bound = await self.store.graph.bound_to_files(session.pk, chain)
         for v in bound:
             digest = await self._reconciled(session, v)
             if digest is not None:
                 await self.store.graph.note_file(session.pk, v.id, digest)
-        return bool(bound)
+        return bound
 
     async def _reconciled(self, session: Session, v: Variable) -> str | None:
         try:

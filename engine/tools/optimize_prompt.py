@@ -134,6 +134,9 @@ class OptimizePrompt(Tool):
         result = await self._with_its_score(caller, session_id, first, steps, seed, parts)
         told = result.model_dump(exclude_unset=True, exclude_none=True) | {"program": program}
         sizes = {name: len(rows) for name, rows in parts.rows.items()}
+        if file is not None:
+            kept = "accepted versions are written to it" if write else "it is never written"
+            table.notes.append(f"{program['prompt']} has the text of {file}; {kept}.")
         return PromptResult(
             **told | {"splits": sizes, "notes": [*table.notes, *told.get("notes", [])]}
         )

@@ -9,6 +9,7 @@ from ...schemas.graph import Session, Variable, number
 from ...schemas.results import VariableResult
 from ..program.definition import check_text
 from ..runs.runner import Caller
+from ..views.hints import in_file
 from .lookup import Tool
 
 
@@ -56,6 +57,7 @@ class Revert(Tool):
             session_id=session.id,
             variable=v.id,
             version=made,
+            notes=[in_file(v)] if v.file else [],
             next=f"{v.id} has the text of {name.lower()} now, as version {made}. Call "
             f"forward(session_id='{session.id}') to recompute what depends on it.",
         )

@@ -41,6 +41,17 @@ def after_leaf(session_id: str, v: Variable) -> str:
     )
 
 
+def in_file(v: Variable) -> str:
+    """Whether a variable's file has its text; empty where it has none."""
+    if v.file is None:
+        return ""
+    if v.file.write:
+        return (
+            f"{v.file.path} holds the text of {v.id} now; its earlier ones are versions of {v.id}."
+        )
+    return f"{v.file.path} stays as it is: {v.id} was bound to it without write."
+
+
 def saturated(session_id: str, split: str) -> str:
     """What to do where everything scores 1; `split` is empty for a program without examples."""
     if not split:

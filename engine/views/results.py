@@ -173,7 +173,12 @@ def _after_loss(evaluation: Evaluation, losses: Sequence[str], session: str) -> 
 def _tell_again(evaluation: Evaluation, loss: str, session: str) -> str:
     """How a measurement of the next text is told in one call."""
     telling = telling_again(evaluation.program.operation_of(loss), session)
-    return f" After a step, measure the new text and tell it: {telling}." if telling else ""
+    return (
+        " The gate asks for what a new text measures; what you measure at another time is told by "
+        f"{telling}."
+        if telling
+        else ""
+    )
 
 
 def _few(ids: Sequence[str]) -> str:

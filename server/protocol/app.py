@@ -193,6 +193,7 @@ class TextGradServer(MCPServer[Host]):
         for key in arguments or {}:
             if key not in known[name]:
                 words = f"{quoted(key)} is no argument of {name}.{did_you_mean(key, known[name])}"
+                words += f" It takes {', '.join(known[name])}."
                 raise MCPError(INVALID_PARAMS, words)
         return await super().get_prompt(name, arguments, context)
 

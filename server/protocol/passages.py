@@ -29,6 +29,10 @@ class Passages:
         """Remember a text that was shown before. Of equal texts and lines the first stands for
         all."""
         self._added.add(place)
+        self.keep(place, text)
+
+    def keep(self, place: str, text: str) -> None:
+        """Remember a text that is shown whole."""
         self._whole.setdefault(text, place)
         lines = self._texts.setdefault(place, [])
         for line in text.split("\n"):

@@ -53,8 +53,14 @@ def _said_once(one: Any, passages: Passages) -> Any:
     """A prompt, with each long passage that is known replaced by where it stands."""
     if not isinstance(one, dict):
         return one
+    whole = str(one.get("purpose")).startswith("external")  # it is run, so it must be all there
     texts = {k: v for k, v in one.items() if k in _PROMPTS and isinstance(v, str)}
-    return one | {k: passages.shortened(v, f"{one.get('id')}'s {k}") for k, v in texts.items()}
+    shown = {k: f"{one.get('id')}'s {k}" for k in texts}
+    if whole:
+        for k, place in shown.items():
+            passages.keep(place, texts[k])
+        return one
+    return one | {k: passages.shortened(texts[k], place) for k, place in shown.items()}
 
 
 def _lines(data: dict[str, Any], indent: str) -> list[str]:

@@ -179,3 +179,36 @@ def test_a_graph_without_operations_lists_its_texts_in_order() -> None:
         assert "op1" not in view["next"]
 
     drive(main, assisted())
+
+
+@pytest.mark.requirement("after-step")
+def test_a_result_says_whether_the_file_has_the_new_text(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        for write, said in ((True, "holds the text of v1 now"), (False, "stays as it is")):
+            (tmp_path / "f.py").write_text(CODE)
+            made = await call("optimize_prompt", file="f.py", write=write, tests="pytest", **TOLD)
+            s = str(made["session_id"])
+            assert "v1 has the text of f.py" in made["notes"][0]
+            await call("backward", session_id=s)
+            done = await stepped(call, s, accept="if_better")
+            assert [n for n in done["notes"] if said in n]
+            assert ("# c" in (tmp_path / "f.py").read_text()) == write
+            back = await call("revert", session_id=s, variable="v1", version=1)
+            assert said in back["notes"][0]
+
+    drive(main, assisted(tmp_path / "t.db", workspace=tmp_path))
+
+
+@pytest.mark.requirement("read-once")
+def test_what_is_to_be_run_is_shown_whole_to_everybody() -> None:
+    async def main(call: Tools) -> None:
+        s = await begun(call)
+        asked = await call("step", session_id=s, accept="if_better", candidates=2)
+        given = {p["id"]: reply(p) for p in asked["pending"]}
+        args = {"session_id": s, "completions": given, "brief": True}
+        page = await call.called("resume", args)
+        text = "\n".join(line.strip() for line in text_of(page).split("\n"))
+        for one in given.values():
+            assert "\n".join(line.strip() for line in one["value"].split("\n")) in text
+
+    drive(main, assisted())
