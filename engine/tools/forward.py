@@ -119,9 +119,7 @@ class Forward(Tool):
             await evaluate(work, evaluation, places)
         finally:
             await self._save(work, evaluation, places)
-        await noted_scores.note(
-            self.parts, work, noted_scores.among(evaluation, targets), once=True
-        )
+        await noted_scores.note(self.parts, work, noted_scores.among(evaluation, targets))
         kept = [p for p in places if p not in evaluation.left_out]
         result = show.forward_result(work, evaluation, targets, kept)
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]

@@ -11,6 +11,7 @@ from ..runs.context import RunContext
 from .lookup import Parts
 
 VALIDATION = "validation"
+"""Where readings are noted on which texts are chosen, of programs without examples as well."""
 
 
 def among(evaluation: Evaluation, targets: Sequence[str]) -> dict[str, float]:
@@ -31,30 +32,35 @@ async def note_compared(
     parts: Parts,
     work: RunContext,
     loss: str,
-    before: tuple[Mapping[str, int], Mapping[int, float]],
-    after: Mapping[int, float],
+    readings: Sequence[tuple[Mapping[str, int], Mapping[int, float]]],
 ) -> None:
-    """Note what the texts `before` a step (by their versions) and the accepted ones score on the
-    validation examples; of those before, only what no reading has told."""
-    versions, scores = before
+    """Note what texts, by their versions, score where the gate compares; but not what was told
+    last already."""
     spans = await parts.store.evaluations.spans(work.session.pk)
     latest = [one["latest"] for one in spans if (one["loss"], one["split"]) == (loss, VALIDATION)]
-    parameters = await parts.store.graph.parameters(work.session.pk)
-    readings = [({v.id: v.version for v in parameters}, after)]
-    if not latest or latest[0]["versions"] != versions:
-        readings.insert(0, (dict(versions), scores))
-    for texts, found in readings:
-        mean, error = mean_and_error(list(found.values()))
-        pk, size, state = work.session.pk, len(found), {"version": STATE_VERSION}
+    for versions, scores in readings:
+        if latest and latest[0]["versions"] == versions:
+            continue
+        mean, error = mean_and_error(list(scores.values()))
         await parts.store.evaluations.add(
-            pk, loss, VALIDATION, texts, mean, error, size, None, state, work.chain, found
+            work.session.pk,
+            loss,
+            VALIDATION,
+            versions,
+            mean,
+            error,
+            len(scores),
+            None,
+            {},
+            work.chain,
+            scores,
         )
 
 
-async def note(parts: Parts, work: RunContext, scores: Mapping[str, float], *, once: bool) -> None:
-    """Note the scores of losses with the texts as they are now; `once` in a run, even one that is
-    executed again after a kill."""
-    if not scores or (once and "reads" in work.state):
+async def note(parts: Parts, work: RunContext, scores: Mapping[str, float]) -> None:
+    """Note the scores of losses without examples with the texts as they are now; once in a run,
+    even one that is executed again after a kill."""
+    if not scores or "reads" in work.state:
         return
     parameters = await parts.store.graph.parameters(work.session.pk)
     versions = {v.id: v.version for v in parameters}
@@ -62,12 +68,12 @@ async def note(parts: Parts, work: RunContext, scores: Mapping[str, float], *, o
         await parts.store.evaluations.add(
             work.session.pk,
             loss,
-            VALIDATION,  # where `evaluate` notes it, too
+            VALIDATION,
             versions,
             score,
             None,
             1,
-            work.fence if once else None,
+            work.fence,
             {"version": STATE_VERSION},
             work.chain,
             {NO_EXAMPLE: score},

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...schemas.errors import BadInput, Conflict, Outdated
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
-from ...schemas.report import OWN_LOSS
 from ...schemas.results import Result, StepResult
 from ..evaluation.scoring import compare, in_pairs
 from ..optimizer import gate, turns
@@ -151,14 +150,28 @@ class Step(Tool):
             )
         judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
-        before = await self._versions(work)
+        return await self._recorded(work, record, judged, losses, where, notes)
+
+    async def _recorded(
+        self,
+        work: RunContext,
+        record: StepRecord,
+        judged: gate.GateResult,
+        losses: Sequence[str],
+        where: tuple[list[int], str] | None,
+        notes: Sequence[str],
+    ) -> StepResult:
+        """Record a step, with what was measured for it; gives its result."""
+        parameters = await self.parts.store.graph.parameters(work.session.pk)
+        before = {v.id: v.version for v in parameters}
         stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
-        await self._note_scores(work, judged, losses, where, before)
-        told = [*notes, *judged.notes]
-        after = await self._following(work, stored)
-        return show.step_result(work.session, stored, told, after, known=known)
+        installed = {p.variable: p.version for p in stored.proposals if p.version is not None}
+        await self._note_scores(work, judged, losses, where, before, before | installed)
+        known = show.is_known(work, "backward")
+        told, then = [*notes, *judged.notes], await self._following(work, stored)
+        return show.step_result(work.session, stored, told, then, known=known)
 
     async def _following(self, work: RunContext, step: StepRecord) -> str:
         """What to do after this step, where it was accepted."""
@@ -179,26 +192,18 @@ class Step(Tool):
         judged: gate.GateResult,
         losses: Sequence[str],
         where: tuple[list[int], str] | None,
-        before: dict[str, int],
+        before: Mapping[str, int],
+        after: Mapping[str, int],
     ) -> None:
-        """Note what the gate has measured of the texts `before`, by their versions, and of the
-        accepted ones."""
+        """Note what the gate has measured of the texts at the versions `before` and `after`."""
         if where is None or judged.winner is None or len(losses) > 1:
             return
         if await in_pairs(work, losses):
             return
-        if judged.split == OWN_LOSS:
-            after = judged.scores[judged.winner]
-            await noted_scores.note(self.parts, work, {losses[0]: after}, once=False)
-            return
         found = dict(zip(where[0], judged.by_place[judged.winner], strict=True))
         scores = {p: found[p] for p in judged.present}
-        old = before, judged.present
-        await noted_scores.note_compared(self.parts, work, losses[0], old, scores)
-
-    async def _versions(self, work: RunContext) -> dict[str, int]:
-        parameters = await self.parts.store.graph.parameters(work.session.pk)
-        return {v.id: v.version for v in parameters}
+        readings = [(before, judged.present), (after, scores)]
+        await noted_scores.note_compared(self.parts, work, losses[0], readings)
 
     async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
         """A step on one parameter by what came of the training examples in use."""
@@ -230,13 +235,7 @@ class Step(Tool):
         await guard.note(candidates)
         judged = await self._judged(work, candidates, losses, learnt.places, where)
         record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
-        before = await self._versions(work)
-        stored = await self.parts.store.history.record_step(
-            work.session.pk, record, work.fence, chain=work.chain
-        )
-        await self._note_scores(work, judged, losses, where, before)
-        after = await self._following(work, stored)
-        return show.step_result(work.session, stored, [*learnt.notes, *judged.notes], after)
+        return await self._recorded(work, record, judged, losses, where, learnt.notes)
 
     async def _saturated(
         self, work: RunContext, losses: Sequence[str], places: Sequence[int]
