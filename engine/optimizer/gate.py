@@ -23,6 +23,7 @@ from .trial import (
     failures,
     in_order,
     is_exact,
+    is_reported,
     score_all,
     still_in,
 )
@@ -127,10 +128,10 @@ def _passed(
 ) -> dict[int, int]:
     """Those that pass, with how much longer each is, after the reasons of all are noted."""
     passed: dict[int, int] = {}
-    exact = is_exact(present.evaluation)
+    of = {"exact": is_exact(present.evaluation), "reported": is_reported(present.evaluation)}
     for index, gain in gains.items():
         longer = added(present.evaluation, candidates[index].texts)
-        better, words = verdict(gain, Z, result.split, exact=exact)
+        better, words = verdict(gain, Z, result.split, **of)
         if gain.tie and gain.after > 0:
             better = longer < 0
             words += f", and {-longer} characters shorter" if better else ", and no shorter"

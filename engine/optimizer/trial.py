@@ -175,8 +175,18 @@ def added(evaluation: Evaluation, texts: Texts, before: Texts | None = None) -> 
 
 def is_exact(evaluation: Evaluation) -> bool:
     """Whether no model and no judge stands between the parameters and the score."""
+    return _asked(evaluation) <= {None, "caller"}
+
+
+def is_reported(evaluation: Evaluation) -> bool:
+    """Whether somebody measures, and tells the score."""
+    return "caller" in _asked(evaluation)
+
+
+def _asked(evaluation: Evaluation) -> set[str | None]:
+    """Who is asked between the parameters and the score; None is code."""
     program = evaluation.program
     changing = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
     affected = made_from(program, [v.id for v in program.variables.values() if v.kind in changing])
     kinds = {o.kind for o in program.operations.values() if o.output in affected}
-    return all(find(kind).asks in (None, "caller") for kind in kinds)
+    return {find(kind).asks for kind in kinds}

@@ -14,6 +14,10 @@ from ...schemas.graph import Run
 from ...schemas.results import Result
 
 PENDING_CHARS = 24_000
+RUN_IT = (
+    "where a function or a measurement is described, run it on the text that is shown: a file "
+    "still has the installed one"
+)
 Kinds = Mapping[str, type[Result]]
 """The kind of each tool's results."""
 
@@ -104,7 +108,7 @@ def _how_to_answer(session_id: str, shown: Sequence[Pending], total: int) -> str
     rest = total - len(shown)
     more = f" {rest} more follow once these are answered." if rest else ""
     outside = any(one.purpose.startswith(Purpose.EXTERNAL) for one in shown)
-    run_it = " (where a function is described, run it)" if outside else ""
+    run_it = f" ({RUN_IT})" if outside else ""
     return (
         f"Answer each pending prompt on its own, as the model it is addressed to would{run_it}, "
         f"and call resume(session_id='{session_id}', completions={{'{shown[0].id}': '...'}}, "

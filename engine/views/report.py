@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...schemas.report import Change, Measured, Parameter, SessionReport
+from ...schemas.report import OWN_LOSS, Change, Measured, Parameter, SessionReport
 from .results import FEEDBACK, cut, share
 
 ROOM = 3500
@@ -41,7 +41,7 @@ def _change(one: Change) -> dict[str, Any]:
         "first": _at(one.first),
         "latest": _at(one.latest),
         "evaluations": one.evaluations,
-        "examples": one.latest.examples,
+        **({"examples": one.latest.examples} if one.split != OWN_LOSS else {}),
     }
     return said | ({"gain": one.said} if one.said else {})
 

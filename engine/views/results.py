@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ...schemas.completions import Role
 from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Proposal, Session, number
+from ...schemas.report import OWN_LOSS
 from ...schemas.results import (
     Failure,
     ForwardResult,
@@ -234,7 +235,7 @@ def proposals(
     for one in chosen:
         text, chars = cut(one.text, most)
         fields = one.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
-        if not one.examples:  # it was not compared
+        if not one.examples or one.split == OWN_LOSS:  # it was not compared, or on none
             del fields["examples"]
         fields |= {"reason": cut(one.reason, REASON)[0], "verdict": verdict_of(one)}
         fields |= {"candidate": of[one.id]} if one.id in of else {}

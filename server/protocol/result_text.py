@@ -66,6 +66,8 @@ def _said_once(one: Any, passages: Passages) -> Any:
 def _lines(data: dict[str, Any], indent: str) -> list[str]:
     out: list[str] = []
     for key, value in data.items():
+        if value == []:  # says nothing
+            continue
         if isinstance(value, dict):
             out += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         elif isinstance(value, list) and any(isinstance(v, dict | list) for v in value):

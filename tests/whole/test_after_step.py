@@ -65,6 +65,8 @@ def test_what_comes_after_a_step_depends_on_what_it_has_measured() -> None:
         await call("backward", session_id=s)
         measured = await stepped(call, s, accept="if_better")
         assert "compute_loss" not in measured["next"]
+        assert "the score is what was reported, and nothing got worse" in measured["gate"]
+        assert "example" not in measured["gate"]
         assert "what='report') tells what was won" in measured["next"]
 
     drive(main, assisted())
