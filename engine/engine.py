@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..schemas.completions import Role
 from ..schemas.errors import TextGradError
-from ..schemas.graph import NO_EXAMPLE
+from ..schemas.graph import NO_EXAMPLE, Variable
 from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
@@ -24,10 +26,18 @@ from .tools.lookup import Parts
 from .tools.mend import Mend
 from .tools.optimize import Optimize
 from .tools.optimize_prompt import OptimizePrompt
+from .tools.read_before import ReadBefore
 from .tools.remove import Remove
 from .tools.resume import Resume
 from .tools.revert import Revert
 from .tools.step import Step
+from .views.hints import in_file
+
+
+def in_files(bound: Sequence[Variable], result: Result) -> list[str]:
+    """Notes on the files of texts that a step or a run has changed."""
+    changed = getattr(result, "variables", [])
+    return [told for v in bound if v.id in changed and (told := in_file(v))]
 
 
 class Engine:
@@ -46,6 +56,7 @@ class Engine:
         self.evaluate = Evaluate(parts)
         self.optimize = Optimize(parts)
         self.resume = Resume(parts)
+        self.read_before = ReadBefore(parts)
         self.inspect = Inspect(parts)
         self.revert = Revert(parts)
         self.remove = Remove(parts)
@@ -89,7 +100,8 @@ class Engine:
             if bound and work.tool in ("step", "optimize"):
                 try:
                     await work.chain.settled()
-                    await self.parts.reconcile_files(work.session)
+                    bound = await self.parts.reconcile_files(work.session)
+                    result.notes = [*result.notes, *in_files(bound, result)]
                 except TextGradError as error:  # the step stands; its text is in the session
                     result.notes = [*result.notes, f"Not written to the file: {error}"]
             return result

@@ -43,6 +43,13 @@ def mixed(
     return sorted([*kept, *(p for p in rest if p not in kept)][:size])
 
 
+def spread(order: Sequence[int], answers: Mapping[int, str]) -> list[int]:
+    """`order`, with the examples of each right answer spread evenly over it, so that no part of it
+    lacks a label that there are enough of. Where answers do not repeat, it stays as it is."""
+    often, rounds = Counter(answers.get(p) for p in order), _rounds(order, answers)
+    return sorted(order, key=lambda p: (rounds[p] + 0.5) / often[answers.get(p)])
+
+
 def _rounds(order: Sequence[int], answers: Mapping[int, str]) -> dict[int, int]:
     """How many with the same right answer come before each; 0 where that is not known."""
     before: Counter[str] = Counter()

@@ -23,6 +23,7 @@ from .trial import (
     failures,
     in_order,
     is_exact,
+    is_reported,
     score_all,
     still_in,
 )
@@ -35,8 +36,8 @@ Z = 1.0
 class GateResult:
     """What the gate found. `winner` is an index into the candidates, or None.
 
-    `trial` has what became of each on the way, `unusable` why examples gave no usable reply, by
-    their ids.
+    `present` are the scores of the texts that are installed, by example; `trial` has what became of
+    each on the way, `unusable` why examples gave no usable reply, by their ids.
     """
 
     winner: int | None
@@ -44,6 +45,7 @@ class GateResult:
     split: str
     places: int
     before: float
+    present: dict[int, float] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     by_place: dict[int, list[float]] = field(default_factory=dict)
     gains: dict[int, Gain] = field(default_factory=dict)
@@ -90,6 +92,7 @@ async def judge(
     standing = await still_in(work, candidates, losses, present, standing, trial)
     present, scored = await score_all(work, candidates, losses, places, standing, {})
     result = GateResult(None, "", split, len(present.scores), present.mean, trial=trial)
+    result.present = dict(present.scores)
     result.notes += left_out(present.left_out)
     gains = result.gains
     for index, one in scored.items():
@@ -125,10 +128,10 @@ def _passed(
 ) -> dict[int, int]:
     """Those that pass, with how much longer each is, after the reasons of all are noted."""
     passed: dict[int, int] = {}
-    exact = is_exact(present.evaluation)
+    of = {"exact": is_exact(present.evaluation), "reported": is_reported(present.evaluation)}
     for index, gain in gains.items():
         longer = added(present.evaluation, candidates[index].texts)
-        better, words = verdict(gain, Z, result.split, exact=exact)
+        better, words = verdict(gain, Z, result.split, **of)
         if gain.tie and gain.after > 0:
             better = longer < 0
             words += f", and {-longer} characters shorter" if better else ", and no shorter"

@@ -85,6 +85,7 @@ async def propose(
     work.phase = "proposing"
     asked = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
     candidates = [Candidate() for _ in range(count)]
+    work.proposed.clear()  # of earlier steps: their numbers mean nothing now
 
     await gather(
         [
@@ -98,7 +99,7 @@ async def propose(
 
 def _apart(sample: int) -> str:
     """What tells whoever answers that the same prompt stands there more than once."""
-    return f", proposal {sample + 1} from this prompt: another good text" if sample else ""
+    return f", candidate {sample + 1} from this prompt: another good text" if sample else ""
 
 
 async def _propose_one(
@@ -150,7 +151,7 @@ async def _propose_one(
         candidate.refused = candidate.refused or Reason(fate, words)
         return
     candidate.texts[parameter.id] = new
-    work.proposed.setdefault((parameter.id, new), f"proposal {sample + 1}")
+    work.proposed.setdefault((parameter.id, new), f"candidate {sample + 1}")
     if new.strip() == old.strip():
         candidate.refused = candidate.refused or UNCHANGED
         return

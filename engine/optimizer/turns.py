@@ -12,7 +12,7 @@ from ...schemas.graph import NO_EXAMPLE, Gradient, Kind, Variable, number
 from ..program.missing_fields import complete
 from ..runs.context import RunContext
 from ..views import results as show
-from .batches import mixed, to_check
+from .batches import mixed, spread, to_check
 from .candidate import Candidate
 from .gradients import BackwardPass, backward_pass, choose, outputs_on
 from .pool import PoolEntry
@@ -43,7 +43,7 @@ async def minibatch(
     work: RunContext, loop: SearchState, parent: PoolEntry, quoted: Set[int]
 ) -> list[int]:
     """The next examples to learn from: by what is known of them where the critic sees all of them,
-    else in an order that is shuffled anew each epoch, by seed alone.
+    else in an order that is shuffled anew each epoch, with the labels spread evenly.
 
     Those that are quoted say nothing about others, and are left out while there are others.
     """
@@ -65,7 +65,8 @@ async def minibatch(
         batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw, answers)
     else:
         epoch, turn = divmod(loop.iteration, -(-len(train) // size))
-        order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
+        draw, answers = f"{work.args['seed']}:{epoch}", await _answers(work, train)
+        order = spread(await asyncio.to_thread(_shuffled, train, draw), answers)
         batch = sorted(order[turn * size : (turn + 1) * size])
     return (await complete(work.store, work.session.pk, work.args["losses"], batch))[0]
 

@@ -9,7 +9,7 @@ from ...schemas.results import ExamplesResult
 from ..data.reading import listed
 from ..data.tables import Given
 from ..runs.runner import Caller
-from ..views.hints import example_notes
+from ..views.hints import after_examples, example_notes
 from .base import Tool
 from .mend import Mend
 
@@ -52,6 +52,6 @@ class AddExamples(Tool[AddExamplesArguments, ExamplesResult]):
             first=f"e{new[0].first}" if new else None,
             last=f"e{new[-1].last}" if new else None,
             notes=example_notes(loaded, added, split),
-            next=f"{split} now has {total} examples with the fields {listed(loaded.fields)}. "
-            "Variables made with example_field are fed from them; call forward to compute.",
+            next=f"{split} now has {total} examples with the fields {listed(loaded.fields)}, which "
+            f"variables made with example_field are fed from. {after_examples(split, total)}",
         )

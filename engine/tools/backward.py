@@ -11,6 +11,7 @@ from ...schemas.results import (
     BackwardResult,
     Result,
 )
+from ..optimizer.cost_estimate import asking
 from ..optimizer.gradients import BackwardPass, backward_pass
 from ..program.missing_fields import named
 from ..runs.context import RunContext
@@ -77,10 +78,25 @@ class Backward(Tool[BackwardArguments, Result]):
         sizes = await self.parts.store.examples.split_sizes(work.session.pk, work.chain)
         gated = not sizes or bool(sizes.get("validation"))
         result = _backward_result(work, learnt, spared, gated=gated)
+        if learnt.gradients and result.mean_score is not None and NO_EXAMPLE not in args["places"]:
+            result.next += _price(learnt, len(blamed), sizes.get("validation", 0))
         if part := await self.parts.part_in_use(work.session, args["places"]):
             result.in_use = part
             result.next = f"{result.next} In use: {part}."
         return result
+
+
+def _price(learnt: BackwardPass, parameters: int, validation: int) -> str:
+    """What a gated step with two candidates costs from here, and how it goes."""
+    if not validation:
+        return ""
+    batch = len(learnt.places)
+    runs = 2 * batch + 2 * validation
+    calls = asking(learnt.evaluation.program) * runs + 2 * parameters
+    return (
+        f" With candidates=2 it takes at most {calls} calls: both on these {batch} examples, then "
+        f"the better one, beside the present texts, on {validation} of validation."
+    )
 
 
 def _backward_result(

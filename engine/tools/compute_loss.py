@@ -65,7 +65,8 @@ class ComputeLoss(Tool[ComputeLossArguments, Result]):
         told = "function" in op.spec
         spec = {k: v for k, v in found.spec.items() if k not in TOLD} | op.spec if told else None
         made = {"variable": found.output, "operation": found.id, "loss": found.output}
-        note = f"{found.output} is this loss already; it was computed for the text as it is now."
+        what = "what you told is recorded" if told else "it was computed"
+        note = f"{found.output} is this loss already; {what} for the text as it is now."
         output = await self.parts.one_variable(session, found.output)
         in_use = session.model_copy(update={"batch": batch or session.batch})
         given = told and len(await self.parts.places(in_use, [output])) == 1

@@ -22,6 +22,8 @@ from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..views import hints
 from ..views import results as show
+from ..views.comparisons import Comparisons
+from ..views.session_report import change_of, moved
 from .base import Tool
 
 STEP = {"batch_size": 4, "candidates": 3}
@@ -94,6 +96,7 @@ class Evaluate(Tool[EvaluateArguments, Result]):
             result.notes += await self._flattered(work, scored)
         if split == "test":
             _hold_out(result, *known)
+            result.next = f"{await self._since(work, loss)}{result.next}"
         else:
             result.failures = _worst(scored, loss)
             result.next = await self._improve(work, scored, len(result.failures))
@@ -125,6 +128,16 @@ class Evaluate(Tool[EvaluateArguments, Result]):
             scored.scores,
         )
 
+    async def _since(self, work: RunContext, loss: str) -> str:
+        """How the held-out score has moved since it was first read; empty the first time."""
+        await work.chain.settled()
+        found = await self.parts.store.evaluations.spans(work.session.pk)
+        read = [one for one in found if (one["loss"], one["split"]) == (loss, "test")]
+        if not read or read[0]["evaluations"] == 1:
+            return ""
+        change = await change_of(self.parts.store, work.session.pk, read[0], Comparisons())
+        return f"{moved(change, 'held-out')} "
+
     async def _improve(self, work: RunContext, scored: Scored, shown: int) -> str:
         """What there is to gain, and what a step towards it costs."""
         session, split = work.session.id, work.args["split"]
@@ -142,7 +155,10 @@ class Evaluate(Tool[EvaluateArguments, Result]):
         calls = afford.step_calls(scored.evaluation.program, STEP, places, train)
         on = "" if alone else f", on {below} of {places} examples"
         gain = f"There is {1 - scored.mean:.2f} to gain{on}. "
-        next_ = hints.how_to_gain(session, calls, train, alone=alone, untested=untested)
+        learnt = [v for v in scored.evaluation.program.variables.values() if v.requires_grad]
+        next_ = hints.how_to_gain(
+            session, calls, train, alone=alone, one=len(learnt) == 1, untested=untested
+        )
         return more + gain + next_
 
     async def _flattered(self, work: RunContext, scored: Scored) -> list[str]:

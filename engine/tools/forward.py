@@ -20,6 +20,7 @@ from ..runs.runner import Caller, Start
 from ..store import recomputing
 from ..views import results as show
 from ..views.hints import needs_examples
+from . import noted_scores
 from .add_operation import addition, batch_of
 from .base import Tool
 
@@ -83,6 +84,7 @@ class Forward(Tool[ForwardArguments, Result]):
             await evaluate(work, evaluation, places)
         finally:
             await self._save(work, evaluation, places)
+        await noted_scores.note(self.parts, work, noted_scores.among(evaluation, targets))
         kept = [p for p in places if p not in evaluation.left_out]
         result = show.forward_result(work, evaluation, targets, kept)
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]

@@ -165,7 +165,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
 
     async def _note_score(self, work: RunContext, loop: SearchState, places: Sequence[int]) -> None:
         """Remember the installed texts' validation score, for the report."""
-        if loop.paired or list(places) == [NO_EXAMPLE]:
+        if loop.paired:
             return
         mean, error = mean_and_error(loop.current.scores)
         parameters = await self.parts.store.graph.parameters(work.session.pk)

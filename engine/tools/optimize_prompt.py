@@ -16,6 +16,7 @@ from ..data import splits
 from ..data.labelled import Row, Table, table_of
 from ..data.reading import free_name
 from ..data.tables import Given
+from ..data.transcripts import UNDER_IMPROVEMENT
 from ..runs.runner import Caller
 from .add_examples import AddExamples
 from .base import Tool
@@ -67,8 +68,9 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
     async def run(self, caller: Caller, args: OptimizePromptArguments) -> PromptResult:
         """Build the program, split the examples, and measure where it stands; with `steps`, go on.
 
-        What it makes can be read and changed as if it had been made piece by piece. Raises
-        BadInput, and leaves nothing behind then.
+        The prompt may be a `file` instead, as `create_variable` takes it. What it makes can be read
+        and changed as if it had been made piece by piece. Raises BadInput, and leaves nothing
+        behind then.
         """
         measure = _measure(args)
         if args.context is not None and measure.kind == "metric":
@@ -81,8 +83,10 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
         made = await CreateVariable(self.parts)(
             caller,
             role=args.role or ROLES.get(kind, TEXT),
-            value=table.prompt,
+            value=None if args.file is not None else table.prompt,
             constraints=args.constraints,
+            file=args.file,
+            write=args.write,
         )
         session_id, program = str(made.session_id), {"prompt": str(made.variable)}
         try:
@@ -98,6 +102,9 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
         result = await self._with_its_score(caller, session_id, first, args, parts)
         told = result.model_dump(exclude_unset=True, exclude_none=True) | {"program": program}
         sizes = {name: len(rows) for name, rows in parts.rows.items()}
+        if args.file is not None:
+            kept = "accepted versions are written to it" if args.write else "it is never written"
+            table.notes.append(f"{program['prompt']} has the text of {args.file}; {kept}.")
         return PromptResult(
             **told | {"splits": sizes, "notes": [*table.notes, *told.get("notes", [])]}
         )
@@ -106,10 +113,11 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
         self, args: OptimizePromptArguments, measure: Measure
     ) -> tuple[Table, splits.Parted]:
         """The prompt and what its examples mean, and the examples parted into splits."""
+        text = "" if args.file is not None else args.prompt
         if args.examples is None and args.path is None:
-            return _alone(args.prompt, args.answer, args.fields), splits.Parted({}, [])
+            return _alone(text, args.answer, args.fields), splits.Parted({}, [])
         rows, said = await self._rows(args.examples, args.path)
-        table = table_of(rows, args.prompt, args.answer, args.fields, compared=measure.compared)
+        table = table_of(rows, text, args.answer, args.fields, compared=measure.compared)
         parts = await asyncio.to_thread(splits.split, table.rows, table.answer, args.seed)
         table.notes = [*said, *table.notes, *parts.notes]
         return table, parts
@@ -122,7 +130,9 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
                     f"There are {loaded.rows:,} rows; at most {MOST_ROWS:,} are split here.",
                     "Give fewer: a step uses a handful at a time, so a sample teaches as well.",
                 )
-            return [row async for piece in loaded.pieces() for row in piece], loaded.notes
+            rows = [row async for piece in loaded.pieces() for row in piece]
+            told = [n for n in loaded.notes if not n.startswith(UNDER_IMPROVEMENT)]
+            return rows, told  # which prompt is improved is said here, or was given
 
     async def _build(
         self,
@@ -221,7 +231,9 @@ def _measure(args: OptimizePromptArguments) -> Measure:
 
 def _alone(prompt: str | None, answer: str | None, fields: Sequence[str] | None) -> Table:
     if prompt is None:
-        raise BadInput("There is no text to improve.", "Give prompt: the text as it is now.")
+        raise BadInput(
+            "There is no text to improve.", "Give prompt (the text as it is now), or file."
+        )
     if answer or fields:
         raise BadInput("answer and fields name fields of examples.", "Give examples, or a path.")
     return Table(prompt, [], [], None)

@@ -65,7 +65,7 @@ def result(
         tokens=None if unknown else int(spent["tokens"]),
         cost=spent["cost"] or None,
         notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(shown, loop), *unknown],
-        next=show.installing(work.session, higher) + _what_now(work, loop, stopped, tested),
+        next=show.installing(work.session, higher, found) + _what_now(work, loop, stopped, tested),
     )
 
 

@@ -10,6 +10,7 @@ from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import Session, Variable, number
 from ...schemas.results import VariableResult
 from ..runs.runner import Caller
+from ..views.hints import in_file
 from .base import Tool
 from .remove import Remove
 
@@ -58,6 +59,7 @@ class Revert(Tool[RevertArguments, VariableResult]):
             session_id=session.id,
             variable=v.id,
             version=made,
+            notes=[in_file(v)] if v.file else [],
             next=f"{v.id} has the text of {name.lower()} now, as version {made}. Call "
             f"forward(session_id='{session.id}') to recompute what depends on it.",
         )

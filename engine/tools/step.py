@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import BadInput, Conflict, Outdated
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
-from ...schemas.results import (
-    Result,
-    StepResult,
-)
+from ...schemas.results import Result, StepResult
 from ..evaluation.scoring import compare, in_pairs
 from ..optimizer import gate, turns
 from ..optimizer.candidate import Candidate, Reason
@@ -26,6 +23,8 @@ from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..store import StepRecord, binding
 from ..views import results as show
+from ..views.after_step import following, telling_again
+from . import noted_scores
 from .base import Tool
 from .lookup import gate_places
 
@@ -90,7 +89,8 @@ class Step(Tool[StepArguments, Result]):
         known = show.is_known(work, "backward")
         recorded = saved.state_of(work.run, StepRecord, "recorded")
         if recorded is not None:  # killed between the step and the end of its run
-            return show.step_result(work.session, recorded, [], known=known)
+            after = await self._following(work, recorded)
+            return show.step_result(work.session, recorded, [], after, known=known)
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
@@ -134,11 +134,60 @@ class Step(Tool[StepArguments, Result]):
             )
         judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
+        return await self._recorded(work, record, judged, losses, where, notes)
+
+    async def _recorded(
+        self,
+        work: RunContext,
+        record: StepRecord,
+        judged: gate.GateResult,
+        losses: Sequence[str],
+        where: tuple[list[int], str] | None,
+        notes: Sequence[str],
+    ) -> StepResult:
+        """Record a step, with what was measured for it; gives its result."""
+        parameters = await self.parts.store.graph.parameters(work.session.pk)
+        before = {v.id: v.version for v in parameters}
         stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
-        told = [*notes, *judged.notes]
-        return show.step_result(work.session, stored, told, known=known)
+        installed = {p.variable: p.version for p in stored.proposals if p.version is not None}
+        await self._note_scores(work, judged, losses, where, before, before | installed)
+        known = show.is_known(work, "backward")
+        told, then = [*notes, *judged.notes], await self._following(work, stored)
+        return show.step_result(work.session, stored, told, then, known=known)
+
+    async def _following(self, work: RunContext, step: StepRecord) -> str:
+        """What to do after this step, where it was accepted."""
+        if not step.accepted:
+            return ""
+        sizes = await self.parts.store.examples.split_sizes(work.session.pk, work.chain)
+        outputs = await self.parts.store.graph.loss_outputs(work.session.pk)
+        named = await self.parts.store.graph.variables(work.session.pk, outputs[:2])
+        made_by = [v.operation for v in named.values() if v.operation and not v.per_example]
+        made = await self.parts.store.graph.operations(work.session.pk, made_by)
+        telling = telling_again(made[0], work.session.id) if len(made) == 1 else ""
+        changed, after = step.changed, step.after
+        return following(work.session.id, changed, after=after, telling=telling, sizes=sizes)
+
+    async def _note_scores(
+        self,
+        work: RunContext,
+        judged: gate.GateResult,
+        losses: Sequence[str],
+        where: tuple[list[int], str] | None,
+        before: Mapping[str, int],
+        after: Mapping[str, int],
+    ) -> None:
+        """Note what the gate has measured of the texts at the versions `before` and `after`."""
+        if where is None or judged.winner is None or len(losses) > 1:
+            return
+        if await in_pairs(work, losses):
+            return
+        found = dict(zip(where[0], judged.by_place[judged.winner], strict=True))
+        scores = {p: found[p] for p in judged.present}
+        readings = [(before, judged.present), (after, scores)]
+        await noted_scores.note_compared(self.parts, work, losses[0], readings)
 
     async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
         """A step on one parameter by what came of the training examples in use."""
@@ -170,10 +219,7 @@ class Step(Tool[StepArguments, Result]):
         await guard.note(candidates)
         judged = await self._judged(work, candidates, losses, learnt.places, where)
         record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
-        stored = await self.parts.store.history.record_step(
-            work.session.pk, record, work.fence, chain=work.chain
-        )
-        return show.step_result(work.session, stored, [*learnt.notes, *judged.notes])
+        return await self._recorded(work, record, judged, losses, where, learnt.notes)
 
     async def _saturated(
         self, work: RunContext, losses: Sequence[str], places: Sequence[int]

@@ -15,7 +15,7 @@ from .types import AnyText, DisplayName, Examples, Inputs, Name, Number, Session
 
 class ComputeLossArguments(Arguments):
     """Judge an output: adds a loss (feedback, a score from 0 to 1, or both) and computes it for
-    every example in use.
+    every example in use. A judge sees all inputs, constants (a policy) too.
     """
 
     tool = "compute_loss"

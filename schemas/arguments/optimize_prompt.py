@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ..errors import BadInput
 from ..results import PromptResult
 from .base import Arguments
 from .rules import Between, Characters
@@ -30,6 +31,10 @@ class OptimizePromptArguments(Arguments):
         Field(description="Rows [{field: text}], JSON Lines or CSV. None: the text itself counts."),
     ] = None
     path: Annotated[Name | None, Field(description="Or a data file.")] = None
+    file: Annotated[
+        Name | None, Field(description="Instead of prompt: its file in the workspace.")
+    ] = None
+    write: bool = False
     metric: Name | None = None
     options: dict[str, Any] | None = None
     judge: Annotated[
@@ -61,3 +66,8 @@ class OptimizePromptArguments(Arguments):
         Whole, Between(0, 1000), Field(description="Go on to optimize with so many steps.")
     ] = 0
     seed: Whole = 0
+
+    def check_together(self) -> None:
+        """Raises BadInput for two texts."""
+        if self.file is not None and self.prompt is not None:
+            raise BadInput("There are two texts: prompt, and that of file.", "Give one of them.")

@@ -29,3 +29,7 @@ class ResumeArguments(Arguments):
         Field(description="Pending id -> your answer (text, or an object where JSON is asked)."),
     ] = {}
     cancel: Annotated[bool, Field(description="Drop the run; what was answered is kept.")] = False
+    brief: Annotated[
+        bool,
+        Field(description="Name, not repeat, what you have read; false if others answer for you."),
+    ] = False

@@ -51,20 +51,21 @@ optimize_prompt begins: it builds a small program, measures where it stands, han
 
 A prompt on examples: optimize_prompt(prompt, examples=[{'question': ..., 'answer': ...}], \
 metric='exact_match'), or judge='what is good and bad'; evaluate(split='test'); \
-optimize(steps=3), or by hand backward, step(accept='if_better', candidates=3), again; \
+optimize(steps=3), or by hand step(strategy='reflect', accept='if_better', candidates=3), again; \
 evaluate(split='test') at the end.
 
 One text: optimize_prompt(prompt, judge); backward; step(accept='if_better'); again from backward.
 
 Code: run its tests; optimize_prompt(prompt=the code, tests='how they run', feedback='what \
-failed', score=share passed, context='the task'); backward; step; run them on the new code and \
-tell it by compute_loss(kind='feedback', ...) as next says; again from backward.
+failed', score=share passed, context='the task'); backward; step(accept='if_better') asks for the \
+new code, then for what its tests say; again from backward.
 
-A pipeline: create_variable for each prompt, forward for each call, compute_loss on the last \
-output, add_examples; then the same.
+A pipeline: create_variable for each prompt, field and constant; add_examples; forward for each \
+call; compute_loss on the last output; evaluate, backward, step.
 
 status tells what to do: done; needs_completions: answer the pending prompts yourself, honestly \
-and each on its own, and hand them back with resume; running: resume waits; failed: read error. \
+and each on its own, and hand them back with resume (brief=true names what you have read instead \
+of repeating it); running: resume waits; failed: read error. \
 A session does one thing at a time: while prompts are pending, resume comes before any other call. \
 `next` names the next call with its ids. Nothing answered is asked again; every version is kept.\
 """
@@ -188,6 +189,7 @@ class TextGradServer(MCPServer[Host]):
         for key in arguments or {}:
             if key not in known[name]:
                 words = f"{quoted(key)} is no argument of {name}.{did_you_mean(key, known[name])}"
+                words += f" It takes {', '.join(known[name])}."
                 raise MCPError(INVALID_PARAMS, words)
         return await super().get_prompt(name, arguments, context)
 

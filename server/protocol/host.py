@@ -16,6 +16,7 @@ from ...schemas.settings import RoleSettings, Settings
 from ..page.pages import Pages
 from ..settings.load import default_database, resolve
 from .principal import LOCAL, principal
+from .readers import Readers
 from .sampling import Sampling
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Host:
         self.path = settings.database or default_database()
         self._engine: Engine | None = None
         self.pages = Pages(settings, self.path, LOCAL)
+        self.readers = Readers()
         self._opening = asyncio.Lock()
         self._fresh = True
 

@@ -37,6 +37,16 @@ async def by_engine(ctx: Context[Any, Any], args: Arguments) -> CallToolResult:
     return await answer(ctx, lambda engine, caller: engine.tools[args.tool](caller, args))
 
 
+async def going_on(ctx: Context[Any, Any], args: ResumeArguments) -> CallToolResult:
+    """What `resume` makes of the arguments, without what its reader has read, where that is so."""
+    return await answer(
+        ctx,
+        lambda engine, caller: engine.tools[args.tool](caller, args),
+        brief=args.brief,
+        lasting=bool(args.completions),
+    )
+
+
 @dataclass(frozen=True)
 class Offer(Generic[A]):
     """A tool as it is offered to clients: what it takes, what hosts may know of it beforehand, who
@@ -77,7 +87,7 @@ OFFERS: list[Offer[Any]] = [
     Offer(AddExamplesArguments, marked("Add examples", idempotent=True)),
     Offer(EvaluateArguments, marked("Evaluate", idempotent=True, world=True)),
     Offer(OptimizeArguments, marked("Optimize", world=True)),
-    Offer(ResumeArguments, marked("Resume", idempotent=True, world=True)),
+    Offer(ResumeArguments, marked("Resume", idempotent=True, world=True), going_on),
     Offer(InspectArguments, marked("Inspect", read=True)),
     Offer(RevertArguments, marked("Revert", idempotent=True, destructive=True)),
 ]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textgrad_mcp.engine.optimizer import sizes
-from textgrad_mcp.engine.optimizer.batches import mixed, to_check
+from textgrad_mcp.engine.optimizer.batches import mixed, spread, to_check
 from textgrad_mcp.engine.optimizer.edits import MOST, edited
 from textgrad_mcp.engine.replies.reply import Malformed
 
@@ -131,3 +131,14 @@ def test_an_edit_changes_nothing_else(text: str, chance: random.Random) -> None:
     piece = text[at : at + 3]
     if text.count(piece) == 1:
         assert edited(text, [{"find": piece, "put": "Z"}]) == text.replace(piece, "Z")
+
+
+@given(st.permutations(list(range(24))))
+def test_no_minibatch_of_an_epoch_lacks_a_label_that_there_is_enough_of(order: list[int]) -> None:
+    answers = {n: "a" if n % 4 else "b" for n in range(24)}  # three to one
+    found = spread(order, answers)
+    assert sorted(found) == sorted(order)
+    for first in range(0, 24, 6):
+        assert {answers[n] for n in found[first : first + 6]} == {"a", "b"}
+    assert spread(order, {n: str(n) for n in order}) == order
+    assert spread(order, {}) == order
