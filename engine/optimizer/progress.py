@@ -107,7 +107,7 @@ class SearchState(BaseModel):
         if self.stands is not None and judged.winner is not None:
             self.stands.install(candidates[judged.winner].texts)
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
-        gained = record.accepted and (record.after or 0) > (record.before or 0)
+        gained = record.accepted and (record.gain or 0) > 0
         self.without_gain = 0 if gained else self.without_gain + 1
         self.tried += len(judged.trial.scores.keys() | judged.scores.keys())
         self.moved = self.moved or judged.trial.higher

@@ -25,6 +25,7 @@ from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit, prob
 INSTRUCTIONS = (
     *("update", "update_ask", "update_again", "examples"),
     *("reflect", "reflect_ask", "reflect_one", "reflect_many", "reflect_edits", "reflect_tried"),
+    "reflect_not_run",
 )
 HISTORY = 6
 """So many different texts that were tried before are shown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from ...schemas.errors import Conflict, ExampleError, ReplyError
 from ...schemas.graph import NO_EXAMPLE, Gradient, Kind, Variable, number
 from ..program.missing_fields import complete
+from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.context import RunContext
 from ..views import results as show
+from . import training
 from .batches import mixed, to_check
 from .candidate import Candidate
 from .gradients import BackwardPass, backward_pass, choose, outputs_on
@@ -23,8 +26,8 @@ from .reflect_prompt import seen_in
 from .sizes import FEEDBACK
 from .strategies import STRATEGIES, Strategy
 
-MOST_ANSWERS = 1000
-"""Of so many training examples at most the right answers are looked at."""
+ROOM = 6
+"""Examples that were not run take one part in so many of a request at most."""
 
 
 def strategy(work: RunContext, loop: SearchState) -> Strategy:
@@ -40,17 +43,24 @@ async def quoted_by(work: RunContext, guard: QuoteGuard, texts: Mapping[str, str
 
 
 async def minibatch(
-    work: RunContext, loop: SearchState, parent: PoolEntry, quoted: Set[int]
+    work: RunContext,
+    loop: SearchState,
+    parent: PoolEntry,
+    quoted: Set[int],
+    guard: QuoteGuard,
+    referees: Sequence[int] = (),
 ) -> list[int]:
     """The next examples to learn from: by what is known of them where the critic sees all of them,
     else in an order that is shuffled anew each epoch, by seed alone.
 
-    Those that are quoted say nothing about others, and are left out while there are others.
+    Those that are quoted say nothing about others, and are left out while there are others;
+    referees always are.
     """
     variables = await work.store.graph.variables(work.session.pk, work.args["losses"])
     if not any(v.per_example for v in variables.values()):
         return [NO_EXAMPLE]
-    every = await work.store.examples.split(work.session.pk, "train")
+    split = await work.store.examples.split(work.session.pk, "train")
+    every = [n for n in split if n not in set(referees)]
     train = [n for n in every if n not in quoted] or every
     if not train:
         raise Conflict(
@@ -61,24 +71,13 @@ async def minibatch(
     if strategy(work, loop).reflects:
         draw = f"{work.args['seed']}:{loop.iteration}"
         train = [n for n in train if f"e{n}" not in loop.left_out]
-        answers = await _answers(work, train)
-        batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw, answers)
+        shows = await training.pieces(work, guard, train)
+        batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw, shows)
     else:
         epoch, turn = divmod(loop.iteration, -(-len(train) // size))
         order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
         batch = sorted(order[turn * size : (turn + 1) * size])
     return (await complete(work.store, work.session.pk, work.args["losses"], batch))[0]
-
-
-async def _answers(work: RunContext, train: Sequence[int]) -> dict[int, str]:
-    """The right answers of examples, where there are few enough to look at all of them."""
-    if len(train) > MOST_ANSWERS:
-        return {}
-    losses = work.args["losses"]
-    program = await work.store.graph.program(work.session.pk, losses, everything=True)
-    fields = [v.field for v in program.variables.values() if v.reference and v.field]
-    found = await work.store.examples.get(work.session.pk, train)
-    return {n: "\n".join(row.fields.get(f, "") for f in fields) for n, row in found.items()}
 
 
 def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
@@ -166,8 +165,9 @@ async def candidates(
     chosen: Sequence[Variable],
     parent: PoolEntry,
     guard: QuoteGuard,
+    referees: Sequence[int] = (),
 ) -> list[Candidate]:
-    """Rewrites, and other demonstrations, about half of each."""
+    """Rewrites, and other demonstrations, about half of each. No writer is shown `referees`."""
     count = work.args["candidates"]
     found: list[Candidate] = []
     if parameters:
@@ -175,10 +175,11 @@ async def candidates(
             p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
         ]
         written = -(-count // 2) if chosen else count
-        found = await _written(work, loop, learnt, based, written, guard)
+        found = await _written(work, loop, learnt, based, written, guard, referees)
     if chosen:
         rest = max(1, (count - len(found)) // len(chosen))
-        found += await choose(work, chosen, work.args["losses"], learnt.places, rest)
+        avoid = [*learnt.places, *referees]
+        found += await choose(work, chosen, work.args["losses"], avoid, rest)
     for candidate in found:
         if not candidate.refused:
             candidate.texts = {**parent.texts, **candidate.texts}
@@ -193,6 +194,7 @@ async def _written(
     based: Sequence[Variable],
     count: int,
     guard: QuoteGuard,
+    referees: Sequence[int],
 ) -> list[Candidate]:
     by = strategy(work, loop)
     if not by.reflects:
@@ -201,7 +203,8 @@ async def _written(
         return await by.propose(
             work, based, gradients, count=count, check=guard.objections, memory=memory
         )
-    return await reflected(work, learnt, based[0], work.args["losses"], count, guard)
+    losses = work.args["losses"]
+    return await reflected(work, learnt, based[0], losses, count, guard, referees)
 
 
 async def reflected(
@@ -211,11 +214,19 @@ async def reflected(
     losses: Sequence[str],
     count: int,
     guard: QuoteGuard,
+    avoid: Sequence[int] = (),
 ) -> list[Candidate]:
-    """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on."""
+    """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on.
+
+    The training examples in `avoid` are not shown.
+    """
     seen = seen_in(learnt.evaluation, losses, learnt.places)
     if seen is None:
         return []
+    if list(seen.scores) != [NO_EXAMPLE]:
+        room = work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
+        others = await training.not_run(work, guard, seen.scores, avoid, room)
+        seen = dataclasses.replace(seen, others=others)
     found, diagnosis = await reflect(work, parameter, seen, count, guard.objections)
     store, pk = work.store, work.session.pk
     learnt.gradients = await store.history.add_gradients(pk, diagnosis, work.fence, work.chain)

@@ -1,0 +1,101 @@
+"""Training examples beside the minibatch: some are shown without being run, some decide.
+
+What a right answer is costs no call to show. Referees are shown to nobody who writes, so that they
+can decide where validation is too small to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Collection, Sequence
+
+from ..program.forward import IMAGE_URL
+from ..program.missing_fields import complete
+from ..runs.context import RunContext
+from .batches import Pieces, pieces_of, varied
+from .quote_guard import QuoteGuard
+
+MOST_ANSWERS = 1000
+"""Of so many training examples at most the right answers are looked at."""
+CHOSEN_FROM = 200
+"""Of so many at most, drawn at random, those are chosen that show most."""
+LISTED = 12
+"""So many examples that were not run are shown beside those that were."""
+ENOUGH = 24
+"""With so many validation examples no referees are called."""
+SHARE = 4
+"""Referees are one training example in so many at most."""
+FEW = 4
+"""Fewer referees than these would decide nothing."""
+Row = list[tuple[str, str, str]]
+"""An example as kinds (input, expected), names and texts."""
+
+
+async def pieces(work: RunContext, guard: QuoteGuard, train: Sequence[int]) -> Pieces:
+    """What the right answers of examples show that their inputs do not, if they are few enough."""
+    if len(train) > MOST_ANSWERS or not guard.answers:
+        return {}
+    found = await work.store.examples.get(work.session.pk, train)
+
+    def read() -> Pieces:
+        rows = {n: row.fields for n, row in found.items()}
+        return {
+            n: pieces_of(*("\n".join(row.get(f, "") for f in of) for of in both))
+            for n, row in rows.items()
+        }
+
+    both = guard.answers, guard.inputs
+    return await asyncio.to_thread(read)
+
+
+def wanted_referees(train: int, validation: int) -> int:
+    """How many referees a run has, with so many examples of each split."""
+    count = min(ENOUGH - validation, train // SHARE)
+    return count if count >= FEW else 0
+
+
+async def referees(work: RunContext, guard: QuoteGuard) -> list[int]:
+    """The training examples that decide: those whose answers the others show, too."""
+    count = int(work.args.get("referees") or 0)
+    if not count:
+        return []
+    split = await work.store.examples.split(work.session.pk, "train")
+    train, _ = await complete(work.store, work.session.pk, work.args["losses"], split)
+    order = _shuffled(train, f"referees:{work.args['seed']}")
+    if len(train) <= CHOSEN_FROM:
+        found = await pieces(work, guard, train)
+        shown = set(varied(order, found, len(order) - count))
+        order = [n for n in order if n not in shown]
+    return sorted(order[:count])
+
+
+async def not_run(
+    work: RunContext, guard: QuoteGuard, run: Collection[int], avoid: Collection[int], room: int
+) -> list[Row]:
+    """Other training examples with their right answers, in `room` characters: those that show most
+    that the ones that were `run` do not. None where there are no right answers to show."""
+    train = await work.store.examples.split(work.session.pk, "train")
+    free = [n for n in train if n not in run and n not in avoid]
+    order = _shuffled(free, f"not run:{sorted(run)}")[:CHOSEN_FROM]
+    found = await pieces(work, guard, [*order, *(n for n in train if n in run)])
+    chosen = varied(order, found, LISTED, run) if found else []
+    examples = await work.store.examples.get(work.session.pk, chosen)
+    kinds = [("input", name) for name in guard.inputs]
+    kinds += [("expected", name) for name in guard.answers]
+    rows: list[Row] = []
+    for n in chosen:
+        fields = examples[n].fields
+        row = [(kind, name, fields[name]) for kind, name in kinds if name in fields]
+        size = sum(len(said) for _, _, said in row)
+        pictures = any(said.startswith(IMAGE_URL) for _, _, said in row)
+        if size <= room and len(row) == len(kinds) and not pictures:
+            rows.append(row)
+            room -= size
+    return rows
+
+
+def _shuffled(numbers: Sequence[int], draw: str) -> list[int]:
+    order = list(numbers)
+    random.Random(draw).shuffle(order)  # noqa: S311 - a draw that can be repeated
+    return order
