@@ -2,7 +2,7 @@
 
 First on the minibatch its gradients came from, then on the validation split, each time against
 the present texts on the same examples (paired). Where validation cannot decide, referees do:
-training examples that no writer was shown.
+training examples that no writer was shown so far.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ async def judge(
     """Decide which candidate, if any, is better than the present texts, or as good and shorter.
 
     On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
-    it, and the best that does is read on the split, beside the texts that are installed; where it
-    is not worse there, and not better beyond noise, on the `referees`, too.
+    it, and the best that does is read on the split, beside the texts that are installed; where
+    that does not decide, on the `referees`, too.
     """
     reasons = {i: c.refused for i, c in enumerate(candidates) if c.refused}
     trial = Trial(reasons)
@@ -157,11 +157,11 @@ async def _refereed(
     present: Scored,
     scored: Mapping[int, Scored],
 ) -> dict[int, int]:
-    """The best that is no worse on the split, if it passes when the referees are counted in."""
-    open_ = [i for i, gain in result.gains.items() if gain.gain >= 0]
-    if not open_:
+    """The best on the split, if it is still open and passes when the referees are counted in."""
+    gains = result.gains
+    index = max(gains, key=lambda i: (gains[i].gain, -i), default=None)
+    if index is None or not _is_open(gains[index]):
         return {}
-    index = max(open_, key=lambda i: (result.gains[i].gain, -i))
     more, theirs = await score_all(work, candidates, losses, referees, [index], {})
     both = list(present.scores), list(more.scores)
     before = [*in_order(present, both[0]), *in_order(more, both[1])]
@@ -177,6 +177,15 @@ async def _refereed(
     fate = Fate.ACCEPTED if better else Fate.NOISE
     result.reasons[index] = Reason(fate, words + failures(scored[index]))
     return {index: added(present.evaluation, candidates[index].texts)} if better else {}
+
+
+def _is_open(gain: Gain) -> bool:
+    """Whether validation leaves open which is better: it gained within noise, or could not gain."""
+    full = gain.before * gain.n > gain.n - 1 - _ROUNDING
+    return gain.gain > 0 or (full and gain.gain == 0)
+
+
+_ROUNDING = 1e-9
 
 
 def _choose(result: GateResult, passed: Mapping[int, int], gains: Mapping[int, Gain]) -> None:

@@ -1,7 +1,7 @@
 """Training examples beside the minibatch: some are shown without being run, some decide.
 
-What a right answer is costs no call to show. Referees are shown to nobody who writes, so that they
-can decide where validation is too small to.
+What a right answer is costs no call to show. Referees are those that no writer was shown so far:
+they say as much as validation does, and decide where it is too small to.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ LISTED = 12
 """So many examples that were not run are shown beside those that were."""
 ENOUGH = 24
 """With so many validation examples no referees are called."""
-SHARE = 4
-"""Referees are one training example in so many at most."""
-FEW = 4
-"""Fewer referees than these would decide nothing."""
+MOST, FEW = 8, 4
+"""So many referees at most, and so many at least: fewer would decide nothing."""
 Row = list[tuple[str, str, str]]
 """An example as kinds (input, expected), names and texts."""
 
@@ -49,48 +47,44 @@ async def pieces(work: RunContext, guard: QuoteGuard, train: Sequence[int]) -> P
     return await asyncio.to_thread(read)
 
 
-def wanted_referees(train: int, validation: int) -> int:
-    """How many referees a run has, with so many examples of each split."""
-    count = min(ENOUGH - validation, train // SHARE)
+def wanted(validation: int) -> int:
+    """How many referees a run calls at most, with so many examples to validate on."""
+    count = min(ENOUGH - validation, MOST)
     return count if count >= FEW else 0
 
 
-async def referees(work: RunContext, guard: QuoteGuard) -> list[int]:
-    """The training examples that decide: those whose answers the others show, too."""
+async def referees(work: RunContext, shown: Collection[int]) -> list[int]:
+    """The training examples that decide now: some of those that were not `shown` to a writer."""
     count = int(work.args.get("referees") or 0)
     if not count:
         return []
-    split = await work.store.examples.split(work.session.pk, "train")
-    train, _ = await complete(work.store, work.session.pk, work.args["losses"], split)
-    order = _shuffled(train, f"referees:{work.args['seed']}")
-    if len(train) <= CHOSEN_FROM:
-        found = await pieces(work, guard, train)
-        shown = set(varied(order, found, len(order) - count))
-        order = [n for n in order if n not in shown]
-    return sorted(order[:count])
+    train = await work.store.examples.split(work.session.pk, "train")
+    free = _shuffled([n for n in train if n not in shown], f"referees:{work.args['seed']}")
+    found, _ = await complete(work.store, work.session.pk, work.args["losses"], free[:CHOSEN_FROM])
+    return sorted(found[:count]) if len(found) >= FEW else []
 
 
 async def not_run(
-    work: RunContext, guard: QuoteGuard, run: Collection[int], avoid: Collection[int], room: int
-) -> list[Row]:
+    work: RunContext, guard: QuoteGuard, run: Collection[int], room: int
+) -> dict[int, Row]:
     """Other training examples with their right answers, in `room` characters: those that show most
     that the ones that were `run` do not. None where there are no right answers to show."""
     train = await work.store.examples.split(work.session.pk, "train")
-    free = [n for n in train if n not in run and n not in avoid]
+    free = [n for n in train if n not in run]
     order = _shuffled(free, f"not run:{sorted(run)}")[:CHOSEN_FROM]
     found = await pieces(work, guard, [*order, *(n for n in train if n in run)])
     chosen = varied(order, found, LISTED, run) if found else []
     examples = await work.store.examples.get(work.session.pk, chosen)
     kinds = [("input", name) for name in guard.inputs]
     kinds += [("expected", name) for name in guard.answers]
-    rows: list[Row] = []
+    rows: dict[int, Row] = {}
     for n in chosen:
         fields = examples[n].fields
         row = [(kind, name, fields[name]) for kind, name in kinds if name in fields]
         size = sum(len(said) for _, _, said in row)
         pictures = any(said.startswith(IMAGE_URL) for _, _, said in row)
         if size <= room and len(row) == len(kinds) and not pictures:
-            rows.append(row)
+            rows[n] = row
             room -= size
     return rows
 

@@ -48,19 +48,16 @@ async def minibatch(
     parent: PoolEntry,
     quoted: Set[int],
     guard: QuoteGuard,
-    referees: Sequence[int] = (),
 ) -> list[int]:
     """The next examples to learn from: by what is known of them where the critic sees all of them,
     else in an order that is shuffled anew each epoch, by seed alone.
 
-    Those that are quoted say nothing about others, and are left out while there are others;
-    referees always are.
+    Those that are quoted say nothing about others, and are left out while there are others.
     """
     variables = await work.store.graph.variables(work.session.pk, work.args["losses"])
     if not any(v.per_example for v in variables.values()):
         return [NO_EXAMPLE]
-    split = await work.store.examples.split(work.session.pk, "train")
-    every = [n for n in split if n not in set(referees)]
+    every = await work.store.examples.split(work.session.pk, "train")
     train = [n for n in every if n not in quoted] or every
     if not train:
         raise Conflict(
@@ -165,9 +162,8 @@ async def candidates(
     chosen: Sequence[Variable],
     parent: PoolEntry,
     guard: QuoteGuard,
-    referees: Sequence[int] = (),
 ) -> list[Candidate]:
-    """Rewrites, and other demonstrations, about half of each. No writer is shown `referees`."""
+    """Rewrites, and other demonstrations, about half of each."""
     count = work.args["candidates"]
     found: list[Candidate] = []
     if parameters:
@@ -175,11 +171,10 @@ async def candidates(
             p.model_copy(update={"value": parent.texts.get(p.id, p.value)}) for p in parameters
         ]
         written = -(-count // 2) if chosen else count
-        found = await _written(work, loop, learnt, based, written, guard, referees)
+        found = await _written(work, loop, learnt, based, written, guard)
     if chosen:
         rest = max(1, (count - len(found)) // len(chosen))
-        avoid = [*learnt.places, *referees]
-        found += await choose(work, chosen, work.args["losses"], avoid, rest)
+        found += await choose(work, chosen, work.args["losses"], learnt.places, rest)
     for candidate in found:
         if not candidate.refused:
             candidate.texts = {**parent.texts, **candidate.texts}
@@ -194,7 +189,6 @@ async def _written(
     based: Sequence[Variable],
     count: int,
     guard: QuoteGuard,
-    referees: Sequence[int],
 ) -> list[Candidate]:
     by = strategy(work, loop)
     if not by.reflects:
@@ -203,8 +197,7 @@ async def _written(
         return await by.propose(
             work, based, gradients, count=count, check=guard.objections, memory=memory
         )
-    losses = work.args["losses"]
-    return await reflected(work, learnt, based[0], losses, count, guard, referees)
+    return await reflected(work, learnt, based[0], work.args["losses"], count, guard)
 
 
 async def reflected(
@@ -214,19 +207,17 @@ async def reflected(
     losses: Sequence[str],
     count: int,
     guard: QuoteGuard,
-    avoid: Sequence[int] = (),
 ) -> list[Candidate]:
-    """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on.
-
-    The training examples in `avoid` are not shown.
-    """
+    """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on; so are
+    the examples that it was shown beside those of `learnt`."""
     seen = seen_in(learnt.evaluation, losses, learnt.places)
     if seen is None:
         return []
     if list(seen.scores) != [NO_EXAMPLE]:
         room = work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
-        others = await training.not_run(work, guard, seen.scores, avoid, room)
-        seen = dataclasses.replace(seen, others=others)
+        others = await training.not_run(work, guard, learnt.places, room)
+        seen = dataclasses.replace(seen, others=list(others.values()))
+        learnt.others = list(others)
     found, diagnosis = await reflect(work, parameter, seen, count, guard.objections)
     store, pk = work.store, work.session.pk
     learnt.gradients = await store.history.add_gradients(pk, diagnosis, work.fence, work.chain)

@@ -22,15 +22,11 @@ from ..optimizer.pool import CandidatePool, PoolEntry
 from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, NOTHING_MOVES, SearchState, load, stopped
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
-from ..optimizer.strategies import STRATEGIES
-from ..optimizer.trial import is_exact
 from ..program.missing_fields import left_out, unusable
-from ..program.operations import loss_kind
 from ..runs.basis import Stands, stands_on
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
-from ..store import Program
 from . import arguments, outcome
 from .lookup import Tool, gate_places
 
@@ -101,31 +97,13 @@ class Optimize(Tool):
         program = await self.parts.store.graph.program(session.pk, asked["losses"], everything=True)
         usual = sizes.strategy(program, asked["variables"])
         args = sizes.chosen(asked, afford.asking(program), len(places), usual)
-        args["referees"] = await self._referees(session, program, args, places)
+        alone = list(places) == [NO_EXAMPLE]
+        args["referees"] = 0 if alone else training.wanted(len(sizes.drawn(places, args)))
         if args["budget"]:
             measured = sizes.drawn(places, args)
             found = await self._need(session.pk, args, measured)
             afford.check(args["budget"], found, len(measured))
         return args
-
-    async def _referees(
-        self, session: Session, program: Program, args: Mapping[str, Any], places: Sequence[int]
-    ) -> int:
-        """How many training examples are set aside to decide where validation cannot.
-
-        None where the same score would come out again, or there are no scores; nor where feedback
-        is asked for by itself, for each training example has its turn then.
-        """
-        ungraded = all(
-            loss_kind(o.kind).in_pairs(o)
-            for o in program.operations.values()
-            if o.output in args["losses"]
-        )
-        reflects = STRATEGIES.find(args["strategy"]).reflects
-        if list(places) == [NO_EXAMPLE] or ungraded or is_exact(program) or not reflects:
-            return 0
-        train = (await self.parts.store.examples.split_sizes(session.pk)).get("train", 0)
-        return training.wanted_referees(train, len(sizes.drawn(places, args)))
 
     async def _need(
         self, session: int, args: dict[str, Any], places: Sequence[int]
@@ -242,8 +220,7 @@ class Optimize(Tool):
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
         guard = await QuoteGuard.of(work, args["losses"])
         quoted = await turns.quoted_by(work, guard, parent.texts)
-        referees = await training.referees(work, guard)
-        batch = await turns.minibatch(work, loop, parent, quoted, guard, referees)
+        batch = await turns.minibatch(work, loop, parent, quoted, guard)
         learnt = await turns.learn(work, loop, batch, parent) if batch else None
         if learnt is None:
             await self._idle(work, loop)
@@ -257,10 +234,9 @@ class Optimize(Tool):
             return
         loop.iteration += 1
         loop.idle = 0
-        common = work, loop, learnt
-        found = await turns.candidates(*common, parameters, chosen, parent, guard, referees)
-        changed = [*parameters, *chosen]
-        await self._step(*common, found, changed, parent, places, split, referees)
+        found = await turns.candidates(work, loop, learnt, parameters, chosen, parent, guard)
+        loop.show([*learnt.places, *learnt.others, *quoted])
+        await self._step(work, loop, learnt, found, [*parameters, *chosen], parent, places, split)
 
     async def _idle(self, work: RunContext, loop: SearchState) -> None:
         """Go on to the next minibatch: there was nothing to learn from this one."""
@@ -278,9 +254,10 @@ class Optimize(Tool):
         parent: PoolEntry,
         places: Sequence[int],
         split: str,
-        referees: Sequence[int],
     ) -> None:
         losses = work.args["losses"]
+        quotes = [p for candidate in candidates for p in candidate.quotes]
+        referees = loop.scored(await training.referees(work, {*loop.shown, *quotes}))
         batch = turns.checked_on(learnt, work.args, candidates, plain=loop.plain)
         where = losses, batch, places, split, parent.texts, referees
         judged = await gate.judge(work, candidates, *where)
