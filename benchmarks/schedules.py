@@ -25,7 +25,9 @@ from statistics import fmean
 
 from gate import beyond, table
 from textgrad_mcp.engine.optimizer.batches import mixed, varied
+from textgrad_mcp.engine.optimizer.gate import Z_REFEREED
 from textgrad_mcp.engine.optimizer.pool import CandidatePool, How, PoolEntry
+from textgrad_mcp.engine.optimizer.training import FEW, MOST
 
 INVOLVED = (0.9, 0.6, 0.45, 0.3, 0.2, 0.15, 0.12, 0.1)
 """How often each rule is called for."""
@@ -81,6 +83,7 @@ class World:
     names: count[int] = field(default_factory=lambda: count(1))
     known: dict[tuple[int, int], float] = field(default_factory=dict)
     handed: list[tuple[int, Text]] = field(default_factory=list)
+    shown: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.examples = [self._example() for _ in range(TRAIN + VALIDATION)]
@@ -144,8 +147,9 @@ class Ours:
     """Our loop: `candidates` from one call if `together`, else from one each after a call for
     feedback; `learn` examples are run and shown, `unrun` others shown, and the candidates checked
     on `check`; those that gained go to validation, or the `best` alone, unless the first half shows
-    it to be behind. There a gain of more than `z` standard errors passes; what is no worse is read
-    on `referees`, and a gain of more than `refereed` on both passes. `parents` as in `optimize`;
+    it to be behind. There a gain of more than `z` standard errors passes; a smaller one is read on
+    up to `referees` training examples that no writer was shown, while there are FEW at least, and
+    passes if it is more than `refereed` on both. `parents` as in `optimize`;
     examples are drawn, or `mixed` by what is known of them, or also by what they show, `news`."""
 
     candidates: int = 3
@@ -159,24 +163,23 @@ class Ours:
     mixed: bool = True
     news: bool = True
     z: float = 1.0
-    referees: int = 6
-    refereed: float = 0.5
+    referees: int = MOST
+    refereed: float = Z_REFEREED
 
     def run(self, world: World) -> None:
         """Spend the budget."""
-        train, referees = self._parted(world)
         scores = world.scores(world.start, world.validation)
         pool, texts = _pool(scores), {"0": world.start}
         world.hand_out(world.start)
         for turn in count():
             parent = texts[pool.choose(self.parents, 0, turn).name]
-            found = self._proposed(world, parent, train)
+            found = self._proposed(world, parent)
             present = pool.members[pool.current]
             installed = texts[present.name]
             read = {t: s for t in found if (s := self._read(world, t, present.scores))}
             passed = [t for t, s in read.items() if _better(present.scores, s, self.z)]
-            if not passed and referees:
-                passed = [t for t in read if self._refereed(world, installed, t, referees)]
+            if not passed:
+                passed = [t for t in read if self._refereed(world, installed, t)]
             winner = max(passed, key=lambda t: (sum(read[t]), -t.name)) if passed else None
             for text, scores in read.items():
                 texts[str(text.name)] = text
@@ -188,17 +191,12 @@ class Ours:
         every = {p: frozenset(map(str, world.examples[p])) for p in world.train}
         return every if self.news else {}
 
-    def _parted(self, world: World) -> tuple[list[int], list[int]]:
-        """Training examples to learn from, and those that decide."""
-        order = list(world.train)
-        kept = varied(order, self._pieces(world), len(order) - self.referees)
-        return kept, [p for p in order if p not in kept]
-
-    def _proposed(self, world: World, parent: Text, train: Sequence[int]) -> list[Text]:
+    def _proposed(self, world: World, parent: Text) -> list[Text]:
         """What goes to validation of this turn's rewrites."""
-        shown = self._batch(world, parent, train)
-        rest = [p for p in train if p not in shown]
+        shown = self._batch(world, parent)
+        rest = [p for p in world.train if p not in shown]
         unrun = varied(rest, self._pieces(world), self.unrun, shown)
+        world.shown.update(shown, unrun)
         world.scores(parent, shown)
         for _ in range(1 if self.together else 1 + self.candidates):
             world.spend()
@@ -211,16 +209,16 @@ class Ours:
         best = max(gained, key=lambda t: (gains[t], -t.name), default=None)
         return ([best] if best else []) if self.best else gained
 
-    def _batch(self, world: World, parent: Text, train: Sequence[int]) -> list[int]:
+    def _batch(self, world: World, parent: Text) -> list[int]:
         if not self.mixed:
-            return world.chance.sample(train, self.learn)
+            return world.chance.sample(world.train, self.learn)
         places = {p for _, p in world.known}
         by: dict[str, dict[str, float]] = {"parent": {}, "any": {str(p): 0.0 for p in places}}
         for (name, place), score in world.known.items():
-            if name == parent.name and place in train:
+            if name == parent.name and place in world.train:
                 by["parent"][str(place)] = score
         draw = str(world.chance.random())
-        return mixed(train, by, "parent", self.learn, draw, self._pieces(world))
+        return mixed(world.train, by, "parent", self.learn, draw, self._pieces(world))
 
     def _read(self, world: World, text: Text, present: Sequence[float]) -> list[float] | None:
         half = VALIDATION // 2
@@ -229,14 +227,17 @@ class Ours:
             return None
         return world.scores(text, world.validation)
 
-    def _refereed(self, world: World, present: Text, text: Text, referees: Sequence[int]) -> bool:
+    def _refereed(self, world: World, present: Text, text: Text) -> bool:
         """Whether the referees let a text pass that validation could not decide on."""
         before, after = (world.scores(t, world.validation) for t in (present, text))
         full = sum(before) > VALIDATION - 1 - 1e-9
         if sum(after) < sum(before) + (-1e-9 if full else 1e-9):
             return False
-        more = (world.scores(t, referees) for t in (present, text))
-        return _better(before + next(more), after + next(more), self.refereed)
+        fresh = [p for p in world.train if p not in world.shown][: self.referees]
+        if len(fresh) < FEW:
+            return False
+        more = [world.scores(t, fresh) for t in (present, text)]
+        return _better(before + more[0], after + more[1], self.refereed)
 
 
 def _pool(scores: list[float]) -> CandidatePool:
@@ -305,15 +306,12 @@ WAYS: dict[str, Callable[[World], None]] = {
     "before: 3 of one call, 6 run, checked on 3, mixed, best parent": PLAIN.run,
     "and such as show most": replace(PLAIN, news=True).run,
     "and 12 shown that were not run": replace(PLAIN, news=True, unrun=12).run,
-    "**now**: and 6 referees": CHOSEN.run,
-    "any gain on validation, no referees": replace(CHOSEN, referees=0, z=0.0).run,
+    "**now**: and referees": CHOSEN.run,
     "half a standard error, no referees": replace(CHOSEN, referees=0, z=0.5).run,
-    "any gain, 6 referees": replace(CHOSEN, z=0.0).run,
-    "any gain, 4 referees": replace(CHOSEN, z=0.0, referees=4).run,
-    "4 referees": replace(CHOSEN, referees=4).run,
-    "8 referees": replace(CHOSEN, referees=8).run,
+    "any gain on validation, no referees": replace(CHOSEN, referees=0, z=0.0).run,
     "referees: any gain": replace(CHOSEN, refereed=0.0).run,
     "referees: one standard error": replace(CHOSEN, refereed=1.0).run,
+    "8 shown that were not run": replace(CHOSEN, unrun=8).run,
     "1 of one call": replace(CHOSEN, candidates=1).run,
     "2 of one call": replace(CHOSEN, candidates=2).run,
     "5 of one call": replace(CHOSEN, candidates=5).run,
