@@ -19,7 +19,7 @@ from ...schemas.graph import (
     number,
 )
 from ..constraints import constraints
-from ..program import quoting
+from ..program import beside, quoting
 from ..program.forward import IMAGE_URL, Evaluation, evaluate, load, made_from
 from ..program.operations import find, loss_kind
 from ..prompts import text
@@ -102,7 +102,8 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     edits = len(value) > LONG
     images = [t for p in seen.scores for t in _pictures(seen, p)]
     parts += [text("gradient_pictures")] if images else []
-    parts += await _asked(work, parameter, count, edits=edits)
+    itself = beside.is_used_as_it_stands(seen.evaluation.program, parameter)
+    parts += await _asked(work, parameter, count, edits=edits, itself=itself)
     user = Message(role="user", content="\n\n".join(parts), images=tuple(dict.fromkeys(images)))
     system = Message(role="system", content=text("reflect"))
     kept = (parameter.role, *parameter.constraints, *material)
@@ -115,9 +116,11 @@ def key(name: str, n: int) -> str:
     return name if n == 1 else f"{name}_{n}"
 
 
-async def _asked(work: RunContext, parameter: Variable, count: int, *, edits: bool) -> list[str]:
+async def _asked(
+    work: RunContext, parameter: Variable, count: int, *, edits: bool, itself: bool
+) -> list[str]:
     many = text("reflect_one") if count == 1 else text("reflect_many", count=str(count))
-    parts = [text("reflect_ask", count=many)]
+    parts = [text("reflect_ask_itself" if itself else "reflect_ask", count=many)]
     parts += quoting.in_rewrite(parameter, measured=await quoting.held_out(work))
     if edits:
         parts.append(text("reflect_edits", most=str(MOST)))

@@ -276,6 +276,27 @@ def test_a_code_under_repair_needs_no_examples(tmp_path: Path) -> None:
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.parametrize("strategy", ["reflect", "gradient"])
+def test_a_text_that_no_model_reads_is_asked_for_as_what_it_is(
+    tmp_path: Path, strategy: str
+) -> None:
+    async def main(call: Tools) -> None:
+        s = str((await call("create_variable", role="code", value="x = 1"))["session_id"])
+        found = {"kind": "feedback", "inputs": {"code": "v1"}, "feedback": "x must be 2"}
+        await call("compute_loss", session_id=s, score=0.5, **found)
+        if strategy == "gradient":
+            await call("backward", session_id=s)
+        [asked] = (await call("step", session_id=s, strategy=strategy))["pending"]
+        assert "used as it stands" in asked["prompt"]
+        assert "by which rule" not in asked["prompt"]
+        critic = Critic(texts("For all"))
+        await reflected(call, await ready(call), critic, steps=1)
+        assert "by which rule" in critic.asked[0]
+        assert "used as it stands" not in critic.asked[0]
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
 def test_one_prompt_is_improved_by_reflection_unless_another_strategy_is_named(
     tmp_path: Path,
 ) -> None:
