@@ -19,7 +19,15 @@ from ..optimizer import gate, sizes, training, turns
 from ..optimizer.candidate import Candidate, Reason
 from ..optimizer.gradients import BackwardPass
 from ..optimizer.pool import CandidatePool, PoolEntry
-from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, NOTHING_MOVES, SearchState, load, stopped
+from ..optimizer.progress import (
+    NO_FEEDBACK,
+    NO_MORE,
+    NO_REWRITE,
+    NOTHING_MOVES,
+    SearchState,
+    load,
+    stopped,
+)
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
 from ..program.missing_fields import left_out, unusable
@@ -299,6 +307,8 @@ class Optimize(Tool):
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why == NOTHING_MOVES:
             notes.append(outcome.no_headroom(loop))
+        if why == NO_MORE:
+            notes.append(outcome.NOTHING_TO_LEARN)
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))
             await self.parts.store.calls.retire_unusable(work.session.pk)

@@ -235,6 +235,29 @@ def test_where_no_rewrite_moves_the_score_the_run_says_so_and_stops(tmp_path: Pa
     drive(main, assisted(tmp_path / "t.db"))
 
 
+def test_where_nothing_is_wrong_in_training_the_run_says_so_and_asks_no_critic(
+    tmp_path: Path,
+) -> None:
+    async def main(call: Tools) -> None:
+        s = await ready(call, "Capitals for red and blue.")
+        await call(
+            "add_examples", session_id=s, split="validation", examples=[{"q": "x", "a": "?"}]
+        )
+
+        def model(pending: Facts) -> Any:
+            assert pending["purpose"].startswith("forward")
+            asked = pending["prompt"]
+            return asked.replace("train", "TRAIN") if asked.startswith("train") else asked
+
+        done = await answered(
+            call, await call("optimize", session_id=s, strategy="reflect", patience=3), model
+        )
+        assert done["stopped"] == "the last training examples gave nothing to improve on"
+        assert any("nothing to learn from" in note for note in done["notes"])
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
 def test_a_step_reflects_on_the_examples_in_use_without_backward(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         critic, s = Critic(texts("For all"), texts("red")), await ready(call)
