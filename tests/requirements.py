@@ -204,6 +204,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
         "frugal-reflection": "A reflection is one call and shows no row that measures; its best "
         "text alone is read on validation.",
+        "referees": "Where validation cannot decide, training examples do which no writer was "
+        "shown.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",
         "at-once": "Everything that is ready is asked at once.",
         "shared-commits": "Writes that wait together share a commit.",

@@ -25,6 +25,7 @@ from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit, prob
 INSTRUCTIONS = (
     *("update", "update_ask", "update_again", "examples"),
     *("reflect", "reflect_ask", "reflect_one", "reflect_many", "reflect_edits", "reflect_tried"),
+    *("reflect_not_run", "update_ask_itself", "reflect_ask_itself"),
 )
 HISTORY = 6
 """So many different texts that were tried before are shown."""
@@ -242,7 +243,8 @@ async def _update_prompt(
     parts += [fence.wrap("feedback", t) for t in feedback]
     measured = any(g.examples for g in gradients) and await quoting.held_out(work)
     parts += quoting.in_rewrite(parameter, measured=measured)
-    parts.append(text("update_ask"))
+    itself = beside.is_used_as_it_stands(await beside.behind(work, gradients), parameter)
+    parts.append(text("update_ask_itself" if itself else "update_ask"))
     parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
     user = Message(role="user", content="\n\n".join(parts))
     material = (parameter.role, *parameter.constraints, *feedback, *(t for _, t in told))

@@ -13,6 +13,7 @@ from ..program.forward import Evaluation, made_from
 from ..program.missing_fields import named
 from ..program.operations import find
 from ..runs.context import RunContext
+from ..store import Program
 from .candidate import Candidate, Reason
 
 PART = 5
@@ -173,19 +174,18 @@ def added(evaluation: Evaluation, texts: Texts, before: Texts | None = None) -> 
     return sum(len(texts[v]) - len(old[v]) for v in old)
 
 
-def is_exact(evaluation: Evaluation) -> bool:
+def is_exact(program: Program) -> bool:
     """Whether no model and no judge stands between the parameters and the score."""
-    return _asked(evaluation) <= {None, "caller"}
+    return _asked(program) <= {None, "caller"}
 
 
-def is_reported(evaluation: Evaluation) -> bool:
+def is_reported(program: Program) -> bool:
     """Whether somebody measures, and tells the score."""
-    return "caller" in _asked(evaluation)
+    return "caller" in _asked(program)
 
 
-def _asked(evaluation: Evaluation) -> set[str | None]:
+def _asked(program: Program) -> set[str | None]:
     """Who is asked between the parameters and the score; None is code."""
-    program = evaluation.program
     changing = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
     affected = made_from(program, [v.id for v in program.variables.values() if v.kind in changing])
     kinds = {o.kind for o in program.operations.values() if o.output in affected}

@@ -16,11 +16,19 @@ from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
-from ..optimizer import gate, sizes, turns
+from ..optimizer import gate, sizes, training, turns
 from ..optimizer.candidate import Candidate, Reason
 from ..optimizer.gradients import BackwardPass
 from ..optimizer.pool import CandidatePool, PoolEntry
-from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, NOTHING_MOVES, SearchState, load, stopped
+from ..optimizer.progress import (
+    NO_FEEDBACK,
+    NO_MORE,
+    NO_REWRITE,
+    NOTHING_MOVES,
+    SearchState,
+    load,
+    stopped,
+)
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
 from ..optimizer.strategies import STRATEGIES
@@ -72,6 +80,8 @@ class Optimize(Tool[OptimizeArguments, Result]):
         program = await self.parts.store.graph.program(session.pk, asked["losses"], everything=True)
         usual = sizes.strategy(program, asked["variables"])
         args = sizes.chosen(asked, afford.asking(program), len(places), usual)
+        alone = list(places) == [NO_EXAMPLE]
+        args["referees"] = 0 if alone else training.wanted(len(sizes.drawn(places, args)))
         if args["budget"]:
             measured = sizes.drawn(places, args)
             found = await self._need(session.pk, args, measured)
@@ -193,7 +203,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
         guard = await QuoteGuard.of(work, args["losses"])
         quoted = await turns.quoted_by(work, guard, parent.texts)
-        batch = await turns.minibatch(work, loop, parent, quoted)
+        batch = await turns.minibatch(work, loop, parent, quoted, guard)
         learnt = await turns.learn(work, loop, batch, parent) if batch else None
         if learnt is None:
             await self._idle(work, loop)
@@ -208,6 +218,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
         loop.iteration += 1
         loop.idle = 0
         found = await turns.candidates(work, loop, learnt, parameters, chosen, parent, guard)
+        loop.show([*learnt.places, *learnt.others, *quoted])
         await self._step(work, loop, learnt, found, [*parameters, *chosen], parent, places, split)
 
     async def _idle(self, work: RunContext, loop: SearchState) -> None:
@@ -228,8 +239,11 @@ class Optimize(Tool[OptimizeArguments, Result]):
         split: str,
     ) -> None:
         losses = work.args["losses"]
+        quotes = [p for candidate in candidates for p in candidate.quotes]
+        referees = loop.scored(await training.referees(work, {*loop.shown, *quotes}))
         batch = turns.checked_on(learnt, work.args, candidates, plain=loop.plain)
-        judged = await gate.judge(work, candidates, losses, batch, places, split, parent.texts)
+        where = losses, batch, places, split, parent.texts, referees
+        judged = await gate.judge(work, candidates, *where)
         if judged.winner is not None and parent is not loop.current:
             judged.summary += f" (rewritten from {parent.name}, not from the installed text)"
             judged.reasons[judged.winner] = Reason(Fate.ACCEPTED, judged.summary)
@@ -268,6 +282,8 @@ class Optimize(Tool[OptimizeArguments, Result]):
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why == NOTHING_MOVES:
             notes.append(outcome.no_headroom(loop))
+        if why == NO_MORE:
+            notes.append(outcome.NOTHING_TO_LEARN)
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))
             await self.parts.store.calls.retire_unusable(work.session.pk)

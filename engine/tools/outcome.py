@@ -102,6 +102,13 @@ def hopeless(loop: SearchState, why: str) -> str:
     return f"{loop.unwritten} steps in a row brought no text that can be used: {loop.problem}"
 
 
+NOTHING_TO_LEARN = (
+    "Nothing was wrong on those of the last training examples that could be scored, so there was "
+    "nothing to learn from. Add training examples like those that still fail (add_examples): more "
+    "calls on the same ones would not help."
+)
+
+
 def no_headroom(loop: SearchState) -> str:
     """Why a run ended early."""
     return (
