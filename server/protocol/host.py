@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
@@ -48,7 +49,7 @@ class Host:
                 try:
                     self._engine.store.check_presence()
                 except StoreError as gone:
-                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
+                    if isinstance(self.path, Path) and not os.path.exists(self.path):  # noqa: ASYNC240
                         raise
                     log.warning("%s It is opened anew.", gone.message)
                     await self.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mcp.server.mcpserver import RequestStateSecurity
 
+from ...schemas.database import PostgresAddress
 from ...schemas.settings import Settings
 from ..settings.load import default_database, resolve
 
@@ -23,7 +24,11 @@ def security(settings: Settings) -> RequestStateSecurity | None:
     """How rounds are sealed; None (a key of this process alone) where no role is sampling."""
     if "sampling" not in (resolve(settings.forward), resolve(settings.backward)):
         return None
-    path = (settings.database or default_database()).with_suffix(".state-key")
+    database = settings.database or default_database()
+    if isinstance(database, PostgresAddress):
+        log.warning("rounds will not survive a restart, nor go on at another server")
+        return RequestStateSecurity.ephemeral(ttl=TTL_SECONDS)
+    path = database.with_suffix(".state-key")
     try:
         key = kept_key(path)
     except OSError as error:
