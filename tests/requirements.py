@@ -157,6 +157,10 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "announced": "A change is announced to those who watch it, and waits for none of them.",
         "no-fact-left-out": "A result says the same in words as in its structured content.",
     },
+    "Many replicas": {
+        "announced-elsewhere": "What one replica changes is announced by the others to those who "
+        "watch it there.",
+    },
     "Training": {
         "gate": "A step that must help installs only what beats the present text "
         "beyond noise, or does the same and is shorter; what was refused and scored more is named.",

@@ -16,6 +16,7 @@ from .export import Export
 from .graph import GraphRows, Program
 from .history import HistoryRows, StepRecord
 from .maintenance import Maintenance
+from .news import News
 from .overview import OverviewRows
 from .removal import Removal
 from .rows import RunFence
@@ -59,6 +60,7 @@ class Store:
         self.maintenance = Maintenance(self.db)
         self.overview = OverviewRows(self.db)
         self.again = AgainRows(self.db)
+        self.news = News(self.db)
 
     async def open(self, *, fresh: bool = True) -> None:
         """Open the file, or create it if it may be a `fresh` one. Raises StoreError."""

@@ -40,6 +40,7 @@ from .arguments import Arguments
 from .calls import amended, refusal
 from .failures import explained, in_words, misfits
 from .host import Host
+from .news import StoreNews
 from .prompts import prompts
 from .request_state import security
 from .sampling import Sampler
@@ -98,6 +99,7 @@ class TextGradServer(MCPServer[Host]):
 
     sampler: Sampler
     watchers: ResourceWatchers
+    news: StoreNews
     host: Host | None = None
     leaving: Callable[[], None] = staticmethod(lambda: None)
     """Called when the last client is gone, before anything is closed."""
@@ -160,9 +162,9 @@ class TextGradServer(MCPServer[Host]):
         host = context.request_context.lifespan_context
         owner = host.owner(context)
         new = shapes.is_nothing(arguments.get("session_id"))
-        await self.watchers.changed(owner, session, new=new)
-        if data.get("status") == "running":
-            self.watchers.follow(await host.engine(), owner, session)
+        if self.watchers.watches_for(owner):
+            await self.news.told(owner, [session])
+            await self.watchers.changed(owner, session, new=new)
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
         """Ours first, then those of extensions."""
@@ -255,12 +257,13 @@ def build(settings: Settings) -> TextGradServer:
     @asynccontextmanager
     async def lifespan(_: MCPServer[Host]) -> AsyncIterator[Host]:
         host = server.host = Host(settings)
+        server.news = StoreNews(server.watchers, host.engine)
         try:
             yield host
         finally:
             server.leaving()
             server.host = None
-            await server.watchers.close()
+            await server.news.close()
             await host.close()
 
     server = TextGradServer(
@@ -281,7 +284,7 @@ def build(settings: Settings) -> TextGradServer:
     server.watchers = ResourceWatchers()
     resources.install(server)
     completions.install(server)
-    subscriptions.install(server, server.watchers)
+    subscriptions.install(server, server.watchers, lambda: server.news)
     for prompt in prompts():
         server.add_prompt(prompt)
     for function, result, marks in [*TOOLS, *page_tools.tools(settings.page)]:
