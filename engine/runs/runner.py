@@ -27,6 +27,7 @@ from ..store import Adds, Admitted, Chain, NewRun, Store, busy
 from ..workers.pool import Workers
 from . import messages as told
 from .context import Progress, RunContext
+from .elsewhere import Elsewhere
 from .execution import ABANDONED, Active, Execution
 from .leases import Heart, Sightings
 from .ledger import Ledger
@@ -298,7 +299,7 @@ class Runner:
         when its status is one of `waits`. None when it was refused elsewhere, and nothing is left.
         """
         active, run = (found, found.work.run) if isinstance(found, Active) else (None, found)
-        digest = run.digest
+        digest, elsewhere = run.digest, Elsewhere(self.store.news, session.pk, caller.on_progress)
         while True:
             if active is None and run.status in ("done", "cancelled"):
                 return await self.execution.ended(session, run)
@@ -313,9 +314,10 @@ class Runner:
             if now.status != "running" and (late or not _abandoned(now)):
                 return await self.execution.ended(session, now)
             if late:
-                return told.running(self.execution.kinds, now)
+                return told.running(self.execution.kinds, now, await elsewhere.counted(now))
             if self._closing:
                 raise _ending()
+            await elsewhere.tell(now)
             active, run, waits = None, now, ()
             await asyncio.sleep(POLL_SECONDS)
 
