@@ -102,6 +102,11 @@ def _add_http(serve: argparse.ArgumentParser) -> None:
     most = number(int, 1, 100_000)
     group.add_argument("--connections", type=most, default=512, help="open from one address")
     group.add_argument(
+        "--stateless",
+        action="store_true",
+        help="older clients without sessions, so that any replica can answer them",
+    )
+    group.add_argument(
         "--proxy",
         action="append",
         default=[],
@@ -152,6 +157,7 @@ def _serve(args: argparse.Namespace) -> int:
         connections=args.connections,
         per_minute=args.per_minute,
         burst=args.burst,
+        stateless=args.stateless,
     )
     with tracing(os.environ):
         serve_http(settings, options)

@@ -29,6 +29,7 @@ from .jwt_tokens import LEEWAY_SECONDS, JwtTokens
 from .older_sessions import OlderSessions
 from .rate_limit import AT_ONCE, PER_ADDRESS, Buckets, RateLimit
 from .revocation import Recheck, Verifier
+from .stateless import Stateless
 from .tokens import FileTokens
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class HttpOptions:
     `jwt_leeway` seconds early or late. `allowed_hosts` and `allowed_origins` add to those of
     loopback. `public_url` is where clients see /mcp; with JWTs it is told to clients that ask where
     to get a token. What X-Forwarded-For says is believed of `proxies` alone, which are addresses or
-    networks. `connections` may be open from one address.
+    networks. `connections` may be open from one address. `stateless`: clients of older protocols
+    have no session here, so that any replica can answer them.
     """
 
     host: str = "127.0.0.1"
@@ -70,6 +72,7 @@ class HttpOptions:
     max_body_mb: float = 8.0
     per_minute: float = 600.0
     burst: float = 100.0
+    stateless: bool = False
 
     @property
     def is_loopback(self) -> bool:
@@ -135,6 +138,7 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         transport_security=security(options),
         max_request_body_size=int(options.max_body_mb * 1024 * 1024),
         session_idle_timeout=IDLE_SECONDS,
+        stateless_http=options.stateless,
     )
     app.router.routes += _health(server)
     known_paths = frozenset(OPEN)
@@ -150,7 +154,7 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         open_paths=known_paths,
         at_once=at_once,
     )
-    sessions = Middleware(OlderSessions)
+    sessions = Middleware(Stateless) if options.stateless else Middleware(OlderSessions)
     app.user_middleware[:0] = (
         [guard, sessions]
         if check is None

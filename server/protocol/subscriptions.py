@@ -27,6 +27,10 @@ MOST_URIS = 1000
 """Addresses that one connection, or one listen stream, may watch."""
 URI_CHARS = 500
 """None of ours is longer; what is watched is kept in memory."""
+UNHEARD = (
+    "This connection has no stream on which changes could be announced: older clients have no "
+    "sessions here, newer ones use subscriptions/listen. Read the resource again instead."
+)
 
 
 async def may_watch(ctx: Context[Any, Any], uri: str) -> bool:
@@ -70,6 +74,8 @@ def install(
     ) -> EmptyResult:
         connection = ctx.session._connection
         uri = str(params.uri)
+        if not connection.has_standalone_channel:
+            raise MCPError(INVALID_PARAMS, UNHEARD)
         if not await may_watch(context(ctx), uri):
             raise MCPError(INVALID_PARAMS, f"There is no such resource: {uri[:URI_CHARS]}")
         if watchers.count(connection) >= MOST_URIS:
