@@ -82,7 +82,7 @@ class Runner:
         self._endings = Endings()
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self.heart = Heart(store, lambda: [one.work for one in self._active.values()], self._lost)
-        self._sightings = Sightings()
+        self.sightings = Sightings()
         self._closing = False
         self.answerers = ledger.identity(settings)
 
@@ -153,7 +153,7 @@ class Runner:
         """
         found = [one for one in await self.store.runs.running() if self._here(one.session) is None]
         for one in found:
-            self._sightings.gone(one.session, one.run)
+            self.sightings.gone(one.session, one.run)
             ours = self.ledger.alone and one.run.answerers == self.answerers
             if ours and one.taken < most:
                 session = await self.store.sessions.get(one.run.session_id, one.whose)
@@ -244,7 +244,7 @@ class Runner:
     async def _claimed(self, session: Session, run: Run, dead: bool) -> Active | None:
         claimed = await self.store.runs.claim(session.pk, run, self.heart.owner, dead=dead)
         if claimed is None:
-            self._sightings.forget(session.pk, run)
+            self.sightings.forget(session.pk, run)
             return None
         if run.status == "failed":
             await self.store.calls.retire_unusable(session.pk)
@@ -328,7 +328,7 @@ class Runner:
 
         Raises Conflict when another call is under way instead.
         """
-        dead = run.status == "running" and self._sightings.gone(session.pk, run)
+        dead = run.status == "running" and self.sightings.gone(session.pk, run)
         nobodys = run.status == "running" and run.owner in ("", self.heart.owner)
         free = nobodys or run.status in waits or _abandoned(run)
         here = self._here(session.pk)

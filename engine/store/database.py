@@ -169,6 +169,11 @@ class Database:
             connection, self._connection = self._connection, None
             await connection.close()
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for their turn."""
+        return len(self._queue)
+
     def check_presence(self) -> None:
         """Raise StoreError when the file that is open is no longer the one that is there."""
         if self._connection is not None:

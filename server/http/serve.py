@@ -24,6 +24,7 @@ from starlette.routing import Route
 from ...schemas.errors import BadInput, TextGradError
 from ...schemas.settings import OPEN_QUOTA_BYTES, Settings
 from ..protocol.app import TextGradServer, build
+from . import metrics
 from .addresses import networks
 from .jwt_tokens import LEEWAY_SECONDS, JwtTokens
 from .older_sessions import OlderSessions
@@ -54,7 +55,8 @@ class HttpOptions:
     loopback. `public_url` is where clients see /mcp; with JWTs it is told to clients that ask where
     to get a token. What X-Forwarded-For says is believed of `proxies` alone, which are addresses or
     networks. `connections` may be open from one address. `stateless`: clients of older protocols
-    have no session here, so that any replica can answer them.
+    have no session here, so that any replica can answer them. `metrics` is the owner who may read
+    /metrics (`metrics_by_owner`: with whose calls they were), "" for whoever is on loopback.
     """
 
     host: str = "127.0.0.1"
@@ -73,6 +75,8 @@ class HttpOptions:
     per_minute: float = 600.0
     burst: float = 100.0
     stateless: bool = False
+    metrics: str | None = None
+    metrics_by_owner: bool = False
 
     @property
     def is_loopback(self) -> bool:
@@ -141,6 +145,8 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         stateless_http=options.stateless,
     )
     app.router.routes += _health(server)
+    if options.metrics is not None:
+        app.router.routes.append(_metrics(server, options))
     known_paths = frozenset(OPEN)
     if options.public_url and options.jwks:
         metadata = _metadata(options)
@@ -167,6 +173,23 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         ]
     )
     return app
+
+
+def _metrics(server: TextGradServer, options: HttpOptions) -> Route:
+    metrics.check_installed()
+    told_apart = bool(options.tokens or options.jwks)
+    if told_apart and not options.metrics:
+        raise BadInput(
+            "Whoever has a token could read /metrics, and how busy others are.",
+            "Name the owner whose token may: --metrics OWNER.",
+        )
+    if options.metrics and not told_apart:
+        raise BadInput(
+            "Nobody shows a token here, so /metrics cannot be for one owner.",
+            "Leave the owner out, or give --tokens FILE.",
+        )
+    reader, by_owner = options.metrics or "", options.metrics_by_owner
+    return metrics.route(server, reader, security(options), owners=by_owner)
 
 
 def _metadata(options: HttpOptions) -> list[Route]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -106,6 +107,11 @@ class TextGradServer(MCPServer[Host]):
     page = "on"
 
     @cached_property
+    def calls(self) -> Counter[tuple[str, str]]:
+        """How many calls of each tool there were, by what they ended in."""
+        return Counter()
+
+    @cached_property
     def _takes(self) -> dict[str, Arguments]:
         return {}
 
@@ -120,12 +126,16 @@ class TextGradServer(MCPServer[Host]):
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; let the client's model write what is pending, where that is configured;
         tell whoever watches the session. What fails is told, never raised."""
+        known = name if self._tool_manager.get_tool(name) is not None else "unknown"
         try:
-            return await self._served(name, arguments, context)
+            result = await self._served(name, arguments, context)
         except MCPError:
+            self.calls[known, "error"] += 1
             raise
         except Exception as error:  # noqa: BLE001 - the last place that can put it into words
-            return refusal(explained(error, name))
+            result = refusal(explained(error, name))
+        self.calls[known, _status(result)] += 1
+        return result
 
     async def _served(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None
@@ -232,6 +242,14 @@ class TextGradServer(MCPServer[Host]):
             extend(tool.name, tool.parameters)
             self._takes[tool.name] = Arguments(tool.name, tool.parameters)
         return self._takes[tool.name]
+
+
+def _status(result: CallToolResult | InputRequiredResult) -> str:
+    """What a call ended in, in one word."""
+    if isinstance(result, InputRequiredResult):
+        return "input_required"
+    found = (result.structured_content or {}).get("status")
+    return str(found or ("failed" if result.is_error else "done"))
 
 
 def quoted(name: str) -> str:

@@ -34,6 +34,7 @@ class Host:
         self.settings = settings
         self.path = settings.database or default_database()
         self._engine: Engine | None = None
+        self.limiters: Limiters | None = None
         self.pages = Pages(settings, self.path, LOCAL)
         self._opening = asyncio.Lock()
         self._fresh = True
@@ -58,15 +59,22 @@ class Host:
 
     async def _opened(self) -> Engine:
         await asyncio.to_thread(import_module, "...engine.engine", __package__)
+        from ...engine.answerers.limiter import Limiters
         from ...engine.engine import Engine
         from ...engine.store import Store
 
         store = Store(self.path)
         await store.open(fresh=self._fresh)
         self._fresh = False
-        engine = Engine(self.settings, store, answerers(self.settings))
+        self.limiters = Limiters()
+        engine = Engine(self.settings, store, answerers(self.settings, self.limiters))
         engine.parts.sweep.start()
         return engine
+
+    @property
+    def opened(self) -> Engine | None:
+        """The engine, if it is open."""
+        return self._engine
 
     def owner(self, ctx: Context[Any, Any]) -> str:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
@@ -85,12 +93,12 @@ class Host:
             await engine.close()
 
 
-def answerers(settings: Settings) -> dict[Role, Answerer]:
+def answerers(settings: Settings, limiters: Limiters | None = None) -> dict[Role, Answerer]:
     """Who answers each role's calls, by configuration."""
     roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
     from ...engine.answerers.limiter import Limiters
 
-    limiters = Limiters()
+    limiters = limiters or Limiters()
     return {role: _answerer(one, limiters) for role, one in roles.items()}
 
 
