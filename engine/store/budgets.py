@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...schemas.errors import BudgetExhausted
 from ..answerers import PROGRAM
+from .dbapi import Connection
 from .quotas import count_call
 from .rows import CLOCK, RunFence, check_fence, row
 
@@ -44,7 +44,7 @@ class Budgets:
 
 
 def reserve(
-    db: sqlite3.Connection, session: int, fence: RunFence | None, price: Price, budgets: Budgets
+    db: Connection, session: int, fence: RunFence | None, price: Price, budgets: Budgets
 ) -> None:
     """Count a call that is about to be opened. Call inside a write.
 
@@ -66,7 +66,7 @@ def reserve(
         _check("run", budgets.run, dict(spent), pending, price, budgets.free)
         db.execute(
             "UPDATE runs SET used_calls = used_calls + ? WHERE session = ? AND n = ?",
-            (not budgets.free, session, run),
+            (int(not budgets.free), session, run),
         )
     if budgets.session:
         total = row(
@@ -81,12 +81,12 @@ def reserve(
         _check("session", budgets.session, used, every, price, budgets.free)
 
 
-PAID = f"answerer NOT GLOB '{PROGRAM}*'"
+PAID = f"substr(answerer, 1, {len(PROGRAM)}) != '{PROGRAM}'"
 """What is true of calls to models, in SQL: not of runs of the operator's programs."""
 _NOTHING: dict[str, float] = {"calls": 0, "tokens": 0, "cost": 0}
 
 
-def _pending(db: sqlite3.Connection, session: int, run: int | None) -> dict[str, float]:
+def _pending(db: Connection, session: int, run: int | None) -> dict[str, float]:
     sql = (
         "SELECT count(*) AS calls, coalesce(sum(reserved_tokens), 0) AS tokens, "
         "coalesce(sum(reserved_cost), 0) AS cost FROM calls INDEXED BY calls_pending "
