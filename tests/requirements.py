@@ -158,6 +158,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "no-fact-left-out": "A result says the same in words as in its structured content.",
     },
     "Many replicas": {
+        "deployed": "The composition in deploy is of commands, settings and files that there are, "
+        "and serves.",
         "metrics": "/metrics tells of one process what it did and how it is, to whoever may read "
         "it alone, and nobody's name unless wanted.",
         "any-replica": "Any replica can answer any request and go on with any run; what was "

@@ -35,7 +35,7 @@ from .. import telemetry
 from ..logs import guard_log
 from ..version import VERSION
 from . import argument_completion as completions
-from . import consent, page_tools, resources, shapes, stdio, subscriptions
+from . import consent, page_tools, request_state, resources, shapes, stdio, subscriptions
 from .additions import extend
 from .arguments import Arguments
 from .calls import amended, refusal
@@ -43,7 +43,7 @@ from .failures import explained, in_words, misfits
 from .host import Host
 from .news import StoreNews
 from .prompts import prompts
-from .request_state import security
+from .request_state import SharedSeal
 from .sampling import Sampler
 from .stdio_signals import leave_on_signals, leave_soon
 from .tool_schema import compact, outline
@@ -99,6 +99,7 @@ class TextGradServer(MCPServer[Host]):
     around the tools, and our resources beside those of extensions."""
 
     sampler: Sampler
+    seal: SharedSeal
     watchers: ResourceWatchers
     news: StoreNews
     host: Host | None = None
@@ -129,6 +130,8 @@ class TextGradServer(MCPServer[Host]):
         known = name if self._tool_manager.get_tool(name) is not None else "unknown"
         try:
             result = await self._served(name, arguments, context)
+            if isinstance(result, InputRequiredResult) and self.host is not None:
+                await self.seal.ready(self.host.key)
         except MCPError:
             self.calls[known, "error"] += 1
             raise
@@ -284,6 +287,7 @@ def build(settings: Settings) -> TextGradServer:
             await server.news.close()
             await host.close()
 
+    seal = SharedSeal()
     server = TextGradServer(
         name="textgrad-mcp",
         title="TextGrad",
@@ -293,11 +297,12 @@ def build(settings: Settings) -> TextGradServer:
         lifespan=lifespan,
         log_level="WARNING",
         cache_hints=CACHE_HINTS,
-        request_state_security=security(settings),
+        request_state_security=seal.security,
         middleware=[in_words],
         extensions=[page_tools.PageExtension()] if settings.page == "on" else [],
     )
-    server.page = settings.page
+    server.page, server.seal = settings.page, seal
+    request_state.install(server, seal)
     server.sampler = Sampler()
     server.watchers = ResourceWatchers()
     resources.install(server)

@@ -16,6 +16,7 @@ from ...schemas.settings import RoleSettings, Settings
 from ..page.pages import Pages
 from ..settings.load import default_database, resolve
 from .principal import LOCAL, principal
+from .request_state import key_beside
 from .sampling import Sampling
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class Host:
         engine = Engine(self.settings, store, answerers(self.settings, self.limiters))
         engine.parts.sweep.start()
         return engine
+
+    async def key(self) -> str:
+        """What seals rounds: the same for all servers on the database. Raises StoreError."""
+        return await key_beside(self.path)
 
     @property
     def opened(self) -> Engine | None:
