@@ -18,7 +18,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import aiosqlite
 
 from ...schemas.errors import StoreError
-from .backend import Chain, checked_job, seen
+from .backend import Busy, Chain, checked_job, seen
 from .causes import ROOM, explain, obstacle
 from .connection import Connected, Failed, Fault, Transactions, connect
 from .dbapi import Job
@@ -132,9 +132,9 @@ class Database:
             await connection.close()
 
     @property
-    def waiting(self) -> int:
-        """How many jobs wait for their turn."""
-        return len(self._queue)
+    def busy(self) -> Busy:
+        """How busy it is."""
+        return Busy(len(self._queue))
 
     def check_presence(self) -> None:
         """Raise StoreError when the file that is open is no longer the one that is there."""

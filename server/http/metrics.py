@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...engine.answerers.limiter import Limiters
     from ...engine.engine import Engine
     from ...engine.runs.meters import Meters
+    from ...engine.store.backend import Busy
 
 PATH = "/metrics"
 Numbers = Mapping[tuple[str, ...], float]
@@ -91,6 +92,7 @@ def _collector(server: TextGradServer, *, owners: bool) -> Collector:
             if engine is not None:
                 yield from _of_calls(engine.ledger.meters, owners=owners)
                 yield from _of_runs(engine)
+                yield from _of_store(engine.store.db.busy)
             if server.host is not None and server.host.limiters is not None:
                 yield from _of_endpoints(server.host.limiters)
 
@@ -124,13 +126,24 @@ def _added(numbers: Numbers, *, owners: bool) -> Numbers:
 
 
 def _of_runs(engine: Engine) -> Iterator[Metric]:
-    heart, db = engine.runs.heart, engine.store.db
+    heart = engine.runs.heart
     yield _gauge("runs", "Runs under way in this process.", heart.count)
     words = "Seconds since this process last showed that it goes on with its runs."
     yield _gauge("lease_age_seconds", words, heart.age)
     words = "Seconds since a process with a run was last seen to live, the quietest one."
     yield _gauge("others_silence_seconds", words, engine.runs.sightings.silence)
-    yield _gauge("store_queue", "Jobs that wait for the database.", db.waiting)
+
+
+def _of_store(busy: Busy) -> Iterator[Metric]:
+    yield _gauge("store_queue", "Jobs that wait for the database.", busy.waiting)
+    words = "Sessions whose jobs wait for a connection to the database."
+    yield _gauge("store_pool_waiting", words, busy.unconnected)
+    for name, words, number in (
+        ("retries", "Transactions that were undone and begun again.", busy.retries),
+        ("unknown_commits", "Commits without a reply, which were looked up.", busy.unknown),
+        ("round_trips", "Trips to the database's server.", busy.trips),
+    ):
+        yield _counter(f"store_{name}", words, (), {(): number})
 
 
 def _of_endpoints(limiters: Limiters) -> Iterator[Metric]:

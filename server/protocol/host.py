@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
@@ -16,7 +17,7 @@ from ...schemas.settings import RoleSettings, Settings
 from ..page.pages import Pages
 from ..settings.load import default_database, resolve
 from .principal import LOCAL, principal
-from .request_state import key_beside
+from .request_state import NAME
 from .sampling import Sampling
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Host:
                 try:
                     self._engine.store.check_presence()
                 except StoreError as gone:
-                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
+                    if isinstance(self.path, Path) and not os.path.exists(self.path):  # noqa: ASYNC240
                         raise
                     log.warning("%s It is opened anew.", gone.message)
                     await self.close()
@@ -74,7 +75,7 @@ class Host:
 
     async def key(self) -> str:
         """What seals rounds: the same for all servers on the database. Raises StoreError."""
-        return await key_beside(self.path)
+        return await (await self.engine()).store.maintenance.shared_key(NAME)
 
     @property
     def opened(self) -> Engine | None:

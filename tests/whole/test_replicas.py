@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from textgrad_mcp.schemas.database import Location, PostgresAddress
 from textgrad_mcp.schemas.settings import Settings
 
 from .. import interrupted
 from ..balanced import Replicas, balanced
 from ..client_model import EXACT, Mode, Model, prompt_of, sampled
 from ..helpers import Facts, Tools, assisted, endpoint, served_by
+from ..postgres_server import shared
 from ..standin import StandIn, fault
 from ..tour import sums, tour
 from ..users import user
 
+pytestmark = pytest.mark.each_store
 ROOT = "textgrad://sessions"
 AFTER = 45
 """Replies of an optimisation that are recorded when its replica is killed."""
 
 
-def sorting(server: StandIn, database: Path, folder: Path) -> Settings:
+@pytest.fixture
+def database(store_kind: str, tmp_path: Path) -> Iterator[Location]:
+    """Where the replicas keep what they share."""
+    if store_kind == "sqlite":
+        yield tmp_path / "t.db"
+        return
+    name = shared().lend()
+    yield PostgresAddress(shared().url(name))
+    shared().back(name)
+
+
+def sorting(server: StandIn, database: Location, folder: Path) -> Settings:
     """What the optimisation of `interrupted` needs; a call waits for half a minute."""
     forward, backward = endpoint(server), endpoint(server, params={"seed": 1})
     given: Facts = {"data_dir": folder, "soft_deadline": 30.0}
@@ -38,7 +53,9 @@ async def until_recorded(call: Tools, s: str, count: int) -> None:
 
 
 @pytest.mark.requirement("any-replica", "takeover", "kill")
-def test_a_replica_killed_in_mid_optimisation_costs_no_recorded_call(tmp_path: Path) -> None:
+def test_a_replica_killed_in_mid_optimisation_costs_no_recorded_call(
+    database: Location, tmp_path: Path
+) -> None:
     hanging, cut = interrupted.Hanging(), 0
 
     async def main(replicas: Replicas, server: StandIn) -> Facts:
@@ -70,7 +87,7 @@ def test_a_replica_killed_in_mid_optimisation_costs_no_recorded_call(tmp_path: P
 
     with (
         StandIn(reply=interrupted.model, faults=hanging) as server,
-        balanced(sorting(server, tmp_path / "t.db", tmp_path)) as replicas,
+        balanced(sorting(server, database, tmp_path)) as replicas,
     ):
         done = asyncio.run(main(replicas, server))
     assert (done["status"], done["stopped"]) == ("done", "goal")
@@ -78,12 +95,14 @@ def test_a_replica_killed_in_mid_optimisation_costs_no_recorded_call(tmp_path: P
 
 @pytest.mark.requirement("any-replica", "both-eras")
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
-def test_every_request_of_a_tour_may_come_to_another_replica(tmp_path: Path, mode: Mode) -> None:
+def test_every_request_of_a_tour_may_come_to_another_replica(
+    database: Location, mode: Mode
+) -> None:
     async def main(replicas: Replicas) -> None:
         async with user(replicas.url, "anybody", mode) as client:
             await tour(Tools(client))
 
-    with balanced(assisted(tmp_path / "t.db"), stateless=True) as replicas:
+    with balanced(assisted(database), stateless=True) as replicas:
         asyncio.run(main(replicas))
         took = [replica for replica, body in replicas.balancer.took if b"tools/call" in body]
         assert {took.count(0) - took.count(1)} <= {-1, 0, 1}
@@ -92,7 +111,7 @@ def test_every_request_of_a_tour_may_come_to_another_replica(tmp_path: Path, mod
 
 @pytest.mark.requirement("any-replica", "asked-once")
 def test_the_rounds_of_a_call_that_asks_the_clients_model_may_come_to_any_replica(
-    tmp_path: Path,
+    database: Location, tmp_path: Path
 ) -> None:
     model = Model()
 
@@ -104,7 +123,7 @@ def test_the_rounds_of_a_call_that_asks_the_clients_model_may_come_to_any_replic
             assert (await call("backward", session_id=s))["status"] == "done"
             assert (await call("step", session_id=s, accept="if_better"))["accepted"]
 
-    with balanced(sampled(tmp_path)) as replicas:
+    with balanced(sampled(tmp_path, database=database)) as replicas:
         asyncio.run(main(replicas))
         rounds = [replica for replica, body in replicas.balancer.took if b"inputResponses" in body]
         assert set(rounds) == {0, 1}
@@ -113,7 +132,7 @@ def test_the_rounds_of_a_call_that_asks_the_clients_model_may_come_to_any_replic
 
 
 @pytest.mark.requirement("announced-elsewhere")
-def test_who_listens_at_one_replica_hears_what_the_others_change(tmp_path: Path) -> None:
+def test_who_listens_at_one_replica_hears_what_the_others_change(database: Location) -> None:
     async def main(replicas: Replicas) -> None:
         here, there = (url for url, _ in replicas.each)
         async with user(here, "anybody") as listening, user(there, "anybody") as other:
@@ -124,14 +143,14 @@ def test_who_listens_at_one_replica_hears_what_the_others_change(tmp_path: Path)
                 await call("create_variable", session_id=s, role="another", value="x")
                 assert getattr(await anext(aiter(news)), "uri", None) == uri
 
-    with balanced(assisted(tmp_path / "t.db")) as replicas:
+    with balanced(assisted(database)) as replicas:
         asyncio.run(main(replicas))
 
 
 @pytest.mark.requirement("progress-elsewhere")
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 def test_a_client_hears_how_far_a_run_is_that_another_replica_carries_out(
-    tmp_path: Path, mode: Mode
+    database: Location, mode: Mode
 ) -> None:
     heard: list[tuple[float, float | None, str | None]] = []
     any_progress = asyncio.Event()
@@ -157,7 +176,7 @@ def test_a_client_hears_how_far_a_run_is_that_another_replica_carries_out(
 
     with (
         StandIn(faults={2: fault("hang")}) as server,
-        balanced(served_by(server, tmp_path / "t.db"), stateless=True) as replicas,
+        balanced(served_by(server, database), stateless=True) as replicas,
     ):
         asyncio.run(main(replicas, server))
     assert heard[0] == (1, 2, "forward, at another server: 1 of 2 calls answered")

@@ -17,6 +17,7 @@ from textgrad_mcp.server.protocol.app import TextGradServer, build
 from ...helpers import Tools, an_engine, assisted, drive
 from ...tour import improved, judged, sums
 
+pytestmark = pytest.mark.each_store
 ROOT = "textgrad://sessions"
 
 

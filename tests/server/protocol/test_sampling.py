@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from mcp.server.request_state import InvalidRequestState
 from textgrad_mcp.schemas.completions import CompletionRequest, Message, Purpose
 from textgrad_mcp.schemas.settings import RoleSettings
 from textgrad_mcp.server.protocol.app import build
-from textgrad_mcp.server.protocol.request_state import SharedSeal, kept_key
+from textgrad_mcp.server.protocol.request_state import SharedSeal
 from textgrad_mcp.server.protocol.sampling_messages import completion_of, message_request
 
 from ...client_model import BOTH, EXACT, Mode, Model, drive, prompt_of, said, sampled
@@ -188,14 +187,3 @@ def test_what_one_server_sealed_another_opens_with_the_same_key_and_none_without
             stranger.unseal(token)
 
     asyncio.run(main())
-
-
-def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "t.state-key"
-    key = kept_key(path)
-    assert key == kept_key(path)
-    assert os.stat(path).st_mode & 0o077 == 0
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-    path.write_text("short")
-    with pytest.raises(OSError, match="no key"):
-        kept_key(path)
