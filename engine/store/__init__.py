@@ -78,6 +78,10 @@ class Store:
         """Do not put off any longer what may be written a moment later."""
         self.db.hurry()
 
+    def leave(self) -> None:
+        """Wait for nobody for long any more: this process ends."""
+        self.db.leave()
+
     async def ping(self) -> None:
         """Raise StoreError unless something can be stored. It is tried, and undone."""
         await self.db.ping()

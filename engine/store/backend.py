@@ -96,6 +96,10 @@ class Backend(Protocol):
         """Begin with what was put off."""
         ...
 
+    def leave(self) -> None:
+        """Wait for nobody for long any more: this process ends."""
+        ...
+
     async def only_read(self) -> None:
         """Refuse every write from now on, in this process."""
         ...

@@ -141,6 +141,9 @@ class Database:
         if self._connection is not None:
             self._connection.connected.check_presence()
 
+    def leave(self) -> None:
+        """Nothing to do: a file that is locked is free again when a process ends."""
+
     async def only_read(self) -> None:
         """Refuse every write from now on, in this process.
 

@@ -25,6 +25,8 @@ from .transactions import PATIENCE_SECONDS, Counts, Transactions
 T = TypeVar("T")
 OPEN_SECONDS = 5.0
 """For so long a server that cannot be reached is waited for when a database is opened."""
+LAST_SECONDS = 1.0
+"""How long a process that ends waits for a server that is away."""
 MOST_TOGETHER = 64
 """So many jobs of a session share a transaction at most."""
 
@@ -109,6 +111,10 @@ class PostgresDatabase:
 
     def hurry(self) -> None:
         """Nothing to do: nothing is put off."""
+
+    def leave(self) -> None:
+        """Wait for a server that is away for a moment only: this process ends."""
+        self._transactions.patience = LAST_SECONDS
 
     async def only_read(self) -> None:
         """Refuse every write from now on, in this process."""

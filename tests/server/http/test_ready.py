@@ -16,6 +16,7 @@ import pytest
 from mcp import Client
 from textgrad_mcp.engine.store.causes import explain, obstacle
 from textgrad_mcp.engine.store.database import Database
+from textgrad_mcp.schemas.database import PostgresAddress
 from textgrad_mcp.schemas.errors import StoreError
 from textgrad_mcp.server.http import serve as http
 from textgrad_mcp.server.protocol.app import build
@@ -23,6 +24,7 @@ from textgrad_mcp.server.protocol.app import build
 from ...engine.store.test_database import count, insert, using
 from ...engine.store.test_faults_store import locked, write_one
 from ...helpers import Tools, assisted
+from ...postgres_server import server as postgres
 from ...users import as_user, served
 
 
@@ -221,3 +223,27 @@ def test_permissions_that_are_missing_are_told_apart(tmp_path: Path, closed: str
     assert found is not None
     assert ("this user may not write it" in found[0]) == (closed == "file")
     assert ("no file can be made in" in found[0]) == (closed == "folder")
+
+
+@pytest.mark.requirement("ready", "ends")
+@pytest.mark.postgres
+def test_a_replica_whose_database_is_away_is_not_ready_until_it_is_back_and_ends_without_it() -> (
+    None
+):
+    with postgres() as database:
+        address = PostgresAddress(database.url(database.database()))
+        with (
+            served(assisted(address)) as (url, process),
+            httpx2.Client(base_url=url, timeout=20) as ask,
+        ):
+            assert ask.get("/readyz").status_code == 200
+            database.stop("immediate")
+            assert ask.get("/readyz").status_code == 503
+            assert ask.get("/healthz").status_code == 200
+            database.start()
+            while ask.get("/readyz").status_code != 200:
+                pass
+            database.stop("immediate")
+            process.terminate()
+            process.wait(timeout=20)
+            database.start()
