@@ -2,7 +2,7 @@
 
 A test (or a module, by `pytestmark`) with the mark `each_store` runs on SQLite, and once more,
 marked `postgres`, with a database of a PostgreSQL server in the place of each file that a store
-would be opened on.
+would be opened on. Those `about_the_file` in such a module do not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from .postgres_server import shared, stop_shared
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Twice what is marked so."""
-    if metafunc.definition.get_closest_marker("each_store"):
+    marked = metafunc.definition.get_closest_marker
+    if marked("each_store") and not marked("about_the_file"):
         kinds = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
         metafunc.parametrize("store_kind", kinds, indirect=True)
 

@@ -36,6 +36,21 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "whole-steps": "A step installs all of its texts or none, and of two on one version "
         "one is told.",
     },
+    "Fleets": {
+        "fleet-exactly-once": "What many processes write to one server is there once, in their own "
+        "sessions and in shared ones.",
+        "fleet-crash": "A database server that crashes loses no recorded call and doubles none.",
+        "fleet-unknown-commits": "A commit whose reply is lost is looked up and never repeated.",
+        "fleet-quotas": "Quotas and budgets hold to the last call over all processes.",
+        "fleet-pooler": "The store works behind a pooler that lends connections by the "
+        "transaction.",
+        "fleet-trips": "A model call goes to the database server and back a few times, counted.",
+        "fleet-schema": "A server's schema is made by one command, once however many give it; an "
+        "unfit one is refused in words, one a version newer is not.",
+        "fleet-move": "Sessions move from a file to a server and back whole.",
+        "fleet-password": "A database's password is shown nowhere, and not taken from the command "
+        "line.",
+    },
     "Taking back": {
         "said-first": "What a removal takes out is said before, and nothing goes unconfirmed.",
         "taken-out": "What was added by mistake can be taken out with all that rests on it; what "

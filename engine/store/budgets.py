@@ -9,7 +9,7 @@ from ...schemas.errors import BudgetExhausted
 from ..answerers import PROGRAM
 from .dbapi import Connection
 from .quotas import count_call
-from .rows import CLOCK, RunFence, check_fence, row
+from .rows import CLOCK, RunFence, check_owned, row
 
 Budget = Mapping[str, float]
 """Some of: calls, tokens, cost (dollars), seconds."""
@@ -51,22 +51,15 @@ def reserve(
     Raises BudgetExhausted, QuotaExceeded, and Conflict when the run was cancelled or taken over
     meanwhile.
     """
-    check_fence(db, session, fence)
+    if fence is not None:
+        spent = _spent(db, session, fence)
     count_call(db, budgets.owner, budgets.owner_calls)
-    run = fence[0] if fence else None
-    pending = _pending(db, session, run) if budgets.run else _NOTHING
-    spent = row(
-        db,
-        "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost, "
-        f"{CLOCK} - began AS seconds FROM runs WHERE session = ? AND n = ?",
-        session,
-        run,
-    )
-    if spent is not None:
-        _check("run", budgets.run, dict(spent), pending, price, budgets.free)
-        db.execute(
+    if fence is not None:
+        pending = _pending(db, session, fence[0]) if budgets.run else _NOTHING
+        _check("run", budgets.run, spent, pending, price, budgets.free)
+        db.later(
             "UPDATE runs SET used_calls = used_calls + ? WHERE session = ? AND n = ?",
-            (int(not budgets.free), session, run),
+            (int(not budgets.free), session, fence[0]),
         )
     if budgets.session:
         total = row(
@@ -79,6 +72,19 @@ def reserve(
         used = dict(total or {}) | {"seconds": 0.0}
         used["calls"] += every["calls"]
         _check("session", budgets.session, used, every, price, budgets.free)
+
+
+def _spent(db: Connection, session: int, fence: RunFence) -> dict[str, float]:
+    """What a run has spent. Raises Conflict when it is not its owner's any more."""
+    found = row(
+        db,
+        "SELECT status, owner, used_calls AS calls, used_tokens AS tokens, used_cost AS cost, "
+        f"{CLOCK} - began AS seconds FROM runs WHERE session = ? AND n = ?",
+        session,
+        fence[0],
+    )
+    check_owned(found, fence)
+    return dict(found or {})
 
 
 PAID = f"substr(answerer, 1, {len(PROGRAM)}) != '{PROGRAM}'"

@@ -80,7 +80,7 @@ class CallRows:
                 return int(found["n"])
             reserve(db, session, fence, price, budgets)
             n = next_number(db, "calls", session)
-            db.execute(
+            db.later(
                 "INSERT INTO calls (session, n, key, purpose, about, run, request, answerer, "
                 "status, reserved_tokens, reserved_cost, created) "
                 "VALUES (?,?,?,?,?,?,?,?,'pending',?,?,?)",
@@ -135,7 +135,7 @@ class CallRows:
                 for attempt in attempts:
                     _note(db, session, call, attempt)
                 return completion
-            _count(db, session, call, completion, calls=0)
+            _count(db, session, call, completion)
             for attempt in attempts or [Attempt("ok", completion.latency)]:
                 late = f"{NOT_USED}: {completion.text}"
                 _note(db, session, call, replace(attempt, detail=late))
@@ -304,7 +304,7 @@ class CallRows:
 
 
 def _note(db: Connection, session: int, call: int, attempt: Attempt) -> None:
-    db.execute(
+    db.later(
         "INSERT INTO attempts VALUES (?,?,?,?,?,?)",
         (session, call, attempt.outcome, attempt.latency, storable(attempt.detail), now()),
     )
@@ -320,7 +320,7 @@ def _answer(db: Connection, session: int, n: int, completion: Completion) -> boo
     """Make this the answer to a call; False if it has one already."""
     cursor = db.execute(
         "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, reasoning = ?, "
-        "model = ?, answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
+        f"model = ?, answered = ?, {_ADDED} WHERE session = ? AND n = ? AND status = 'pending'",
         (
             completion.text,
             completion.finish,
@@ -328,28 +328,46 @@ def _answer(db: Connection, session: int, n: int, completion: Completion) -> boo
             completion.reasoning,
             completion.model,
             now(),
+            *_added(completion),
             session,
             n,
         ),
     )
     if cursor.rowcount != 1:
         return False
-    _count(db, session, n, completion, calls=1)
+    _total(db, session, n, completion, calls=1)
     return True
 
 
-def _count(db: Connection, session: int, n: int, completion: Completion, *, calls: int) -> None:
-    """Add what a completion cost to its call, its run, its session and its purpose."""
+def _count(db: Connection, session: int, n: int, completion: Completion) -> None:
+    """Add what a completion cost that came too late to be the answer."""
+    sql = f"UPDATE calls SET {_ADDED} WHERE session = ? AND n = ?"
+    db.later(sql, (*_added(completion), session, n))
+    _total(db, session, n, completion, calls=0)
+
+
+_ADDED = (
+    "prompt_tokens = prompt_tokens + ?, completion_tokens = completion_tokens + ?, "
+    "cached_tokens = cached_tokens + ?, latency = latency + ?, "
+    "cost = CASE WHEN ? IS NULL THEN cost ELSE coalesce(cost, 0) + ? END"
+)
+"""What a completion cost, added to its call."""
+
+
+def _figures(completion: Completion) -> tuple[int, int, int, float]:
     used: Usage = completion.usage
-    figures = (used.prompt_tokens, used.completion_tokens, used.cached_tokens, completion.latency)
-    db.execute(
-        "UPDATE calls SET prompt_tokens = prompt_tokens + ?, completion_tokens = "
-        "completion_tokens + ?, cached_tokens = cached_tokens + ?, latency = latency + ?, "
-        "cost = CASE WHEN ? IS NULL THEN cost ELSE coalesce(cost, 0) + ? END "
-        "WHERE session = ? AND n = ?",
-        (*figures, used.cost, used.cost, session, n),
-    )
-    db.execute(
+    return used.prompt_tokens, used.completion_tokens, used.cached_tokens, completion.latency
+
+
+def _added(completion: Completion) -> tuple[object, ...]:
+    cost = completion.usage.cost
+    return (*_figures(completion), cost, cost)
+
+
+def _total(db: Connection, session: int, n: int, completion: Completion, *, calls: int) -> None:
+    """Add what a completion cost to its purpose, its run and its session."""
+    used: Usage = completion.usage
+    db.later(
         f"INSERT INTO spent SELECT session, purpose, CASE WHEN {PAID} THEN ? ELSE 0 END, "
         "?, ?, ?, ?, CAST(? AS REAL) FROM calls WHERE session = ? "
         "AND n = ? ON CONFLICT (session, purpose) DO UPDATE SET calls = spent.calls + "
@@ -359,15 +377,15 @@ def _count(db: Connection, session: int, n: int, completion: Completion, *, call
         "seconds = spent.seconds + excluded.seconds, "
         "cost = CASE WHEN spent.cost IS NULL THEN excluded.cost "
         "ELSE spent.cost + coalesce(excluded.cost, 0) END",
-        (calls, *figures, used.cost, session, n),
+        (calls, *_figures(completion), used.cost, session, n),
     )
     tokens, cost = used.prompt_tokens + used.completion_tokens, used.cost or 0.0
-    db.execute(
+    db.later(
         "UPDATE runs SET used_tokens = used_tokens + ?, used_cost = used_cost + ? "
         "WHERE session = ? AND n = (SELECT run FROM calls WHERE session = ? AND n = ?)",
         (tokens, cost, session, session, n),
     )
-    db.execute(
+    db.later(
         "UPDATE sessions SET used_calls = used_calls + (SELECT CASE WHEN "
         f"{PAID} THEN ? ELSE 0 END FROM calls WHERE session = ? AND n = ?), "
         "used_tokens = used_tokens + ?, "

@@ -64,6 +64,10 @@ class Connected(sqlite3.Connection):
             self._reading.append(ref(cursor))
         return cursor
 
+    def later(self, sql: str, args: Any = (), /) -> None:
+        """Nothing is gained by waiting: it is run at once."""
+        self.execute(sql, args)
+
     def lock(self, name: str) -> None:
         """Nothing to do: who writes has the whole file to himself."""
 

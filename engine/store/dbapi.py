@@ -77,6 +77,10 @@ class Connection(Protocol):
         """Run one statement for each of `args`."""
         ...
 
+    def later(self, sql: str, args: Args = (), /) -> None:
+        """Run one statement that nobody needs a result of: with the next one, or the commit."""
+        ...
+
     def lock(self, name: str) -> None:
         """Let nobody else who locks `name` go on until this transaction has ended."""
         ...

@@ -95,7 +95,7 @@ def count_call(db: Connection, owner: str, most: int | None) -> None:
             "counted.",
         )
     if counted["calls"] == 1:
-        db.execute("DELETE FROM owner_calls WHERE owner = ? AND day != ?", (owner, today))
+        db.later("DELETE FROM owner_calls WHERE owner = ? AND day != ?", (owner, today))
 
 
 def _frees(now: datetime) -> str:

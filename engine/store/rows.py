@@ -87,6 +87,11 @@ def check_fence(db: Connection, session: int, fence: RunFence | None) -> None:
     if fence is None:
         return
     run = row(db, "SELECT status, owner FROM runs WHERE session = ? AND n = ?", session, fence[0])
+    check_owned(run, fence)
+
+
+def check_owned(run: Row | None, fence: RunFence) -> None:
+    """As `check_fence`, of a run's row that was read already."""
     if run is None or run["owner"] != fence[1] or run["status"] != "running":
         raise Conflict(
             f"Run r{fence[0]} was cancelled, or taken over by another server process.",

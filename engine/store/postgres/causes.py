@@ -81,6 +81,8 @@ def final(error: Exception) -> bool:
 
 def explain(error: Exception, address: PostgresAddress) -> Exception:
     """What `error` means for the database, in words; errors of another kind as they are."""
+    if isinstance(error, OSError):
+        return StoreError(f"The database {address} could not be used: {error}.", "Call again.")
     if not isinstance(error, psycopg.Error):
         return error
     what, next_step = next(

@@ -22,7 +22,7 @@ from ..dbapi import Args
 from .dialect import statement
 
 CONNECT_SECONDS = 5
-LOCK_SECONDS, IDLE_SECONDS = 30, 30
+LOCK_SECONDS, IDLE_SECONDS = 30, 10
 """How long a lock is waited for; how long a transaction may stand still before it is undone."""
 CHUNK = 200
 """So many statements of one kind go together."""
@@ -74,6 +74,11 @@ class Found:
         self.row_factory: Any = None  # rows are tuples whatever it says
 
     @property
+    def said(self) -> str:
+        """What the server calls what it did."""
+        return str(self._cursor.statusmessage)
+
+    @property
     def rowcount(self) -> int:
         """How many rows were changed, or found."""
         return int(self._cursor.rowcount)
@@ -121,6 +126,7 @@ class Connected:
         self._raw.adapters.register_loader("numeric", _Sum)
         self.writer, self.transaction = secrets.token_hex(8), 0
         self._first: list[str] = []
+        self._unsaid = False
         self.trips = 0
 
     @property
@@ -165,12 +171,18 @@ class Connected:
         given: Any = args if isinstance(args, dict) else tuple(args)
         return self._sent(cursor, cursor.mogrify(statement(sql), given))
 
+    def later(self, sql: str, args: Args = (), /) -> None:
+        """Run one statement on the next trip: with the next one, or the commit."""
+        given: Any = args if isinstance(args, dict) else tuple(args)
+        self._first.append(self._cursor().mogrify(statement(sql), given))
+        self._unsaid = True
+
     def plain(self, sql: str) -> Found:
         """Run statements of PostgreSQL's own."""
         return self._sent(self._cursor(), sql)
 
     def _sent(self, cursor: ClientCursor[Any], sql: str) -> Found:
-        said, self._first = "; ".join([*self._first, sql]), []
+        said, self._first, self._unsaid = "; ".join([*self._first, sql]), [], False
         self.trips += 1
         cursor.execute(said.encode())
         while cursor.nextset():
@@ -186,16 +198,14 @@ class Connected:
 
     def commit(self) -> None:
         """What was written is kept. Raises psycopg.Error; it may be kept all the same then."""
-        self._first = []
-        if not self._open:  # nothing was ever said
-            return
-        self.trips += 1
-        if self._raw.execute("COMMIT").statusmessage != "COMMIT":
+        if not self._open and not self._unsaid:
+            self._first = []  # nothing was ever said
+        elif self.plain("COMMIT").said != "COMMIT":
             raise psycopg.errors.InFailedSqlTransaction("a statement of it had failed")
 
     def rollback(self) -> None:
         """Undo the transaction, if one is open."""
-        self._first = []
+        self._first, self._unsaid = [], False
         if not self.lost and self._open:
             self.plain("ROLLBACK")
 

@@ -114,12 +114,14 @@ class Transactions:
         try:
             db.commit()
         except psycopg.Error as error:
-            if not unreachable(error) or not self._was_committed(db, error):
+            if len(jobs) > 1 and not passing(error):
+                raise _Apart from error  # what was said with the commit was one job's
+            if not unreachable(error) or not self._was_committed(db):
                 raise
         self._fault("after commit")
         return outcomes
 
-    def _was_committed(self, lost: Connected, error: Exception) -> bool:
+    def _was_committed(self, lost: Connected) -> bool:
         """Whether a transaction whose commit got no reply was committed all the same.
 
         Raises StoreError when that cannot be found out.

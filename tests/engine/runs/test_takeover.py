@@ -32,6 +32,8 @@ from ...standin import StandIn
 from ...whole.test_kill import N, Stuck, asked, program, recorded, settings_of, stuck_in_backward
 from .test_runs import SOON, Gated, prompts
 
+pytestmark = pytest.mark.each_store
+
 SHORT = 0.3
 """Seconds of silence after which a process counts as gone, in tests that wait for it."""
 

@@ -18,6 +18,8 @@ from textgrad_mcp.schemas.graph import Gradient, Kind, Proposal, Run, Session, V
 
 from ...helpers import MEMORY
 
+pytestmark = pytest.mark.each_store
+
 A, B = "process a", "process b"
 
 
