@@ -26,6 +26,7 @@ from textgrad_mcp.engine.store.connection import Fault
 from textgrad_mcp.engine.store.dbapi import Connection
 from textgrad_mcp.engine.store.graph import invalidate
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
+from textgrad_mcp.schemas.database import Location
 from textgrad_mcp.schemas.graph import number
 from textgrad_mcp.schemas.results import Result
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
@@ -144,13 +145,13 @@ def endpoint(server: StandIn, **fields: Any) -> RoleSettings:
     return RoleSettings(answerer="openai", base_url=server.url, **given)
 
 
-def served_by(server: StandIn, path: Path, **fields: Any) -> Settings:
+def served_by(server: StandIn, path: Location, **fields: Any) -> Settings:
     """Settings in which the stand-in answers everything."""
     role = endpoint(server)
     return Settings(database=path, forward=role, backward=role, **fields)
 
 
-def assisted(path: Path = MEMORY, **fields: Any) -> Settings:
+def assisted(path: Location = MEMORY, **fields: Any) -> Settings:
     """Settings in which the calling assistant answers everything."""
     role = RoleSettings(answerer="assistant")
     return Settings(database=path, forward=role, backward=role, **fields)

@@ -172,6 +172,18 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "announced": "A change is announced to those who watch it, and waits for none of them.",
         "no-fact-left-out": "A result says the same in words as in its structured content.",
     },
+    "Many replicas": {
+        "deployed": "The composition in deploy is of commands, settings and files that there are, "
+        "and serves.",
+        "metrics": "/metrics tells of one process what it did and how it is, to whoever may read "
+        "it alone, and nobody's name unless wanted.",
+        "any-replica": "Any replica can answer any request and go on with any run; what was "
+        "recorded is not asked again.",
+        "progress-elsewhere": "Whoever waits for a run that another replica carries out hears how "
+        "far it is.",
+        "announced-elsewhere": "What one replica changes is announced by the others to those who "
+        "watch it there.",
+    },
     "Training": {
         "gate": "A step that must help installs only what beats the present text "
         "beyond noise, or does the same and is shorter; what was refused and scored more is named.",

@@ -19,6 +19,7 @@ from .export import Export
 from .graph import GraphRows, Program
 from .history import HistoryRows, StepRecord
 from .maintenance import Maintenance
+from .news import News
 from .overview import OverviewRows
 from .removal import Removal
 from .rows import RunFence
@@ -63,6 +64,7 @@ class Store:
         self.maintenance = Maintenance(self.db)
         self.overview = OverviewRows(self.db)
         self.again = AgainRows(self.db)
+        self.news = News(self.db)
 
     async def open(self, *, fresh: bool = True) -> None:
         """Open the file, or create it if it may be a `fresh` one. Raises StoreError."""
@@ -75,6 +77,10 @@ class Store:
     def hurry(self) -> None:
         """Do not put off any longer what may be written a moment later."""
         self.db.hurry()
+
+    def leave(self) -> None:
+        """Wait for nobody for long any more: this process ends."""
+        self.db.leave()
 
     async def ping(self) -> None:
         """Raise StoreError unless something can be stored. It is tried, and undone."""

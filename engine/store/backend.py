@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ...schemas.database import Location
@@ -51,6 +52,19 @@ class Chain:
             await asyncio.shield(committed)
 
 
+@dataclass(frozen=True)
+class Busy:
+    """How busy a database is, seen from this process: jobs that wait, and those of them that wait
+    for a connection; and since it was opened transactions that were begun again, commits whose
+    reply was lost (and that were looked up), and trips to the server."""
+
+    waiting: int
+    unconnected: int = 0
+    retries: int = 0
+    unknown: int = 0
+    trips: int = 0
+
+
 class Backend(Protocol):
     """A database that is opened once and closed once. `quota_bytes`: what one owner may store."""
 
@@ -69,12 +83,21 @@ class Backend(Protocol):
         """Finish what is queued and let go."""
         ...
 
+    @property
+    def busy(self) -> Busy:
+        """How busy it is."""
+        ...
+
     def check_presence(self) -> None:
         """Raise StoreError when what is open is no longer what is there."""
         ...
 
     def hurry(self) -> None:
         """Begin with what was put off."""
+        ...
+
+    def leave(self) -> None:
+        """Wait for nobody for long any more: this process ends."""
         ...
 
     async def only_read(self) -> None:

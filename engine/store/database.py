@@ -18,7 +18,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import aiosqlite
 
 from ...schemas.errors import StoreError
-from .backend import Chain, checked_job, seen
+from .backend import Busy, Chain, checked_job, seen
 from .causes import ROOM, explain, obstacle
 from .connection import Connected, Failed, Fault, Transactions, connect
 from .dbapi import Job
@@ -131,10 +131,18 @@ class Database:
             connection, self._connection = self._connection, None
             await connection.close()
 
+    @property
+    def busy(self) -> Busy:
+        """How busy it is."""
+        return Busy(len(self._queue))
+
     def check_presence(self) -> None:
         """Raise StoreError when the file that is open is no longer the one that is there."""
         if self._connection is not None:
             self._connection.connected.check_presence()
+
+    def leave(self) -> None:
+        """Nothing to do: a file that is locked is free again when a process ends."""
 
     async def only_read(self) -> None:
         """Refuse every write from now on, in this process.

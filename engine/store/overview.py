@@ -12,6 +12,7 @@ from ...schemas.graph import Operation, Proposal, Variable, number
 from ..extensions.operations import LOSSES
 from .backend import Backend
 from .dbapi import ALL, Connection, Row
+from .news import CHANGES, NEWEST_RUN, mark
 from .rows import columns, dumps, row, rows, to_operation, to_proposal, to_variable
 
 
@@ -23,27 +24,12 @@ class OverviewRows:
 
     async def revision(self, session: int) -> str:
         """A mark that is another one as soon as anything in the session has changed."""
-        return (await self.revisions([session])).get(session, "")
 
-    async def revisions(self, sessions: Sequence[int]) -> dict[int, str]:
-        """The marks of several sessions, whichever process changes them; one that is gone is left
-        out. Cheap enough to be asked every second of what somebody watches."""
-        wanted = dumps(list(sessions))
+        def job(db: Connection) -> str:
+            sql = f"SELECT {CHANGES} FROM sessions s {NEWEST_RUN} WHERE s.pk = ?"
+            return "".join(map(mark, rows(db, sql, session)))
 
-        def job(db: Connection) -> dict[int, str]:
-            sql = (
-                "SELECT s.pk, s.updated, s.used_calls, r.n, r.status, r.updated, "
-                "(SELECT max(n) FROM calls c WHERE c.session = s.pk), "
-                "(SELECT max(n) FROM steps t WHERE t.session = s.pk), "
-                "(SELECT max(n) FROM gradients g WHERE g.session = s.pk), "
-                "(SELECT max(n) FROM evaluations e WHERE e.session = s.pk) "
-                "FROM json_each(?) j CROSS JOIN sessions s ON s.pk = j.value "
-                "LEFT JOIN runs r ON r.session = s.pk "
-                "AND r.n = (SELECT max(n) FROM runs WHERE session = s.pk)"
-            )
-            return {r["pk"]: "|".join(map(str, list(r)[1:])) for r in rows(db, sql, wanted)}
-
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def step_columns(self, session: int) -> dict[str, list[Any]]:
         """All steps, the oldest first, one list a column.

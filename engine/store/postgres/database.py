@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ....schemas.database import PostgresAddress
 from ....schemas.errors import StoreError
-from ..backend import Chain, checked_job
+from ..backend import Busy, Chain, checked_job
 from ..connection import Failed, Fault
 from ..dbapi import Connection, Job
 from .schema import check_version
@@ -25,6 +25,8 @@ from .transactions import PATIENCE_SECONDS, Counts, Transactions
 T = TypeVar("T")
 OPEN_SECONDS = 5.0
 """For so long a server that cannot be reached is waited for when a database is opened."""
+LAST_SECONDS = 1.0
+"""How long a process that ends waits for a server that is away."""
 MOST_TOGETHER = 64
 """So many jobs of a session share a transaction at most."""
 
@@ -66,6 +68,19 @@ class PostgresDatabase:
         """What became of the transactions so far."""
         return self._transactions.counts
 
+    @property
+    def busy(self) -> Busy:
+        """How busy it is: each lane that is at work has one job of its thread's, or waits for a
+        thread with a connection."""
+        counts, lanes = self.counts, len(self._tasks)
+        return Busy(
+            waiting=sum(map(len, self._waiting.values())),
+            unconnected=max(0, lanes - self.path.connections),
+            retries=counts.retries,
+            unknown=counts.unknown,
+            trips=counts.trips,
+        )
+
     async def open(self, *, fresh: bool = True) -> None:
         """Connect and check that the schema is one we can use. Raises StoreError.
 
@@ -96,6 +111,10 @@ class PostgresDatabase:
 
     def hurry(self) -> None:
         """Nothing to do: nothing is put off."""
+
+    def leave(self) -> None:
+        """Wait for a server that is away for a moment only: this process ends."""
+        self._transactions.patience = LAST_SECONDS
 
     async def only_read(self) -> None:
         """Refuse every write from now on, in this process."""

@@ -144,7 +144,7 @@ class Transactions:
 
     def _patiently(self, act: Callable[[Connected], T]) -> T | Failed:
         """What `act` gives on a connection, begun again for as long as what undid it may pass."""
-        deadline, pause = time.monotonic() + self.patience, PAUSE_SECONDS
+        began, pause = time.monotonic(), PAUSE_SECONDS
         while True:
             db = None
             try:
@@ -158,7 +158,7 @@ class Transactions:
                 self._undo(db)
                 if isinstance(error, _Apart) or not isinstance(error, Exception):
                     raise
-                if not passing(error) or final(error) or time.monotonic() > deadline:
+                if not passing(error) or final(error) or time.monotonic() > began + self.patience:
                     return Failed(explain(error, self._address))
                 log.debug("a transaction is begun again: %s", type(error).__name__)
             self.counts.retries += 1
