@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ from ..dbapi import Args
 from .dialect import statement
 
 CONNECT_SECONDS = 5
-LOCK_SECONDS, IDLE_SECONDS = 30, 10
+LOCK_SECONDS, IDLE_SECONDS = 30, 20
 """How long a lock is waited for; how long a transaction may stand still before it is undone."""
 CHUNK = 200
 """So many statements of one kind go together."""
@@ -119,6 +120,7 @@ class Connected:
             prepare_threshold=None,
             connect_timeout=CONNECT_SECONDS,
             client_encoding="utf8",
+            fallback_application_name="textgrad-mcp",
             keepalives_idle=30,
             **given,
         )
@@ -191,10 +193,10 @@ class Connected:
 
     def executemany(self, sql: str, args: Iterable[Args], /) -> None:
         """Run one statement for each of `args`, many on one trip."""
-        cursor, text = self._cursor(), statement(sql)
-        said = [cursor.mogrify(text, one if isinstance(one, dict) else tuple(one)) for one in args]
-        for at in range(0, len(said), CHUNK):
-            self._sent(cursor, "; ".join(said[at : at + CHUNK]))
+        cursor, text, left = self._cursor(), statement(sql), iter(args)
+        while some := list(islice(left, CHUNK)):  # by and by: the server undoes what stands still
+            given: list[Any] = [one if isinstance(one, dict) else tuple(one) for one in some]
+            self._sent(cursor, "; ".join(cursor.mogrify(text, one) for one in given))
 
     def commit(self) -> None:
         """What was written is kept. Raises psycopg.Error; it may be kept all the same then."""
