@@ -4,13 +4,16 @@
 #   docker run --rm -v textgrad:/data textgrad-mcp token new OWNER --tokens /data/tokens
 #   docker run -p 8000:8000 -v textgrad:/data textgrad-mcp \
 #     serve --http --host 0.0.0.0 --tokens /data/tokens --allowed-host localhost:8000
+# With --build-arg EXTRAS='[metrics,postgres]' several of them can share one PostgreSQL database:
+# deploy/compose.yaml, docs/fleet.md.
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY engine engine
 COPY schemas schemas
 COPY server server
-RUN pip install --no-cache-dir --prefix=/install .
+ARG EXTRAS=
+RUN pip install --no-cache-dir --prefix=/install ".${EXTRAS}"
 
 FROM python:3.13-slim
 LABEL io.modelcontextprotocol.server.name="io.github.textgrad-mcp/textgrad-mcp"

@@ -9,7 +9,7 @@ demo: .venv/.local
 	$(BIN)/textgrad-mcp demo --task $(TASK)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest -m "not slow and not postgres" --numprocesses auto --dist worksteal
 
 test-slow: .venv/.dev .venv/.local
 	$(BIN)/python -m pytest
@@ -67,6 +67,19 @@ test-clients: .venv/.dev $(CLIENTS)
 
 conformance: .venv/.dev $(CLIENTS)
 	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest tests/whole/test_conformance.py -s
+
+# The store's contract on a PostgreSQL server, started on loopback and thrown away. Root gets one, and
+# PgBouncer, from Debian's packages where there is none.
+GET_POSTGRES := apt-get install -y --no-install-recommends postgresql pgbouncer
+
+.PHONY: test-postgres postgres
+test-postgres: postgres .venv/.dev
+	POSTGRES_REQUIRED=1 $(BIN)/python -m pytest -m postgres
+
+postgres:
+	@if command -v pg_ctl || ls /usr/lib/postgresql/*/bin/pg_ctl; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update && $(GET_POSTGRES); \
+	else echo "There is no PostgreSQL server: sudo $(GET_POSTGRES)" >&2; exit 1; fi
 
 # The page in a real Chromium, which root gets from Debian's packages where there is none.
 PAGE_TESTS := $(wildcard tests/*/*/test_page_*.py)

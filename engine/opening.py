@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ..schemas.completions import Role
+from ..schemas.database import Location, located
 from ..schemas.settings import RoleSettings, Settings
 from .answerers import Answerer, made
 from .answerers.limiter import Limiters
@@ -16,11 +17,12 @@ from .store import Store
 
 @asynccontextmanager
 async def open_engine(
-    database: Path | str,
+    database: Location | str,
     settings: Settings | None = None,
     answerers: Mapping[Role, Answerer] | None = None,
 ) -> AsyncIterator[Engine]:
-    """An engine on a database's file (":memory:" is kept nowhere), closed at the end.
+    """An engine on a database's file (":memory:" is kept nowhere) or at an address of PostgreSQL,
+    closed at the end.
 
     `answerers` write the completions of the roles forward and backward, instead of those that
     `settings` name. Raises BadInput for settings that do not fit, StoreError for a file that
@@ -30,7 +32,8 @@ async def open_engine(
     roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
     given, limiters = answerers or {}, Limiters()
     chosen = {r: given.get(r) or made(one.answered_by, one, limiters) for r, one in roles.items()}
-    store = Store(Path(database))
+    place = located(database)
+    store = Store(Path(place) if isinstance(place, str) else place)
     await store.open()
     engine = Engine(settings, store, chosen)
     try:

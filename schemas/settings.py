@@ -6,8 +6,16 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 
+from .database import CONNECTIONS, DatabaseSetting, PostgresAddress
 from .text import unusable
 
 ReplyFormat = Literal["schema", "object", "text"]
@@ -99,6 +107,9 @@ OPEN_QUOTA_BYTES = 100_000_000
 class Settings(Strict):
     """Everything in force in one server process.
 
+    `database` is a file, or the address of a PostgreSQL database, with its password in
+    `database_password` if libpq's own places do not have it; `database_connections` are those that
+    one process may have open there.
     `workspace_evaluators` says whether scripts of the workspace may be used as evaluators: when the
     person at the client agrees to each, always, or never.
     The quotas hold for each owner: the sessions one may have, the calls to endpoints one may make
@@ -107,7 +118,9 @@ class Settings(Strict):
     draw pages (`on`), only by a link to a browser on this machine (`link`), or not at all.
     """
 
-    database: Path | None = None
+    database: DatabaseSetting | None = None
+    database_password: SecretStr | None = None
+    database_connections: int = Field(default=CONNECTIONS, ge=1, le=64)
     forward: RoleSettings = Field(default_factory=RoleSettings)
     backward: RoleSettings = Field(default_factory=RoleSettings)
     evaluators: dict[str, EvaluatorSettings] = Field(default_factory=dict)
@@ -126,3 +139,12 @@ class Settings(Strict):
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)
     page: Literal["on", "link", "off"] = "on"
+
+    @model_validator(mode="after")
+    def _complete_address(self) -> Settings:
+        """The address of a server holds what was set beside it."""
+        if isinstance(self.database, PostgresAddress):
+            self.database = self.database.with_settings(
+                self.database_password, self.database_connections
+            )
+        return self

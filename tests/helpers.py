@@ -7,12 +7,12 @@ import json
 import os
 import secrets
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Literal
 
 import pytest
@@ -23,8 +23,10 @@ from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.store.connection import Fault
+from textgrad_mcp.engine.store.dbapi import Connection
 from textgrad_mcp.engine.store.graph import invalidate
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest
+from textgrad_mcp.schemas.database import Location
 from textgrad_mcp.schemas.graph import number
 from textgrad_mcp.schemas.results import Result
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
@@ -67,7 +69,7 @@ def plain_reply(request: CompletionRequest) -> str:
 async def behind_its_back(store: Store, session: int, variable: str, text: str) -> None:
     """Give a variable a text although a run is under way, which no verb of the store allows."""
 
-    def job(db: sqlite3.Connection) -> None:
+    def job(db: Connection) -> None:
         n = number(variable, "v") or 0
         sql = "UPDATE variables SET value = ?, version = version + 1 WHERE session = ? AND n = ?"
         db.execute(sql, (text, session, n))
@@ -143,13 +145,13 @@ def endpoint(server: StandIn, **fields: Any) -> RoleSettings:
     return RoleSettings(answerer="openai", base_url=server.url, **given)
 
 
-def served_by(server: StandIn, path: Path, **fields: Any) -> Settings:
+def served_by(server: StandIn, path: Location, **fields: Any) -> Settings:
     """Settings in which the stand-in answers everything."""
     role = endpoint(server)
     return Settings(database=path, forward=role, backward=role, **fields)
 
 
-def assisted(path: Path = MEMORY, **fields: Any) -> Settings:
+def assisted(path: Location = MEMORY, **fields: Any) -> Settings:
     """Settings in which the calling assistant answers everything."""
     role = RoleSettings(answerer="assistant")
     return Settings(database=path, forward=role, backward=role, **fields)
@@ -281,8 +283,8 @@ class Process(Tools):
 @asynccontextmanager
 async def process(settings: Settings, first: str = "") -> AsyncIterator[Process]:
     """A real server process, which runs the code `first` before all, and a client of it."""
-    assert settings.database is not None
-    pid_file = settings.database.with_name(f"pid-{secrets.token_hex(4)}")
+    near = settings.database if isinstance(settings.database, Path) else Path(mkdtemp()) / "x"
+    pid_file = near.with_name(f"pid-{secrets.token_hex(4)}")
     program, *args = command(settings, pid_file, first)
     started = StdioServerParameters(command=program, args=args, env=dict(os.environ))
     async with Client(started) as client:

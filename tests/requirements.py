@@ -36,6 +36,21 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "whole-steps": "A step installs all of its texts or none, and of two on one version "
         "one is told.",
     },
+    "Fleets": {
+        "fleet-exactly-once": "What many processes write to one server is there once, in their own "
+        "sessions and in shared ones.",
+        "fleet-crash": "A database server that crashes loses no recorded call and doubles none.",
+        "fleet-unknown-commits": "A commit whose reply is lost is looked up and never repeated.",
+        "fleet-quotas": "Quotas and budgets hold to the last call over all processes.",
+        "fleet-pooler": "The store works behind a pooler that lends connections by the "
+        "transaction.",
+        "fleet-trips": "A model call goes to the database server and back a few times, counted.",
+        "fleet-schema": "A server's schema is made by one command, once however many give it; an "
+        "unfit one is refused in words, one a version newer is not.",
+        "fleet-move": "Sessions move from a file to a server and back whole.",
+        "fleet-password": "A database's password is shown nowhere, and not taken from the command "
+        "line.",
+    },
     "Taking back": {
         "said-first": "What a removal takes out is said before, and nothing goes unconfirmed.",
         "taken-out": "What was added by mistake can be taken out with all that rests on it; what "
@@ -156,6 +171,18 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "conformance": "The official conformance scenarios pass.",
         "announced": "A change is announced to those who watch it, and waits for none of them.",
         "no-fact-left-out": "A result says the same in words as in its structured content.",
+    },
+    "Many replicas": {
+        "deployed": "The composition in deploy is of commands, settings and files that there are, "
+        "and serves.",
+        "metrics": "/metrics tells of one process what it did and how it is, to whoever may read "
+        "it alone, and nobody's name unless wanted.",
+        "any-replica": "Any replica can answer any request and go on with any run; what was "
+        "recorded is not asked again.",
+        "progress-elsewhere": "Whoever waits for a run that another replica carries out hears how "
+        "far it is.",
+        "announced-elsewhere": "What one replica changes is announced by the others to those who "
+        "watch it there.",
     },
     "Training": {
         "gate": "A step that must help installs only what beats the present text "

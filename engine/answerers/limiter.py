@@ -7,6 +7,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from .traits import Traits
 
@@ -95,6 +96,14 @@ class Limiter:
                 turn.set_result(None)
 
 
+class Load(NamedTuple):
+    """Calls in flight at an endpoint, those that wait for that, and how many may be in flight."""
+
+    active: int = 0
+    waiting: int = 0
+    allowed: int = 0
+
+
 class Limiters:
     """One limiter for each endpoint and key, and what is known of each of its models, whoever
     calls it."""
@@ -108,6 +117,15 @@ class Limiters:
         limiter = self._known.setdefault((endpoint.rstrip("/"), key), Limiter(most))
         limiter.most = min(limiter.most, most)
         return limiter
+
+    def loads(self) -> dict[str, Load]:
+        """How busy each endpoint is, whatever keys it is called with."""
+        found: dict[str, Load] = {}
+        for (endpoint, _), one in self._known.items():
+            before = found.get(endpoint, Load())
+            more = (one.active, one.waiting, one.allowed)
+            found[endpoint] = Load(*map(sum, zip(before, more, strict=True)))
+        return found
 
     def traits(self, endpoint: str, model: str) -> Traits:
         """What is known of a model at an endpoint, to be added to."""

@@ -61,6 +61,8 @@ class Execution:
         try:
             if work.continued:
                 saved.check(work.run)
+                before, _ = await self.store.news.progress(work.session.pk, work.fence[0])
+                work.asked, work.answered = before, before  # so it never falls for who waits
             result = await self._body(work)
         except TextGradError as error:
             # Refused before anything was kept: an error. Else there is something to resume.

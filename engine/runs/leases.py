@@ -50,6 +50,17 @@ class Heart:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._beat())
 
+    @property
+    def count(self) -> int:
+        """How many runs are under way in this process."""
+        return len(list(self._works()))
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last sign for the run that has waited longest for one; 0 without."""
+        since = [work.alive_until - LEASE_SECONDS for work in self._works()]
+        return max(0.0, time.monotonic() - min(since)) if since else 0.0
+
     async def stop(self) -> None:
         """Give no more."""
         if self._task is not None:
@@ -105,6 +116,13 @@ class Sightings:
         if len(self._seen) > MOST_SIGHTINGS:
             del self._seen[next(iter(self._seen))]
         return now - one.since >= LEASE_SECONDS
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds the quietest of those seen a moment ago has given no sign."""
+        now = self._now()
+        seen = [one for one in self._seen.values() if now - one.last <= BLINK_SECONDS]
+        return max((now - one.since for one in seen), default=0.0)
 
     def forget(self, session: int, run: Run) -> None:
         """Begin anew with a run."""

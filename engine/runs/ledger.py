@@ -23,6 +23,7 @@ from ..store import Chain, Store
 from ..store.budgets import Budgets, Price
 from .asker import Asker
 from .digest import digest_of
+from .meters import Meters, asked_of
 from .schedule import NotYet
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Ledger:
         self.update_params = dict(update_params or {})
         self.answerers = answerers
         self.outside = Assistant()
+        self.meters = Meters()
         self._flights: dict[tuple[int, str], tuple[asyncio.Task[Completion], Asker]] = {}
         self._short: set[asyncio.Task[Any]] = set()
 
@@ -112,6 +114,7 @@ class Ledger:
         await work.ensure_run()
         chosen = answerer or self._answerer(request)
         pk, limits, row = work.session.pk, _limits(work, chosen), Row()
+        who = asked_of(work.session.owner, request, chosen)
 
         def open_row() -> asyncio.Task[int]:
             return asyncio.create_task(self._open(work, request, chosen.name, limits, row))
@@ -136,6 +139,7 @@ class Ledger:
             recorded = await _patiently(write, reopen)
 
         async def record(attempt: Attempt) -> None:
+            self.meters.note(who, attempt)
             if attempt.brought is not None:
                 await keep(attempt.brought, [attempt])
             else:  # the run ends with the call: at once, for others are about to go out
@@ -166,6 +170,7 @@ class Ledger:
             await row.chain.settled()
             raise NotYet
         if recorded is None:
+            self.meters.brought(who, completion)
             await keep(completion)
         work.notes += completion.notes
         work.answered += 1

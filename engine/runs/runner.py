@@ -27,6 +27,7 @@ from ..store import Adds, Admitted, Chain, NewRun, Store, busy
 from ..workers.pool import Workers
 from . import messages as told
 from .context import Progress, RunContext
+from .elsewhere import Elsewhere
 from .execution import ABANDONED, Active, Execution
 from .leases import Heart, Sightings
 from .ledger import Ledger
@@ -81,7 +82,7 @@ class Runner:
         self._endings = Endings()
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self.heart = Heart(store, lambda: [one.work for one in self._active.values()], self._lost)
-        self._sightings = Sightings()
+        self.sightings = Sightings()
         self._closing = False
         self.answerers = ledger.identity(settings)
 
@@ -152,7 +153,7 @@ class Runner:
         """
         found = [one for one in await self.store.runs.running() if self._here(one.session) is None]
         for one in found:
-            self._sightings.gone(one.session, one.run)
+            self.sightings.gone(one.session, one.run)
             ours = self.ledger.alone and one.run.answerers == self.answerers
             if ours and one.taken < most:
                 session = await self.store.sessions.get(one.run.session_id, one.whose)
@@ -243,7 +244,7 @@ class Runner:
     async def _claimed(self, session: Session, run: Run, dead: bool) -> Active | None:
         claimed = await self.store.runs.claim(session.pk, run, self.heart.owner, dead=dead)
         if claimed is None:
-            self._sightings.forget(session.pk, run)
+            self.sightings.forget(session.pk, run)
             return None
         if run.status == "failed":
             await self.store.calls.retire_unusable(session.pk)
@@ -298,7 +299,7 @@ class Runner:
         when its status is one of `waits`. None when it was refused elsewhere, and nothing is left.
         """
         active, run = (found, found.work.run) if isinstance(found, Active) else (None, found)
-        digest = run.digest
+        digest, elsewhere = run.digest, Elsewhere(self.store.news, session.pk, caller.on_progress)
         while True:
             if active is None and run.status in ("done", "cancelled"):
                 return await self.execution.ended(session, run)
@@ -313,9 +314,10 @@ class Runner:
             if now.status != "running" and (late or not _abandoned(now)):
                 return await self.execution.ended(session, now)
             if late:
-                return told.running(self.execution.kinds, now)
+                return told.running(self.execution.kinds, now, await elsewhere.counted(now))
             if self._closing:
                 raise _ending()
+            await elsewhere.tell(now)
             active, run, waits = None, now, ()
             await asyncio.sleep(POLL_SECONDS)
 
@@ -326,7 +328,7 @@ class Runner:
 
         Raises Conflict when another call is under way instead.
         """
-        dead = run.status == "running" and self._sightings.gone(session.pk, run)
+        dead = run.status == "running" and self.sightings.gone(session.pk, run)
         nobodys = run.status == "running" and run.owner in ("", self.heart.owner)
         free = nobodys or run.status in waits or _abandoned(run)
         here = self._here(session.pk)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
 from ...schemas.errors import NotFound
 from ...schemas.graph import Operation, Variable, number
+from .dbapi import Connection
 from .examples import set_batch
 from .rows import dumps, next_number, now, rows
 from .runs import Adds
@@ -21,7 +21,7 @@ def adding(
     With `batch`, these become the examples in use. Raises NotFound when an input is gone.
     """
 
-    def add(db: sqlite3.Connection) -> dict[str, Any]:
+    def add(db: Connection) -> dict[str, Any]:
         if batch is not None:
             set_batch(db, session, batch)
         made, out = insert_operation(db, session, operation, output)
@@ -36,7 +36,7 @@ def recomputing(session: int, batch: Sequence[int] | None) -> Adds:
     """The part of a run's admission that sets the examples in use, for the run to compute all that
     is stale then."""
 
-    def recompute(db: sqlite3.Connection) -> dict[str, Any]:
+    def recompute(db: Connection) -> dict[str, Any]:
         if batch is not None:
             set_batch(db, session, batch)
         return {"targets": stale(db, session)}
@@ -48,7 +48,7 @@ def binding(session: int, ids: Sequence[str]) -> Adds:
     """The part of a step's admission that binds it to the present versions of parameters."""
     wanted = dumps([number(id_, "v") for id_ in ids])
 
-    def bind(db: sqlite3.Connection) -> dict[str, Any]:
+    def bind(db: Connection) -> dict[str, Any]:
         sql = (
             "SELECT v.n, v.version FROM json_each(?) j CROSS JOIN variables v "
             "ON v.session = ? AND v.n = j.value"
@@ -58,14 +58,14 @@ def binding(session: int, ids: Sequence[str]) -> Adds:
     return bind
 
 
-def stale(db: sqlite3.Connection, session: int) -> list[str]:
+def stale(db: Connection, session: int) -> list[str]:
     """The outputs that lack a value at some place in use."""
     sql = "SELECT n FROM variables WHERE session = ? AND dirty ORDER BY n"
     return [f"v{r['n']}" for r in rows(db, sql, session)]
 
 
 def insert_operation(
-    db: sqlite3.Connection, session: int, operation: Operation, output: Variable
+    db: Connection, session: int, operation: Operation, output: Variable
 ) -> tuple[Operation, Variable]:
     """Add an operation and its output, which starts without a value. Call inside a write.
 
@@ -86,7 +86,7 @@ def insert_operation(
     return operation.model_copy(update={"id": f"op{n}", "output": made.id}), made
 
 
-def _check_there(db: sqlite3.Connection, session: int, numbers: Sequence[int | None]) -> None:
+def _check_there(db: Connection, session: int, numbers: Sequence[int | None]) -> None:
     sql = (
         "SELECT count(*) FROM json_each(?) j CROSS JOIN variables v "
         "ON v.session = ? AND v.n = j.value"
@@ -100,7 +100,7 @@ def _check_there(db: sqlite3.Connection, session: int, numbers: Sequence[int | N
 
 
 def insert_variable(
-    db: sqlite3.Connection,
+    db: Connection,
     session: int,
     variable: Variable,
     operation: int | None = None,

@@ -6,10 +6,10 @@ Everything here is called inside a write, so that between the look and the chang
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from ...schemas.errors import Conflict
 from ...schemas.graph import Run
+from .dbapi import Connection
 from .rows import CLOCK, row, to_run
 
 RECENT = 100
@@ -29,7 +29,7 @@ def busy(run: Run) -> Conflict:
     )
 
 
-def check_idle(db: sqlite3.Connection, session: int, besides: int = 0) -> None:
+def check_idle(db: Connection, session: int, besides: int = 0) -> None:
     """Raises Conflict when the session has an active run, other than number `besides`."""
     sql = f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}"
     found = row(db, sql, session)
@@ -38,9 +38,7 @@ def check_idle(db: sqlite3.Connection, session: int, besides: int = 0) -> None:
         raise busy(to_run(found, whose["id"] if whose else ""))
 
 
-def standing(
-    db: sqlite3.Connection, session: int, session_id: str, digest: str, age: float
-) -> Run | None:
+def standing(db: Connection, session: int, session_id: str, digest: str, age: float) -> Run | None:
     """The run that a call has to do with: its own, begun by the same call, or else the active one.
 
     Its own is one of the same digest that is active, or was until after this call came in, `age`
@@ -48,7 +46,8 @@ def standing(
     """
     sql = (
         f"SELECT * FROM runs WHERE session = ? AND {ACTIVE} "
-        "UNION SELECT * FROM (SELECT * FROM runs WHERE session = ? ORDER BY n DESC LIMIT ?) "
+        "UNION SELECT * FROM "
+        "(SELECT * FROM runs WHERE session = ? ORDER BY n DESC LIMIT ?) AS recent "
         f"WHERE digest = ? AND stopped > {CLOCK} - ? ORDER BY n DESC"
     )
     values = (session, session, RECENT, digest, age - BLUR_SECONDS)
@@ -58,9 +57,7 @@ def standing(
     return next(iter(own or runs), None)
 
 
-def _quiet(
-    db: sqlite3.Connection, session: int, session_id: str, digest: str, age: float
-) -> list[Run]:
+def _quiet(db: Connection, session: int, session_id: str, digest: str, age: float) -> list[Run]:
     sql = (
         "SELECT tool, result FROM quiet_runs WHERE session = ? AND digest = ? "
         f"AND stopped > {CLOCK} - ?"

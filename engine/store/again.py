@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.graph import Operation, number
-from .database import Database
+from .backend import Backend
+from .dbapi import Connection
 from .examples import set_batch
 from .graph import invalidate
 from .rows import dumps, rows, to_operation
@@ -19,14 +19,14 @@ from .runs import Adds
 class AgainRows:
     """Again; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def alike(self, session: int, operation: Operation) -> list[tuple[Operation, bool]]:
         """The operations of the same kind that read the same, by the same names; and of each,
         whether its output is out of date."""
         sources = dumps([number(v, "v") for v in operation.sources][:1])
 
-        def job(db: sqlite3.Connection) -> list[tuple[Operation, bool]]:
+        def job(db: Connection) -> list[tuple[Operation, bool]]:
             sql = (
                 "SELECT o.*, v.dirty FROM json_each(?) j CROSS JOIN edges e ON e.session = ? AND "
                 "e.source = j.value CROSS JOIN variables v ON v.session = e.session AND "
@@ -37,12 +37,12 @@ class AgainRows:
             alike = [(to_operation(r), bool(r["dirty"])) for r in found]
             return [(o, stale) for o, stale in alike if o.inputs == operation.inputs]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def unjudged(self, session: int, run: int, limit: int) -> list[tuple[str, str]]:
         """The rewrites that were written in a run since the session's last step, by their calls."""
 
-        def job(db: sqlite3.Connection) -> list[tuple[str, str]]:
+        def job(db: Connection) -> list[tuple[str, str]]:
             sql = (
                 "SELECT n, text FROM calls INDEXED BY calls_by_run WHERE session = :s AND run = :r "
                 "AND purpose = 'update' AND status = 'answered' AND answered > coalesce((SELECT "
@@ -52,7 +52,7 @@ class AgainRows:
             found = db.execute(sql, {"s": session, "r": run, "most": limit}).fetchall()
             return [(f"c{r['n']}", r["text"]) for r in found]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
 
 def measuring_again(
@@ -61,7 +61,7 @@ def measuring_again(
     """The part of a run's admission that gives a loss what was found this time, so that what it
     said before is out of date. With `batch`, these become the examples in use."""
 
-    def again(db: sqlite3.Connection) -> dict[str, Any]:
+    def again(db: Connection) -> dict[str, Any]:
         if batch is not None:
             set_batch(db, session, batch)
         if spec is not None:

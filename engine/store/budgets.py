@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...schemas.errors import BudgetExhausted
 from ..answerers import PROGRAM
+from .dbapi import Connection
 from .quotas import count_call
-from .rows import CLOCK, RunFence, check_fence, row
+from .rows import CLOCK, RunFence, check_owned, row
 
 Budget = Mapping[str, float]
 """Some of: calls, tokens, cost (dollars), seconds."""
@@ -44,29 +44,22 @@ class Budgets:
 
 
 def reserve(
-    db: sqlite3.Connection, session: int, fence: RunFence | None, price: Price, budgets: Budgets
+    db: Connection, session: int, fence: RunFence | None, price: Price, budgets: Budgets
 ) -> None:
     """Count a call that is about to be opened. Call inside a write.
 
     Raises BudgetExhausted, QuotaExceeded, and Conflict when the run was cancelled or taken over
     meanwhile.
     """
-    check_fence(db, session, fence)
+    if fence is not None:
+        spent = _spent(db, session, fence)
     count_call(db, budgets.owner, budgets.owner_calls)
-    run = fence[0] if fence else None
-    pending = _pending(db, session, run) if budgets.run else _NOTHING
-    spent = row(
-        db,
-        "SELECT used_calls AS calls, used_tokens AS tokens, used_cost AS cost, "
-        f"{CLOCK} - began AS seconds FROM runs WHERE session = ? AND n = ?",
-        session,
-        run,
-    )
-    if spent is not None:
-        _check("run", budgets.run, dict(spent), pending, price, budgets.free)
-        db.execute(
+    if fence is not None:
+        pending = _pending(db, session, fence[0]) if budgets.run else _NOTHING
+        _check("run", budgets.run, spent, pending, price, budgets.free)
+        db.later(
             "UPDATE runs SET used_calls = used_calls + ? WHERE session = ? AND n = ?",
-            (not budgets.free, session, run),
+            (int(not budgets.free), session, fence[0]),
         )
     if budgets.session:
         total = row(
@@ -81,12 +74,25 @@ def reserve(
         _check("session", budgets.session, used, every, price, budgets.free)
 
 
-PAID = f"answerer NOT GLOB '{PROGRAM}*'"
+def _spent(db: Connection, session: int, fence: RunFence) -> dict[str, float]:
+    """What a run has spent. Raises Conflict when it is not its owner's any more."""
+    found = row(
+        db,
+        "SELECT status, owner, used_calls AS calls, used_tokens AS tokens, used_cost AS cost, "
+        f"{CLOCK} - began AS seconds FROM runs WHERE session = ? AND n = ?",
+        session,
+        fence[0],
+    )
+    check_owned(found, fence)
+    return dict(found or {})
+
+
+PAID = f"substr(answerer, 1, {len(PROGRAM)}) != '{PROGRAM}'"
 """What is true of calls to models, in SQL: not of runs of the operator's programs."""
 _NOTHING: dict[str, float] = {"calls": 0, "tokens": 0, "cost": 0}
 
 
-def _pending(db: sqlite3.Connection, session: int, run: int | None) -> dict[str, float]:
+def _pending(db: Connection, session: int, run: int | None) -> dict[str, float]:
     sql = (
         "SELECT count(*) AS calls, coalesce(sum(reserved_tokens), 0) AS tokens, "
         "coalesce(sum(reserved_cost), 0) AS cost FROM calls INDEXED BY calls_pending "

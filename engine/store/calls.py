@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...schemas.completions import Completion, CompletionRequest, Usage
 from ...schemas.text import cleaned, storable
 from ..answerers import OUTSIDE, Attempt
+from .backend import Backend, Chain
 from .budgets import PAID, Budgets, Price, reserve
-from .database import Chain, Database
+from .dbapi import Connection
 from .quotas import bounded
 from .rows import RunFence, dumps, next_number, now, row, rows, to_completion, to_request
 
@@ -23,22 +23,22 @@ NOT_USED = "not used, for another answer came first"
 class CallRows:
     """The completion ledger's calls; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def answered(self, session: int, key: str) -> Completion | None:
         """The completion of the request with this key, if there is one."""
 
-        def job(db: sqlite3.Connection) -> Completion | None:
+        def job(db: Connection) -> Completion | None:
             sql = "SELECT * FROM calls WHERE session = ? AND key = ? AND status != 'pending'"
             found = row(db, sql, session, key)
             return to_completion(found) if found else None
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def last_answered(self, session: int, answerer: str) -> CompletionRequest | None:
         """The session's newest request with an answer by `answerer` that is no refusal."""
 
-        def job(db: sqlite3.Connection) -> CompletionRequest | None:
+        def job(db: Connection) -> CompletionRequest | None:
             sql = (
                 "SELECT request FROM calls WHERE session = ? AND answerer = ? "
                 "AND status = 'answered' AND refusal IS NULL ORDER BY n DESC LIMIT 1"
@@ -46,7 +46,7 @@ class CallRows:
             found = row(db, sql, session, answerer)
             return CompletionRequest.model_validate_json(found["request"]) if found else None
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def read_by(
         self, session: int, answerer: str, chars: int
@@ -54,7 +54,7 @@ class CallRows:
         """The session's latest calls that `answerer` has answered, of about `chars` characters
         together: number, request and reply, in the order they were asked."""
 
-        def job(db: sqlite3.Connection) -> list[tuple[int, CompletionRequest, str]]:
+        def job(db: Connection) -> list[tuple[int, CompletionRequest, str]]:
             sql = (
                 "SELECT n, request, text FROM (SELECT n, request, text, sum(length(request) + "
                 "length(text)) OVER (ORDER BY n DESC) AS so_far FROM calls WHERE session = ? "
@@ -63,7 +63,7 @@ class CallRows:
             found = rows(db, sql, session, answerer, chars)
             return [(r["n"], to_request(r), r["text"]) for r in found]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def open(
         self,
@@ -86,7 +86,7 @@ class CallRows:
         """
         run = fence[0] if fence else None
 
-        def job(db: sqlite3.Connection) -> int:
+        def job(db: Connection) -> int:
             sql = "SELECT n FROM calls WHERE session = ? AND key = ?"
             found = row(db, sql, session, request.key)
             if found is not None:
@@ -97,7 +97,7 @@ class CallRows:
                 return int(found["n"])
             reserve(db, session, fence, price, budgets)
             n = next_number(db, "calls", session)
-            db.execute(
+            db.later(
                 "INSERT INTO calls (session, n, key, purpose, about, run, request, answerer, "
                 "status, reserved_tokens, reserved_cost, created) "
                 "VALUES (?,?,?,?,?,?,?,?,'pending',?,?,?)",
@@ -118,7 +118,7 @@ class CallRows:
             return n
 
         checked = bounded(job, session, self.db.quota_bytes)
-        return await self.db.write(checked, join=chain, lazily=lazily)
+        return await self.db.write(checked, session=session, join=chain, lazily=lazily)
 
     async def answer(self, session: int, answers: Mapping[int, Completion]) -> list[int]:
         """Record completions; gives the numbers that were still pending and now are not.
@@ -126,10 +126,10 @@ class CallRows:
         For the others the first answer stands.
         """
 
-        def job(db: sqlite3.Connection) -> list[int]:
+        def job(db: Connection) -> list[int]:
             return [n for n, c in answers.items() if _answer(db, session, n, _storable(c))]
 
-        return await self.db.write(job)
+        return await self.db.write(job, session=session)
 
     async def record(
         self,
@@ -147,19 +147,19 @@ class CallRows:
         """
         completion = _storable(completion)
 
-        def job(db: sqlite3.Connection) -> Completion:
+        def job(db: Connection) -> Completion:
             if _answer(db, session, call, completion):
                 for attempt in attempts:
                     _note(db, session, call, attempt)
                 return completion
-            _count(db, session, call, completion, calls=0)
+            _count(db, session, call, completion)
             for attempt in attempts or [Attempt("ok", completion.latency)]:
                 late = f"{NOT_USED}: {completion.text}"
                 _note(db, session, call, replace(attempt, detail=late))
             sql = "SELECT * FROM calls WHERE session = ? AND n = ?"
             return to_completion(rows(db, sql, session, call)[0])
 
-        return await self.db.write(job, after=chain)
+        return await self.db.write(job, session=session, after=chain)
 
     async def refuse(self, session: int, call: int, why: str) -> None:
         """Close a pending call that the endpoint will not answer, for its prompt's sake.
@@ -168,7 +168,7 @@ class CallRows:
         """
         refused = Completion(text="", finish="refused", refusal=why)
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             if _answer(db, session, call, refused):
                 db.execute(
                     "UPDATE calls SET status = 'unusable', key = key || '-' || n "
@@ -180,7 +180,7 @@ class CallRows:
                     (now(), session),
                 )
 
-        await self.db.write(job)
+        await self.db.write(job, session=session)
 
     async def hand_in(self, session: int, answers: Mapping[int, Completion]) -> dict[int, str]:
         """Take completions from outside; gives what became of each.
@@ -190,10 +190,10 @@ class CallRows:
         Calls that do not exist are left out.
         """
 
-        def job(db: sqlite3.Connection) -> dict[int, str]:
+        def job(db: Connection) -> dict[int, str]:
             sql = (
                 "SELECT c.n, CASE WHEN c.status != 'pending' THEN 'before' "
-                "WHEN r.status = 'running' AND c.answerer NOT IN (SELECT value FROM json_each(?)) "
+                "WHEN r.status = 'running' AND c.answerer NOT IN (SELECT atom FROM json_each(?)) "
                 "THEN 'asked' ELSE 'taken' END AS fate FROM json_each(?) j CROSS JOIN calls c "
                 "ON c.session = ? AND c.n = j.value LEFT JOIN runs r "
                 "ON r.session = c.session AND r.n = c.run"
@@ -208,15 +208,15 @@ class CallRows:
                     _note(db, session, n, Attempt("handed in", detail=late))
             return fates
 
-        return await self.db.write(bounded(job, session, self.db.quota_bytes))
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), session=session)
 
     async def note_attempt(self, session: int, call: int, attempt: Attempt) -> None:
         """Record one try at a call."""
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             _note(db, session, call, attempt)
 
-        await self.db.write(job)
+        await self.db.write(job, session=session)
 
     async def pending(self, session: int, run: int) -> list[tuple[int, CompletionRequest]]:
         """A run's calls that nobody has answered, in the order they were asked.
@@ -224,7 +224,7 @@ class CallRows:
         Without those that a program of the operator answers: they are nobody else's business.
         """
 
-        def job(db: sqlite3.Connection) -> list[tuple[int, CompletionRequest]]:
+        def job(db: Connection) -> list[tuple[int, CompletionRequest]]:
             sql = (
                 "SELECT n, request FROM calls WHERE session = ? AND status = 'pending' "
                 f"AND run = ? AND {PAID} ORDER BY n"
@@ -232,19 +232,19 @@ class CallRows:
             found = rows(db, sql, session, run)
             return [(r["n"], to_request(r)) for r in found]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def set_unusable(self, session: int, key: str) -> None:
         """Mark an answered call as one whose reply could not be used."""
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             db.execute(
                 "UPDATE calls SET status = 'unusable' WHERE session = ? AND key = ? "
                 "AND status = 'answered'",
                 (session, key),
             )
 
-        await self.db.write(job)
+        await self.db.write(job, session=session)
 
     async def retire_unusable(self, session: int) -> None:
         """Let unusable replies be asked for afresh; their rows and cost stay.
@@ -252,14 +252,14 @@ class CallRows:
         Those of earlier runs too: a later run may stumble over them.
         """
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             db.execute(
                 "UPDATE calls SET key = key || '-' || n WHERE session = ? "
                 "AND status = 'unusable' AND length(key) = 32",
                 (session,),
             )
 
-        await self.db.write(job)
+        await self.db.write(job, session=session)
 
     async def usage(self, session: int, run: int | None = None) -> dict[str, dict[str, float]]:
         """Totals by purpose: calls, tokens, seconds and cost of what was answered.
@@ -267,7 +267,7 @@ class CallRows:
         A session's are kept up to date with every answer; a run's are added up.
         """
 
-        def job(db: sqlite3.Connection) -> dict[str, dict[str, float]]:
+        def job(db: Connection) -> dict[str, dict[str, float]]:
             if run is None:
                 sql = (
                     "SELECT purpose, calls, prompt_tokens, completion_tokens, cached_tokens, "
@@ -285,14 +285,14 @@ class CallRows:
             found = rows(db, sql, *([session] if run is None else [session, run]))
             return {r["purpose"]: {k: r[k] for k in r.keys()[1:] if r[k]} for r in found}
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def latest(
         self, session: int, limit: int, before: int | None = None
     ) -> list[dict[str, object]]:
         """The latest calls, newest first, without their texts."""
 
-        def job(db: sqlite3.Connection) -> list[dict[str, object]]:
+        def job(db: Connection) -> list[dict[str, object]]:
             sql = (
                 "SELECT 'c' || n AS id, purpose, about, status, model, answerer, prompt_tokens, "
                 "completion_tokens, cost, round(latency, 3) AS seconds, finish, created FROM "
@@ -301,12 +301,12 @@ class CallRows:
             top = before if before is not None else 1 << 62
             return [dict(r) for r in rows(db, sql, session, top, limit)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def get(self, session: int, n: int) -> dict[str, object] | None:
         """One call whole: request, reply, attempts."""
 
-        def job(db: sqlite3.Connection) -> dict[str, object] | None:
+        def job(db: Connection) -> dict[str, object] | None:
             found = row(db, "SELECT * FROM calls WHERE session = ? AND n = ?", session, n)
             if found is None:
                 return None
@@ -317,11 +317,11 @@ class CallRows:
             attempts = [dict(r) for r in rows(db, sql, session, n)]
             return dict(found) | {"attempts": attempts}
 
-        return await self.db.read(job)
+        return await self.db.read(job, session=session)
 
 
-def _note(db: sqlite3.Connection, session: int, call: int, attempt: Attempt) -> None:
-    db.execute(
+def _note(db: Connection, session: int, call: int, attempt: Attempt) -> None:
+    db.later(
         "INSERT INTO attempts VALUES (?,?,?,?,?,?)",
         (session, call, attempt.outcome, attempt.latency, storable(attempt.detail), now()),
     )
@@ -333,11 +333,11 @@ def _storable(completion: Completion) -> Completion:
     return completion.model_copy(update=cleaned(said))
 
 
-def _answer(db: sqlite3.Connection, session: int, n: int, completion: Completion) -> bool:
+def _answer(db: Connection, session: int, n: int, completion: Completion) -> bool:
     """Make this the answer to a call; False if it has one already."""
     cursor = db.execute(
         "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, reasoning = ?, "
-        "model = ?, answered = ? WHERE session = ? AND n = ? AND status = 'pending'",
+        f"model = ?, answered = ?, {_ADDED} WHERE session = ? AND n = ? AND status = 'pending'",
         (
             completion.text,
             completion.finish,
@@ -345,50 +345,67 @@ def _answer(db: sqlite3.Connection, session: int, n: int, completion: Completion
             completion.reasoning,
             completion.model,
             now(),
+            *_added(completion),
             session,
             n,
         ),
     )
     if cursor.rowcount != 1:
         return False
-    _count(db, session, n, completion, calls=1)
+    _total(db, session, n, completion, calls=1)
     return True
 
 
-def _count(
-    db: sqlite3.Connection, session: int, n: int, completion: Completion, *, calls: int
-) -> None:
-    """Add what a completion cost to its call, its run, its session and its purpose."""
+def _count(db: Connection, session: int, n: int, completion: Completion) -> None:
+    """Add what a completion cost that came too late to be the answer."""
+    sql = f"UPDATE calls SET {_ADDED} WHERE session = ? AND n = ?"
+    db.later(sql, (*_added(completion), session, n))
+    _total(db, session, n, completion, calls=0)
+
+
+_ADDED = (
+    "prompt_tokens = prompt_tokens + ?, completion_tokens = completion_tokens + ?, "
+    "cached_tokens = cached_tokens + ?, latency = latency + ?, "
+    "cost = CASE WHEN ? IS NULL THEN cost ELSE coalesce(cost, 0) + ? END"
+)
+"""What a completion cost, added to its call."""
+
+
+def _figures(completion: Completion) -> tuple[int, int, int, float]:
     used: Usage = completion.usage
-    figures = (used.prompt_tokens, used.completion_tokens, used.cached_tokens, completion.latency)
-    db.execute(
-        "UPDATE calls SET prompt_tokens = prompt_tokens + ?, completion_tokens = "
-        "completion_tokens + ?, cached_tokens = cached_tokens + ?, latency = latency + ?, "
-        "cost = CASE WHEN ? IS NULL THEN cost ELSE coalesce(cost, 0) + ? END "
-        "WHERE session = ? AND n = ?",
-        (*figures, used.cost, used.cost, session, n),
-    )
-    db.execute(
-        f"INSERT INTO spent SELECT session, purpose, ? * ({PAID}), ?, ?, ?, ?, ? FROM calls "
-        "WHERE session = ? "
-        "AND n = ? ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, "
-        "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
-        "completion_tokens = completion_tokens + excluded.completion_tokens, "
-        "cached_tokens = cached_tokens + excluded.cached_tokens, "
-        "seconds = seconds + excluded.seconds, "
-        "cost = CASE WHEN cost IS NULL THEN excluded.cost "
-        "ELSE cost + coalesce(excluded.cost, 0) END",
-        (calls, *figures, used.cost, session, n),
+    return used.prompt_tokens, used.completion_tokens, used.cached_tokens, completion.latency
+
+
+def _added(completion: Completion) -> tuple[object, ...]:
+    cost = completion.usage.cost
+    return (*_figures(completion), cost, cost)
+
+
+def _total(db: Connection, session: int, n: int, completion: Completion, *, calls: int) -> None:
+    """Add what a completion cost to its purpose, its run and its session."""
+    used: Usage = completion.usage
+    db.later(
+        f"INSERT INTO spent SELECT session, purpose, CASE WHEN {PAID} THEN ? ELSE 0 END, "
+        "?, ?, ?, ?, CAST(? AS REAL) FROM calls WHERE session = ? "
+        "AND n = ? ON CONFLICT (session, purpose) DO UPDATE SET calls = spent.calls + "
+        "excluded.calls, prompt_tokens = spent.prompt_tokens + excluded.prompt_tokens, "
+        "completion_tokens = spent.completion_tokens + excluded.completion_tokens, "
+        "cached_tokens = spent.cached_tokens + excluded.cached_tokens, "
+        "seconds = spent.seconds + excluded.seconds, "
+        "cost = CASE WHEN spent.cost IS NULL THEN excluded.cost "
+        "ELSE spent.cost + coalesce(excluded.cost, 0) END",
+        (calls, *_figures(completion), used.cost, session, n),
     )
     tokens, cost = used.prompt_tokens + used.completion_tokens, used.cost or 0.0
-    db.execute(
+    db.later(
         "UPDATE runs SET used_tokens = used_tokens + ?, used_cost = used_cost + ? "
         "WHERE session = ? AND n = (SELECT run FROM calls WHERE session = ? AND n = ?)",
         (tokens, cost, session, session, n),
     )
-    db.execute(
-        "UPDATE sessions SET used_calls = used_calls + ? * (SELECT "
-        f"{PAID} FROM calls WHERE session = ? AND n = ?), used_tokens = used_tokens + ?, "
+    db.later(
+        "UPDATE sessions SET used_calls = used_calls + (SELECT CASE WHEN "
+        f"{PAID} THEN ? ELSE 0 END FROM calls WHERE session = ? AND n = ?), "
+        "used_tokens = used_tokens + ?, "
         "used_cost = used_cost + ?, updated = ? WHERE pk = ?",
         (calls, session, n, tokens, cost, now(), session),
     )

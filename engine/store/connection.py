@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,11 +17,11 @@ from weakref import ref
 
 from ...schemas.errors import StoreError
 from .causes import MEMORY, explain
+from .dbapi import Job
 from .migrations import APPLICATION_ID, MIGRATIONS
 from .presence import Exchanged, Presence, mark_of, set_foreign_log_aside
 
 T = TypeVar("T")
-Job = Callable[[sqlite3.Connection], T]
 Fault = Callable[[str], None]
 
 BUSY_SECONDS, LOOK_MS = 30, 40
@@ -54,6 +54,7 @@ class Connected(sqlite3.Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.unfit: tuple[type[Exception], ...] = (sqlite3.IntegrityError, OverflowError)
         self._reading: list[ref[sqlite3.Cursor]] = []
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
@@ -62,6 +63,28 @@ class Connected(sqlite3.Connection):
         if cursor.description is not None:
             self._reading.append(ref(cursor))
         return cursor
+
+    def later(self, sql: str, args: Any = (), /) -> None:
+        """Nothing is gained by waiting: it is run at once."""
+        self.execute(sql, args)
+
+    def lock(self, name: str) -> None:
+        """Nothing to do: who writes has the whole file to himself."""
+
+    def lock_sessions(self, sessions: Sequence[int]) -> None:
+        """Nothing to do: who writes has the whole file to himself."""
+
+    def overwrite_deleted(self) -> None:
+        """What is deleted from now on is overwritten in the file."""
+        self.execute("PRAGMA secure_delete = ON")
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with the file, in words."""
+        found = [str(r[0]) for r in self.execute("PRAGMA integrity_check").fetchall()]
+        problems = [] if found == ["ok"] else found
+        for r in self.execute("PRAGMA foreign_key_check").fetchall():
+            problems.append(f"row {r[1]} of {r[0]} belongs to no session")
+        return problems
 
     def let_go(self) -> None:
         """End every statement that was not read to its end and is still held by somebody."""
@@ -284,6 +307,15 @@ def _make_ready(path: Path, *, fresh: bool) -> None:
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
     return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def schema_version(path: Path) -> int:
+    """The version of the schema in a file. Raises StoreError."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            return _pragma(db, "user_version")
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
 
 
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:

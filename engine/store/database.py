@@ -8,11 +8,9 @@ are committed together (each in its own savepoint), so a hundred replies cost a 
 from __future__ import annotations
 
 import asyncio
-import functools
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -20,8 +18,10 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import aiosqlite
 
 from ...schemas.errors import StoreError
+from .backend import Busy, Chain, checked_job, seen
 from .causes import ROOM, explain, obstacle
-from .connection import Connected, Failed, Fault, Job, Transactions, connect
+from .connection import Connected, Failed, Fault, Transactions, connect
+from .dbapi import Job
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -36,44 +36,6 @@ TURNS = 10
 
 HOLD_SECONDS = 0.05
 """For so long a transaction is kept open for what follows; meanwhile no other process can write."""
-
-_seen: ContextVar[Chain | None] = ContextVar("_seen", default=None)
-"""The chain whose writes this task's reads see."""
-
-
-class Chain:
-    """Writes that rest on each other, of a caller who does not wait for the disk after each.
-
-    Those that follow each other at once share a commit; once one is lost, so are those after it.
-    Its own reads see them meanwhile: those that name it, and those of the task that is `seen_here`.
-    Nothing that rests on them may leave the process before `settled`, which ends the chain:
-    `waited` says that it has been called.
-    """
-
-    def __init__(self) -> None:
-        self._commits: list[asyncio.Future[None]] = []
-        self.waited = False
-
-    def add(self, committed: asyncio.Future[None]) -> None:
-        """One more write, by the future of its commit."""
-        self._commits = [c for c in self._commits if not c.done() or c.exception() is not None]
-        self._commits.append(committed)
-
-    def seen_here(self) -> None:
-        """From now on this task's reads, and those of tasks it starts, see what was written."""
-        _seen.set(self)
-
-    def check(self) -> None:
-        """Raise StoreError if a commit failed."""
-        for committed in self._commits:
-            if committed.done():
-                committed.result()
-
-    async def settled(self) -> None:
-        """Wait until all of it is on disk. Raises StoreError if a commit failed."""
-        self.waited = True
-        for committed in list(self._commits):
-            await asyncio.shield(committed)
 
 
 @dataclass
@@ -169,10 +131,26 @@ class Database:
             connection, self._connection = self._connection, None
             await connection.close()
 
+    @property
+    def busy(self) -> Busy:
+        """How busy it is."""
+        return Busy(len(self._queue))
+
     def check_presence(self) -> None:
         """Raise StoreError when the file that is open is no longer the one that is there."""
         if self._connection is not None:
             self._connection.connected.check_presence()
+
+    def leave(self) -> None:
+        """Nothing to do: a file that is locked is free again when a process ends."""
+
+    async def only_read(self) -> None:
+        """Refuse every write from now on, in this process.
+
+        Not by opening the file read-only: such a connection could not roll back what a server
+        that was killed had begun.
+        """
+        await self.read(lambda db: db.execute("PRAGMA query_only = ON"), single=True)
 
     async def ping(self) -> None:
         """Raise StoreError unless something can be stored. It is tried, and undone."""
@@ -186,28 +164,38 @@ class Database:
             raise StoreError(f"The database {self.path} {found[0]}.", found[1])
         raise _Tried
 
-    async def read(self, job: Job[T], *, single: bool = False, join: Chain | None = None) -> T:
+    async def read(
+        self,
+        job: Job[T],
+        *,
+        session: int | None = None,
+        single: bool = False,
+        join: Chain | None = None,
+    ) -> T:
         """Run `job` on a consistent snapshot; with `single`, a job of one statement, which needs
         no transaction for that. With `join` it sees what the chain wrote and is not on disk yet.
+        Reads are answered in the order they were asked, at least those of the same `session`.
         """
-        return await self._submit(_Waiting(job, single=single, chain=join or _seen.get()))
+        return await self._submit(_Waiting(job, single=single, chain=join or seen.get()))
 
     async def write(
         self,
         job: Job[T],
         *,
+        session: int | None = None,
         after: Chain | None = None,
         join: Chain | None = None,
         lazily: bool = False,
     ) -> T:
         """Run `job` in a transaction; when this returns, what it wrote is on disk.
 
+        Nobody else writes to the `session` meanwhile: what the job has read of it holds.
         Not so with `join`: then the job has run, and its commit is the chain's to wait for.
         A job `after` a chain is refused with its error if that was lost. One that is run
         `lazily` waits a moment for another write, before which it is done.
         """
         chain = join or after
-        checked = job if chain is None else _checked(chain, job)
+        checked = job if chain is None else checked_job(chain, job)
         if join is None:
             return await self._submit(_Waiting(checked, writes=True, lazy=lazily))
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -314,15 +302,6 @@ class Database:
             if enough():
                 return
             await asyncio.sleep(0)
-
-
-def _checked(chain: Chain, job: Job[T]) -> Job[T]:
-    @functools.wraps(job)
-    def checked(db: sqlite3.Connection) -> T:
-        chain.check()
-        return job(db)
-
-    return checked
 
 
 def _run(file: Transactions, batch: list[_Waiting[Any]], commit: bool) -> list[object]:

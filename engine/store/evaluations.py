@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.graph import Fate, number
-from .database import Chain, Database
+from .backend import Backend, Chain
+from .dbapi import Connection
 from .rows import RunFence, check_fence, dumps, next_number, now, row, rows
 from .runs import set_state
 
@@ -18,7 +18,7 @@ from .runs import set_state
 class EvaluationRows:
     """Measured scores; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def add(
         self,
@@ -42,7 +42,7 @@ class EvaluationRows:
         that is settled.
         """
 
-        def job(db: sqlite3.Connection) -> tuple[int, int]:
+        def job(db: Connection) -> tuple[int, int]:
             check_fence(db, session, fence)
             n = next_number(db, "evaluations", session)
             db.execute(
@@ -61,10 +61,10 @@ class EvaluationRows:
                 ),
             )
             sql = (
-                "UPDATE sessions SET test_reads = test_reads + (? = 'test'), updated = ? "
+                "UPDATE sessions SET test_reads = test_reads + ?, updated = ? "
                 "WHERE pk = ? RETURNING test_reads"
             )
-            reads = int(rows(db, sql, split, now(), session)[0][0])
+            reads = int(rows(db, sql, int(split == "test"), now(), session)[0][0])
             sql = (
                 "SELECT count(DISTINCT versions) FROM evaluations "
                 "WHERE session = ? AND split = 'test'"
@@ -73,12 +73,12 @@ class EvaluationRows:
             set_state(db, session, fence, state | {"reads": known})
             return known
 
-        return await self.db.write(job, join=chain)
+        return await self.db.write(job, session=session, join=chain)
 
     async def latest(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
         """The latest evaluations, newest first."""
 
-        def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
+        def job(db: Connection) -> list[dict[str, Any]]:
             sql = (
                 "SELECT 'v' || loss AS loss, split, versions, round(mean, 4) AS mean, "
                 "round(error, 4) AS error, examples, created FROM evaluations "
@@ -86,7 +86,7 @@ class EvaluationRows:
             )
             return [dict(r) for r in rows(db, sql, session, limit)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def spans(self, session: int) -> list[dict[str, Any]]:
         """The `first` and the `latest` evaluation of each loss and split, how many there were, and
@@ -96,7 +96,7 @@ class EvaluationRows:
         examples, and the `versions` of the parameters.
         """
 
-        def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
+        def job(db: Connection) -> list[dict[str, Any]]:
             sql = (
                 "WITH ends AS (SELECT loss, split, min(n) AS first, max(n) AS latest, "
                 "count(*) AS evaluations, count(DISTINCT versions) AS texts FROM evaluations "
@@ -115,17 +115,18 @@ class EvaluationRows:
                 known |= {"latest": one, "evaluations": r["evaluations"], "texts": r["texts"]}
             return list(found.values())
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def progress(self, session: int) -> dict[str, Any]:
         """How many `steps` there were, and were `accepted`; `gated`: of those that were compared,
         the score before the first and after the last accepted one (None if none was compared).
         """
 
-        def job(db: sqlite3.Connection) -> dict[str, Any]:
+        def job(db: Connection) -> dict[str, Any]:
             sql = (
-                "SELECT count(*) AS steps, total(accepted) AS accepted, count(before) AS compared, "
-                "total(accepted AND before IS NOT NULL) AS won, "
+                "SELECT count(*) AS steps, count(CASE WHEN accepted THEN 1 END) AS accepted, "
+                "count(before) AS compared, "
+                "count(CASE WHEN accepted AND before IS NOT NULL THEN 1 END) AS won, "
                 "min(CASE WHEN before IS NOT NULL THEN n END) AS first, "
                 "max(CASE WHEN before IS NOT NULL THEN n END) AS last, "
                 "max(CASE WHEN before IS NOT NULL AND accepted AND after IS NOT NULL THEN n END) "
@@ -147,12 +148,12 @@ class EvaluationRows:
             }
             return known
 
-        return await self.db.read(job)
+        return await self.db.read(job, session=session)
 
     async def verdicts(self, session: int) -> dict[str, int]:
         """How many proposals came to which fate; those that were no better are called refused."""
 
-        def job(db: sqlite3.Connection) -> dict[str, int]:
+        def job(db: Connection) -> dict[str, int]:
             sql = (
                 "SELECT fate, count(*) AS n FROM proposals WHERE session = ? "
                 "GROUP BY fate ORDER BY fate != 'accepted', n DESC, fate"
@@ -160,12 +161,12 @@ class EvaluationRows:
             found = rows(db, sql, session)
             return {_as_counted(Fate(r["fate"])): r["n"] for r in found}
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def lineage(self, session: int, variable: str, limit: int = 20) -> list[dict[str, Any]]:
         """How a parameter came to its present text, newest first: versions, gates, gradients."""
 
-        def job(db: sqlite3.Connection) -> list[dict[str, Any]]:
+        def job(db: Connection) -> list[dict[str, Any]]:
             sql = (
                 "SELECT v.version, v.origin, 's' || v.step AS step, p.reason AS gate, "
                 "p.gradients, v.created FROM versions v LEFT JOIN proposals p "
@@ -175,12 +176,12 @@ class EvaluationRows:
             )
             return [dict(r) for r in rows(db, sql, session, number(variable, "v"), limit)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def gradient_texts(self, session: int, ids: list[str]) -> dict[str, str]:
         """The texts of gradients by id."""
 
-        def job(db: sqlite3.Connection) -> dict[str, str]:
+        def job(db: Connection) -> dict[str, str]:
             sql = (
                 "SELECT g.n, g.text FROM json_each(?) j CROSS JOIN gradients g "
                 "ON g.session = ? AND g.n = j.value"
@@ -188,7 +189,7 @@ class EvaluationRows:
             found = rows(db, sql, dumps([number(i, "g") for i in ids]), session)
             return {f"g{r['n']}": r["text"] for r in found}
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
 
 def _as_counted(fate: Fate) -> str:

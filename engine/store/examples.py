@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import get_args
 from ...schemas.graph import Example, Split
 from ...schemas.words import says_much, words
 from .admission import check_idle
-from .database import Chain, Database
+from .backend import Backend, Chain
+from .dbapi import ALL, Connection
 from .quotas import bounded
 from .rows import columns, dumps, next_number, now, rows, to_example
 
@@ -39,26 +39,19 @@ class Added:
 class ExampleRows:
     """Examples, and which of them are in use; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def add(self, session: int, split: str, data: Sequence[dict[str, str]]) -> Added:
         """Store rows; one that the split already has is skipped. Raises Conflict when the session
         has an active run."""
         prepared = await asyncio.to_thread(_prepared, data)
 
-        def job(db: sqlite3.Connection) -> Added:
+        def job(db: Connection) -> Added:
             check_idle(db, session)
             first = next_number(db, "examples", session)
-            cursor = db.executemany(
-                "INSERT INTO examples (session, n, split, fields, digest, likeness) "
-                "SELECT ?, max(coalesce(max(n), 0), ?) + 1, ?, ?, ?, ? FROM examples "
-                "WHERE session = ? ON CONFLICT (session, split, digest) DO NOTHING",
-                [(session, first - 1, split, *one, session) for one in prepared],
-            )
-            cursor.close()
-            last = next_number(db, "examples", session) - 1
+            last = first - 1 + _insert_new(db, session, split, first, prepared)
             db.execute(  # without a batch of its own, a session uses the first examples
-                "UPDATE variables SET dirty = 1 WHERE session = :s AND per_example AND "
+                "UPDATE variables SET dirty = TRUE WHERE session = :s AND per_example AND "
                 "kind = 'output' AND (SELECT batch = '[]' FROM sessions WHERE pk = :s)",
                 {"s": session},
             )
@@ -71,7 +64,7 @@ class ExampleRows:
                 first if some else None, last if some else None, count, total, elsewhere, alike
             )
 
-        return await self.db.write(bounded(job, session, self.db.quota_bytes))
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), session=session)
 
     async def get(
         self, session: int, numbers: Sequence[int], chain: Chain | None = None
@@ -81,35 +74,35 @@ class ExampleRows:
         if not numbers:
             return {}
 
-        def job(db: sqlite3.Connection) -> dict[int, Example]:
+        def job(db: Connection) -> dict[int, Example]:
             sql = (
                 "SELECT e.* FROM json_each(?) j CROSS JOIN examples e "
                 "ON e.session = ? AND e.n = j.value ORDER BY j.key"
             )
             return {r["n"]: to_example(r) for r in rows(db, sql, dumps(numbers), session)}
 
-        return await self.db.read(job, single=True, join=chain)
+        return await self.db.read(job, session=session, single=True, join=chain)
 
     async def split(self, session: int, split: str, limit: int | None = None) -> list[int]:
         """The numbers of a split's examples, in the order they came."""
 
-        def job(db: sqlite3.Connection) -> list[int]:
+        def job(db: Connection) -> list[int]:
             sql = "SELECT n FROM examples WHERE session = ? AND split = ? ORDER BY n LIMIT ?"
-            return columns(db, sql, session, split, -1 if limit is None else limit)["n"]
+            return columns(db, sql, session, split, ALL if limit is None else limit)["n"]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def split_digest(self, session: int, split: str) -> str:
         """What tells one content of a split from another."""
 
-        def job(db: sqlite3.Connection) -> str:
+        def job(db: Connection) -> str:
             sql = "SELECT n, digest FROM examples WHERE session = ? AND split = ? ORDER BY n"
             hashed = hashlib.sha256()
             for r in db.execute(sql, (session, split)):
                 hashed.update(f"{r['n']} {r['digest']} ".encode())
             return hashed.hexdigest()[:16]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def rows_after(
         self, session: int, split: str, after: int, limit: int, chars: int
@@ -119,7 +112,7 @@ class ExampleRows:
         At most `limit`, and no more once they have so many `chars` between them.
         """
 
-        def job(db: sqlite3.Connection) -> list[tuple[int, str]]:
+        def job(db: Connection) -> list[tuple[int, str]]:
             sql = (
                 "SELECT n, fields FROM examples WHERE session = ? AND split = ? AND n > ? "
                 "ORDER BY n LIMIT ?"
@@ -131,16 +124,37 @@ class ExampleRows:
                     room -= len(r["fields"])
             return page
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def split_sizes(self, session: int, chain: Chain | None = None) -> dict[str, int]:
         """How many examples each split has."""
 
-        def job(db: sqlite3.Connection) -> dict[str, int]:
+        def job(db: Connection) -> dict[str, int]:
             sql = "SELECT split, count(*) AS n FROM examples WHERE session = ? GROUP BY split"
             return {r["split"]: r["n"] for r in rows(db, sql, session)}
 
-        return await self.db.read(job, single=True, join=chain)
+        return await self.db.read(job, session=session, single=True, join=chain)
+
+
+def _insert_new(
+    db: Connection, session: int, split: str, first: int, prepared: Sequence[tuple[str, str, str]]
+) -> int:
+    """Insert the rows that the split has not yet, numbered from `first` on; gives how many."""
+    fresh = {digest: (fields, likeness) for fields, digest, likeness in reversed(prepared)}
+    sql = (
+        "SELECT e.digest FROM json_each(?) j CROSS JOIN examples e "
+        "ON e.session = ? AND e.split = ? AND e.digest = j.atom"
+    )
+    had = {r["digest"] for r in rows(db, sql, dumps(list(fresh)), session, split)}
+    wanted = [digest for digest in dict.fromkeys(d for _, d, _ in prepared) if digest not in had]
+    db.executemany(
+        "INSERT INTO examples (session, n, split, fields, digest, likeness) VALUES (?,?,?,?,?,?)",
+        [
+            (session, first + i, split, fresh[digest][0], digest, fresh[digest][1])
+            for i, digest in enumerate(wanted)
+        ],
+    )
+    return len(wanted)
 
 
 def _prepared(data: Sequence[dict[str, str]]) -> list[tuple[str, str, str]]:
@@ -149,19 +163,19 @@ def _prepared(data: Sequence[dict[str, str]]) -> list[tuple[str, str, str]]:
 
 
 def _others(
-    db: sqlite3.Connection, session: int, split: str, prepared: Sequence[tuple[str, str, str]]
+    db: Connection, session: int, split: str, prepared: Sequence[tuple[str, str, str]]
 ) -> tuple[int, list[int]]:
     """How many of these rows other splits have, and which of theirs are but alike."""
     digests = [digest for _, digest, _ in prepared]
     others = dumps([s for s in get_args(Split) if s != split])
     sql = (
         "SELECT count(DISTINCT e.digest) FROM json_each(?) j CROSS JOIN json_each(?) s "
-        "CROSS JOIN examples e ON e.session = ? AND e.split = s.value AND e.digest = j.value"
+        "CROSS JOIN examples e ON e.session = ? AND e.split = s.atom AND e.digest = j.atom"
     )
     elsewhere = rows(db, sql, dumps(digests), others, session)[0][0]
     sql = (
         "SELECT DISTINCT e.n, e.digest FROM json_each(?) j CROSS JOIN examples e "
-        "ON e.session = ? AND e.likeness = j.value WHERE e.split != ? ORDER BY e.n"
+        "ON e.session = ? AND e.likeness = j.atom WHERE e.split != ? ORDER BY e.n"
     )
     likenesses = list(dict.fromkeys(likeness for _, _, likeness in prepared))
     same = set(digests)
@@ -169,7 +183,7 @@ def _others(
     return elsewhere, [r["n"] for r in found if r["digest"] not in same]
 
 
-def set_batch(db: sqlite3.Connection, session: int, numbers: Sequence[int]) -> None:
+def set_batch(db: Connection, session: int, numbers: Sequence[int]) -> None:
     """Change which examples are in use. Call inside a write."""
     found = rows(db, "SELECT batch FROM sessions WHERE pk = ?", session)
     if json.loads(found[0]["batch"]) == list(numbers):
@@ -177,7 +191,7 @@ def set_batch(db: sqlite3.Connection, session: int, numbers: Sequence[int]) -> N
     sql = "UPDATE sessions SET batch = ?, updated = ? WHERE pk = ?"
     db.execute(sql, (dumps(list(numbers)), now(), session))
     db.execute(
-        "UPDATE variables SET dirty = 1 WHERE session = ? AND per_example AND kind = 'output'",
+        "UPDATE variables SET dirty = TRUE WHERE session = ? AND per_example AND kind = 'output'",
         (session,),
     )
 

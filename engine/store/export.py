@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.completions import CompletionRequest
 from ...schemas.text import cleaned
+from .backend import Backend
 from .consistency import refusal, sources
-from .database import Database
+from .dbapi import Connection, Row
 from .examples import digest_of_fields, likeness_of
 from .export_format import (
     FORMAT,
@@ -30,18 +30,25 @@ from .rows import dumps, row, rows
 
 Document = dict[str, Any]
 REPLIES = ("calls", "attempts")
+KEYS = {
+    "versions": "variable, version",
+    "cells": "variable, place",
+    "attempts": "rowid",
+    "removed": "kind, n",
+}
+"""By what the rows of a table that has no numbers alone are put in order."""
 
 
 @dataclass(frozen=True)
 class Export:
     """Sessions as documents; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def export_session(self, session: int) -> Document:
         """Everything in a session, as JSON values (see `shape.file_schema`)."""
 
-        def job(db: sqlite3.Connection) -> Document:
+        def job(db: Connection) -> Document:
             [found] = rows(db, "SELECT * FROM sessions WHERE pk = ?", session)
             document: Document = {
                 "format": FORMAT,
@@ -50,11 +57,12 @@ class Export:
                 "session": _document(found, SESSION),
             }
             for table, columns in TABLES.items():
-                sql = f"SELECT {', '.join(columns)} FROM {table} WHERE session = ? ORDER BY rowid"
+                order = KEYS.get(table, "n")
+                sql = f"SELECT {', '.join(columns)} FROM {table} WHERE session = ? ORDER BY {order}"
                 document[table] = [_document(r, columns) for r in rows(db, sql, session)]
             return document
 
-        return await self.db.read(job)
+        return await self.db.read(job, session=session)
 
     async def import_session(
         self, owner: str, document: object, check: Callable[[Document], None] | None = None
@@ -72,13 +80,14 @@ class Export:
         if check is not None:
             check(data)
 
-        def job(db: sqlite3.Connection) -> str:
+        def job(db: Connection) -> str:
             sql = "SELECT 1 FROM sessions WHERE id = ?"
+            db.lock(f"session {data['id']}")
             taken = row(db, sql, data["id"])
             session_id = f"tg_{secrets.token_urlsafe(16)}" if taken else str(data["id"])
             try:
                 session = _insert_all(db, owner, session_id, data)
-            except (sqlite3.IntegrityError, OverflowError) as error:
+            except db.unfit as error:
                 raise refusal(f"{error}") from None
             for problem in unreadable(db, session):
                 _, _, said = problem.partition("What is stored as ")
@@ -89,31 +98,34 @@ class Export:
         return await self.db.write(job)
 
 
-def _document(found: sqlite3.Row, columns: Mapping[str, str]) -> Document:
+def _document(found: Row, columns: Mapping[str, str]) -> Document:
     return {
         name: json.loads(found[name]) if is_json(kind) and found[name] is not None else found[name]
         for name, kind in columns.items()
     }
 
 
-def _insert_all(db: sqlite3.Connection, owner: str, session_id: str, data: Document) -> int:
+def _insert_all(db: Connection, owner: str, session_id: str, data: Document) -> int:
     head = _stored(data["session"], SESSION) | {"id": session_id, "owner": owner}
-    cursor = db.execute(_insert("sessions", head), head)
-    session = cursor.lastrowid
+    [made] = db.execute(f"{_insert('sessions', head)} RETURNING pk", head).fetchall()
+    session = int(made["pk"])
     for table, columns in TABLES.items():
-        for given in map(_repaired, data[table]) if table in REPLIES else data[table]:
-            one = LATER.get(table, {}) | given
-            values = _stored(one, columns) | {"session": session} | _made_here(table, one)
-            db.execute(_insert(table, values), values)
+        given = map(_repaired, data[table]) if table in REPLIES else data[table]
+        all_ = [LATER.get(table, {}) | one for one in given]
+        values = [
+            _stored(one, columns) | {"session": session} | _made_here(table, one) for one in all_
+        ]
+        if values:
+            db.executemany(_insert(table, values[0]), values)
     edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
     db.executemany("INSERT INTO edges (session, source, output) VALUES (?,?,?)", edges)
     db.execute(
         "INSERT INTO spent SELECT session, purpose, count(*), sum(prompt_tokens), "
         "sum(completion_tokens), sum(cached_tokens), sum(latency), sum(cost) FROM calls "
-        "WHERE session = ? AND status != 'pending' GROUP BY purpose",
+        "WHERE session = ? AND status != 'pending' GROUP BY session, purpose",
         (session,),
     )
-    return int(session or 0)
+    return session
 
 
 def _repaired(one: Mapping[str, Any]) -> Document:
@@ -129,10 +141,15 @@ def _repaired(one: Mapping[str, Any]) -> Document:
 
 
 def _stored(one: Mapping[str, Any], columns: Mapping[str, str]) -> Document:
-    return {
-        name: dumps(one[name]) if is_json(kind) and one[name] is not None else one[name]
-        for name, kind in columns.items()
-    }
+    return {name: _value(one[name], kind) for name, kind in columns.items()}
+
+
+def _value(value: Any, kind: str) -> Any:
+    if value is None:
+        return None
+    if is_json(kind):
+        return dumps(value)
+    return bool(value) if kind == "b" else value
 
 
 def _made_here(table: str, one: Mapping[str, Any]) -> Document:

@@ -104,8 +104,8 @@ LEFT_OUT = {
     "sessions": {"pk", "id", "owner", "bytes"},
 }
 """Columns that stay behind, besides `session`."""
-DERIVED = {"edges", "spent", "owner_calls", "quiet_runs"}
-"""Tables that are made anew from the others, belong to an owner and no session, or pass."""
+DERIVED = {"edges", "spent", "owner_calls", "quiet_runs", "shared_keys"}
+"""Tables that are made anew from the others, belong to an owner or all and no session, or pass."""
 
 _ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("variables", "kind"): tuple(Kind),

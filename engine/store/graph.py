@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.graph import Operation, Variable, number
 from ..extensions.operations import LOSSES
 from .additions import insert_variable, stale
-from .database import Chain, Database
+from .backend import Backend, Chain
+from .dbapi import ALL, Connection
 from .quotas import bounded
 from .rows import (
     dumps,
     now,
+    row,
     rows,
     to_operation,
     to_variable,
@@ -57,14 +59,14 @@ class Program:
 class GraphRows:
     """Variables and operations; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def add_leaf(
         self, session: int, variable: Variable, chain: Chain | None = None
     ) -> Variable:
         """Store a new leaf with its first version."""
 
-        def job(db: sqlite3.Connection) -> Variable:
+        def job(db: Connection) -> Variable:
             made = insert_variable(db, session, variable)
             if made.value is not None:
                 db.execute(
@@ -73,7 +75,9 @@ class GraphRows:
                 )
             return made
 
-        return await self.db.write(bounded(job, session, self.db.quota_bytes), after=chain)
+        return await self.db.write(
+            bounded(job, session, self.db.quota_bytes), session=session, after=chain
+        )
 
     async def variables(
         self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
@@ -81,10 +85,10 @@ class GraphRows:
         """Variables by id: those named (missing ones are left out), all, or the first `limit`."""
         wanted = None if ids is None else dumps([number(i, "v") for i in ids])
 
-        def job(db: sqlite3.Connection) -> dict[str, Variable]:
+        def job(db: Connection) -> dict[str, Variable]:
             if wanted is None:
                 sql = "SELECT * FROM variables WHERE session = ? ORDER BY n LIMIT ?"
-                found = rows(db, sql, session, -1 if limit is None else limit)
+                found = rows(db, sql, session, ALL if limit is None else limit)
             else:
                 sql = (
                     "SELECT v.* FROM json_each(?) j CROSS JOIN variables v "
@@ -93,7 +97,7 @@ class GraphRows:
                 found = rows(db, sql, wanted, session)
             return {f"v{r['n']}": to_variable(r) for r in found}
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def program(
         self,
@@ -110,7 +114,7 @@ class GraphRows:
         `chain` wrote is seen.
         """
 
-        def job(db: sqlite3.Connection) -> Program:
+        def job(db: Connection) -> Program:
             numbers = [number(t, "v") for t in targets]
             args = {"targets": dumps(numbers), "s": session, "everything": everything}
             program = Program({}, {})
@@ -133,41 +137,41 @@ class GraphRows:
             program.operations.update((o.id, o) for o in map(to_operation, made))
             return program
 
-        return await self.db.read(job, join=chain)
+        return await self.db.read(job, session=session, join=chain)
 
     async def parameters(self, session: int) -> list[Variable]:
         """All parameters, in the order they were made."""
 
-        def job(db: sqlite3.Connection) -> list[Variable]:
+        def job(db: Connection) -> list[Variable]:
             sql = (
                 "SELECT * FROM variables INDEXED BY variables_parameters WHERE session = ? "
                 "AND kind = 'parameter' ORDER BY n"
             )
             return [to_variable(r) for r in rows(db, sql, session)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def downstream(self, session: int, sources: Iterable[str]) -> set[str]:
         """Everything made from `sources`, they themselves included."""
         numbers = dumps([number(s, "v") for s in sources])
 
-        def job(db: sqlite3.Connection) -> set[str]:
+        def job(db: Connection) -> set[str]:
             found = db.execute(
                 DOWNSTREAM + "SELECT n FROM down", {"sources": numbers, "s": session}
             ).fetchall()
             return {f"v{r['n']}" for r in found}
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def operations(
         self, session: int, ids: Iterable[str] | None = None, limit: int | None = None
     ) -> list[Operation]:
         """Operations: those named, or all, or the first `limit`."""
 
-        def job(db: sqlite3.Connection) -> list[Operation]:
+        def job(db: Connection) -> list[Operation]:
             if ids is None:
                 sql = "SELECT * FROM operations WHERE session = ? ORDER BY n LIMIT ?"
-                most = -1 if limit is None else limit
+                most = ALL if limit is None else limit
                 return [to_operation(r) for r in rows(db, sql, session, most)]
             wanted = dumps([number(i, "op") for i in ids])
             sql = (
@@ -176,54 +180,55 @@ class GraphRows:
             )
             return [to_operation(r) for r in rows(db, sql, wanted, session)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def dirty(self, session: int) -> list[str]:
         """The outputs that lack a value at some place in use."""
 
-        return await self.db.read(lambda db: stale(db, session), single=True)
+        return await self.db.read(lambda db: stale(db, session), session=session, single=True)
 
     async def bound_to_files(self, session: int, chain: Chain | None = None) -> list[Variable]:
         """The leaves that are bound to files."""
 
-        def job(db: sqlite3.Connection) -> list[Variable]:
+        def job(db: Connection) -> list[Variable]:
             sql = "SELECT * FROM variables WHERE session = ? AND file IS NOT NULL ORDER BY n"
             return [to_variable(r) for r in rows(db, sql, session)]
 
-        return await self.db.read(job, single=True, join=chain)
+        return await self.db.read(job, session=session, single=True, join=chain)
 
     async def note_file(self, session: int, variable: str, digest: str) -> None:
         """Remember what a bound file now holds."""
 
-        def job(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE variables SET file = json_set(file, '$.digest', ?) "
-                "WHERE session = ? AND n = ?",
-                (digest, session, number(variable, "v")),
-            )
+        def job(db: Connection) -> None:
+            n = number(variable, "v")
+            found = row(db, "SELECT file FROM variables WHERE session = ? AND n = ?", session, n)
+            if found is not None and found["file"] is not None:
+                noted = dumps(json.loads(found["file"]) | {"digest": digest})
+                sql = "UPDATE variables SET file = ? WHERE session = ? AND n = ?"
+                db.execute(sql, (noted, session, n))
 
-        await self.db.write(job)
+        await self.db.write(job, session=session)
 
     async def loss_outputs(self, session: int) -> list[str]:
         """The losses that no other operation uses."""
 
-        def job(db: sqlite3.Connection) -> list[str]:
+        def job(db: Connection) -> list[str]:
             sql = (
                 "SELECT output FROM operations o WHERE session = ? AND kind IN "
-                "(SELECT value FROM json_each(?)) AND NOT EXISTS (SELECT 1 FROM edges e "
+                "(SELECT atom FROM json_each(?)) AND NOT EXISTS (SELECT 1 FROM edges e "
                 "WHERE e.session = o.session AND e.source = o.output) ORDER BY output"
             )
             found = rows(db, sql, session, dumps(sorted(LOSSES)))
             return [f"v{r['output']}" for r in found]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
 
-def invalidate(db: sqlite3.Connection, session: int, sources: Iterable[int]) -> None:
+def invalidate(db: Connection, session: int, sources: Iterable[int]) -> None:
     """Drop the values of everything made from `sources`. Call inside a write."""
     args = {"sources": dumps(list(sources)), "s": session}
     db.execute(
-        DOWNSTREAM + "UPDATE variables SET dirty = 1 WHERE session = :s "
+        DOWNSTREAM + "UPDATE variables SET dirty = TRUE WHERE session = :s "
         "AND kind = 'output' AND n IN (SELECT n FROM down)",
         args,
     )

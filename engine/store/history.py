@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,8 @@ from pydantic import BaseModel
 from ...schemas.errors import Conflict
 from ...schemas.graph import STATE_VERSION, Gradient, Proposal, Version, number
 from .admission import check_idle
-from .database import Chain, Database
+from .backend import Backend, Chain
+from .dbapi import ALL, Connection
 from .graph import invalidate
 from .quotas import bounded
 from .rows import (
@@ -58,7 +58,7 @@ class StepRecord(BaseModel):
 class HistoryRows:
     """Gradients, steps and versions; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def add_gradients(
         self,
@@ -72,7 +72,7 @@ class HistoryRows:
         With `chain`, they are on disk once that is settled.
         """
 
-        def job(db: sqlite3.Connection) -> list[Gradient]:
+        def job(db: Connection) -> list[Gradient]:
             check_fence(db, session, fence)
             about = dumps(sorted({number(g.variable, "v") or 0 for g in gradients}))
             db.execute(
@@ -103,7 +103,9 @@ class HistoryRows:
             )
             return made
 
-        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
+        return await self.db.write(
+            bounded(job, session, self.db.quota_bytes), session=session, join=chain
+        )
 
     async def gradients(
         self,
@@ -114,10 +116,10 @@ class HistoryRows:
         limit: int | None = None,
     ) -> list[Gradient]:
         """Gradients on these variables (all when None), the oldest first; the newest `limit`."""
-        most = -1 if limit is None else limit
+        most = ALL if limit is None else limit
         wanted = None if variables is None else [number(v, "v") for v in variables]
 
-        def job(db: sqlite3.Connection) -> list[Gradient]:
+        def job(db: Connection) -> list[Gradient]:
             index = "INDEXED BY gradients_unspent" if unspent else ""
             sql = (
                 f"SELECT * FROM gradients {index} WHERE session = ?"
@@ -131,29 +133,29 @@ class HistoryRows:
             found.sort(key=lambda r: int(r["n"]))
             return [to_gradient(r) for r in (found if limit is None else found[-limit:])]
 
-        return await self.db.read(job)
+        return await self.db.read(job, session=session)
 
     async def with_gradients(self, session: int) -> list[str]:
         """The variables that have unspent gradients, those with the oldest first."""
 
-        def job(db: sqlite3.Connection) -> list[str]:
+        def job(db: Connection) -> list[str]:
             sql = (
                 "SELECT variable FROM gradients INDEXED BY gradients_unspent WHERE session = ? "
                 "AND spent_by IS NULL GROUP BY variable ORDER BY min(n)"
             )
             return [f"v{r['variable']}" for r in rows(db, sql, session)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def gradient(self, session: int, id_: str) -> Gradient | None:
         """The gradient `g4`, or None where there is none."""
 
-        def job(db: sqlite3.Connection) -> Gradient | None:
+        def job(db: Connection) -> Gradient | None:
             sql = "SELECT * FROM gradients WHERE session = ? AND n = ?"
             found = row(db, sql, session, number(id_, "g") or 0)
             return to_gradient(found) if found else None
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def spent_gradients(
         self, session: int, variable: str, limit: int
@@ -163,7 +165,7 @@ class HistoryRows:
         Each is its text and the version that came of that step, None where it was refused.
         """
 
-        def job(db: sqlite3.Connection) -> list[tuple[str, int | None]]:
+        def job(db: Connection) -> list[tuple[str, int | None]]:
             sql = (
                 "SELECT g.text, (SELECT max(p.version) FROM proposals p "
                 "INDEXED BY proposals_of_step WHERE p.session = g.session "
@@ -174,7 +176,7 @@ class HistoryRows:
             found = rows(db, sql, session, number(variable, "v"), limit)
             return [(r["text"], r["became"]) for r in reversed(found)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def record_step(
         self,
@@ -192,7 +194,7 @@ class HistoryRows:
         settled.
         """
 
-        def job(db: sqlite3.Connection) -> StepRecord:
+        def job(db: Connection) -> StepRecord:
             check_fence(db, session, fence)
             n = next_number(db, "steps", session)
             db.execute(
@@ -233,7 +235,9 @@ class HistoryRows:
             invalidate(db, session, [number(v, "v") or 0 for v in changed])
             return done
 
-        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
+        return await self.db.write(
+            bounded(job, session, self.db.quota_bytes), session=session, join=chain
+        )
 
     async def set_value(
         self, session: int, variable: str, text: str, origin: str
@@ -242,7 +246,7 @@ class HistoryRows:
         whether that is a new one. Raises Conflict when the session has an active run."""
         n = number(variable, "v") or 0
 
-        def job(db: sqlite3.Connection) -> tuple[int, bool]:
+        def job(db: Connection) -> tuple[int, bool]:
             check_idle(db, session)
             sql = "SELECT value, version FROM variables WHERE session = ? AND n = ?"
             present = row(db, sql, session, n)
@@ -253,12 +257,12 @@ class HistoryRows:
             invalidate(db, session, [n])
             return version, True
 
-        return await self.db.write(bounded(job, session, self.db.quota_bytes))
+        return await self.db.write(bounded(job, session, self.db.quota_bytes), session=session)
 
     async def versions(self, session: int, variable: str, limit: int = 100) -> list[Version]:
         """A leaf's versions, newest first."""
 
-        def job(db: sqlite3.Connection) -> list[Version]:
+        def job(db: Connection) -> list[Version]:
             sql = (
                 "SELECT * FROM versions WHERE session = ? AND variable = ? "
                 "ORDER BY version DESC LIMIT ?"
@@ -266,24 +270,24 @@ class HistoryRows:
             found = rows(db, sql, session, number(variable, "v"), limit)
             return [to_version(r) for r in found]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def version(self, session: int, variable: str, version: int) -> Version | None:
         """One version of a leaf."""
 
-        def job(db: sqlite3.Connection) -> Version | None:
+        def job(db: Connection) -> Version | None:
             sql = "SELECT * FROM versions WHERE session = ? AND variable = ? AND version = ?"
             found = row(db, sql, session, number(variable, "v"), version)
             return to_version(found) if found else None
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def proposals(
         self, session: int, variable: str | None = None, limit: int = 50
     ) -> list[Proposal]:
         """What was proposed for a parameter (or for all), newest first."""
 
-        def job(db: sqlite3.Connection) -> list[Proposal]:
+        def job(db: Connection) -> list[Proposal]:
             key = [number(variable, "v")] if variable else []
             sql = (
                 "SELECT * FROM proposals WHERE session = ?"
@@ -292,41 +296,41 @@ class HistoryRows:
             )
             return [to_proposal(r) for r in rows(db, sql, session, *key, limit)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def proposal(self, session: int, id_: str) -> Proposal | None:
         """The proposal `p4`, or None where there is none."""
 
-        def job(db: sqlite3.Connection) -> Proposal | None:
+        def job(db: Connection) -> Proposal | None:
             sql = "SELECT * FROM proposals WHERE session = ? AND n = ?"
             found = row(db, sql, session, number(id_, "p") or 0)
             return to_proposal(found) if found else None
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def last_step(self, session: int) -> int:
         """The number of the newest step, 0 if there is none."""
 
-        def job(db: sqlite3.Connection) -> int:
+        def job(db: Connection) -> int:
             return next_number(db, "steps", session) - 1
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def steps(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest steps, newest first, without their texts."""
 
-        def job(db: sqlite3.Connection) -> list[dict[str, object]]:
+        def job(db: Connection) -> list[dict[str, object]]:
             sql = (
                 "SELECT 's' || n AS id, accepted, gate, before, after, split, examples, created "
                 "FROM steps WHERE session = ? ORDER BY n DESC LIMIT ?"
             )
             return [dict(r) for r in rows(db, sql, session, limit)]
 
-        return await self.db.read(job)
+        return await self.db.read(job, session=session)
 
 
 def _install(
-    db: sqlite3.Connection,
+    db: Connection,
     session: int,
     variable: str,
     text: str,
@@ -356,7 +360,7 @@ def _install(
 
 
 def _add_proposal(
-    db: sqlite3.Connection, session: int, step: int, p: Proposal, version: int | None
+    db: Connection, session: int, step: int, p: Proposal, version: int | None
 ) -> Proposal:
     n = next_number(db, "proposals", session)
     db.execute(

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ...schemas.database import PostgresAddress
 from ...schemas.errors import BadInput, Conflict, StoreError
 from ...schemas.graph import Session
+from .backend import Backend
 from .causes import explain
-from .database import Database
+from .dbapi import Connection, Row
 from .migrations import bytes_of_session
 from .rows import (
     CLOCK,
@@ -44,21 +46,23 @@ IN_USE = (
 class Maintenance:
     """What an operator does with the whole file; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def every_session(self, owner: str | None = None) -> list[Session]:
         """All sessions, or an owner's, the last used first."""
 
-        def job(db: sqlite3.Connection) -> list[Session]:
-            sql = "SELECT * FROM sessions WHERE ? IS NULL OR owner = ? ORDER BY updated DESC, pk"
-            return [to_session(r) for r in rows(db, sql, owner, owner)]
+        def job(db: Connection) -> list[Session]:
+            sql = (
+                "SELECT * FROM sessions WHERE owner = coalesce(?, owner) ORDER BY updated DESC, pk"
+            )
+            return [to_session(r) for r in rows(db, sql, owner)]
 
         return await self.db.read(job)
 
     async def any_session(self, session_id: str) -> Session | None:
         """A session by id, whoever owns it."""
 
-        def job(db: sqlite3.Connection) -> Session | None:
+        def job(db: Connection) -> Session | None:
             found = rows(db, "SELECT * FROM sessions WHERE id = ?", session_id)
             return to_session(found[0]) if found else None
 
@@ -70,7 +74,8 @@ class Maintenance:
         Gives how many there were. Raises Conflict, and deletes none, when one is being run.
         """
 
-        def job(db: sqlite3.Connection) -> int:
+        def job(db: Connection) -> int:
+            db.lock_sessions(pks)
             which = {"pks": dumps(pks)}
             sql = (
                 "SELECT s.id FROM sessions s WHERE s.pk IN (SELECT value FROM json_each(:pks)) "
@@ -82,21 +87,35 @@ class Maintenance:
                     f"Session {busy[0][0]} is being run by a server.",
                     "Cancel the run (resume with cancel=true), or wait until it has ended.",
                 )
-            db.execute("PRAGMA secure_delete = ON")
+            db.overwrite_deleted()
             sql = "DELETE FROM sessions WHERE pk IN (SELECT value FROM json_each(:pks))"
             return db.execute(sql, which).rowcount
 
         return await self.db.write(job)
+
+    async def shared_key(self, name: str) -> str:
+        """A secret of 256 bits that all processes on this database share; made if there is none."""
+
+        def job(db: Connection) -> str:
+            sql = "INSERT INTO shared_keys VALUES (?,?) ON CONFLICT (name) DO NOTHING"
+            db.execute(sql, (name, secrets.token_hex(32)))
+            return str(rows(db, "SELECT value FROM shared_keys WHERE name = ?", name)[0][0])
+
+        return await self.db.write(job)
+
+    async def running(self) -> list[str]:
+        """The ids of the sessions that some server is running."""
+        return await self.db.read(running, single=True)
 
     async def unused_since(self, days: float, owner: str | None = None) -> list[Session]:
         """Sessions that nothing has changed for so many days and that nobody runs."""
         before = datetime.now(UTC) - timedelta(days=days)
         stamp = before.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-        def job(db: sqlite3.Connection) -> list[Session]:
+        def job(db: Connection) -> list[Session]:
             sql = (
-                "SELECT * FROM sessions s WHERE updated < :before AND (:owner IS NULL OR "
-                f"owner = :owner) AND NOT {IN_USE} ORDER BY updated"
+                "SELECT * FROM sessions s WHERE updated < :before AND "
+                f"owner = coalesce(:owner, owner) AND NOT {IN_USE} ORDER BY updated"
             )
             given = {"before": stamp, "owner": owner}
             return [to_session(r) for r in db.execute(sql, given).fetchall()]
@@ -113,10 +132,17 @@ class Maintenance:
 
         Raises BadInput if `target` exists, StoreError if it cannot be written.
         """
+        source = self.db.path
+        if isinstance(source, PostgresAddress):
+            raise BadInput(
+                f"{source} is not a file; a server makes its own backups.",
+                "Use pg_dump, or the server's point-in-time recovery; `textgrad-mcp sessions "
+                "export` writes one session into a file.",
+            )
         if target.exists():  # noqa: ASYNC240 - one look, before a copy on a thread
             raise BadInput(f"{target} exists already; it was left as it is.", "Name a new file.")
         try:
-            await asyncio.to_thread(_copy, self.db.path, target)
+            await asyncio.to_thread(_copy, source, target)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
                 f"The backup {target} could not be written: {error}.",
@@ -124,25 +150,22 @@ class Maintenance:
             ) from explain(error, target)
 
 
-def running(db: sqlite3.Connection) -> list[str]:
+def running(db: Connection) -> list[str]:
     """The ids of the sessions that some server is running."""
     found = db.execute(f"SELECT s.id FROM sessions s WHERE {IN_USE}")
     return [str(r["id"]) for r in found.fetchall()]
 
 
-def problems_of(db: sqlite3.Connection) -> list[str]:
+def problems_of(db: Connection) -> list[str]:
     """What is wrong with a file, in words; nothing when it is whole."""
-    found = [str(r[0]) for r in rows(db, "PRAGMA integrity_check")]
-    problems = [] if found == ["ok"] else found
-    for r in rows(db, "PRAGMA foreign_key_check"):
-        problems.append(f"row {r[1]} of {r[0]} belongs to no session")
+    problems = db.damage()
     for what, sql in _RULES.items():
         n = rows(db, sql)[0][0]
         problems += [f"{n} {what}"] if n else []
     return problems + unreadable(db)
 
 
-def unreadable(db: sqlite3.Connection, session: int | None = None) -> list[str]:
+def unreadable(db: Connection, session: int | None = None) -> list[str]:
     """What of a file's rows (or of a session's) cannot be read, each in a sentence."""
     problems = []
     for table, readers in _READERS.items():
@@ -157,14 +180,14 @@ def unreadable(db: sqlite3.Connection, session: int | None = None) -> list[str]:
     return problems
 
 
-def _session_of(db: sqlite3.Connection, found: sqlite3.Row) -> str:
+def _session_of(db: Connection, found: Row) -> str:
     if "session" not in found.keys():  # noqa: SIM118 - of a row, the other form asks for values
         return ""
     owned = rows(db, "SELECT id FROM sessions WHERE pk = ?", found["session"])
     return f"{owned[0]['id']}: " if owned else ""
 
 
-_READERS: dict[str, list[Callable[[sqlite3.Row], object]]] = {
+_READERS: dict[str, list[Callable[[Row], object]]] = {
     "sessions": [to_session],
     "variables": [to_variable],
     "operations": [to_operation],

@@ -254,6 +254,8 @@ CREATE INDEX proposals_by_fate ON proposals (session, fate);
 CREATE INDEX versions_in_order ON versions (session, created, variable, version, origin, step);
 """ + _count("evaluations", COUNTED)
 
+SHARED = "CREATE TABLE shared_keys (name TEXT PRIMARY KEY, value TEXT NOT NULL);\n"
+
 MIGRATIONS: list[tuple[str, str]] = [
     ("sessions, graph, ledger, history", FIRST),
     ("model calls of each owner's day", OWNER_CALLS),
@@ -266,4 +268,5 @@ MIGRATIONS: list[tuple[str, str]] = [
     ("bytes stored for each session", BYTES),
     ("a run from the admission of its call on", ADMISSION),
     ("gains with their errors, and the examples' scores behind a mean", GAINS),
+    ("secrets that all processes share", SHARED),
 ]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from ...schemas.errors import QuotaExceeded
+from .dbapi import Connection
 from .rows import row
 
 T = TypeVar("T")
 
 
-def room_for_session(db: sqlite3.Connection, owner: str, most: int | None) -> None:
+def room_for_session(db: Connection, owner: str, most: int | None) -> None:
     """Raise QuotaExceeded when `owner` has `most` sessions already. Call inside a write."""
     if most is None:
         return
+    db.lock(f"sessions of {owner}")
     found = row(db, "SELECT count(*) AS n FROM sessions WHERE owner = ?", owner)
     used = int(found["n"]) if found else 0
     if used >= most:
@@ -28,18 +29,17 @@ def room_for_session(db: sqlite3.Connection, owner: str, most: int | None) -> No
         )
 
 
-def room_for_bytes(db: sqlite3.Connection, session: int, most: int | None) -> None:
+def room_for_bytes(db: Connection, session: int, most: int | None) -> None:
     """Raise QuotaExceeded when the owner of `session` has more than `most` bytes by now.
 
     Call inside a write, after what it stores, which is undone then.
     """
     if most is None:
         return
-    sql = (
-        "SELECT sum(o.bytes) AS n FROM sessions s JOIN sessions o ON o.owner = s.owner "
-        "WHERE s.pk = ?"
-    )
-    found = row(db, sql, session)
+    whose = row(db, "SELECT owner FROM sessions WHERE pk = ?", session)
+    owner = str(whose["owner"]) if whose else ""
+    db.lock(f"bytes of {owner}")  # or two sessions would each find room for what only one has
+    found = row(db, "SELECT sum(bytes) AS n FROM sessions WHERE owner = ?", owner)
     used = int(found["n"] or 0) if found else 0
     if used > most:
         raise QuotaExceeded(
@@ -51,18 +51,18 @@ def room_for_bytes(db: sqlite3.Connection, session: int, most: int | None) -> No
 
 
 def bounded(
-    job: Callable[[sqlite3.Connection], T], session: int, most: int | None
-) -> Callable[[sqlite3.Connection], T]:
+    job: Callable[[Connection], T], session: int, most: int | None
+) -> Callable[[Connection], T]:
     """`job`, undone if it stores more in the session than its owner, with `most` bytes, may."""
     if most is None:
         return job
 
-    def size(db: sqlite3.Connection) -> int:
+    def size(db: Connection) -> int:
         found = row(db, "SELECT bytes FROM sessions WHERE pk = ?", session)
         return int(found["bytes"]) if found else 0
 
     @functools.wraps(job)
-    def checked(db: sqlite3.Connection) -> T:
+    def checked(db: Connection) -> T:
         before = size(db)
         made = job(db)
         if size(db) > before:
@@ -72,7 +72,7 @@ def bounded(
     return checked
 
 
-def count_call(db: sqlite3.Connection, owner: str, most: int | None) -> None:
+def count_call(db: Connection, owner: str, most: int | None) -> None:
     """Count one model call of `owner`'s on this day (UTC). Call inside a write.
 
     Raises QuotaExceeded when `most` were made already.
@@ -81,22 +81,21 @@ def count_call(db: sqlite3.Connection, owner: str, most: int | None) -> None:
         return
     now = datetime.now(UTC)
     today = f"{now:%Y-%m-%d}"
-    sql = "SELECT calls FROM owner_calls WHERE owner = ? AND day = ?"
-    found = row(db, sql, owner, today)
-    used = int(found["calls"]) if found else 0
-    if used >= most:
+    sql = (
+        "INSERT INTO owner_calls (owner, day, calls) VALUES (?,?,1) ON CONFLICT (owner, day) "
+        "DO UPDATE SET calls = owner_calls.calls + 1 WHERE owner_calls.calls < ? RETURNING calls"
+    )
+    counted = row(db, sql, owner, today, most)
+    if counted is None:
+        found = row(db, "SELECT calls FROM owner_calls WHERE owner = ? AND day = ?", owner, today)
+        used = int(found["calls"]) if found else most
         raise QuotaExceeded(
             f"You have used {used} model calls today, and {most} a day is the most.",
             f"Nothing is lost: {_frees(now)}, then call again. What you answer yourself is not "
             "counted.",
         )
-    if found is None:
-        db.execute("DELETE FROM owner_calls WHERE owner = ?", (owner,))
-    db.execute(
-        "INSERT INTO owner_calls (owner, day, calls) VALUES (?,?,1) "
-        "ON CONFLICT DO UPDATE SET calls = calls + 1",
-        (owner, today),
-    )
+    if counted["calls"] == 1:
+        db.later("DELETE FROM owner_calls WHERE owner = ? AND day != ?", (owner, today))
 
 
 def _frees(now: datetime) -> str:

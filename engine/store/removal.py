@@ -4,7 +4,6 @@ what happened: calls, steps, proposals, versions. What a thing was is kept under
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import number
 from .admission import check_idle
-from .database import Database
+from .backend import Backend
+from .dbapi import Connection, Row
 from .examples import digest_of_fields, likeness_of, set_batch
 from .graph import DOWNSTREAM
 from .quotas import bounded
@@ -28,7 +28,7 @@ IN_JSON = ("constraints", "inputs", "spec", "fields")
 class Removal:
     """Taking variables out of a graph; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def remove(self, session: int, variables: Iterable[str], examples: Iterable[int]) -> None:
         """Take out variables with all that is made from them, and examples.
@@ -38,7 +38,7 @@ class Removal:
         sources = [number(v, "v") or 0 for v in variables]
         places = sorted(examples)
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             check_idle(db, session)
             if sources:
                 _remove_variables(db, session, sources)
@@ -48,7 +48,7 @@ class Removal:
                 _use_no_more(db, session, places)
             _changed(db, session)
 
-        await self.db.write(job)
+        await self.db.write(job, session=session)
 
     async def mend(
         self, session: int, split: str, changes: Mapping[int, Mapping[str, str]]
@@ -58,7 +58,7 @@ class Removal:
         Raises NotFound, BadInput where two would be the same, Conflict while a run is active.
         """
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             check_idle(db, session)
             for n, fields in changes.items():
                 _mend(db, session, split, n, fields)
@@ -66,7 +66,7 @@ class Removal:
             _stale(db, session)
             _changed(db, session)
 
-        await self.db.write(bounded(job, session, self.db.quota_bytes))
+        await self.db.write(bounded(job, session, self.db.quota_bytes), session=session)
 
     async def unspent_from(
         self, session: int, variables: Iterable[str], examples: Iterable[int]
@@ -74,22 +74,22 @@ class Removal:
         """How many gradients that no step has used are on or from these."""
         on, criticised = set(variables), {f"e{n}" for n in examples}
 
-        def job(db: sqlite3.Connection) -> int:
+        def job(db: Connection) -> int:
             return sum(_rests_on(r, on, criticised) for r in _unspent(db, session))
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def removed(self, session: int, id_: str) -> dict[str, Any] | None:
         """What the variable, operation or example with this id was, if it was taken out."""
         kinds = [(kind, number(id_, prefix)) for kind, prefix in PREFIXES.items()]
         found = [(kind, n) for kind, n in kinds if n is not None]
 
-        def job(db: sqlite3.Connection) -> dict[str, Any] | None:
+        def job(db: Connection) -> dict[str, Any] | None:
             sql = "SELECT was FROM removed WHERE session = ? AND kind = ? AND n = ?"
             was = row(db, sql, session, *found[0])
             return _with_ids(json.loads(was["was"])) if was else None
 
-        return await self.db.read(job, single=True) if found else None
+        return await self.db.read(job, session=session, single=True) if found else None
 
 
 def _with_ids(was: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _with_ids(was: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _remove_variables(db: sqlite3.Connection, session: int, sources: Sequence[int]) -> None:
+def _remove_variables(db: Connection, session: int, sources: Sequence[int]) -> None:
     args = {"sources": dumps(sources), "s": session}
     down = [r["n"] for r in db.execute(DOWNSTREAM + "SELECT n FROM down", args).fetchall()]
     sql = (
@@ -119,7 +119,7 @@ def _remove_variables(db: sqlite3.Connection, session: int, sources: Sequence[in
     _bury(db, session, "variables", down)
 
 
-def _bury(db: sqlite3.Connection, session: int, table: str, numbers: Sequence[int]) -> None:
+def _bury(db: Connection, session: int, table: str, numbers: Sequence[int]) -> None:
     """Move rows to where nothing but their numbers and what they were is known of them."""
     which = dumps(list(numbers))
     some = f"FROM {table} WHERE session = ? AND n IN (SELECT value FROM json_each(?))"
@@ -132,9 +132,7 @@ def _bury(db: sqlite3.Connection, session: int, table: str, numbers: Sequence[in
     db.execute(f"DELETE {some}", (session, which))
 
 
-def _mend(
-    db: sqlite3.Connection, session: int, split: str, n: int, fields: Mapping[str, str]
-) -> None:
+def _mend(db: Connection, session: int, split: str, n: int, fields: Mapping[str, str]) -> None:
     found = row(db, "SELECT split, fields FROM examples WHERE session = ? AND n = ?", session, n)
     if found is None or found["split"] != split:
         where = f"is in {found['split']}" if found else "is not there"
@@ -155,7 +153,7 @@ def _mend(
     db.execute(sql, (dumps(mended), digest, likeness_of(mended), session, n))
 
 
-def _forget(db: sqlite3.Connection, session: int, places: Sequence[int]) -> None:
+def _forget(db: Connection, session: int, places: Sequence[int]) -> None:
     """Drop what was computed and what is about to be learnt from examples."""
     db.execute(
         "DELETE FROM cells WHERE session = ? AND variable IN "
@@ -166,9 +164,7 @@ def _forget(db: sqlite3.Connection, session: int, places: Sequence[int]) -> None
     _drop_gradients(db, session, set(), {f"e{n}" for n in places})
 
 
-def _drop_gradients(
-    db: sqlite3.Connection, session: int, variables: set[str], examples: set[str]
-) -> None:
+def _drop_gradients(db: Connection, session: int, variables: set[str], examples: set[str]) -> None:
     """Delete the unspent gradients on or from these, and take examples out of others' batches."""
     for r in _unspent(db, session):
         if _rests_on(r, variables, examples):
@@ -179,7 +175,7 @@ def _drop_gradients(
             db.execute(sql, (left, session, r["n"]))
 
 
-def _unspent(db: sqlite3.Connection, session: int) -> list[sqlite3.Row]:
+def _unspent(db: Connection, session: int) -> list[Row]:
     sql = (
         "SELECT * FROM gradients INDEXED BY gradients_unspent WHERE session = ? "
         "AND spent_by IS NULL"
@@ -187,26 +183,26 @@ def _unspent(db: sqlite3.Connection, session: int) -> list[sqlite3.Row]:
     return rows(db, sql, session)
 
 
-def _rests_on(gradient: sqlite3.Row, variables: set[str], examples: set[str]) -> bool:
+def _rests_on(gradient: Row, variables: set[str], examples: set[str]) -> bool:
     about = {f"v{gradient['variable']}", *json.loads(gradient["losses"])}
     return bool(about & variables or examples & set(json.loads(gradient["examples"])))
 
 
-def _use_no_more(db: sqlite3.Connection, session: int, places: Sequence[int]) -> None:
+def _use_no_more(db: Connection, session: int, places: Sequence[int]) -> None:
     gone = set(places)
     [found] = rows(db, "SELECT batch FROM sessions WHERE pk = ?", session)
     set_batch(db, session, [n for n in json.loads(found["batch"]) if n not in gone])
     _stale(db, session)  # without a batch of its own, a session uses the first examples
 
 
-def _stale(db: sqlite3.Connection, session: int) -> None:
+def _stale(db: Connection, session: int) -> None:
     db.execute(
-        "UPDATE variables SET dirty = 1 WHERE session = ? AND per_example AND kind = 'output'",
+        "UPDATE variables SET dirty = TRUE WHERE session = ? AND per_example AND kind = 'output'",
         (session,),
     )
 
 
-def _changed(db: sqlite3.Connection, session: int) -> None:
+def _changed(db: Connection, session: int) -> None:
     """Note the change. A run that failed stood on what was there before: it cannot go on."""
     db.execute(
         "UPDATE runs SET status = 'cancelled', updated = ? WHERE session = ? AND status = 'failed' "

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ...schemas.errors import BadInput, Conflict, StoreError
 from .causes import explain
-from .connection import BUSY_SECONDS, connect
+from .connection import BUSY_SECONDS, Connected, connect
 from .maintenance import problems_of, running
 from .migrations import APPLICATION_ID
 
@@ -137,7 +137,9 @@ def _held(real: Path) -> Iterator[list[str]]:
 
     Raises sqlite3.DatabaseError, and BadInput for a file of another program.
     """
-    with closing(sqlite3.connect(real, timeout=BUSY_SECONDS, isolation_level=None)) as db:
+    with closing(
+        sqlite3.connect(real, timeout=BUSY_SECONDS, isolation_level=None, factory=Connected)
+    ) as db:
         db.row_factory = sqlite3.Row
         [tables] = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         [program] = db.execute("PRAGMA application_id").fetchone()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -27,6 +26,7 @@ from ...schemas.graph import (
     Version,
 )
 from ..extensions.operations import is_loss
+from .dbapi import Connection, Row
 
 Reader = TypeVar("Reader", bound=Callable[..., Any])
 RunFence = tuple[int, str]
@@ -47,47 +47,51 @@ def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def rows(db: sqlite3.Connection, sql: str, *args: Any) -> list[sqlite3.Row]:
+def rows(db: Connection, sql: str, *args: Any) -> list[Row]:
     """All rows of one query."""
     return db.execute(sql, args).fetchall()
 
 
-def row(db: sqlite3.Connection, sql: str, *args: Any) -> sqlite3.Row | None:
+def row(db: Connection, sql: str, *args: Any) -> Row | None:
     """The first row of one query."""
     found = rows(db, sql, *args)
     return found[0] if found else None
 
 
-def columns(db: sqlite3.Connection, sql: str, *args: Any) -> dict[str, list[Any]]:
-    """All rows of one query as one list a column, in a fraction of the time for very many."""
-    cursor = db.execute(sql, args)
+def columns(db: Connection, sql: str, *args: Any) -> dict[str, list[Any]]:
+    """All rows of one query as one list a column, in a fraction of the time for very many.
+
+    `args` are one for each parameter, or one mapping of their names.
+    """
+    cursor = db.execute(sql, args[0] if args and isinstance(args[0], dict) else args)
     cursor.row_factory = None
     names = [about[0] for about in cursor.description]
     found = list(zip(*cursor.fetchall(), strict=True))
     return {name: list(found[n]) if found else [] for n, name in enumerate(names)}
 
 
-def next_number(db: sqlite3.Connection, table: str, session: int) -> int:
+def next_number(db: Connection, table: str, session: int) -> int:
     """The next free number of `table` within the session: none is used again after a removal.
 
     Call inside a write.
     """
-    sql = f"SELECT coalesce(max(n), 0) FROM {table} WHERE session = ?"
-    used = int(rows(db, sql, session)[0][0])
-    return max(used, last_removed(db, table, session)) + 1
+    sql = (
+        f"SELECT coalesce(max(n), 0) FROM (SELECT max(n) AS n FROM {table} WHERE session = ? "
+        "UNION ALL SELECT max(n) FROM removed WHERE session = ? AND kind = ?) AS used"
+    )
+    return int(rows(db, sql, session, session, table)[0][0]) + 1
 
 
-def last_removed(db: sqlite3.Connection, table: str, session: int) -> int:
-    """The highest number in `table` that was taken out of the session, 0 if there is none."""
-    sql = "SELECT coalesce(max(n), 0) FROM removed WHERE session = ? AND kind = ?"
-    return int(rows(db, sql, session, table)[0][0])
-
-
-def check_fence(db: sqlite3.Connection, session: int, fence: RunFence | None) -> None:
+def check_fence(db: Connection, session: int, fence: RunFence | None) -> None:
     """Refuse what a run writes when it is no longer its owner's, or no longer active."""
     if fence is None:
         return
     run = row(db, "SELECT status, owner FROM runs WHERE session = ? AND n = ?", session, fence[0])
+    check_owned(run, fence)
+
+
+def check_owned(run: Row | None, fence: RunFence) -> None:
+    """As `check_fence`, of a run's row that was read already."""
     if run is None or run["owner"] != fence[1] or run["status"] != "running":
         raise Conflict(
             f"Run r{fence[0]} was cancelled, or taken over by another server process.",
@@ -100,7 +104,7 @@ def readable(what: str) -> Callable[[Reader], Reader]:
 
     def decorate(read: Reader) -> Reader:
         @functools.wraps(read)
-        def reads(r: sqlite3.Row, *args: Any) -> Any:
+        def reads(r: Row, *args: Any) -> Any:
             try:
                 return read(r, *args)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -124,14 +128,14 @@ def _first_problem(error: Exception) -> str:
 
 
 @readable("session {id}")
-def to_session(r: sqlite3.Row) -> Session:
+def to_session(r: Row) -> Session:
     """A row of sessions."""
     data = dict(r) | {"batch": json.loads(r["batch"]), "budget": json.loads(r["budget"])}
     return Session(**data)
 
 
 @readable("variable v{n}")
-def to_variable(r: sqlite3.Row) -> Variable:
+def to_variable(r: Row) -> Variable:
     """A row of variables."""
     known = {
         "name": r["name"],
@@ -152,7 +156,7 @@ def to_variable(r: sqlite3.Row) -> Variable:
 
 
 @readable("operation op{n}")
-def to_operation(r: sqlite3.Row) -> Operation:
+def to_operation(r: Row) -> Operation:
     """A row of operations."""
     return Operation(
         id=f"op{r['n']}",
@@ -166,19 +170,19 @@ def to_operation(r: sqlite3.Row) -> Operation:
 
 
 @readable("example e{n}")
-def to_example(r: sqlite3.Row) -> Example:
+def to_example(r: Row) -> Example:
     """A row of examples."""
     return Example(id=f"e{r['n']}", split=r["split"], fields=json.loads(r["fields"]))
 
 
 @readable("the value of v{variable}")
-def to_value(r: sqlite3.Row) -> Value:
+def to_value(r: Row) -> Value:
     """A row of cells."""
     return Value(text=r["text"], score=r["score"])
 
 
 @readable("gradient g{n}")
-def to_gradient(r: sqlite3.Row) -> Gradient:
+def to_gradient(r: Row) -> Gradient:
     """A row of gradients."""
     return Gradient(
         id=f"g{r['n']}",
@@ -195,7 +199,7 @@ def to_gradient(r: sqlite3.Row) -> Gradient:
 
 
 @readable("version {version} of v{variable}")
-def to_version(r: sqlite3.Row) -> Version:
+def to_version(r: Row) -> Version:
     """A row of versions."""
     return Version(
         variable=f"v{r['variable']}",
@@ -208,7 +212,7 @@ def to_version(r: sqlite3.Row) -> Version:
 
 
 @readable("proposal p{n}")
-def to_proposal(r: sqlite3.Row) -> Proposal:
+def to_proposal(r: Row) -> Proposal:
     """A row of proposals."""
     return Proposal(
         id=f"p{r['n']}",
@@ -237,7 +241,7 @@ def to_proposal(r: sqlite3.Row) -> Proposal:
 
 
 @readable("run r{n}")
-def to_run(r: sqlite3.Row, session_id: str) -> Run:
+def to_run(r: Row, session_id: str) -> Run:
     """A row of runs. What cannot be read of it is empty, and named in `damaged`: it must still be
     possible to see the run and to drop it."""
     saved = {name: _object(r[name]) for name in ("args", "state", "result")}
@@ -260,7 +264,7 @@ def to_run(r: sqlite3.Row, session_id: str) -> Run:
 
 
 @readable("run r{n}")
-def to_whole_run(r: sqlite3.Row) -> Run:
+def to_whole_run(r: Row) -> Run:
     """A row of runs, nothing of which may be damaged."""
     run = to_run(r, "")
     if run.damaged:
@@ -278,13 +282,13 @@ def _object(text: Any) -> dict[str, Any] | None:
 
 
 @readable("the request of call c{n}")
-def to_request(r: sqlite3.Row) -> CompletionRequest:
+def to_request(r: Row) -> CompletionRequest:
     """The request in a row of calls."""
     return CompletionRequest.model_validate_json(r["request"])
 
 
 @readable("the reply to call c{n}")
-def to_completion(r: sqlite3.Row) -> Completion:
+def to_completion(r: Row) -> Completion:
     """An answered row of calls."""
     usage = Usage(
         prompt_tokens=r["prompt_tokens"],

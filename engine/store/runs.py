@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from typing import Any
 
 from ...schemas.graph import Run, Session, number
 from .admission import ACTIVE, RECENT, busy, check_idle, standing
-from .connection import Job
-from .database import Chain, Database
+from .backend import Backend, Chain
+from .dbapi import ALL, Connection, Job
 from .quotas import bounded
 from .rows import (
     CLOCK,
@@ -74,7 +73,7 @@ class Running:
 class RunRows:
     """Runs; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def start(
         self,
@@ -91,7 +90,7 @@ class RunRows:
         all is on disk once that is settled.
         """
 
-        def job(db: sqlite3.Connection) -> Admitted:
+        def job(db: Connection) -> Admitted:
             run = standing(db, session, session_id, new.digest, time.monotonic() - new.came)
             if run is not None and run.digest != new.digest:
                 raise busy(run)
@@ -101,58 +100,60 @@ class RunRows:
                 run = _insert(db, session, session_id, new, args)
             return Admitted(run, _session(db, session), mine)
 
-        return await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
+        return await self.db.write(
+            bounded(job, session, self.db.quota_bytes), session=session, join=chain
+        )
 
     async def standing(self, session: int, session_id: str, digest: str, came: float) -> Run | None:
         """The run that a call has to do with (see `admission.standing`)."""
 
-        def job(db: sqlite3.Connection) -> Run | None:
+        def job(db: Connection) -> Run | None:
             return standing(db, session, session_id, digest, time.monotonic() - came)
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def active(self, session: int, session_id: str) -> Run | None:
         """The session's active run."""
-        return await self._run(f"session = ? AND {ACTIVE}", session_id, session)
+        return await self._run(session, session_id, f"AND {ACTIVE}")
 
     async def last(self, session: int, session_id: str) -> Run | None:
         """The session's active run, or else its newest one, whatever became of it."""
 
-        def job(db: sqlite3.Connection) -> Run | None:
+        def job(db: Connection) -> Run | None:
             found = row(db, f"SELECT * FROM runs WHERE session = ? AND {ACTIVE}", session)
             newest = "SELECT * FROM runs WHERE session = ? ORDER BY n DESC LIMIT 1"
             found = found or row(db, newest, session)
             return to_run(found, session_id) if found else None
 
-        return await self.db.read(job)
+        return await self.db.read(job, session=session)
 
     async def get(self, session: int, session_id: str, run_id: str) -> Run | None:
         """One run by id."""
-        return await self._run("session = ? AND n = ?", session_id, session, number(run_id, "r"))
+        return await self._run(session, session_id, "AND n = ?", number(run_id, "r"))
 
-    async def _run(self, where: str, session_id: str, *args: Any) -> Run | None:
-        def job(db: sqlite3.Connection) -> Run | None:
-            found = row(db, f"SELECT * FROM runs WHERE {where}", *args)
+    async def _run(self, session: int, session_id: str, where: str, *args: Any) -> Run | None:
+        def job(db: Connection) -> Run | None:
+            found = row(db, f"SELECT * FROM runs WHERE session = ? {where}", session, *args)
             return to_run(found, session_id) if found else None
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def latest(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest runs, newest first, without their results."""
 
-        def job(db: sqlite3.Connection) -> list[dict[str, object]]:
+        def job(db: Connection) -> list[dict[str, object]]:
             sql = (
                 "SELECT 'r' || n AS id, tool, status, error, created, updated FROM runs "
                 "WHERE session = ? ORDER BY n DESC LIMIT ?"
             )
             return [dict(r) for r in rows(db, sql, session, limit)]
 
-        return await self.db.read(job, single=True)
+        return await self.db.read(job, session=session, single=True)
 
     async def running(self) -> list[Running]:
         """What runs, or should, in all processes."""
 
-        def job(db: sqlite3.Connection) -> list[Running]:
+        def job(db: Connection) -> list[Running]:
             sql = (
                 "SELECT r.*, s.id AS session_id, s.owner AS whose FROM runs r "
                 "JOIN sessions s ON s.pk = r.session WHERE r.status = 'running'"
@@ -175,11 +176,12 @@ class RunRows:
         """
         n, asked = number(run.id, "r") or 0, time.monotonic()
 
-        def job(db: sqlite3.Connection) -> Admitted | None:
+        def job(db: Connection) -> Admitted | None:
             check_idle(db, session, besides=n)
             sql = (
                 f"UPDATE runs SET status = 'running', owner = ?, lease = {CLOCK} + ?, error = '', "
-                "result = NULL, taken = taken + (status = 'running'), updated = ?, "
+                "result = NULL, taken = taken + CASE WHEN status = 'running' THEN 1 ELSE 0 END, "
+                "updated = ?, "
                 f"began = began + coalesce({CLOCK} - stopped, 0), stopped = NULL "
                 "WHERE session = ? AND n = ? AND digest = ? AND (status IN "
                 "('needs_completions', 'failed') OR (status = 'running' AND (owner IN ('', ?) "
@@ -193,7 +195,7 @@ class RunRows:
             found = rows(db, "SELECT * FROM runs WHERE session = ? AND n = ?", session, n)
             return Admitted(to_run(found[0], run.session_id), _session(db, session), True)
 
-        return await self.db.write(job)
+        return await self.db.write(job, session=session)
 
     async def end(
         self,
@@ -211,11 +213,11 @@ class RunRows:
         Raises StoreError, and leaves it, if what came before in `chain` was lost.
         """
 
-        def job(db: sqlite3.Connection) -> bool:
+        def job(db: Connection) -> bool:
             fence = (number(run_id, "r") or 0, owner)
             return _leave(db, session, fence, status, result, error)
 
-        return await self.db.write(job, after=chain)
+        return await self.db.write(job, session=session, after=chain)
 
     async def end_quietly(
         self, session: int, run: Run, result: dict[str, Any], chain: Chain | None = None
@@ -223,7 +225,7 @@ class RunRows:
         """End a run that needed nothing from anybody, so that it is no news: what it gave is kept
         for a while, for whoever made the same call meanwhile. False as for `end_run`."""
 
-        def job(db: sqlite3.Connection) -> bool:
+        def job(db: Connection) -> bool:
             sql = (
                 "DELETE FROM runs WHERE session = ? AND n = ? AND owner = ? AND status = 'running'"
             )
@@ -232,9 +234,9 @@ class RunRows:
             sql = (
                 f"DELETE FROM quiet_runs WHERE session = ? AND (stopped < {CLOCK} - ? OR digest IN "
                 "(SELECT digest FROM quiet_runs WHERE session = ? ORDER BY stopped DESC "
-                "LIMIT -1 OFFSET ?))"
+                "LIMIT ? OFFSET ?))"
             )
-            db.execute(sql, (session, KEPT_SECONDS, session, RECENT - 1))
+            db.execute(sql, (session, KEPT_SECONDS, session, ALL, RECENT - 1))
             sql = (
                 "INSERT INTO quiet_runs (session, digest, tool, result, stopped) "
                 f"VALUES (?,?,?,?,{CLOCK}) ON CONFLICT (session, digest) "
@@ -243,7 +245,7 @@ class RunRows:
             db.execute(sql, (session, run.digest, run.tool, dumps(result)))
             return True
 
-        return await self.db.write(job, after=chain)
+        return await self.db.write(job, session=session, after=chain)
 
     async def pause_run(
         self, session: int, run_id: str, owner: str, chain: Chain | None = None
@@ -252,29 +254,29 @@ class RunRows:
         that it can go on, None when it is no longer the owner's."""
         n = number(run_id, "r") or 0
 
-        def job(db: sqlite3.Connection) -> bool | None:
+        def job(db: Connection) -> bool | None:
             sql = "SELECT 1 FROM calls WHERE session = ? AND run = ? AND status = 'pending' LIMIT 1"
             if row(db, sql, session, n) is None:
                 return False
             return _leave(db, session, (n, owner), "needs_completions") or None
 
-        return await self.db.write(job, after=chain)
+        return await self.db.write(job, session=session, after=chain)
 
     async def drop_run(
         self, session: int, run_id: str, owner: str, chain: Chain | None = None
     ) -> None:
         """Forget a run that was refused before it asked or changed anything."""
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             sql = "DELETE FROM runs WHERE session = ? AND n = ? AND owner = ? AND used_calls = 0"
             db.execute(sql, (session, number(run_id, "r"), owner))
 
-        await self.db.write(job, after=chain)
+        await self.db.write(job, session=session, after=chain)
 
     async def cancel(self, session: int, run_id: str) -> bool:
         """End an active run; what it had answered stays. False when it was not active."""
 
-        def job(db: sqlite3.Connection) -> bool:
+        def job(db: Connection) -> bool:
             cursor = db.execute(
                 f"UPDATE runs SET status = 'cancelled', updated = ?, stopped = {CLOCK} "
                 f"WHERE session = ? AND n = ? AND {ACTIVE}",
@@ -282,30 +284,32 @@ class RunRows:
             )
             return cursor.rowcount == 1
 
-        return await self.db.write(job)
+        return await self.db.write(job, session=session)
 
     async def save_state(self, session: int, fence: RunFence | None, state: dict[str, Any]) -> None:
         """Remember how far a long run has come. Raises Conflict when it is not its owner's."""
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             check_fence(db, session, fence)
             set_state(db, session, fence, state)
 
-        await self.db.write(job)
+        await self.db.write(job, session=session)
 
     async def keep_alive(self, owner: str, runs: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
         """A sign of life for runs of this process, by session and id; gives those still its own."""
         wanted = list(runs)
+        given: dict[str, Any] = {"most": LEASE_SECONDS, "owner": owner}
 
-        def job(db: sqlite3.Connection) -> set[tuple[int, str]]:
+        def job(db: Connection) -> set[tuple[int, str]]:
             sql = (  # another value each time, whatever the clock does
-                f"UPDATE runs SET lease = max({CLOCK} + ?, lease + 0.001) WHERE session = ? "
-                "AND n = ? AND owner = ? AND status = 'running'"
+                f"UPDATE runs SET lease = CASE WHEN {CLOCK} + :most > lease THEN {CLOCK} + :most "
+                "ELSE lease + 0.001 END WHERE session = :s AND n = :n AND owner = :owner "
+                "AND status = 'running'"
             )
             return {
                 (session, id_)
                 for session, id_ in wanted
-                if db.execute(sql, (LEASE_SECONDS, session, number(id_, "r"), owner)).rowcount == 1
+                if db.execute(sql, given | {"s": session, "n": number(id_, "r")}).rowcount == 1
             }
 
         return await self.db.write(job)
@@ -313,28 +317,26 @@ class RunRows:
     async def give_back(self, owner: str) -> None:
         """Let anybody go on at once with what this process was running."""
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             sql = "UPDATE runs SET owner = '', lease = 0 WHERE owner = ? AND status = 'running'"
             db.execute(sql, (owner,))
 
         await self.db.write(job)
 
 
-def set_state(
-    db: sqlite3.Connection, session: int, fence: RunFence | None, state: dict[str, Any]
-) -> None:
+def set_state(db: Connection, session: int, fence: RunFence | None, state: dict[str, Any]) -> None:
     """What a run remembers from now on. Call inside a write."""
     if fence is not None:
         sql = "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?"
         db.execute(sql, (dumps(state), now(), session, fence[0]))
 
 
-def _session(db: sqlite3.Connection, session: int) -> Session:
+def _session(db: Connection, session: int) -> Session:
     return to_session(rows(db, "SELECT * FROM sessions WHERE pk = ?", session)[0])
 
 
 def _insert(
-    db: sqlite3.Connection, session: int, session_id: str, new: NewRun, args: dict[str, Any]
+    db: Connection, session: int, session_id: str, new: NewRun, args: dict[str, Any]
 ) -> Run:
     n = next_number(db, "runs", session)
     db.execute(
@@ -367,7 +369,7 @@ def _insert(
 
 
 def _leave(
-    db: sqlite3.Connection,
+    db: Connection,
     session: int,
     fence: RunFence,
     status: str,

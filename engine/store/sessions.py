@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
 from dataclasses import dataclass
 
 from ...schemas.errors import NotFound
 from ...schemas.graph import Session
-from .database import Chain, Database
+from .backend import Backend, Chain
+from .dbapi import Connection
 from .quotas import room_for_bytes, room_for_session
 from .rows import now, row, rows, to_session
 
@@ -18,7 +18,7 @@ from .rows import now, row, rows, to_session
 class SessionRows:
     """Sessions of their owners; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def create(
         self, owner: str, title: str, most: int | None = None, chain: Chain | None = None
@@ -29,13 +29,14 @@ class SessionRows:
         that is settled.
         """
 
-        def job(db: sqlite3.Connection) -> Session:
+        def job(db: Connection) -> Session:
             room_for_session(db, owner, most)
-            db.execute(
-                "INSERT INTO sessions (id, owner, title, created, updated) VALUES (?,?,?,?,?)",
-                (f"tg_{secrets.token_urlsafe(16)}", owner, title, now(), now()),
+            sql = (
+                "INSERT INTO sessions (id, owner, title, created, updated) VALUES (?,?,?,?,?) "
+                "RETURNING *"
             )
-            found = rows(db, "SELECT * FROM sessions WHERE pk = last_insert_rowid()")
+            id_ = f"tg_{secrets.token_urlsafe(16)}"
+            found = rows(db, sql, id_, owner, title, now(), now())
             room_for_bytes(db, found[0]["pk"], self.db.quota_bytes)
             return to_session(found[0])
 
@@ -45,7 +46,7 @@ class SessionRows:
         """The owner's session. Raises NotFound, in the same words for foreign ones."""
         came = time.monotonic()
 
-        def job(db: sqlite3.Connection) -> Session:
+        def job(db: Connection) -> Session:
             found = row(db, "SELECT * FROM sessions WHERE id = ? AND owner = ?", session_id, owner)
             if found is None:
                 raise NotFound(
@@ -60,7 +61,7 @@ class SessionRows:
     async def of_owner(self, owner: str, limit: int = 50) -> list[Session]:
         """The owner's sessions, the last used first."""
 
-        def job(db: sqlite3.Connection) -> list[Session]:
+        def job(db: Connection) -> list[Session]:
             sql = "SELECT * FROM sessions WHERE owner = ? ORDER BY updated DESC, pk DESC LIMIT ?"
             return [to_session(r) for r in rows(db, sql, owner, limit)]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...schemas.graph import Value, number
-from .database import Chain, Database
+from .backend import Backend, Chain
+from .dbapi import Connection
 from .quotas import bounded
 from .rows import RunFence, check_fence, dumps, rows, to_value
 
@@ -16,7 +16,7 @@ from .rows import RunFence, check_fence, dumps, rows, to_value
 class ValueRows:
     """Computed values; each method is one transaction."""
 
-    db: Database
+    db: Backend
 
     async def get(
         self,
@@ -31,7 +31,7 @@ class ValueRows:
             return {}
         wanted, where = dumps(numbers), dumps(list(places))
 
-        def job(db: sqlite3.Connection) -> dict[tuple[str, int], Value]:
+        def job(db: Connection) -> dict[tuple[str, int], Value]:
             sql = (
                 "SELECT c.* FROM json_each(?) v CROSS JOIN json_each(?) p "
                 "CROSS JOIN cells c ON c.session = ? AND c.variable = v.value "
@@ -40,7 +40,7 @@ class ValueRows:
             found = rows(db, sql, wanted, where, session)
             return {(f"v{r['variable']}", r["place"]): to_value(r) for r in found}
 
-        return await self.db.read(job, single=True, join=chain)
+        return await self.db.read(job, session=session, single=True, join=chain)
 
     async def save(
         self,
@@ -54,22 +54,26 @@ class ValueRows:
 
         With `chain`, they are on disk once that is settled.
         """
-        cells = [(session, number(v, "v"), p, x.text, x.score) for (v, p), x in values.items()]
+        cells = [
+            {"s": session, "v": number(v, "v"), "p": p, "text": x.text, "score": x.score}
+            for (v, p), x in values.items()
+        ]
         done = dumps([number(c, "v") for c in clean])
 
-        def job(db: sqlite3.Connection) -> None:
+        def job(db: Connection) -> None:
             check_fence(db, session, fence)
             db.executemany(  # not of what was taken out meanwhile
-                "INSERT INTO cells SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS "
-                "(SELECT 1 FROM variables WHERE session = ?1 AND n = ?2) AND (?3 = 0 OR EXISTS "
-                "(SELECT 1 FROM examples WHERE session = ?1 AND n = ?3)) ON CONFLICT DO UPDATE "
+                "INSERT INTO cells SELECT :s, :v, :p, :text, CAST(:score AS REAL) WHERE EXISTS "
+                "(SELECT 1 FROM variables WHERE session = :s AND n = :v) AND (:p = 0 OR EXISTS "
+                "(SELECT 1 FROM examples WHERE session = :s AND n = :p)) "
+                "ON CONFLICT (session, variable, place) DO UPDATE "
                 "SET text = excluded.text, score = excluded.score",
                 cells,
             )
             db.execute(
-                "UPDATE variables SET dirty = 0 WHERE session = ? AND dirty "
+                "UPDATE variables SET dirty = FALSE WHERE session = ? AND dirty "
                 "AND n IN (SELECT value FROM json_each(?))",
                 (session, done),
             )
 
-        await self.db.write(bounded(job, session, self.db.quota_bytes), join=chain)
+        await self.db.write(bounded(job, session, self.db.quota_bytes), session=session, join=chain)

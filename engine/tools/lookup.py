@@ -56,6 +56,7 @@ class Parts:
         await self.runs.close()
         await self.workers.close()
         await self.ledger.close()
+        self.store.leave()
         await self.runs.give_back()
         await self.store.close()
 

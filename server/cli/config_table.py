@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from ...engine.answerers.faults import Endpoint
+from ...schemas.database import PostgresAddress
 from ...schemas.settings import RoleSettings, Settings
 from ..settings.load import Origins, resolve
 from ..terminal import Cell, Styles
@@ -45,13 +46,13 @@ def shown(settings: Settings, key: str) -> Any:
     value: Any = settings
     for part in key.split("."):
         value = value[part] if isinstance(value, dict) else getattr(value, part)
-    if key.endswith(".api_key"):
+    if key.endswith(("api_key", "database_password")):
         return "set" if isinstance(value, SecretStr) and value.get_secret_value() else "not set"
     if key.endswith(".headers"):
         return dict.fromkeys(value, "set")
     if key.endswith(".base_url") and value:
         return Endpoint(value).where
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | PostgresAddress) else value
 
 
 def _roles(settings: Settings) -> dict[str, RoleSettings]:

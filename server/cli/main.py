@@ -102,6 +102,20 @@ def _add_http(serve: argparse.ArgumentParser) -> None:
     most = number(int, 1, 100_000)
     group.add_argument("--connections", type=most, default=512, help="open from one address")
     group.add_argument(
+        "--metrics",
+        nargs="?",
+        const="",
+        metavar="OWNER",
+        help="serve /metrics to this owner, where callers show tokens; else on loopback",
+    )
+    by_owner = "tell in /metrics whose calls they were"
+    group.add_argument("--metrics-by-owner", action="store_true", help=by_owner)
+    group.add_argument(
+        "--stateless",
+        action="store_true",
+        help="older clients without sessions, so that any replica can answer them",
+    )
+    group.add_argument(
         "--proxy",
         action="append",
         default=[],
@@ -152,6 +166,9 @@ def _serve(args: argparse.Namespace) -> int:
         connections=args.connections,
         per_minute=args.per_minute,
         burst=args.burst,
+        stateless=args.stateless,
+        metrics=args.metrics,
+        metrics_by_owner=args.metrics_by_owner,
     )
     with tracing(os.environ):
         serve_http(settings, options)

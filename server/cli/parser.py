@@ -82,7 +82,7 @@ def setting_flags() -> Parser:
     flags = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = flags.add_argument_group("settings")
     group.add_argument("--config", metavar="FILE", help="the configuration file (TOML)")
-    _add(group, "database", "database", "FILE", "where sessions are kept")
+    _add(group, "database", "database", "FILE", "where sessions are kept: or postgresql://...")
     _add(group, "data-dir", "data_dir", "DIR", "where add_examples may read files")
     _add(group, "workspace", "workspace", "DIR", "where parameters may be bound to files")
     for role, whom in (("both", "both roles"), ("forward", "forward"), ("backward", "backward")):

@@ -15,10 +15,11 @@ from ...schemas.errors import BadInput, NotFound
 from ...schemas.text import no_constant
 from ..page.commands import add_report_options
 from .output import remarked, told
-from .parser import add_json, number
+from .parser import SET, add_json, number
 
 if TYPE_CHECKING:
     from ...engine.store import Store
+    from ...schemas.database import Location
     from ...schemas.graph import Session
     from ...schemas.settings import Settings
 
@@ -29,7 +30,7 @@ Work = Callable[["Store", argparse.Namespace], Awaitable[int]]
 def add(commands: Any, flags: argparse.ArgumentParser) -> None:
     """Add both commands to the command line; `flags` are those of the settings."""
     _add_sessions(commands, flags)
-    top = commands.add_parser("database", help="check, copy or restore the database")
+    top = commands.add_parser("database", help="check, copy, restore, migrate or move the database")
     actions = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _action(actions, flags, "check", "is the file whole? The exit code is 1 if not", _check)
     backup = _action(actions, flags, "backup", "copy it into a new file, servers or not", _backup)
@@ -39,6 +40,14 @@ def add(commands: Any, flags: argparse.ArgumentParser) -> None:
     restore.add_argument("--force", action="store_true", help="stop runs that are under way")
     restore.set_defaults(run=_restore)
     add_json(restore)
+    migrate = actions.add_parser("migrate", parents=[flags], help="bring its schema up to date")
+    migrate.set_defaults(run=_migrate)
+    add_json(migrate)
+    move = actions.add_parser("move", parents=[flags], help="copy every session into another one")
+    move.add_argument("source", metavar="FROM", help="a file, or postgresql://...")
+    move.add_argument("target", metavar="TO", help="likewise; what it holds stays")
+    move.set_defaults(run=_move)
+    add_json(move)
     schema = "print the JSON schema of an exported session"
     printed = actions.add_parser("schema", help=schema)
     printed.set_defaults(run=_schema)
@@ -80,7 +89,7 @@ def _action(
     return parser
 
 
-def _settings(args: argparse.Namespace) -> tuple[Settings, Path]:
+def _settings(args: argparse.Namespace) -> tuple[Settings, Location]:
     """The settings in force, and where the database is."""
     from ..settings.load import default_database
     from .parser import settings_of
@@ -90,11 +99,10 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, Path]:
 
 
 def _with_store(args: argparse.Namespace, work: Work) -> int:
-    from ...engine.store import Store
+    from ...engine.store import Store, check_there
 
     settings, path = _settings(args)
-    if not path.exists():
-        raise NotFound(f"There is no database {path}.", "Name one with --database.")
+    check_there(path)
 
     async def run() -> int:
         store = Store(path)
@@ -264,6 +272,11 @@ def _restore(args: argparse.Namespace) -> int:
     from ...engine.store.restore import restore
 
     _, path = _settings(args)
+    if not isinstance(path, Path):
+        raise BadInput(
+            f"{path} is not a file; a server restores its own backups.",
+            "Use pg_restore, or the server's point-in-time recovery.",
+        )
     done = restore(path, args.file, force=args.force)
     facts = {
         "database": str(path),
@@ -280,6 +293,38 @@ def _restore(args: argparse.Namespace) -> int:
     told(args, facts, " ".join(words))
     remarked(args, "Servers that use it go on with it at their next call.")
     return 0
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    from ...engine.store import migrate
+
+    _, path = _settings(args)
+    before, now = migrate(path)
+    facts = {"database": str(path), "before": before, "schema": now}
+    done = f"has schema {now}" + (f", before {before}" if before not in (0, now) else "")
+    told(args, facts, f"{path} {done}.")
+    return 0
+
+
+def _move(args: argparse.Namespace) -> int:
+    from ...engine.store.move import move
+    from ...engine.tools.imported import check_meaning
+
+    source, target = (_place(args, given) for given in (args.source, args.target))
+    done = asyncio.run(move(source, target, check_meaning))
+    facts = {"from": str(source), "to": str(target), "sessions": done.moved, "there": done.there}
+    words = f"{done.moved} sessions of {source} are in {target}."
+    if done.there:
+        words += f" {done.there} were there already, and were left as they are."
+    told(args, facts, words)
+    remarked(args, "What they were copied from is as it was.")
+    return 0
+
+
+def _place(args: argparse.Namespace, given: str) -> Location:
+    """What FROM or TO names, with the password that is set for servers."""
+    setattr(args, f"{SET}database", given)
+    return _settings(args)[1]
 
 
 def _schema(_: argparse.Namespace) -> int:

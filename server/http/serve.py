@@ -24,11 +24,13 @@ from starlette.routing import Route
 from ...schemas.errors import BadInput, TextGradError
 from ...schemas.settings import OPEN_QUOTA_BYTES, Settings
 from ..protocol.app import TextGradServer, build
+from . import metrics
 from .addresses import networks
 from .jwt_tokens import LEEWAY_SECONDS, JwtTokens
 from .older_sessions import OlderSessions
 from .rate_limit import AT_ONCE, PER_ADDRESS, Buckets, RateLimit
 from .revocation import Recheck, Verifier
+from .stateless import Stateless
 from .tokens import FileTokens
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ class HttpOptions:
     `jwt_leeway` seconds early or late. `allowed_hosts` and `allowed_origins` add to those of
     loopback. `public_url` is where clients see /mcp; with JWTs it is told to clients that ask where
     to get a token. What X-Forwarded-For says is believed of `proxies` alone, which are addresses or
-    networks. `connections` may be open from one address.
+    networks. `connections` may be open from one address. `stateless`: clients of older protocols
+    have no session here, so that any replica can answer them. `metrics` is the owner who may read
+    /metrics (`metrics_by_owner`: with whose calls they were), "" for whoever is on loopback.
     """
 
     host: str = "127.0.0.1"
@@ -70,6 +74,9 @@ class HttpOptions:
     max_body_mb: float = 8.0
     per_minute: float = 600.0
     burst: float = 100.0
+    stateless: bool = False
+    metrics: str | None = None
+    metrics_by_owner: bool = False
 
     @property
     def is_loopback(self) -> bool:
@@ -135,8 +142,11 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         transport_security=security(options),
         max_request_body_size=int(options.max_body_mb * 1024 * 1024),
         session_idle_timeout=IDLE_SECONDS,
+        stateless_http=options.stateless,
     )
     app.router.routes += _health(server)
+    if options.metrics is not None:
+        app.router.routes.append(_metrics(server, options))
     known_paths = frozenset(OPEN)
     if options.public_url and options.jwks:
         metadata = _metadata(options)
@@ -150,7 +160,7 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         open_paths=known_paths,
         at_once=at_once,
     )
-    sessions = Middleware(OlderSessions)
+    sessions = Middleware(Stateless) if options.stateless else Middleware(OlderSessions)
     app.user_middleware[:0] = (
         [guard, sessions]
         if check is None
@@ -163,6 +173,23 @@ def _app(server: TextGradServer, options: HttpOptions, at_once: int) -> Starlett
         ]
     )
     return app
+
+
+def _metrics(server: TextGradServer, options: HttpOptions) -> Route:
+    metrics.check_installed()
+    told_apart = bool(options.tokens or options.jwks)
+    if told_apart and not options.metrics:
+        raise BadInput(
+            "Whoever has a token could read /metrics, and how busy others are.",
+            "Name the owner whose token may: --metrics OWNER.",
+        )
+    if options.metrics and not told_apart:
+        raise BadInput(
+            "Nobody shows a token here, so /metrics cannot be for one owner.",
+            "Leave the owner out, or give --tokens FILE.",
+        )
+    reader, by_owner = options.metrics or "", options.metrics_by_owner
+    return metrics.route(server, reader, security(options), owners=by_owner)
 
 
 def _metadata(options: HttpOptions) -> list[Route]:

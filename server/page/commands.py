@@ -45,12 +45,12 @@ def _add_with_test(parser: argparse.ArgumentParser) -> None:
 
 
 def _view(args: argparse.Namespace, settings: Settings) -> int:
+    from ...engine.store import check_there
     from ..settings.load import default_database
     from .viewer import opened
 
     path = settings.database or default_database()
-    if not path.exists():
-        raise NotFound(f"There is no database {path}.", "Name one with --database.")
+    check_there(path)
 
     async def run() -> None:
         viewer = await opened(settings, path, held_out=args.with_test, port=args.port)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...schemas.database import Location
 from ...schemas.settings import Settings
 
 if TYPE_CHECKING:  # imported when the page is first asked for: it takes a fifth of the start
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imported when the page is first asked for: it takes a fifth
 class Pages:
     """Keeps the views, which keep what they have compared, and the viewer, which keeps its key."""
 
-    def __init__(self, settings: Settings, database: Path, owner: str) -> None:
+    def __init__(self, settings: Settings, database: Location, owner: str) -> None:
         self._settings = settings
         self._database, self._owner = database, owner
         self._page: Page | None = None

@@ -12,7 +12,6 @@ import logging
 import secrets
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -25,6 +24,7 @@ from ...engine.views.page import Page, whole_number
 from ...engine.views.replay import Reader
 from ...engine.views.several import compare, sessions
 from ...engine.workers.pool import Workers
+from ...schemas.database import Location
 from ...schemas.errors import BadInput, NotFound, TextGradError
 from ...schemas.graph import Session
 from ...schemas.settings import Settings
@@ -209,7 +209,7 @@ class _Server(uvicorn.Server):
 
 async def opened(
     settings: Settings,
-    database: Path,
+    database: Location,
     *,
     held_out: bool = False,
     port: int = 0,
@@ -218,7 +218,7 @@ async def opened(
     """A viewer of a database, listening. Raises BadInput, StoreError."""
     store = Store(database)
     await store.open()
-    await store.overview.only_read()
+    await store.db.only_read()
     viewer = Viewer(store, settings, held_out=held_out, owner=owner)
     try:
         await viewer.start(port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -31,14 +32,15 @@ from .. import telemetry
 from ..logs import guard_log
 from ..version import VERSION
 from . import argument_completion as completions
-from . import consent, page_tools, resources, shapes, stdio, subscriptions
+from . import consent, page_tools, request_state, resources, shapes, stdio, subscriptions
 from .additions import extend
 from .arguments import ArgumentReader
 from .calls import amended, refusal
 from .failures import explained, in_words
 from .host import Host
+from .news import StoreNews
 from .prompts import prompts
-from .request_state import security
+from .request_state import SharedSeal
 from .sampling import Sampler
 from .stdio_signals import leave_on_signals, leave_soon
 from .tools import OFFERS, AsGiven, offered
@@ -94,11 +96,18 @@ class TextGradServer(MCPServer[Host]):
     around the tools, and our resources beside those of extensions."""
 
     sampler: Sampler
+    seal: SharedSeal
     watchers: ResourceWatchers
+    news: StoreNews
     host: Host | None = None
     leaving: Callable[[], None] = staticmethod(lambda: None)
     """Called when the last client is gone, before anything is closed."""
     page = "on"
+
+    @cached_property
+    def calls(self) -> Counter[tuple[str, str]]:
+        """How many calls of each tool there were, by what they ended in."""
+        return Counter()
 
     @cached_property
     def _readers(self) -> dict[str, ArgumentReader]:
@@ -115,12 +124,18 @@ class TextGradServer(MCPServer[Host]):
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; let the client's model write what is pending, where that is configured;
         tell whoever watches the session. What fails is told, never raised."""
+        known = name if self._tool_manager.get_tool(name) is not None else "unknown"
         try:
-            return await self._served(name, arguments, context)
+            result = await self._served(name, arguments, context)
+            if isinstance(result, InputRequiredResult) and self.host is not None:
+                await self.seal.ready(self.host.key)
         except MCPError:
+            self.calls[known, "error"] += 1
             raise
         except Exception as error:  # noqa: BLE001 - the last place that can put it into words
-            return refusal(explained(error, name))
+            result = refusal(explained(error, name))
+        self.calls[known, _status(result)] += 1
+        return result
 
     async def _served(
         self, name: str, arguments: dict[str, Any], context: Context[Host, Any] | None
@@ -157,9 +172,9 @@ class TextGradServer(MCPServer[Host]):
         host = context.request_context.lifespan_context
         owner = host.owner(context)
         new = shapes.is_nothing(arguments.get("session_id"))
-        await self.watchers.changed(owner, session, new=new)
-        if data.get("status") == "running":
-            self.watchers.follow(await host.engine(), owner, session)
+        if self.watchers.watches_for(owner):
+            await self.news.told(owner, [session])
+            await self.watchers.changed(owner, session, new=new)
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
         """Ours first, then those of extensions."""
@@ -226,6 +241,14 @@ class TextGradServer(MCPServer[Host]):
         return self._readers[tool.name]
 
 
+def _status(result: CallToolResult | InputRequiredResult) -> str:
+    """What a call ended in, in one word."""
+    if isinstance(result, InputRequiredResult):
+        return "input_required"
+    found = (result.structured_content or {}).get("status")
+    return str(found or ("failed" if result.is_error else "done"))
+
+
 def quoted(name: str) -> str:
     """A name as it was given, or the beginning of a long one."""
     return repr(name if len(name) <= LONGEST_SLIP else f"{name[:LONGEST_SLIP]}…")
@@ -237,14 +260,16 @@ def build(settings: Settings) -> TextGradServer:
     @asynccontextmanager
     async def lifespan(_: MCPServer[Host]) -> AsyncIterator[Host]:
         host = server.host = Host(settings)
+        server.news = StoreNews(server.watchers, host.engine)
         try:
             yield host
         finally:
             server.leaving()
             server.host = None
-            await server.watchers.close()
+            await server.news.close()
             await host.close()
 
+    seal = SharedSeal()
     server = TextGradServer(
         name="textgrad-mcp",
         title="TextGrad",
@@ -255,16 +280,17 @@ def build(settings: Settings) -> TextGradServer:
         tools=[offered(one) for one in [*OFFERS, *page_tools.offers(settings.page)]],
         log_level="WARNING",
         cache_hints=CACHE_HINTS,
-        request_state_security=security(settings),
+        request_state_security=seal.security,
         middleware=[in_words],
         extensions=[page_tools.PageExtension()] if settings.page == "on" else [],
     )
-    server.page = settings.page
+    server.page, server.seal = settings.page, seal
+    request_state.install(server, seal)
     server.sampler = Sampler()
     server.watchers = ResourceWatchers()
     resources.install(server)
     completions.install(server)
-    subscriptions.install(server, server.watchers)
+    subscriptions.install(server, server.watchers, lambda: server.news)
     for prompt in prompts():
         server.add_prompt(prompt)
     page_tools.install(server, settings.page)

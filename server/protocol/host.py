@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
@@ -17,6 +18,7 @@ from ..page.pages import Pages
 from ..settings.load import default_database, resolve
 from .principal import LOCAL, principal
 from .readers import Readers
+from .request_state import NAME
 from .sampling import Sampling
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Host:
         self.settings = settings
         self.path = settings.database or default_database()
         self._engine: Engine | None = None
+        self.limiters: Limiters | None = None
         self.pages = Pages(settings, self.path, LOCAL)
         self.readers = Readers()
         self._opening = asyncio.Lock()
@@ -50,7 +53,7 @@ class Host:
                 try:
                     self._engine.store.check_presence()
                 except StoreError as gone:
-                    if not os.path.exists(self.path):  # noqa: ASYNC240 - one look
+                    if isinstance(self.path, Path) and not os.path.exists(self.path):  # noqa: ASYNC240
                         raise
                     log.warning("%s It is opened anew.", gone.message)
                     await self.close()
@@ -60,15 +63,26 @@ class Host:
 
     async def _opened(self) -> Engine:
         await asyncio.to_thread(import_module, "...engine.engine", __package__)
+        from ...engine.answerers.limiter import Limiters
         from ...engine.engine import Engine
         from ...engine.store import Store
 
         store = Store(self.path)
         await store.open(fresh=self._fresh)
         self._fresh = False
-        engine = Engine(self.settings, store, answerers(self.settings))
+        self.limiters = Limiters()
+        engine = Engine(self.settings, store, answerers(self.settings, self.limiters))
         engine.parts.sweep.start()
         return engine
+
+    async def key(self) -> str:
+        """What seals rounds: the same for all servers on the database. Raises StoreError."""
+        return await (await self.engine()).store.maintenance.shared_key(NAME)
+
+    @property
+    def opened(self) -> Engine | None:
+        """The engine, if it is open."""
+        return self._engine
 
     def owner(self, ctx: Context[Any, Any]) -> str:
         """Who calls: the principal of an HTTP request, else whoever started the process."""
@@ -87,12 +101,12 @@ class Host:
             await engine.close()
 
 
-def answerers(settings: Settings) -> dict[Role, Answerer]:
+def answerers(settings: Settings, limiters: Limiters | None = None) -> dict[Role, Answerer]:
     """Who answers each role's calls, by configuration."""
     roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
     from ...engine.answerers.limiter import Limiters
 
-    limiters = Limiters()
+    limiters = limiters or Limiters()
     return {role: _answerer(one, limiters) for role, one in roles.items()}
 
 

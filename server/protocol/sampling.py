@@ -114,7 +114,10 @@ class Sampler:
             return result
         capabilities = ctx.client_capabilities
         if capabilities is None or capabilities.sampling is None:
-            why = "This client offers no sampling, so the prompts are handed to you."
+            why = (
+                "This client offers no sampling, or not without a session, so the prompts are "
+                "handed to you."
+            )
             return amended(result, [why])
         if self._refused_before(waiting):
             why = (

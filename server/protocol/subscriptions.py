@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
@@ -17,6 +18,7 @@ from mcp_types import (
 )
 
 from ...schemas.errors import NotFound
+from .news import StoreNews
 from .resource_views import GRAPH_SCHEMA, ROOT
 from .resources import session_of
 from .watchers import ResourceWatchers
@@ -25,6 +27,10 @@ MOST_URIS = 1000
 """Addresses that one connection, or one listen stream, may watch."""
 URI_CHARS = 500
 """None of ours is longer; what is watched is kept in memory."""
+UNHEARD = (
+    "This connection has no stream on which changes could be announced: older clients have no "
+    "sessions here, newer ones use subscriptions/listen. Read the resource again instead."
+)
 
 
 async def may_watch(ctx: Context[Any, Any], uri: str) -> bool:
@@ -45,7 +51,14 @@ async def may_watch(ctx: Context[Any, Any], uri: str) -> bool:
     return True
 
 
-def install(server: MCPServer[Any], watchers: ResourceWatchers) -> None:
+def _sessions(uris: Iterable[str]) -> set[str]:
+    """The sessions that these addresses are of."""
+    return {one for one in map(session_of, uris) if one is not None}
+
+
+def install(
+    server: MCPServer[Any], watchers: ResourceWatchers, news: Callable[[], StoreNews]
+) -> None:
     """Serve subscribe and unsubscribe for older sessions, and listen for newer ones."""
     low = server._lowlevel_server
 
@@ -61,11 +74,14 @@ def install(server: MCPServer[Any], watchers: ResourceWatchers) -> None:
     ) -> EmptyResult:
         connection = ctx.session._connection
         uri = str(params.uri)
+        if not connection.has_standalone_channel:
+            raise MCPError(INVALID_PARAMS, UNHEARD)
         if not await may_watch(context(ctx), uri):
             raise MCPError(INVALID_PARAMS, f"There is no such resource: {uri[:URI_CHARS]}")
         if watchers.count(connection) >= MOST_URIS:
             raise MCPError(INVALID_PARAMS, f"More than {MOST_URIS} subscriptions; drop some first.")
         watchers.subscribe(connection, owner_of(ctx), uri)
+        await news().begin(owner_of(ctx), _sessions([uri]))
         return EmptyResult()
 
     async def on_unsubscribe(
@@ -83,6 +99,7 @@ def install(server: MCPServer[Any], watchers: ResourceWatchers) -> None:
         owner = owner_of(ctx)
         channel = watchers.listen(owner, uris)
         try:
+            await news().begin(owner, _sessions(uris))
             return await channel.listening(
                 ctx, params.model_copy(update={"notifications": honoured})
             )

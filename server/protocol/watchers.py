@@ -9,10 +9,8 @@ waits for none of them.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from mcp.server.connection import Connection
 from mcp.server.subscriptions import (
@@ -22,15 +20,9 @@ from mcp.server.subscriptions import (
     ResourceUpdated,
 )
 
-from ...schemas.errors import NotFound, StoreError
 from .resource_views import ROOT
 from .resources import view_of
 
-if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
-    from ...engine.engine import Engine
-
-log = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0
 EVERY_CHANGE = ""
 """In the place of a session's id: addresses that change with every session."""
 
@@ -78,10 +70,14 @@ class Channel:
             self._subscribed.pop(uri, None)
         self._unindex(uri)
 
-    def watched(self, session_id: str) -> list[str]:
-        """The addresses that somebody watches and a change of this session changes, in order."""
-        found = self._by_session.get(session_id, set()) | self._by_session.get(EVERY_CHANGE, set())
-        return sorted(found)
+    def watched(self, *sessions: str) -> list[str]:
+        """The addresses that somebody watches and a change of these sessions changes, in order."""
+        found = (self._by_session.get(one, set()) for one in (*sessions, EVERY_CHANGE))
+        return sorted(set().union(*found))
+
+    def sessions(self) -> set[str]:
+        """The sessions that somebody watches."""
+        return self._by_session.keys() - {EVERY_CHANGE}
 
     def subscribers(self, uri: str) -> list[Connection]:
         """The connections that watch `uri`."""
@@ -136,7 +132,19 @@ class ResourceWatchers:
         self._channels: dict[str, Channel] = {}
         self._subscribed: dict[Connection, set[tuple[str, str]]] = {}
         self._outboxes: dict[Connection, Outbox] = {}
-        self._following: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def watches(self) -> bool:
+        """Whether anybody watches anything."""
+        return bool(self._channels)
+
+    def watches_for(self, owner: str) -> bool:
+        """Whether the owner watches anything."""
+        return owner in self._channels
+
+    def sessions(self) -> dict[str, set[str]]:
+        """The sessions that somebody watches, by their owners: all who watch anything."""
+        return {owner: channel.sessions() for owner, channel in self._channels.items()}
 
     def channel(self, owner: str) -> Channel:
         """What the owner watches."""
@@ -181,53 +189,26 @@ class ResourceWatchers:
 
     async def changed(self, owner: str, session_id: str, *, new: bool = False) -> None:
         """Announce that the owner's session changed; `new` when it has just begun."""
+        await self.announce(owner, [session_id], new=new)
+
+    async def announce(self, owner: str, sessions: Iterable[str], *, new: bool = False) -> None:
+        """Announce that something of the owner's changed: in these sessions, as far as they are
+        known."""
         channel = self._channels.get(owner)
         if channel is None:
             return
         if new and channel.streams:
             await channel.bus.publish(ResourcesListChanged())
-        for uri in channel.watched(session_id):
+        for uri in channel.watched(*sessions):
             if channel.streams:
                 await channel.bus.publish(ResourceUpdated(uri=uri))
             for connection in channel.subscribers(uri):
                 self._outboxes[connection].put(uri)
 
-    def follow(self, engine: Engine, owner: str, session_id: str) -> None:
-        """Announce the changes of a run that goes on in the background, until it ends."""
-        if session_id not in self._following:
-            task = asyncio.create_task(self._follow(engine, owner, session_id))
-            self._following[session_id] = task
-            task.add_done_callback(lambda _: self._following.pop(session_id, None))
-
-    async def _follow(self, engine: Engine, owner: str, session_id: str) -> None:
-        before: object = None
-        while self.watched(owner, session_id):
-            try:
-                session = await engine.store.sessions.get(session_id, owner)
-                run = await engine.store.runs.last(session.pk, session.id)
-                usage = await engine.store.calls.usage(session.pk)
-            except (NotFound, StoreError) as error:
-                log.warning("no longer following session %s: %s", session_id, error)
-                return
-            now = (session.updated, run.status if run else "", usage)
-            if now != before:
-                await self.changed(owner, session_id)
-            if run is None or run.status != "running":
-                return
-            before = now
-            await asyncio.sleep(LOOK_SECONDS)
-
     def hang_up(self) -> None:
         """End every listen stream in order."""
         for channel in self._channels.values():
             channel.listening.close()
-
-    async def close(self) -> None:
-        """Stop following."""
-        tasks = list(self._following.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _gone(self, connection: Connection) -> None:
         for owner, uri in self._subscribed.pop(connection, ()):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...schemas.database import SCHEMES, PostgresAddress, located
 from ...schemas.errors import BadInput
 from ...schemas.near import did_you_mean
 from ...schemas.settings import EvaluatorSettings, RoleSettings, Settings
@@ -56,7 +57,7 @@ def from_file(path: Path, environ: Mapping[str, str]) -> Layer:
     flat = {f"{one}.folder": "" for one in evaluators} | flat
     for key in (*PATHS, *(f"{one}.folder" for one in evaluators)):
         if isinstance(flat.get(key), str):
-            flat[key] = here / Path(flat[key]).expanduser()
+            flat[key] = _placed(flat[key], here)
     return _layer(flat, lambda _: f"file {path}", environ)
 
 
@@ -88,6 +89,11 @@ def from_flags(flags: Mapping[str, str], environ: Mapping[str, str]) -> Layer:
             raise BadInput(
                 "A key on the command line can be seen by everyone on this machine.",
                 f"Set {PREFIX}API_KEY, or name the variable that holds it in api_key_env.",
+            )
+        if key == "database_password" or (key == "database" and _holds_password(value)):
+            raise BadInput(
+                "A password on the command line can be seen by everyone on this machine.",
+                f"Set PGPASSWORD or {PREFIX}DATABASE_PASSWORD, or use ~/.pgpass.",
             )
         flat[key] = _parsed(key, value, key)
     return _layer(flat, lambda _: "command line", environ)
@@ -130,6 +136,14 @@ def _unknown(key: str, where: str, known: Iterable[str]) -> BadInput:
     return BadInput(f"Unknown setting {key!r} in {where}.", near(key, known))
 
 
+def _holds_password(value: str) -> bool:
+    try:
+        found = located(value)
+    except ValueError:
+        return True  # what cannot be read may hold one
+    return isinstance(found, PostgresAddress) and bool(found.secret)
+
+
 def _parsed(key: str, value: str, name: str) -> Any:
     """A setting given as words: JSON for tables, a path with ~ for paths, else as it is.
 
@@ -137,7 +151,7 @@ def _parsed(key: str, value: str, name: str) -> Any:
     """
     value = value.strip()
     if key in PATHS:
-        return Path(value).expanduser()
+        return _placed(value)
     if key.rpartition(".")[2] not in TABLES:
         return value
     try:
@@ -146,6 +160,13 @@ def _parsed(key: str, value: str, name: str) -> Any:
         raise BadInput(
             f"{name} is not valid JSON.", 'Write for example {"temperature": 0}.'
         ) from None
+
+
+def _placed(value: str, folder: Path = Path()) -> Any:
+    """A path, or the address of a database as it is."""
+    if value.strip().startswith(SCHEMES):
+        return value
+    return folder / Path(value).expanduser()
 
 
 def _layer(flat: Mapping[str, Any], origin: Any, environ: Mapping[str, str]) -> Layer:

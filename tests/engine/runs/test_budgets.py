@@ -21,6 +21,8 @@ from textgrad_mcp.schemas.settings import EvaluatorSettings, RoleSettings, Setti
 from ...helpers import ME, Scripted, an_engine, made
 from ..optimizer.test_optimize import program, sums
 
+pytestmark = pytest.mark.each_store
+
 PRICED = RoleSettings(price_prompt=200, price_completion=200)
 """In dollars for a million tokens: what is set aside for a short call is about six cents."""
 

@@ -16,6 +16,8 @@ from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 
 from ...helpers import ME, Scripted, an_engine, made, plain_reply
 
+pytestmark = pytest.mark.each_store
+
 GROUP = 8
 JUDGE = "Is the reply right, short and polite?"
 

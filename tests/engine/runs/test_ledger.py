@@ -31,6 +31,8 @@ from ...helpers import (
 )
 from ...standin import Body, Fault, StandIn, fault
 
+pytestmark = pytest.mark.each_store
+
 Main = Callable[[Engine], Awaitable[None]]
 
 

@@ -16,6 +16,8 @@ from textgrad_mcp.schemas.graph import NO_EXAMPLE
 from ...helpers import ME, Tools, an_engine, assisted, drive, endpoint
 from ...standin import Fault, StandIn, usage_of
 
+pytestmark = pytest.mark.each_store
+
 SOON = Caller(deadline=0.05)
 PAID, OTHER = "what the endpoint said", "what the caller made up"
 

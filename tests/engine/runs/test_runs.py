@@ -17,6 +17,8 @@ from ...helpers import ME, Scripted, an_engine
 from ..optimizer.test_optimize import program as sums_program
 from ..optimizer.test_optimize import sums
 
+pytestmark = pytest.mark.each_store
+
 
 class Gated(Scripted):
     """Answers only once `open` is set; `called` is set when the first request is there."""

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from mcp.shared.exceptions import MCPError
 from textgrad_mcp.engine.answerers import Answerer, Assistant
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.runs import leases, sweep
+from textgrad_mcp.engine.runs import elsewhere, leases, sweep
 from textgrad_mcp.engine.runs import runner as runs
 from textgrad_mcp.engine.runs.leases import BLINK_SECONDS, Sightings
+from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.engine.store import connection
 from textgrad_mcp.engine.store.runs import LEASE_SECONDS
 from textgrad_mcp.schemas.errors import Conflict
@@ -30,6 +31,8 @@ from ...helpers import ME, Facts, Scripted, an_engine, process, served_by
 from ...standin import StandIn
 from ...whole.test_kill import N, Stuck, asked, program, recorded, settings_of, stuck_in_backward
 from .test_runs import SOON, Gated, prompts
+
+pytestmark = pytest.mark.each_store
 
 SHORT = 0.3
 """Seconds of silence after which a process counts as gone, in tests that wait for it."""
@@ -132,6 +135,43 @@ def test_a_caller_who_waits_for_a_run_goes_on_with_it_once_its_process_is_gone(
             stalled(one)
             assert (await waiting).status == "done"
             assert len(other.asked) == 3
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("progress-elsewhere")
+@short
+def test_who_waits_hears_how_far_a_run_is_at_another_server_and_then_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 6 calls 3 are answered there; then that server stalls, and the rest is done here."""
+    monkeypatch.setattr(elsewhere, "TELL_SECONDS", 0.0)
+    heard: list[tuple[int, int, str]] = []
+
+    async def main() -> None:
+        gated, judge, other = Scripted(), Gated(), Scripted()
+        async with AsyncExitStack() as stack:
+            path = tmp_path / "t.db"
+            one = await stack.enter_async_context(an_engine(gated, path, backward=judge))
+            another = await stack.enter_async_context(an_engine(other, path))
+            s = await prompts(one)
+            loss: Facts = {"kind": "judge", "instruction": "i", "inputs": {"x": "v3"}}
+            begun = await one.compute_loss(SOON, session_id=s, **loss)
+            assert begun.status == "running"
+            soon = await another.resume(SOON, session_id=s)
+            assert soon.answered is not None
+            caller = Caller(on_progress=lambda *told: heard.append(told))
+            waiting = asyncio.create_task(another.resume(caller, session_id=s))
+
+            async def told() -> bool:
+                return (3, 6, "compute_loss, at another server") in heard
+
+            await until(told)
+            assert "3 of 6 calls answered" in (await another.resume(SOON, session_id=s)).next
+            stalled(one)
+            assert (await waiting).status == "done"
+            assert [n for n, _, _ in heard] == sorted(n for n, _, _ in heard)
+            assert heard[-1][:2] == (6, 6)
 
     asyncio.run(main())
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from textgrad_mcp.engine.store import Store
+from textgrad_mcp.engine.store.backend import Chain
 from textgrad_mcp.engine.store.connection import WAL_IS_SAFE
-from textgrad_mcp.engine.store.database import Chain, Database
+from textgrad_mcp.engine.store.database import Database
 from textgrad_mcp.engine.store.migrations import APPLICATION_ID, MIGRATIONS
 from textgrad_mcp.schemas.errors import StoreError
 

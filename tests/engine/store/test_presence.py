@@ -15,7 +15,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import ResourceTemplateReference
 from textgrad_mcp.engine.store import connection
-from textgrad_mcp.engine.store.database import Chain, Database
+from textgrad_mcp.engine.store.backend import Chain
+from textgrad_mcp.engine.store.database import Database
 from textgrad_mcp.schemas.errors import StoreError
 from textgrad_mcp.server.protocol.resource_views import ROOT
 

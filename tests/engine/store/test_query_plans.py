@@ -31,6 +31,7 @@ WALKS = {
     "GROUP BY fate": "counts a session's proposals, for a report alone",
     "GROUP BY loss, split": "counts a session's evaluations, for a report alone",
     "AS best FROM steps": "counts a session's steps, for a report alone",
+    "INSERT INTO sessions": "looks for rows of a session that is new and has none",
 }
 """Where part of a key is enough, and why: by the words in the statement or in its plan."""
 
@@ -120,8 +121,8 @@ def _explained(db: sqlite3.Connection, statements: Iterable[str]) -> dict[str, l
 
 def _reads_a_table(plan: str) -> bool:
     scanned = re.match(r"SCAN (\w+)", plan)
-    # The recursive walks' own; a row for each loss and split; our tables.
-    bounded = {"need", "down", "ends", "CONSTANT", "sqlite_master"}
+    # The recursive walks' own; a row for each loss and split; a page of runs; our tables.
+    bounded = {"need", "down", "ends", "recent", "used", "CONSTANT", "sqlite_master"}
     return scanned is not None and "VIRTUAL TABLE" not in plan and scanned[1] not in bounded
 
 

@@ -23,6 +23,8 @@ from ...standin import StandIn
 from ..tools.test_owners import ALICE, BOB
 from .test_transfer import exported, on_disk, worked_on
 
+pytestmark = pytest.mark.each_store
+
 LIMIT = 20_000
 BIG = "x" * LIMIT
 
@@ -164,6 +166,7 @@ def without_scores(db: sqlite3.Connection) -> None:
     assert db.execute("UPDATE evaluations SET scores = NULL WHERE scores != ''").rowcount
 
 
+@pytest.mark.about_the_file
 @pytest.mark.requirement("quotas", "check")
 def test_the_count_is_exact_after_a_whole_life_and_in_files_of_before(tmp_path: Path) -> None:
     async def life() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,11 +11,14 @@ import pytest
 from textgrad_mcp.engine.store import Admitted, NewRun, StepRecord, Store, runs
 from textgrad_mcp.engine.store.additions import insert_variable
 from textgrad_mcp.engine.store.admission import RECENT
+from textgrad_mcp.engine.store.dbapi import Connection
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Message, Purpose, Usage
 from textgrad_mcp.schemas.errors import Conflict, NotFound
 from textgrad_mcp.schemas.graph import Gradient, Kind, Proposal, Run, Session, Value, Variable
 
 from ...helpers import MEMORY
+
+pytestmark = pytest.mark.each_store
 
 A, B = "process a", "process b"
 
@@ -115,7 +117,7 @@ def test_what_a_call_adds_is_there_with_its_run_or_not_at_all() -> None:
     leaf = Variable(id="", kind=Kind.CONSTANT, role="r", value="x", version=1)
 
     async def main(store: Store, session: Session) -> None:
-        def adds(db: sqlite3.Connection) -> dict[str, object]:
+        def adds(db: Connection) -> dict[str, object]:
             return {"made": insert_variable(db, session.pk, leaf).id}
 
         await begun(store, session)

@@ -34,6 +34,8 @@ from textgrad_mcp.schemas.settings import RoleSettings
 from ...helpers import ME, MEMORY, Facts, Scripted, Tools, an_engine, answered, assisted, drive
 from ...standin import StandIn
 
+pytestmark = pytest.mark.each_store
+
 Document = dict[str, Any]
 ROWS = [{"q": f"question {n}", "a": f"answer {n}"} for n in range(3)]
 
@@ -98,6 +100,7 @@ def on_disk(path: Path, main: Callable[[Store], Awaitable[Any]]) -> Any:
     return asyncio.run(run())
 
 
+@pytest.mark.about_the_file
 @pytest.mark.requirement("export")
 def test_a_file_holds_every_column_of_every_table_or_says_why_not() -> None:
     async def main(store: Store) -> dict[str, set[str]]:
@@ -330,6 +333,7 @@ def test_whatever_is_changed_a_file_is_taken_whole_or_refused_whole(
     on_disk(MEMORY, main)
 
 
+@pytest.mark.about_the_file
 @pytest.mark.requirement("delete")
 def test_a_deleted_session_leaves_nothing_in_the_file(tmp_path: Path, document: Document) -> None:
     path = tmp_path / "t.db"
@@ -378,6 +382,7 @@ def test_what_nobody_used_for_long_is_found(document: Document) -> None:
     on_disk(MEMORY, main)
 
 
+@pytest.mark.about_the_file
 @pytest.mark.requirement("check")
 def test_a_check_names_what_is_wrong(tmp_path: Path, document: Document) -> None:
     path = tmp_path / "t.db"
@@ -394,6 +399,7 @@ def test_a_check_names_what_is_wrong(tmp_path: Path, document: Document) -> None
     assert f"{document['id']}: What is stored as gradient g1 cannot be read" in problems
 
 
+@pytest.mark.about_the_file
 @pytest.mark.requirement("backup")
 def test_a_backup_made_while_others_write_is_whole_and_opens(
     tmp_path: Path, document: Document

@@ -234,8 +234,8 @@ def test_a_sum_from_before_weights_were_checked_can_be_taken_out(
 ) -> None:
     def poison(db: Any) -> None:
         spec = {"weights": weights}
-        db.execute("UPDATE operations SET spec = json(?) WHERE kind = 'sum'", (json.dumps(spec),))
-        db.execute("UPDATE variables SET dirty = 1 WHERE n = 4")
+        db.execute("UPDATE operations SET spec = ? WHERE kind = 'sum'", (json.dumps(spec),))
+        db.execute("UPDATE variables SET dirty = TRUE WHERE n = 4")
         db.execute("DELETE FROM cells WHERE variable = 4")
 
     async def main(engine: Engine) -> None:

@@ -135,7 +135,7 @@ def test_rows_of_the_test_split_are_shown_only_to_who_asked_for_them(
 @pytest.mark.requirement("page-read-only")
 def test_looking_at_everything_calls_nobody_and_writes_nothing(made: tuple[Path, str]) -> None:
     async def main(page: Page, session: Session) -> None:
-        await page.store.overview.only_read()
+        await page.store.db.only_read()
         before = await page.store.overview.revision(session.pk)
         summary = await page.view(session, "summary", {})
         asked: dict[str, Facts] = {name: {} for name in page.views}

@@ -84,6 +84,7 @@ def arguments(command: str, folder: Path, database: Path, session: str) -> list[
         "sessions prune": ["--older-than", "30"],
         "database backup": [str(folder / "copy.db")],
         "database restore": [str(folder / "backup.db")],
+        "database move": [str(database), str(folder / "moved.db")],
         "token new": ["alice", *tokens],
         "token revoke": ["alice", *tokens],
         "install": ["codex"],

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -16,14 +17,18 @@ import pytest
 from mcp import Client
 from textgrad_mcp.engine.store.causes import explain, obstacle
 from textgrad_mcp.engine.store.database import Database
+from textgrad_mcp.schemas.database import PostgresAddress
 from textgrad_mcp.schemas.errors import StoreError
 from textgrad_mcp.server.http import serve as http
 from textgrad_mcp.server.protocol.app import build
 
 from ...engine.store.test_database import count, insert, using
 from ...engine.store.test_faults_store import locked, write_one
-from ...helpers import Tools, assisted
-from ...users import as_user, served
+from ...helpers import Tools, assisted, served_by
+from ...postgres_server import server as postgres
+from ...standin import StandIn
+from ...tour import sums
+from ...users import as_user, served, user
 
 
 @pytest.fixture
@@ -221,3 +226,43 @@ def test_permissions_that_are_missing_are_told_apart(tmp_path: Path, closed: str
     assert found is not None
     assert ("this user may not write it" in found[0]) == (closed == "file")
     assert ("no file can be made in" in found[0]) == (closed == "folder")
+
+
+@pytest.mark.requirement("ready")
+@pytest.mark.postgres
+def test_a_replica_whose_database_is_away_is_not_ready_until_it_is_back() -> None:
+    with postgres() as database:
+        address = PostgresAddress(database.url(database.database()))
+        with served(assisted(address)) as (url, _), httpx2.Client(base_url=url, timeout=20) as ask:
+            assert ask.get("/readyz").status_code == 200
+            database.stop("immediate")
+            assert ask.get("/readyz").status_code == 503
+            assert ask.get("/healthz").status_code == 200
+            database.start()
+            while ask.get("/readyz").status_code != 200:
+                pass
+
+
+@pytest.mark.requirement("ends")
+@pytest.mark.postgres
+def test_a_replica_ends_soon_though_its_database_is_away() -> None:
+    async def main(url: str, process: subprocess.Popen[str]) -> None:
+        async with user(url, "anybody") as client:
+            begun = asyncio.create_task(client.call_tool("forward", {"session_id": s}))
+            await asyncio.to_thread(model.wait_for, lambda it: it.in_flight == 1)
+            database.stop("immediate")
+            process.terminate()
+            await asyncio.to_thread(process.wait, 20)
+            await asyncio.gather(begun, return_exceptions=True)
+
+    async def begin(client: Client) -> str:
+        return await sums(Tools(client))
+
+    with StandIn(paused=True) as model, postgres() as database:
+        address = PostgresAddress(database.url(database.database()))
+        with served(served_by(model, address)) as (url, process):
+            s = as_user(url, "anybody", begin)
+            with suppress(ExceptionGroup):  # the client finds its server gone
+                asyncio.run(main(url, process))
+            assert process.poll() is not None
+        database.start()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import Client
+from mcp.server.request_state import InvalidRequestState
 from textgrad_mcp.schemas.completions import CompletionRequest, Message, Purpose
 from textgrad_mcp.schemas.settings import RoleSettings
 from textgrad_mcp.server.protocol.app import build
-from textgrad_mcp.server.protocol.request_state import kept_key
+from textgrad_mcp.server.protocol.request_state import SharedSeal
 from textgrad_mcp.server.protocol.sampling_messages import completion_of, message_request
 
 from ...client_model import BOTH, EXACT, Mode, Model, drive, prompt_of, said, sampled
@@ -166,12 +166,24 @@ def test_a_request_carries_what_the_settings_and_the_prompt_say() -> None:
     assert completion_of(said("x", "maxTokens")).finish == "length"
 
 
-def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "t.state-key"
-    key = kept_key(path)
-    assert key == kept_key(path)
-    assert os.stat(path).st_mode & 0o077 == 0
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-    path.write_text("short")
-    with pytest.raises(OSError, match="no key"):
-        kept_key(path)
+@pytest.mark.requirement("any-replica")
+def test_what_one_server_sealed_another_opens_with_the_same_key_and_none_without_it() -> None:
+    async def key() -> str:
+        return "k" * 64
+
+    async def another() -> str:
+        return "a" * 64
+
+    async def main() -> None:
+        one, other, stranger = SharedSeal(), SharedSeal(), SharedSeal()
+        await one.ready(key)
+        token = one.seal(b"round 2")
+        with pytest.raises(InvalidRequestState):
+            other.unseal(token)
+        await other.ready(key)
+        await stranger.ready(another)
+        assert other.unseal(token) == b"round 2"
+        with pytest.raises(InvalidRequestState):
+            stranger.unseal(token)
+
+    asyncio.run(main())
