@@ -70,13 +70,13 @@ def test_processes_share_a_secret_and_hear_which_session_has_changed(tmp_path: P
         keys = await asyncio.gather(*(s.maintenance.shared_key("rounds") for s in (mine, other)))
         assert keys[0] == keys[1] != await mine.maintenance.shared_key("another")
         made = [await mine.sessions.create("me", f"{n}") for n in range(2)]
-        pks = [one.pk for one in made]
-        before = await other.overview.revisions([*pks, 99])
+        ids = [one.id for one in made]
+        before = await other.news.of_sessions([*ids, "gone"])
         leaf = Variable(id="", kind=Kind.CONSTANT, role="r", value="x", version=1)
         await asyncio.sleep(0.002)  # the marks' clock counts milliseconds
-        await mine.graph.add_leaf(pks[1], leaf)
-        after = await other.overview.revisions(pks)
-        assert {pk for pk in pks if before[pk] != after[pk]} == {pks[1]}
+        await mine.graph.add_leaf(made[1].pk, leaf)
+        after = await other.news.of_sessions(ids)
+        assert {one for one in ids if before[one] != after[one]} == {ids[1]}
         await mine.close()
         await other.close()
 
