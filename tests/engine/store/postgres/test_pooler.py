@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -61,7 +62,8 @@ def pooler(server: Server) -> Iterator[int]:
 
 
 def _listening(port: int) -> None:
-    for _ in range(500):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         with closing(socket.socket()) as found:
             found.settimeout(0.1)
             if found.connect_ex(("127.0.0.1", port)) == 0:
