@@ -47,7 +47,7 @@ class Judge(Loss):
         system = text("judge") + ("\n\n" + text("judge_score") if graded else "")
         fence = Fence(inputs.texts.values())
         values = [fence.wrap("text", t, name=n) for n, t in inputs.texts.items()]
-        form = '{"feedback": "...", "score": 0.0}' if graded else '{"feedback": "..."}'
+        form = sentence("labels", "graded_form" if graded else "critique_form")
         user = "\n\n".join(
             [
                 sentence("labels", "instruction", instruction=str(operation.spec["instruction"])),
