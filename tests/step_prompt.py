@@ -20,7 +20,7 @@ from .standin import Body, StandIn, text_of
 
 PAGE = ROOT / "docs" / "how-a-step-reads.md"
 RULES = ["max_chars=400", "Never name a customer"]
-ARGUMENTS = {"strategy": "gradient", "steps": 4, "candidates": 2, "seed": 3, "memory": 2}
+ARGUMENTS = {"strategy": "gradient", "steps": 5, "candidates": 2, "seed": 3, "memory": 2}
 REFLECTING = {"strategy": "reflect", "accept": "never", "candidates": 2}
 
 

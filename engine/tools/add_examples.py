@@ -53,5 +53,6 @@ class AddExamples(Tool[AddExamplesArguments, ExamplesResult]):
             last=f"e{new[-1].last}" if new else None,
             notes=example_notes(loaded, added, split),
             next=f"{split} now has {total} examples with the fields {listed(loaded.fields)}, which "
-            f"variables made with example_field are fed from. {after_examples(split, total)}",
+            f"variables made with example_field are fed from. "
+            + after_examples(split, total, self.parts.settings.minibatch),
         )

@@ -79,19 +79,30 @@ class Backward(Tool[BackwardArguments, Result]):
         gated = not sizes or bool(sizes.get("validation"))
         result = _backward_result(work, learnt, spared, gated=gated)
         if learnt.gradients and result.mean_score is not None and NO_EXAMPLE not in args["places"]:
-            result.next += _price(learnt, len(blamed), sizes.get("validation", 0))
+            places = sizes.get("validation", 0)
+            result.next += _price(learnt, len(blamed), places, is_read=await self._is_read(work))
         if part := await self.parts.part_in_use(work.session, args["places"]):
             result.in_use = part
             result.next = f"{result.next} In use: {part}."
         return result
 
+    async def _is_read(self, work: RunContext) -> bool:
+        """Whether the present texts have been measured on validation."""
+        parameters = await self.parts.store.graph.parameters(work.session.pk)
+        now = {v.id: v.version for v in parameters}
+        return any(
+            one["split"] == "validation" and one["latest"]["versions"] == now
+            for one in await self.parts.store.evaluations.spans(work.session.pk)
+        )
 
-def _price(learnt: BackwardPass, parameters: int, validation: int) -> str:
-    """What a gated step with two candidates costs from here, and how it goes."""
+
+def _price(learnt: BackwardPass, parameters: int, validation: int, *, is_read: bool) -> str:
+    """What a gated step with two candidates costs from here, and how it goes; `is_read` says that
+    the present texts have been measured on validation."""
     if not validation:
         return ""
     batch = len(learnt.places)
-    runs = 2 * batch + 2 * validation
+    runs = 2 * batch + (1 if is_read else 2) * validation
     calls = asking(learnt.evaluation.program) * runs + 2 * parameters
     return (
         f" With candidates=2 it takes at most {calls} calls: both on these {batch} examples, then "

@@ -28,6 +28,10 @@ from .base import Tool
 
 STEP = {"batch_size": 4, "candidates": 3}
 """What a step of `optimize` takes unless it is told otherwise."""
+SEEN = (
+    "Whoever answered these prompts has read the test examples: they stay held-out only where that "
+    "does not steer a rewrite, or a fresh helper answered."
+)
 FAIR = 2
 """Texts that may be measured on the test split: those at the start, and those at the end."""
 
@@ -96,6 +100,8 @@ class Evaluate(Tool[EvaluateArguments, Result]):
             result.notes += await self._flattered(work, scored)
         if split == "test":
             _hold_out(result, *known)
+            if show.is_known(work, "forward") or show.is_known(work, "backward"):
+                result.notes.append(SEEN)
             result.next = f"{await self._since(work, loss)}{result.next}"
         else:
             result.failures = _worst(scored, loss)

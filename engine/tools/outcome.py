@@ -59,7 +59,7 @@ def result(
         score_after=None if loop.paired else round(mean, 4),
         standard_error=None if error is None or loop.paired else round(error, 4),
         variables=sorted(loop.current.texts),
-        proposals=show.proposals(shown[::-1])[0],
+        proposals=show.proposals(shown[::-1], among=history)[0],
         refused_higher=higher.id if higher else None,
         calls=int(spent["calls"]),
         tokens=None if unknown else int(spent["tokens"]),

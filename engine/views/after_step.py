@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from ...schemas.graph import Operation
 from ..program.operations import find
 
+BEST = "It scores 1: measure it by more"
+
 
 def telling_again(operation: Operation | None, session_id: str) -> str:
     """The call that tells a measurement of the next text; empty where a loss is computed."""
@@ -35,7 +37,8 @@ def following(
         held_out = f"evaluate(session_id='{session_id}', split='test'), at the very end"
         report = f"inspect(session_id='{session_id}', what='report')"
         end = f"{held_out if sizes.get('test') else report} tells what was won."
-        more = f"Go on with {again}, or stop:" if after < 1 else "It scores 1, the best there is:"
+        best = "All of validation scores 1 now, so add harder ones there" if sizes else BEST
+        more = f"Go on with {again}, or stop:" if after < 1 else f"{best}, or stop:"
         return f"{texts}{more} {end}"
     if telling:
         return f"{texts}Measure the new text and tell it: {telling}; then {again}."

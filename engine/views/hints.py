@@ -97,12 +97,14 @@ def how_to_gain(
     )
 
 
-def after_examples(split: str, total: int) -> str:
-    """What the examples of a split are for, and what is done with them."""
+def after_examples(split: str, total: int, minibatch: int) -> str:
+    """What the examples of a split are for, and what is done with them; `minibatch` training
+    examples are in use unless others are named."""
     if split == "test":
         return "evaluate(split='test') alone reads them: before the first step, and at the end."
     if split == "train":
-        return "forward and compute_loss compute for them; backward learns from them."
+        which = "them" if total <= minibatch else f"the first {minibatch}, or those you name"
+        return f"forward and compute_loss compute for {which}; backward learns from that."
     few = f" So few as {total} prove little." if total < FEW else ""
     return f"evaluate, step(accept='if_better') and optimize compare texts on them.{few}"
 

@@ -32,6 +32,8 @@ from .after_step import telling_again
 
 BEGINNING = 120
 """Characters of a text that the reader has just written."""
+GLIMPSE = 60
+"""The same in a list, where it is enough to tell one from another."""
 VALUE = 400
 FEEDBACK = 600
 PROPOSAL = 800
@@ -122,7 +124,7 @@ def _shown(work: RunContext, evaluation: Evaluation, variable: str, place: int) 
     operation = evaluation.program.operation_of(variable)
     asks = find(operation.kind).asks if operation is not None else None
     known = asks == "caller" or (asks is not None and is_known(work, asks))
-    text, chars = cut(value.text, BEGINNING if known else VALUE)
+    text, chars = cut(value.text, GLIMPSE if known else VALUE)
     return Shown(
         variable=variable,
         example=f"e{where}" if where != NO_EXAMPLE else None,
@@ -223,14 +225,14 @@ def verdict_of(one: Proposal) -> ShownVerdict:
 
 
 def proposals(
-    found: Sequence[Proposal], most: int = PROPOSAL
+    found: Sequence[Proposal], most: int = PROPOSAL, among: Sequence[Proposal] = ()
 ) -> tuple[list[ShownProposal], list[str]]:
     """Proposed texts, cut to `most` characters at most, and their verdicts, and a note if some
-    that were refused are left out."""
+    that were refused are left out. Candidates are counted `among` all of their steps."""
     chosen = found
     if len(found) > LISTED:
         chosen = sorted(found, key=lambda p: p.verdict != "accepted")[:LISTED]
-    most, of = share(len(chosen), 120, most), candidates_of(chosen)
+    most, of = share(len(chosen), 120, most), candidates_of(among or found)
     shown = []
     for one in chosen:
         text, chars = cut(one.text, most)

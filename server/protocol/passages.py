@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 LONG = 100
 """Characters from which a passage is worth a reference to where it stood already."""
+FORM = "Reply as JSON"
+"""How the line begins that tells the form of a reply: it stands in every prompt."""
 SHOWN = 20
 """Characters of such a passage that the reference shows."""
 LABEL = 40
@@ -69,7 +73,7 @@ class Passages:
             size = len(first) + sum(map(len, lines[n + 1 : n + count])) + count - 1
             if count and size > LONG:
                 self.referred |= place in self._added
-                begins = first if len(first) <= SHOWN else f"{first[:SHOWN]}…"
+                begins = _beginning([first, *lines[n + 1 : n + count]])
                 where = "above" if place == own else f"in {place}"
                 return count, f"{head}[{size} characters as {where}: {begins}]"
         return 1, lines[n]
@@ -81,5 +85,13 @@ class Passages:
         most = min(most, len(there) - at, len(lines) - n)
         count = min(most, 1)
         while 0 < count < most and there[at + count] == lines[n + count]:
+            if lines[n + count].startswith(FORM):
+                break
             count += 1
         return count
+
+
+def _beginning(passage: Sequence[str]) -> str:
+    """What a passage is recognised by: its first line, and if that is short, the next as well."""
+    said = " ".join(line for line in passage[:4] if line.strip())
+    return said if len(said) <= SHOWN else f"{said[:SHOWN]}…"

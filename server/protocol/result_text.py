@@ -44,8 +44,8 @@ def render(data: dict[str, Any], known: Sequence[tuple[str, str]] = ()) -> str:
             passages.add(place, text)
         data = data | {"pending": [_said_once(one, passages) for one in pending]}
         if passages.referred:
-            whole = f"resume(session_id='{data.get('session_id')}') shows this page whole."
-            data["next"] = f"{data.get('next', '')} [...] is what you have read before; {whole}"
+            whole = f"resume(session_id='{data.get('session_id')}') shows the page whole."
+            data["next"] = f"{data.get('next', '')} [...] you have read before; {whole}"
     return "\n".join(_lines(data, ""))
 
 

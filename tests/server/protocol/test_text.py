@@ -115,11 +115,11 @@ def test_what_the_reader_knows_is_named_and_the_label_before_it_stays() -> None:
     data = facts(Result(session_id="tg_1", status="needs_completions", pending=[one]))
     text = render(data, known)
     assert "Question: [243 characters as in c1's prompt: Will it be done by F…]" in text
-    assert "Draft: [295 characters as in c1's answer: Dear customer,]" in text
-    assert "resume(session_id='tg_1') shows this page whole." in text
+    assert "Draft: [295 characters as in c1's answer: Dear customer, We sh…]" in text
+    assert "resume(session_id='tg_1') shows the page whole." in text
     assert data["pending"][0]["prompt"] == one.prompt
     fresh = facts(Result(status="needs_completions", pending=[one]))
-    assert "shows this page whole" not in render(fresh, [("c0's prompt", "Another. " * 20)])
+    assert "shows the page whole" not in render(fresh, [("c0's prompt", "Another. " * 20)])
 
 
 @pytest.mark.requirement("said-once")
