@@ -150,7 +150,8 @@ def refereed(
     gain: float, levels: int, times: int, *, first: bool, more: int = 8, bar: float = 0.5
 ) -> float:
     """How often one candidate with a true `gain` is kept where a gain within one standard error on
-    10 validation examples is read on `more` others, and kept if it is above `bar` on all."""
+    10 validation examples is read on `more` others, and kept if it is above `bar` on all; without
+    others, where it is above `bar` on the 10."""
     chance = random.Random(f"{gain}:{more}:{levels}")
     small, split, others = (Examples(chance, n, levels) for n in (CHECKED, 10, max(more, 1)))
     count = 0
@@ -158,7 +159,7 @@ def refereed(
         if first and not _pair(small, any_gain, gain):
             continue
         found = _differences(split, gain)
-        kept_ = beyond(1.0)(found)
+        kept_ = beyond(1.0 if more else bar)(found)
         if not kept_ and more and any_gain(found):
             kept_ = beyond(bar)([*found, *_differences(others, gain)])
         count += kept_
@@ -270,7 +271,7 @@ def one_candidate(times: int, *, first: bool) -> str:
 def with_referees(times: int) -> str:
     """How often one candidate is kept, with and without referees, by its true gain."""
     rows = []
-    ways = {"one standard error, no referees": (0, 1.0)}
+    ways = {"z = 1, no referees": (0, 1.0), "z = 0.5, no referees": (0, 0.5)}
     ways |= {f"8 referees, z = {bar:g} on all": (8, bar) for bar in (0.0, 0.5, 1.0)}
     gains = (-0.1, -0.05, *GAINS[:4])
     for kind, levels in (("binary", 1), ("graded", 4)):
