@@ -122,7 +122,6 @@ class Connected:
             prepare_threshold=None,
             connect_timeout=CONNECT_SECONDS,
             client_encoding="utf8",
-            fallback_application_name="textgrad-mcp",
             keepalives_idle=30,
             fallback_application_name=f"textgrad-mcp {socket.gethostname()}:{os.getpid()}"[:63],
             **given,
