@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...schemas.errors import ExampleError
+from ...schemas.errors import BudgetExhausted, ExampleError
 from ...schemas.graph import Fate, Session
 from ..evaluation.scoring import Scored, Texts
 from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdict
@@ -165,7 +165,7 @@ async def _refereed(
         return {}
     try:
         more, theirs = await score_all(work, candidates, losses, referees, [index], {})
-    except ExampleError:  # none of them can be scored: the verdict stands
+    except (ExampleError, BudgetExhausted):  # no more is to be had: the verdict stands
         return {}
     both = list(present.scores), list(more.scores)
     before = [*in_order(present, both[0]), *in_order(more, both[1])]

@@ -62,6 +62,20 @@ def test_a_gain_on_validation_that_referees_do_not_see_is_refused(tmp_path: Path
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("referees", "gate")
+def test_where_the_budget_pays_for_no_referees_the_better_text_is_named(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        s = await with_training(call, coloured(*COLOURS * 6))
+        critic, how = Critic(texts("Capitals for red and blue.")), {"batch_size": 12}
+        done = await reflected(call, s, critic, candidates=1, budget={"calls": 30}, **how)
+        assert done["stopped"] == "budget"
+        [proposal] = done["proposals"]
+        assert "not more than 1 standard error" in proposal["reason"]
+        assert done["refused_higher"] == proposal["id"]
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
 def test_other_training_examples_are_shown_with_what_is_right_and_not_run(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         s = await with_training(call, coloured(*COLOURS * 4))
