@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ...schemas.errors import BudgetExhausted, ExampleError
 from ...schemas.graph import Fate, Session
 from ..evaluation.scoring import Scored, Texts
 from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdict
@@ -166,7 +167,10 @@ async def _refereed(
     index = max(gains, key=lambda i: (gains[i].gain, -i), default=None)
     if index is None or not _is_open(gains[index]):
         return {}
-    more, theirs = await score_all(work, candidates, losses, referees, [index], {})
+    try:
+        more, theirs = await score_all(work, candidates, losses, referees, [index], {})
+    except (ExampleError, BudgetExhausted):  # no more is to be had: the verdict stands
+        return {}
     both = list(present.scores), list(more.scores)
     before = [*in_order(present, both[0]), *in_order(more, both[1])]
     after = [*in_order(scored[index], both[0]), *in_order(theirs[index], both[1])]

@@ -96,7 +96,9 @@ def told(args: Mapping[str, Any]) -> list[str]:
     rewrites = "1 rewrite" if candidates == 1 else f"{candidates} rewrites"
     on = f"on {check} of them" if check < learn else "on them"
     most = "all" if args["measured"] is None else f"up to {args['measured']}"
+    more = args.get("referees")
+    decide = f" What those leave open, up to {more} training examples decide." if more else ""
     return [
         f"Each step: {rewrites} from {learn} training examples, checked {on}, the best of them on "
-        f"{most} validation examples ({' and '.join(left_open)} chosen for the budget)."
+        f"{most} validation examples ({' and '.join(left_open)} chosen for the budget).{decide}"
     ]

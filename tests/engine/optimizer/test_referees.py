@@ -36,11 +36,12 @@ def test_a_gain_within_noise_is_decided_by_examples_that_no_writer_was_shown(
     async def main(call: Tools) -> None:
         s = await with_training(call, coloured(*COLOURS * 6))
         critic = Critic(texts("Capitals for red and blue."))
-        done = await reflected(call, s, critic, steps=1, batch_size=12, candidates=1)
+        done = await reflected(call, s, critic, steps=1, batch_size=12)
         [reason] = [p["reason"] for p in done["proposals"]]
         assert done["accepted"] == 1, reason
         assert reason.startswith("0.17 -> 0.33 on 6 validation examples did not decide; with 8 tr")
         assert "more than 0.5 standard errors" in reason
+        assert any("leave open, up to 8 training examples decide" in n for n in done["notes"])
         run = {q for q in critic.forward if not q.startswith("held")}
         assert len([q for q in run if f"\n{q}\n" not in critic.asked[0]]) == MOST
 
@@ -57,6 +58,20 @@ def test_a_gain_on_validation_that_referees_do_not_see_is_refused(tmp_path: Path
         assert done["accepted"] == 0
         assert "0.17 -> 0.33 on 6 validation examples did not decide; with 8 tr" in reason
         assert "only a gain above 0 is kept" in reason
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+@pytest.mark.requirement("referees", "gate")
+def test_where_the_budget_pays_for_no_referees_the_better_text_is_named(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        s = await with_training(call, coloured(*COLOURS * 6))
+        critic, how = Critic(texts("Capitals for red and blue.")), {"batch_size": 12}
+        done = await reflected(call, s, critic, candidates=1, budget={"calls": 30}, **how)
+        assert done["stopped"] == "budget"
+        [proposal] = done["proposals"]
+        assert "not more than 1 standard error" in proposal["reason"]
+        assert done["refused_higher"] == proposal["id"]
 
     drive(main, assisted(tmp_path / "t.db"))
 

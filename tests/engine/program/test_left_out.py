@@ -175,6 +175,29 @@ def test_a_minibatch_of_such_examples_alone_is_passed_over_and_named() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("left-out", "referees")
+@pytest.mark.parametrize("others", ["N/A", "42"])
+def test_where_no_referee_can_be_scored_the_verdict_of_validation_stands(others: str) -> None:
+    def now_and_then(request: CompletionRequest) -> str:
+        asked = request.messages[-1].content
+        helped = asked.startswith("train") or asked.endswith("0")
+        return improving(request) if request.purpose is not Purpose.FORWARD or helped else "7"
+
+    async def main() -> None:
+        async with an_engine(Scripted(now_and_then)) as engine:
+            train = ["42", *[others] * 8]
+            s = await program(engine, "numeric", train=train, validation=["42"] * 6)
+            how: dict[str, Any] = {"strategy": "gradient", "batch_size": 1, "candidates": 1}
+            found = await engine.optimize(ME, session_id=s, steps=1, patience=9, **how)
+            assert isinstance(found, OptimizeResult)
+            assert found.status == "done"
+            [reason] = {p.reason for p in found.proposals if "validation" in p.reason}
+            assert ("did not decide" in reason) == (others == "42")
+            assert found.accepted == (others == "42")
+
+    asyncio.run(main())
+
+
 @pytest.mark.requirement("left-out")
 def test_a_gated_step_compares_on_the_others_and_says_so() -> None:
     async def main() -> None:
