@@ -31,7 +31,7 @@ async def optimize_prompt(
     file: Annotated[
         str | None, Field(description="Instead of prompt: its file in the workspace.")
     ] = None,
-    write: bool = False,
+    write: Annotated[bool, Field(description="Write accepted versions to file.")] = False,
     metric: str | None = None,
     options: dict[str, Any] | None = None,
     judge: Annotated[
