@@ -192,5 +192,6 @@ def _where(one: Change, kind: str = "") -> str:
 
 
 def _figure(value: float) -> str:
-    """Two decimals, or enough to show that a small figure is not 0."""
-    return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
+    """Two decimals, halves up, or enough to show that a small figure is not 0: 0.625 to 0.875 is
+    told as 0.63 to 0.88, and not as 0.62."""
+    return f"{value + 1e-9:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"

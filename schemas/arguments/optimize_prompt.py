@@ -34,7 +34,7 @@ class OptimizePromptArguments(Arguments):
     file: Annotated[
         Name | None, Field(description="Instead of prompt: its file in the workspace.")
     ] = None
-    write: bool = False
+    write: Annotated[bool, Field(description="Write accepted versions to file.")] = False
     metric: Name | None = None
     options: dict[str, Any] | None = None
     judge: Annotated[
