@@ -113,6 +113,10 @@ class Ledger:
         n = int(variable[1:])
         return next(str(row["value"]) for row in self.session["variables"] if row["n"] == n)
 
+    def examples(self, split: str) -> int:
+        """How many examples a split has."""
+        return sum(row["split"] == split for row in self.session["examples"])
+
     def split_scores(self, split: str) -> list[Facts]:
         """The evaluations of a split, in order: mean, error (None for one example), examples."""
         return [row for row in self.session["evaluations"] if row["split"] == split]

@@ -31,7 +31,7 @@ from examples.science import __main__ as science
 MEDIAN = "count-subarrays-with-median-k"
 RIGHT = inspect.getsource(solutions).replace(MEDIAN.replace("-", "_"), "countSubarrays")
 WRONG = "def countSubarrays(nums, k):\n    return 1\n"
-ASKED = argparse.Namespace(steps=2, candidates=1, seed=0)
+ASKED = argparse.Namespace(steps=2, candidates=1, seed=0, small=False)
 
 
 def settings(folder: Path) -> dict[str, str]:
@@ -116,7 +116,7 @@ def test_what_an_unfinished_run_has_is_kept(
     path = tmp_path / "leetcode_hard.unfinished.json"
     assert str(path) in capsys.readouterr().err
     kept = load(path, "code", "leetcode_hard")
-    assert kept.options == {"steps": 2, "candidates": 1, "seed": 0, "limit": 7}
+    assert kept.options == {"steps": 2, "candidates": 1, "seed": 0, "limit": 7, "small": False}
     assert set(kept.sessions) <= set(list(tasks())[:7])
     assert kept.only().evaluated()
 
@@ -136,7 +136,7 @@ RECORDED = {
     molecules: ["ache"],
     radiotherapy: ["pelvis"],
     science: ["machine_learning"],
-    reasoning: ["object_counting"],
+    reasoning: ["object_counting", "object_counting_local"],
 }
 
 
