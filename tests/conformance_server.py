@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts import Prompt
@@ -344,10 +343,9 @@ def main(database: Path) -> None:
     """Serve on loopback as the command line would, guards included; prints the address first."""
     vars(http)["build"] = with_fixtures  # the rest of the application is as it is
     options = http.HttpOptions(per_minute=1e6, burst=1e6)  # the suite is one busy caller
-    app = http.http_app(Settings(database=database), options)
+    server = http.server_of(Settings(database=database), options)
     with socket.create_server((options.host, 0)) as listener:
         print(f"http://{options.host}:{listener.getsockname()[1]}/mcp", flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         server.run(sockets=[listener])
 
 

@@ -147,7 +147,7 @@ def _of_store(busy: Busy) -> Iterator[Metric]:
 
 
 def _of_endpoints(limiters: Limiters) -> Iterator[Metric]:
-    words = ("Calls in flight at an endpoint.", "Calls that wait for that.", "Calls that may be.")
+    words = ("Calls in flight.", "Calls that wait for that.", "Calls that may be in flight.")
     for place, name in enumerate(Load._fields):
         numbers: dict[tuple[str, ...], float] = {}
         for endpoint, load in limiters.loads().items():

@@ -99,7 +99,6 @@ class TextGradServer(MCPServer[Host]):
     around the tools, and our resources beside those of extensions."""
 
     sampler: Sampler
-    seal: SharedSeal
     watchers: ResourceWatchers
     news: StoreNews
     host: Host | None = None
@@ -130,8 +129,6 @@ class TextGradServer(MCPServer[Host]):
         known = name if self._tool_manager.get_tool(name) is not None else "unknown"
         try:
             result = await self._served(name, arguments, context)
-            if isinstance(result, InputRequiredResult) and self.host is not None:
-                await self.seal.ready(self.host.key)
         except MCPError:
             self.calls[known, "error"] += 1
             raise
@@ -301,7 +298,7 @@ def build(settings: Settings) -> TextGradServer:
         middleware=[in_words],
         extensions=[page_tools.PageExtension()] if settings.page == "on" else [],
     )
-    server.page, server.seal = settings.page, seal
+    server.page = settings.page
     request_state.install(server, seal)
     server.sampler = Sampler()
     server.watchers = ResourceWatchers()

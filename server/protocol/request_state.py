@@ -18,12 +18,14 @@ from mcp.server.request_state import (
 )
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
+from mcp_types.methods import is_input_required
 
 from ...schemas.errors import TextGradError
 
 NAME = "request state"
 TTL_SECONDS = 3600.0
 Key = Callable[[], Awaitable[str]]
+Ctx = ServerRequestContext[Any, Any]
 
 
 class SharedSeal:
@@ -55,17 +57,27 @@ class SharedSeal:
 
 
 def install(server: MCPServer[Any], seal: SharedSeal) -> None:
-    """Have the key before the first token is opened."""
+    """Have the key before a token is opened, and before one is made."""
 
-    async def keyed(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def opening(ctx: Ctx, call_next: CallNext) -> HandlerResult:
         if (ctx.params or {}).get("requestState") is not None:
-            try:
-                await seal.ready(ctx.lifespan_context.key)
-            except TextGradError as error:
-                told = {"error": error.message, "next": error.next}
-                raise MCPError(INTERNAL_ERROR, str(error), told) from None
+            await _ready(ctx, seal)
         return await call_next(ctx)
 
+    async def sealing(ctx: Ctx, call_next: CallNext) -> HandlerResult:
+        result = await call_next(ctx)
+        if is_input_required(result):
+            await _ready(ctx, seal)
+        return result
+
     middleware = server._lowlevel_server.middleware
-    kinds = [type(one) for one in middleware]
-    middleware.insert(kinds.index(RequestStateBoundary), keyed)
+    place = [type(one) for one in middleware].index(RequestStateBoundary)
+    middleware[place : place + 1] = [opening, middleware[place], sealing]
+
+
+async def _ready(ctx: Ctx, seal: SharedSeal) -> None:
+    try:
+        await seal.ready(ctx.lifespan_context.key)
+    except TextGradError as error:
+        told = {"error": error.message, "next": error.next}
+        raise MCPError(INTERNAL_ERROR, str(error), told) from None

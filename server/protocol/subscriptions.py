@@ -99,7 +99,8 @@ def install(
         owner = owner_of(ctx)
         channel = watchers.listen(owner, uris)
         try:
-            await news().begin(owner, _sessions(uris))
+            if uris or honoured.resources_list_changed:
+                await news().begin(owner, _sessions(uris))
             return await channel.listening(
                 ctx, params.model_copy(update={"notifications": honoured})
             )

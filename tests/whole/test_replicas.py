@@ -148,7 +148,7 @@ def test_who_listens_at_one_replica_hears_what_the_others_change(database: Locat
 
 
 @pytest.mark.requirement("progress-elsewhere")
-@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize("mode", ["legacy", pytest.param("auto", marks=pytest.mark.slow)])
 def test_a_client_hears_how_far_a_run_is_that_another_replica_carries_out(
     database: Location, mode: Mode
 ) -> None:

@@ -19,8 +19,10 @@ from mcp_types import (
     ResourceTemplateReference,
     ResourceUpdatedNotification,
 )
+from textgrad_mcp.engine.runs import sweep
 from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.server.http.tokens import new_token
+from textgrad_mcp.server.protocol import news
 from textgrad_mcp.server.protocol.app import build
 
 from ..helpers import Tools, an_engine, assisted
@@ -169,6 +171,8 @@ def test_to_find_out_about_a_foreign_session_the_database_is_asked_just_what_it_
 
     foreign = asyncio.run(prepare())
     monkeypatch.setattr(sqlite3, "connect", traced)
+    for module, pause in ((news, "LOOK_SECONDS"), (sweep, "IDLE_SECONDS")):
+        monkeypatch.setattr(module, pause, 3600)  # what is asked at its own time
     found = asyncio.run(asked_for(foreign))
     assert found == asyncio.run(asked_for("tg_" + "A" * 22))
     assert sum("SESSION" in one for one in found) > 30

@@ -7,7 +7,9 @@ its job), and a pooler between that hands out connections by the transaction is 
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -120,8 +122,8 @@ class Connected:
             prepare_threshold=None,
             connect_timeout=CONNECT_SECONDS,
             client_encoding="utf8",
-            fallback_application_name="textgrad-mcp",
             keepalives_idle=30,
+            fallback_application_name=f"textgrad-mcp {socket.gethostname()}:{os.getpid()}"[:63],
             **given,
         )
         self._raw.adapters.register_loader("bool", _Truth)

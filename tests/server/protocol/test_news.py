@@ -11,6 +11,7 @@ import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPDeprecationWarning
 from mcp_types import ResourceUpdatedNotification
+from textgrad_mcp.schemas.errors import StoreError
 from textgrad_mcp.server.protocol import news
 from textgrad_mcp.server.protocol.app import TextGradServer, build
 
@@ -156,6 +157,35 @@ def test_whatever_changes_in_a_session_changes_its_mark_and_reading_does_not(
 
     drive(main, assisted(path))
     assert len(set(marks)) == len(marks)
+
+
+@pytest.mark.requirement("announced-elsewhere")
+def test_a_store_that_was_away_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What failed to be read is told in the log, once, and what changed meanwhile is announced."""
+    failures = iter([StoreError("It is away.", "Wait."), StoreError("It is away.", "Wait.")])
+
+    async def main() -> None:
+        heard = Heard()
+        async with two(tmp_path / "t.db", heard) as (here, client, call):
+            s = await sums(call)
+            graph = f"{ROOT}/{s}/graph"
+            look = here.news.look
+
+            async def sometimes() -> None:
+                for error in failures:
+                    raise error
+                await look()
+
+            monkeypatch.setattr(here.news, "look", sometimes)
+            monkeypatch.setattr(news, "LOOK_SECONDS", 0.01)
+            await watch(client, graph)
+            await call("create_variable", session_id=s, role="another", value="x")
+            assert await heard.until(1) == [graph]
+
+    asyncio.run(main())
+    assert sum("It is away" in record.message for record in caplog.records) == 1
 
 
 @pytest.mark.requirement("announced", "owners")
