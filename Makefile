@@ -9,7 +9,7 @@ demo: .venv/.local
 	$(BIN)/textgrad-mcp demo --task $(TASK)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow and not postgres"
+	$(BIN)/python -m pytest -m "not slow and not postgres" --numprocesses auto --dist worksteal
 
 test-slow: .venv/.dev .venv/.local
 	$(BIN)/python -m pytest

@@ -21,12 +21,15 @@ from functools import cache
 from statistics import NormalDist
 from typing import get_args
 
-from textgrad_mcp.engine.optimizer.pool import CandidatePool, How, PoolEntry
+from textgrad_mcp.engine.optimizer.pool import CandidatePool, PoolEntry
+from textgrad_mcp.schemas.arguments.optimize import Parents
 
 SIZES = (8, 16, 32, 64)
 GAINS = (0.0, 0.05, 0.1, 0.2, 0.4)
 START, TOP = 0.4, 0.97
 PROPOSALS, CANDIDATES, BATCH = 10, 3, 4
+CHECKED = 3
+"""So many examples are checked on before validation in the table with referees."""
 ALIKE = 0.7
 """Correlation of a rewrite's latent qualities with its parent's. Binary scores then differ on a
 quarter of the examples and correlate by about 0.5; a real pair of accepted prompts, 0.94 and 0.75
@@ -140,9 +143,34 @@ def kept(rule: Rule, gain: float, n: int, levels: int, times: int, *, first: boo
 
 
 def _pair(examples: Examples, rule: Rule, gain: float) -> bool:
+    return rule(_differences(examples, gain))
+
+
+def refereed(
+    gain: float, levels: int, times: int, *, first: bool, more: int = 8, bar: float = 0.5
+) -> float:
+    """How often one candidate with a true `gain` is kept where a gain within one standard error on
+    10 validation examples is read on `more` others, and kept if it is above `bar` on all; without
+    others, where it is above `bar` on the 10."""
+    chance = random.Random(f"{gain}:{more}:{levels}")
+    small, split, others = (Examples(chance, n, levels) for n in (CHECKED, 10, max(more, 1)))
+    count = 0
+    for _ in range(times):
+        if first and not _pair(small, any_gain, gain):
+            continue
+        found = _differences(split, gain)
+        kept_ = beyond(1.0 if more else bar)(found)
+        if not kept_ and more and any_gain(found):
+            kept_ = beyond(bar)([*found, *_differences(others, gain)])
+        count += kept_
+    return count / times
+
+
+def _differences(examples: Examples, gain: float) -> list[float]:
     parent = examples.draw()
-    before = examples.scores(parent, START)
-    return rule(differences(before, examples.scores(examples.rewrite(parent), START + gain)))
+    return differences(
+        examples.scores(parent, START), examples.scores(examples.rewrite(parent), START + gain)
+    )
 
 
 @dataclass
@@ -159,7 +187,7 @@ class Outcome:
 
 
 def optimise(
-    rule: Rule, world: Sequence[float], n: int, levels: int, loops: int, parents: How
+    rule: Rule, world: Sequence[float], n: int, levels: int, loops: int, parents: Parents
 ) -> Outcome:
     """The outcome of `loops` optimisations of PROPOSALS proposals each."""
     ends = [Optimisation(seed, rule, world, n, levels, parents).run() for seed in range(loops)]
@@ -177,7 +205,7 @@ class Optimisation:
     see, the true score and the latent qualities of each member, by name."""
 
     def __init__(
-        self, seed: int, rule: Rule, world: Sequence[float], n: int, levels: int, parents: How
+        self, seed: int, rule: Rule, world: Sequence[float], n: int, levels: int, parents: Parents
     ) -> None:
         self.chance = random.Random(f"{world}:{n}:{levels}:{seed}")
         self.rule, self.world, self.parents, self.seed = rule, world, parents, seed
@@ -240,7 +268,21 @@ def one_candidate(times: int, *, first: bool) -> str:
     return table(["scores", "examples", "rule", *(f"gain {g:g}" for g in GAINS)], rows)
 
 
-def loop(loops: int, parents: How) -> str:
+def with_referees(times: int) -> str:
+    """How often one candidate is kept, with and without referees, by its true gain."""
+    rows = []
+    ways = {"z = 1, no referees": (0, 1.0), "z = 0.5, no referees": (0, 0.5)}
+    ways |= {f"8 referees, z = {bar:g} on all": (8, bar) for bar in (0.0, 0.5, 1.0)}
+    gains = (-0.1, -0.05, *GAINS[:4])
+    for kind, levels in (("binary", 1), ("graded", 4)):
+        for name, (more, bar) in ways.items():
+            given = {"first": True, "more": more, "bar": bar}
+            rates = [refereed(g, levels, times, **given) for g in gains]
+            rows.append([kind, name, *(f"{rate:.2f}" for rate in rates)])
+    return table(["scores", "rule", *(f"gain {g:g}" for g in gains)], rows)
+
+
+def loop(loops: int, parents: Parents) -> str:
     """How a whole optimisation ends, by rule, world and size."""
     rows = []
     for kind, levels in (("binary", 1), ("graded", 4)):
@@ -258,9 +300,14 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loops", type=int, default=500, help="optimisations in each cell")
-    parser.add_argument("--parents", choices=get_args(How), default="pareto")
+    parser.add_argument("--parents", choices=get_args(Parents), default="pareto")
+    parser.add_argument("--referees", action="store_true", help="the table with referees alone")
     arguments = parser.parse_args()
     loops = arguments.loops
+    print("\nHow often one candidate passes a check on 3, 10 validation examples, and referees\n")
+    print(with_referees(10 * loops))
+    if arguments.referees:
+        return
     for first in (False, True):
         where = "the minibatch and validation" if first else "validation alone"
         print(f"\nHow often one candidate passes {where}, by its true gain\n")

@@ -116,7 +116,9 @@ class Reader:
         while found.get("status") == "needs_completions":
             given = {p["id"]: reply(p) for p in found["pending"]}
             self.prompts += len(given)
-            found = await self("resume", session_id=found["session_id"], completions=given)
+            found = await self(
+                "resume", session_id=found["session_id"], completions=given, brief=True
+            )
         return found
 
 
@@ -199,7 +201,7 @@ def _answer(pending: Facts) -> Any:
             return dict.fromkeys(keys, "Ask for a day, and for what the shop does. " * 4)
         case "update":
             old = DRAFT if DRAFT in prompt else CHECK
-            second = "Then stop. " if "proposal 2" in pending["purpose"] else ""
+            second = "Then stop. " if "candidate 2" in pending["purpose"] else ""
             rules = "Say what the shop does, and name the day. " + second + "Be brief. " * 9
             return {"value": f"{old} {rules}"}
     who = prompt[-3:].strip()

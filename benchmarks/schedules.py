@@ -2,13 +2,15 @@
 
     python benchmarks/schedules.py [--runs 300]
 
-A task has eight hidden rules; an example calls for some of them, and its score is the share of
-those that the prompt states (graded), or whether it states all (binary). A task model forgets a
-rule now and then, always on the same example under the same prompt. A critic that is shown examples
-finds rules that are missing in them; a weak one often changes nothing, or does harm. Everything is
-counted in calls, and a reply that is on record is not asked for again. What is told is the true
-score of the text that would be handed out after so many calls. A world of our making: what it says
-is which way of spending is ahead of which.
+A task has eight hidden rules, some of them rare; an example calls for some, and its score is the
+share of those that the prompt states (graded), or whether it states all (binary). A task model
+forgets a rule now and then, always on the same example under the same prompt. A critic that is
+shown examples finds rules that are missing in them, less often in such as were not run; a weak one
+often changes nothing, or does harm; a harmful one begins with a text of five rules, finds none and
+loses some. Everything is counted in calls, and a reply that is on record is not asked for
+again. What is told is the true score of the text that would be handed out after so many calls, and
+for the harmful critic how often the last is truly worse than the first. A world of our making: what
+it says is which way of spending is ahead of which.
 """
 
 from __future__ import annotations
@@ -22,10 +24,15 @@ from itertools import count
 from statistics import fmean
 
 from gate import beyond, table
-from textgrad_mcp.engine.optimizer.batches import mixed
+from textgrad_mcp.engine.optimizer.batches import mixed, varied
+from textgrad_mcp.engine.optimizer.gate import Z_REFEREED
 from textgrad_mcp.engine.optimizer.pool import CandidatePool, How, PoolEntry
+from textgrad_mcp.engine.optimizer.training import FEW, MOST
 
-RULES, INVOLVED, SLIPS = 8, 0.45, 0.05
+INVOLVED = (0.9, 0.6, 0.45, 0.3, 0.2, 0.15, 0.12, 0.1)
+"""How often each rule is called for."""
+RULES, SLIPS, UNRUN = len(INVOLVED), 0.05, 0.7
+"""`UNRUN`: what an example teaches that was not run, beside one that was."""
 TRAIN, VALIDATION = 24, 10
 BUDGETS = (40, 80, 120, 240)
 
@@ -41,7 +48,15 @@ class Critic:
 
 
 STRONG, WEAK = Critic(0.7, 0.03), Critic(0.25, 0.12, 0.5)
+CRITICS = ("strong", "weak", "harmful")
+HARMFUL, KNOWN = Critic(0.0, 0.12, 0.3), frozenset((0, 1, 3, 5, 6))
 Example = frozenset[int]
+
+
+def called_for(chance: random.Random) -> Example:
+    """The rules that an example calls for."""
+    drawn = {r for r in range(RULES) if chance.random() < INVOLVED[r]}
+    return frozenset(drawn or {0})
 
 
 @dataclass(frozen=True)
@@ -63,18 +78,19 @@ class World:
     chance: random.Random
     critic: Critic
     graded: bool
+    start: Text = field(default_factory=lambda: Text(0))
     calls: int = 0
     names: count[int] = field(default_factory=lambda: count(1))
     known: dict[tuple[int, int], float] = field(default_factory=dict)
     handed: list[tuple[int, Text]] = field(default_factory=list)
+    shown: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.examples = [self._example() for _ in range(TRAIN + VALIDATION)]
         self.train, self.validation = range(TRAIN), range(TRAIN, TRAIN + VALIDATION)
 
     def _example(self) -> Example:
-        drawn = {r for r in range(RULES) if self.chance.random() < INVOLVED}
-        return frozenset(drawn or {self.chance.randrange(RULES)})
+        return called_for(self.chance)
 
     def spend(self) -> None:
         """One call."""
@@ -97,15 +113,18 @@ class World:
         """A text's scores on some examples."""
         return [self.score(text, p) for p in places]
 
-    def rewrite(self, parent: Text, shown: Sequence[int]) -> Text:
-        """What the critic makes of a text and examples of what it does; the call is not counted."""
+    def rewrite(self, parent: Text, shown: Sequence[int], unrun: Sequence[int] = ()) -> Text:
+        """What the critic makes of a text, examples of what it does and some that were not run; the
+        call is not counted."""
         failed = [self.examples[p] for p in shown if self.score(parent, p) < 1]
         missing = frozenset[int]().union(*failed) - parent.rules
+        more = frozenset[int]().union(*(self.examples[p] for p in unrun)) - parent.rules - missing
         draw = self.chance.random
         if draw() < self.critic.idle:
             return parent
         kept = {r for r in parent.rules if draw() >= self.critic.loses}
         found = {r for r in sorted(missing) if draw() < self.critic.finds}
+        found |= {r for r in sorted(more) if draw() < self.critic.finds * UNRUN}
         return Text(next(self.names), frozenset(kept | found))
 
     def hand_out(self, text: Text) -> None:
@@ -117,8 +136,8 @@ class World:
         fresh = random.Random(0)
         scores = []
         for _ in range(200):
-            wanted = [r for r in range(RULES) if fresh.random() < INVOLVED] or [0]
-            right = [r for r in wanted if r in text.rules and fresh.random() >= SLIPS]
+            wanted = sorted(called_for(fresh))
+            right = [r for r in wanted if fresh.random() >= SLIPS and r in text.rules]
             scores.append(len(right) / len(wanted) if self.graded else float(right == wanted))
         return fmean(scores)
 
@@ -126,31 +145,41 @@ class World:
 @dataclass(frozen=True)
 class Ours:
     """Our loop: `candidates` from one call if `together`, else from one each after a call for
-    feedback; `learn` examples are shown and the candidates checked on `check` of them; those that
-    gained go to validation, or the `best` alone, unless the first half shows it to be behind;
-    `parents` as in `optimize`; examples are drawn, or `mixed` by what is known of them."""
+    feedback; `learn` examples are run and shown, `unrun` others shown, and the candidates checked
+    on `check`; those that gained go to validation, or the `best` alone, unless the first half shows
+    it to be behind. There a gain of more than `z` standard errors passes; a smaller one is read on
+    up to `referees` training examples that no writer was shown, while there are FEW at least, and
+    passes if it is more than `refereed` on both. `parents` as in `optimize`;
+    examples are drawn, or `mixed` by what is known of them, or also by what they show, `news`."""
 
     candidates: int = 3
     learn: int = 6
+    unrun: int = 12
     check: int = 3
     best: bool = True
     halves: bool = True
     together: bool = True
     parents: How = "best"
     mixed: bool = True
+    news: bool = True
+    z: float = 1.0
+    referees: int = MOST
+    refereed: float = Z_REFEREED
 
     def run(self, world: World) -> None:
         """Spend the budget."""
-        start = Text(0)
-        scores = world.scores(start, world.validation)
-        pool, texts = _pool(scores), {"0": start}
-        world.hand_out(start)
+        scores = world.scores(world.start, world.validation)
+        pool, texts = _pool(scores), {"0": world.start}
+        world.hand_out(world.start)
         for turn in count():
             parent = texts[pool.choose(self.parents, 0, turn).name]
             found = self._proposed(world, parent)
-            present = pool.members[pool.current].scores
-            read = {t: scores for t in found if (scores := self._read(world, t, present))}
-            passed = [t for t, scores in read.items() if _better(present, scores)]
+            present = pool.members[pool.current]
+            installed = texts[present.name]
+            read = {t: s for t in found if (s := self._read(world, t, present.scores))}
+            passed = [t for t, s in read.items() if _better(present.scores, s, self.z)]
+            if not passed:
+                passed = [t for t in read if self._refereed(world, installed, t)]
             winner = max(passed, key=lambda t: (sum(read[t]), -t.name)) if passed else None
             for text, scores in read.items():
                 texts[str(text.name)] = text
@@ -158,15 +187,22 @@ class Ours:
             if winner:
                 world.hand_out(winner)
 
+    def _pieces(self, world: World) -> dict[int, frozenset[str]]:
+        every = {p: frozenset(map(str, world.examples[p])) for p in world.train}
+        return every if self.news else {}
+
     def _proposed(self, world: World, parent: Text) -> list[Text]:
         """What goes to validation of this turn's rewrites."""
         shown = self._batch(world, parent)
+        rest = [p for p in world.train if p not in shown]
+        unrun = varied(rest, self._pieces(world), self.unrun, shown)
+        world.shown.update(shown, unrun)
         world.scores(parent, shown)
         for _ in range(1 if self.together else 1 + self.candidates):
             world.spend()
         hardest = sorted(shown, key=lambda p: world.score(parent, p))
         checked = [*hardest[: self.check - 1], hardest[-1]]
-        found = {world.rewrite(parent, shown) for _ in range(self.candidates)} - {parent}
+        found = {world.rewrite(parent, shown, unrun) for _ in range(self.candidates)} - {parent}
         before = sum(world.scores(parent, checked))
         gains = {t: sum(world.scores(t, checked)) for t in sorted(found, key=lambda t: t.name)}
         gained = [t for t, after in gains.items() if after > before + 1e-9]
@@ -182,7 +218,7 @@ class Ours:
             if name == parent.name and place in world.train:
                 by["parent"][str(place)] = score
         draw = str(world.chance.random())
-        return mixed(world.train, by, "parent", self.learn, draw)
+        return mixed(world.train, by, "parent", self.learn, draw, self._pieces(world))
 
     def _read(self, world: World, text: Text, present: Sequence[float]) -> list[float] | None:
         half = VALIDATION // 2
@@ -190,6 +226,18 @@ class Ours:
         if self.halves and sum(scores) + VALIDATION - half < sum(present):
             return None
         return world.scores(text, world.validation)
+
+    def _refereed(self, world: World, present: Text, text: Text) -> bool:
+        """Whether the referees let a text pass that validation could not decide on."""
+        before, after = (world.scores(t, world.validation) for t in (present, text))
+        full = sum(before) > VALIDATION - 1 - 1e-9
+        if sum(after) < sum(before) + (-1e-9 if full else 1e-9):
+            return False
+        fresh = [p for p in world.train if p not in world.shown][: self.referees]
+        if len(fresh) < FEW:
+            return False
+        more = [world.scores(t, fresh) for t in (present, text)]
+        return _better(before + more[0], after + more[1], self.refereed)
 
 
 def _pool(scores: list[float]) -> CandidatePool:
@@ -200,17 +248,16 @@ def _member(text: Text, scores: list[float]) -> PoolEntry:
     return PoolEntry.model_construct(name=str(text.name), texts={}, scores=scores)
 
 
-def _better(before: Sequence[float], after: Sequence[float]) -> bool:
+def _better(before: Sequence[float], after: Sequence[float], z: float) -> bool:
     """Whether the gate lets a text pass."""
-    return beyond(1.0)([b - a for a, b in zip(before, after, strict=True)])
+    return beyond(z)([b - a for a, b in zip(before, after, strict=True)])
 
 
 def gepa(world: World) -> None:
     """One candidate, a strict gain on a minibatch of three, then validation; Pareto parents."""
-    start = Text(0)
-    scores = world.scores(start, world.validation)
-    pool, texts = _pool(scores), {"0": start}
-    world.hand_out(start)
+    scores = world.scores(world.start, world.validation)
+    pool, texts = _pool(scores), {"0": world.start}
+    world.hand_out(world.start)
     for turn in count():
         parent = texts[pool.choose("pareto", 0, turn).name]
         batch = world.chance.sample(world.train, 3)
@@ -231,7 +278,7 @@ def gepa(world: World) -> None:
 
 def textgrad(world: World) -> None:
     """Feedback on each of three outputs, one rewrite, validation after each step with revert."""
-    installed = Text(0)
+    installed = world.start
     present = world.scores(installed, world.validation)
     world.hand_out(installed)
     while True:
@@ -247,57 +294,78 @@ def textgrad(world: World) -> None:
 
 
 CHOSEN = Ours()
-OLD = Ours(
-    learn=4, check=4, best=False, halves=False, together=False, parents="pareto", mixed=False
-)
+PLAIN = Ours(unrun=0, news=False, referees=0)
+OLD = replace(PLAIN, learn=4, check=4, best=False, halves=False, parents="pareto", mixed=False)
+FED = replace(OLD, together=False)
 WAYS: dict[str, Callable[[World], None]] = {
-    "before: feedback, 3 rewrites, all that gained to validation": OLD.run,
-    "the same, 1 rewrite": replace(OLD, candidates=1).run,
-    "the same, 3, the best alone to validation": replace(OLD, best=True).run,
+    "at first: feedback, 3 rewrites, all that gained to validation": FED.run,
+    "the same, 1 rewrite": replace(FED, candidates=1).run,
+    "the same, 3, the best alone to validation": replace(FED, best=True).run,
     "GEPA's": gepa,
     "TextGrad's": textgrad,
-    "**now**: 3 of one call, 6 shown, checked on 3, mixed, best parent": CHOSEN.run,
+    "before: 3 of one call, 6 run, checked on 3, mixed, best parent": PLAIN.run,
+    "and such as show most": replace(PLAIN, news=True).run,
+    "and 12 shown that were not run": replace(PLAIN, news=True, unrun=12).run,
+    "**now**: and referees": CHOSEN.run,
+    "half a standard error, no referees": replace(CHOSEN, referees=0, z=0.5).run,
+    "any gain on validation, no referees": replace(CHOSEN, referees=0, z=0.0).run,
+    "referees: any gain": replace(CHOSEN, refereed=0.0).run,
+    "referees: one standard error": replace(CHOSEN, refereed=1.0).run,
+    "8 shown that were not run": replace(CHOSEN, unrun=8).run,
     "1 of one call": replace(CHOSEN, candidates=1).run,
     "2 of one call": replace(CHOSEN, candidates=2).run,
     "5 of one call": replace(CHOSEN, candidates=5).run,
-    "4 shown": replace(CHOSEN, learn=4).run,
-    "8 shown": replace(CHOSEN, learn=8).run,
-    "12 shown": replace(CHOSEN, learn=12).run,
+    "4 run": replace(CHOSEN, learn=4).run,
+    "8 run": replace(CHOSEN, learn=8).run,
     "checked on 2": replace(CHOSEN, check=2).run,
     "checked on 4": replace(CHOSEN, check=4).run,
     "all that gained to validation": replace(CHOSEN, best=False).run,
-    "validation always whole": replace(CHOSEN, halves=False).run,
     "examples drawn, not mixed": replace(CHOSEN, mixed=False).run,
     "Pareto parents": replace(CHOSEN, parents="pareto").run,
     "the newest parent": replace(CHOSEN, parents="newest").run,
 }
 
 
-def curve(way: Callable[[World], None], critic: Critic, runs: int, *, graded: bool) -> list[float]:
-    """The mean true score of what is handed out at each budget."""
+def curves(
+    way: Callable[[World], None], critic: Critic, runs: int, start: Text, *, graded: bool
+) -> list[list[float]]:
+    """For each run, the true scores of the first text and of what is handed out at each budget."""
     found: list[list[float]] = []
     for seed in range(runs):
-        world = World(random.Random(seed), critic, graded)
+        world = World(random.Random(seed), critic, graded, start)
         with contextlib.suppress(Spent):
             way(world)
-        texts = [[t for at, t in world.handed if at <= b][-1:] or [Text(0)] for b in BUDGETS]
-        found.append([world.true(text) for [text] in texts])
-    return [fmean(column) for column in zip(*found, strict=True)]
+        texts = [[t for at, t in world.handed if at <= b][-1:] or [start] for b in BUDGETS]
+        found.append([world.true(start), *(world.true(text) for [text] in texts)])
+    return found
+
+
+def told(way: Callable[[World], None], critic: Critic, runs: int, *, graded: bool) -> str:
+    """The mean true scores at each budget; of a harmful critic the last, and what it costs."""
+    if critic is not HARMFUL:
+        found = curves(way, critic, runs, Text(0), graded=graded)
+        means = [fmean(column) for column in zip(*found, strict=True)][1:]
+        return "/".join(f"{x:.2f}".lstrip("0") for x in means)
+    found = curves(way, critic, runs, Text(0, KNOWN), graded=graded)
+    worse = fmean(run[-1] < run[0] - 1e-9 for run in found)
+    return f"{fmean(run[-1] for run in found) - found[0][0]:+.3f}, {worse:.2f}"
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=300)
-    runs = parser.parse_args().runs
-    kinds = [(c, g) for g in (True, False) for c in (STRONG, WEAK)]
+    parser.add_argument("--ways", nargs="+", help="only those whose names begin like this")
+    asked = parser.parse_args()
+    kinds = [(c, g) for g in (True, False) for c in (STRONG, WEAK, HARMFUL)]
     rows = []
     for name, way in WAYS.items():
-        curves = [curve(way, critic, runs, graded=graded) for critic, graded in kinds]
-        rows.append([name, *("/".join(f"{x:.2f}".lstrip("0") for x in c) for c in curves)])
+        if asked.ways and not name.startswith(tuple(asked.ways)):
+            continue
+        rows.append([name, *(told(way, c, asked.runs, graded=g) for c, g in kinds)])
         print(rows[-1], flush=True)
-    head = ["way", "graded, strong", "graded, weak", "binary, strong", "binary, weak"]
-    print(table(head, rows))
+    head = [f"{scores}, {c}" for scores in ("graded", "binary") for c in CRITICS]
+    print(table(["way", *head], rows))
 
 
 if __name__ == "__main__":

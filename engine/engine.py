@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..schemas.completions import Role
 from ..schemas.errors import TextGradError
-from ..schemas.graph import NO_EXAMPLE
-from ..schemas.results import (
-    BackwardResult,
-    EvaluateResult,
-    ForwardResult,
-    OptimizeResult,
-    Result,
-    StepResult,
-)
+from ..schemas.graph import NO_EXAMPLE, Variable
+from ..schemas.results import Result
 from ..schemas.settings import Settings
 from .answerers import Answerer
 from .runs import saved_state as saved
@@ -21,6 +16,7 @@ from .runs.execution import Body
 from .store import Store
 from .tools.add_examples import AddExamples
 from .tools.backward import Backward
+from .tools.base import Tool
 from .tools.compute_loss import ComputeLoss
 from .tools.create_variable import CreateVariable
 from .tools.evaluate import Evaluate
@@ -30,10 +26,18 @@ from .tools.lookup import Parts
 from .tools.mend import Mend
 from .tools.optimize import Optimize
 from .tools.optimize_prompt import OptimizePrompt
+from .tools.read_before import ReadBefore
 from .tools.remove import Remove
 from .tools.resume import Resume
 from .tools.revert import Revert
 from .tools.step import Step
+from .views.hints import in_file
+
+
+def in_files(bound: Sequence[Variable], result: Result) -> list[str]:
+    """Notes on the files of texts that a step or a run has changed."""
+    changed = getattr(result, "variables", [])
+    return [told for v in bound if v.id in changed and (told := in_file(v))]
 
 
 class Engine:
@@ -52,11 +56,15 @@ class Engine:
         self.evaluate = Evaluate(parts)
         self.optimize = Optimize(parts)
         self.resume = Resume(parts)
+        self.read_before = ReadBefore(parts)
         self.inspect = Inspect(parts)
         self.revert = Revert(parts)
         self.remove = Remove(parts)
         self.optimize_prompt = OptimizePrompt(parts)
         self.mend = Mend(parts)
+        self.tools = {
+            one.arguments.tool: one for one in vars(self).values() if isinstance(one, Tool)
+        }
         self._register()
 
     async def close(self) -> None:
@@ -66,14 +74,14 @@ class Engine:
     def _register(self) -> None:
         """Tell the runs which body continues which tool."""
         self.parts.runs.execution.bodies |= {
-            tool: (kind, self._on_what_is_there(body))
-            for tool, kind, body in (
-                ("forward", ForwardResult, self.forward.body),
-                ("compute_loss", ForwardResult, self.forward.body),
-                ("backward", BackwardResult, self.backward.body),
-                ("step", StepResult, self.step.body),
-                ("evaluate", EvaluateResult, self.evaluate.body),
-                ("optimize", OptimizeResult, self.optimize.body),
+            tool.arguments.tool: (tool.arguments.result, self._on_what_is_there(body))
+            for tool, body in (
+                (self.forward, self.forward.body),
+                (self.compute_loss, self.forward.body),
+                (self.backward, self.backward.body),
+                (self.step, self.step.body),
+                (self.evaluate, self.evaluate.body),
+                (self.optimize, self.optimize.body),
             )
         }
 
@@ -92,7 +100,8 @@ class Engine:
             if bound and work.tool in ("step", "optimize"):
                 try:
                     await work.chain.settled()
-                    await self.parts.reconcile_files(work.session)
+                    bound = await self.parts.reconcile_files(work.session)
+                    result.notes = [*result.notes, *in_files(bound, result)]
                 except TextGradError as error:  # the step stands; its text is in the session
                     result.notes = [*result.notes, f"Not written to the file: {error}"]
             return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,9 @@ from pydantic_core import CoreSchema, core_schema
 
 SCHEMES = ("postgresql://", "postgres://")
 CONNECTIONS = 8
+_ADDRESS = re.compile(
+    r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*(/[^/?#@\s]*)?(\?[^#@\s]*)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,12 @@ def located(given: Any) -> Any:
         raise ValueError("an address of PostgreSQL is given as text, not as a path")
     if not isinstance(given, str) or not given.strip().startswith(SCHEMES):
         return given
-    try:
-        parts = urlsplit(given.strip())
-    except ValueError:
-        raise ValueError("this is no address: postgresql://user@host:5432/name") from None
-    if "password=" in parts.query.lower():
+    if not _ADDRESS.fullmatch(given.strip()):
+        raise ValueError(
+            "this is no address like postgresql://user@host:5432/name (@, /, ? and # of a password "
+            "are written %40, %2F, %3F and %23)"
+        )
+    if "password" in given.partition("?")[2].lower():
         raise ValueError("a password stands before the @, in PGPASSWORD or in ~/.pgpass")
     return PostgresAddress(given.strip())
 

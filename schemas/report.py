@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+OWN_LOSS = "the program's own loss"
+"""Where texts are compared that no example depends on; it stands where a split is named."""
+
 
 class Measured(BaseModel):
     """A split's mean score with its standard error (None for one example), and the versions of
@@ -21,7 +24,7 @@ class Measured(BaseModel):
 
 
 class Change(BaseModel):
-    """The first and the latest score of a loss on a split.
+    """The first and the latest score of a loss on a split, or of a program without examples.
 
     `gain` is the mean difference, `error` its standard error: of the paired differences where the
     scores of the same examples were kept (`paired`), else of two independent means. `better`,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .completions import Pending
 
 Status = Literal["done", "needs_completions", "running", "failed"]
+ShownVerdict = Literal["accepted", "refused", "tie", "not taken", "proposed"]
 
 
 class Lazy(BaseModel):
@@ -95,11 +96,14 @@ class BackwardResult(Result):
 
 
 class ShownProposal(Lazy):
-    """One proposed text and its verdict. Scores are means over the same `examples` examples."""
+    """One proposed text and its verdict: `not taken` is one that gained, beside another that was
+    taken. Scores are means over the same `examples` examples. Texts of one `candidate` belong
+    together."""
 
     id: str
     variable: str
-    verdict: Literal["accepted", "refused"]
+    candidate: int | None = None
+    verdict: ShownVerdict
     reason: str
     version: int | None = None
     text: str

@@ -224,9 +224,15 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "small.",
         "said-once": "What several prompts of a page share is shown in the first; a page can be "
         "answered without the conversation.",
+        "read-once": "Whoever says that they remember reads a text once; a page is whole for "
+        "anybody else.",
+        "after-step": "A result says of each proposed text what became of it, where it stands "
+        "whole, and what comes next; reports have the scores of programs without examples.",
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
         "frugal-reflection": "A reflection is one call and shows no row that measures; its best "
         "text alone is read on validation.",
+        "referees": "Where validation cannot decide, training examples do which no writer was "
+        "shown.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",
         "at-once": "Everything that is ready is asked at once.",
         "shared-commits": "Writes that wait together share a commit.",

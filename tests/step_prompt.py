@@ -20,7 +20,7 @@ from .standin import Body, StandIn, text_of
 
 PAGE = ROOT / "docs" / "how-a-step-reads.md"
 RULES = ["max_chars=400", "Never name a customer"]
-ARGUMENTS = {"strategy": "gradient", "steps": 4, "candidates": 2, "seed": 3, "memory": 2}
+ARGUMENTS = {"strategy": "gradient", "steps": 5, "candidates": 2, "seed": 3, "memory": 2}
 REFLECTING = {"strategy": "reflect", "accept": "never", "candidates": 2}
 
 
@@ -66,7 +66,17 @@ async def last_asked(call: Tools, s: str) -> dict[str, Facts]:
     """The last request of each purpose."""
     calls = (await call("inspect", session_id=s, what="calls"))["view"]["calls"]
     last = {one["purpose"]: one["id"] for one in reversed(calls)}
-    return {p: (await call("inspect", session_id=s, id=n))["view"] for p, n in last.items()}
+    return {purpose: await whole(call, s, one) for purpose, one in last.items()}
+
+
+async def whole(call: Tools, s: str, id: str) -> Facts:  # noqa: A002 - as in the tool
+    """A call with all of its request, read a page at a time."""
+    view: Facts = (await call("inspect", session_id=s, id=id))["view"]
+    while view["request"].endswith("…"):
+        read = view["request"][:-1]
+        more = await call("inspect", session_id=s, id=id, offset=len(read))
+        view["request"] = read + more["view"]["request"]
+    return view
 
 
 async def optimised(call: Tools, arguments: Facts) -> str:

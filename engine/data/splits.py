@@ -54,7 +54,10 @@ def split(rows: Sequence[Row], answer: str | None, seed: int) -> Parted:
     labels = _labels(rows, answer)
     order = _in_order(rows, groups, answer if labels else None, seed)
     dealt = _dealt(order, len(rows))
-    found = {name: [dict(rows[n]) for n in sorted(numbers)] for name, numbers in dealt.items()}
+    found = {
+        name: [dict(rows[n]) for n in _in_turn(rows, numbers, answer if labels else None)]
+        for name, numbers in dealt.items()
+    }
     return Parted(found, _notes(found, groups, answer if labels else None, seed))
 
 
@@ -132,6 +135,18 @@ def _in_order(
         return shuffled
     often = Counter(row.get(label, "") for row in rows)
     return sorted(shuffled, key=lambda g: (-often[_label(rows, g, label)], _label(rows, g, label)))
+
+
+def _in_turn(rows: Sequence[Row], numbers: Sequence[int], label: str | None) -> list[int]:
+    """The rows of a split as they came, one of each label in turn: the first are used first."""
+    if label is None:
+        return sorted(numbers)
+    before: Counter[str] = Counter()
+    rounds = {}
+    for n in sorted(numbers):
+        rounds[n] = before[rows[n].get(label, "")]
+        before[rows[n].get(label, "")] += 1
+    return sorted(numbers, key=lambda n: (rounds[n], n))
 
 
 def _label(rows: Sequence[Row], group: list[int], label: str) -> str:

@@ -24,6 +24,8 @@ _ROLES = {
 _HELD_IN = ("messages", "conversations", "conversation", "chat", "dialogue", "input", "prompt")
 _REQUESTS = ("request", "body", "input", "params", "kwargs")
 _ANSWERS = ("response", "completion", "output", "choices", "body", "message", "content", "text")
+UNDER_IMPROVEMENT = "The prompt under improvement"
+"""How the note begins that names the prompt in a log."""
 _HEAD = 50
 """Rows that are looked at to see what a file holds."""
 _DEEPEST = 8
@@ -276,7 +278,7 @@ def _say_prompt(reading: Reading, prompts: Counter[str]) -> None:
     prompt, count = prompts.most_common(1)[0]
     others = f", {len(prompts) - 1} others in the rest" if len(prompts) > 1 else ""
     reading.say(
-        f"The prompt under improvement seems to be the field system: it is the same in {count} of "
+        f"{UNDER_IMPROVEMENT} seems to be the field system: it is the same in {count} of "
         f"{prompts.total()} rows ({shown(prompt.strip())}{others}). To improve it, give that text: "
         "create_variable(session_id, role='system prompt', value=...)."
     )

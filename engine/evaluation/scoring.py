@@ -254,8 +254,7 @@ async def _preferred(
     for title, texts in (("first", a), ("second", b)):
         parts.append(sentence("labels", title))
         parts += [fence.wrap("text", t, name=n) for n, t in texts.items()]
-    form = '{"reason": "...", "better": "first" | "second" | "equal"}'
-    parts.append(text("reply", form=form))
+    parts.append(text("reply", form=sentence("labels", "compare_form")))
     request = CompletionRequest(
         purpose=Purpose.COMPARE,
         messages=(

@@ -10,6 +10,8 @@ from dataclasses import astuple, dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
+from ...schemas.report import OWN_LOSS
+
 EXACT_UP_TO = 16
 """With so many non-zero differences at most, all sign flips are tried."""
 FLIPS = 10_000
@@ -89,24 +91,30 @@ def gain_of(before: Sequence[float], after: Sequence[float]) -> tuple[Any, ...]:
     return astuple(paired_gain(before, after))
 
 
-def verdict(gain: Gain, z: float, split: str = "", *, exact: bool = False) -> tuple[bool, str]:
+def verdict(
+    gain: Gain, z: float, split: str = "", *, exact: bool = False, reported: bool = False
+) -> tuple[bool, str]:
     """Whether the change is kept, and the rule with its figures in words.
 
     It is kept only if the gain is above 0 and above `z` standard errors of the paired differences;
     a tie never is. With one example the error is unknown and any gain counts. Of `exact` scores,
-    which would come out the same again, a gain that costs no example anything counts, too.
+    which would come out the same again, a gain that costs no example anything counts, too;
+    `reported` says that they are what somebody measured and told.
     """
     head = f"{split} {_figure(gain.before)} -> {_figure(gain.after)}".strip()
-    examples = f"on {gain.n} example{'' if gain.n == 1 else 's'}"
-    head = f"{head} {examples}, gain {_figure(gain.gain)}"
+    examples = "" if split == OWN_LOSS else f" on {gain.n} example{'' if gain.n == 1 else 's'}"
+    head = f"{head}{examples}, gain {_figure(gain.gain)}"
     if gain.tie:
         return False, f"{head}: a tie"
     if gain.gain <= 0:
         return False, f"{head}: only a gain above 0 is kept"
     if exact and gain.better and not gain.worse:
-        return True, f"{head}; no model stands between text and score, and nothing got worse"
+        why = "no model stands between text and score"
+        why = "the score is what was reported" if reported else why
+        return True, f"{head}; {why}, and nothing got worse"
     if gain.standard_error is None:
-        return True, f"{head} > 0; with one example the error is unknown, so any gain counts"
+        why = "measured once" if split == OWN_LOSS else "with one example"
+        return True, f"{head} > 0; {why} the error is unknown, so any gain counts"
     kept = gain.gain > z * gain.standard_error + _ROUNDING
     errors = "standard error" if z == 1 else "standard errors"
     words = f"{'more' if kept else 'not more'} than {z:g} {errors} ({_figure(gain.standard_error)}"

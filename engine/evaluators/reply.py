@@ -9,6 +9,7 @@ from typing import Any
 
 from ...schemas.errors import ProgramFailed
 from ...schemas.graph import Value
+from ...schemas.text import storable
 from .process import Finished, OverLimit
 
 MAX_FEEDBACK = 10_000
@@ -63,11 +64,6 @@ def stopped(over: OverLimit, memory: int, disk: int) -> str:
         case "output":
             return f"it printed more than {over.used:,} bytes and was stopped"
     return f"it was stopped: it ran {over.used:,} processes at once"
-
-
-def storable(text: str) -> str:
-    """`text` without what no database takes."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _of(used: int, most: int) -> str:

@@ -91,17 +91,21 @@ def estimate(
     )
 
 
-def step_calls(program: Program, args: Mapping[str, Any], places: int, train: int) -> int:
-    """Calls that one step takes at most, with `places` to compare on (0: without examples).
+def step_calls(
+    program: Program, args: Mapping[str, Any], places: int, train: int
+) -> tuple[int, int]:
+    """Calls that one step takes at most, with `places` to compare on (0: without examples), and
+    those of a minibatch on which nothing is wrong, which is passed over and is no step.
 
-    Its minibatch with the present texts and with each candidate, feedback, the rewrites, and each
-    candidate at all places; those scored before are not asked again.
+    A step: its minibatch with the present texts and with each candidate, feedback, the rewrites,
+    and each candidate at all places; those scored before are not asked again.
     """
     asking = [o for o in program.operations.values() if kind_of(o).asks]
     critics = sum(kind_of(o).backwards == "ask" for o in asking)
     batch = min(int(args["batch_size"]), train) if places else 0
     candidates = int(args["candidates"])
-    return len(asking) * (batch + candidates * (batch + (places or 1))) + critics + candidates
+    measured = len(asking) * (batch + candidates * (batch + (places or 1)))
+    return measured + critics + candidates, len(asking) * batch + critics
 
 
 def check(budget: Mapping[str, float], found: CostEstimate, examples: int) -> None:

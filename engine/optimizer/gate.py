@@ -1,7 +1,8 @@
 """The gate: a candidate is installed only when it is better beyond noise, and the proof is shown.
 
 First on the minibatch its gradients came from, then on the validation split, each time against
-the present texts on the same examples (paired).
+the present texts on the same examples (paired). Where validation cannot decide, referees do:
+training examples that no writer was shown so far.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ from .trial import (
     failures,
     in_order,
     is_exact,
+    is_reported,
     score_all,
     still_in,
 )
 
 Z = 1.0
 """A gain must exceed this many standard errors of the paired differences (docs/gate.md: why)."""
+Z_REFEREED = 0.5
+"""The same where validation and the referees are taken together."""
 
 
 @dataclass
 class GateResult:
     """What the gate found. `winner` is an index into the candidates, or None.
 
-    `trial` has what became of each on the way, `unusable` why examples gave no usable reply, by
-    their ids.
+    `present` are the scores of the texts that are installed, by example; `trial` has what became of
+    each on the way, `unusable` why examples gave no usable reply, by their ids.
     """
 
     winner: int | None
@@ -44,6 +48,7 @@ class GateResult:
     split: str
     places: int
     before: float
+    present: dict[int, float] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     by_place: dict[int, list[float]] = field(default_factory=dict)
     gains: dict[int, Gain] = field(default_factory=dict)
@@ -72,11 +77,13 @@ async def judge(
     places: Sequence[int],
     split: str,
     parent: Texts | None = None,
+    referees: Sequence[int] = (),
 ) -> GateResult:
     """Decide which candidate, if any, is better than the present texts, or as good and shorter.
 
     On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
-    it, and the best that does is read on the split, beside the texts that are installed.
+    it, and the best that does is read on the split, beside the texts that are installed; where
+    that does not decide, on the `referees`, too.
     """
     reasons = {i: c.refused for i, c in enumerate(candidates) if c.refused}
     trial = Trial(reasons)
@@ -90,12 +97,17 @@ async def judge(
     standing = await still_in(work, candidates, losses, present, standing, trial)
     present, scored = await score_all(work, candidates, losses, places, standing, {})
     result = GateResult(None, "", split, len(present.scores), present.mean, trial=trial)
+    result.present = dict(present.scores)
     result.notes += left_out(present.left_out)
     gains = result.gains
     for index, one in scored.items():
         gains[index] = await _gain(work, present, one)
         _note(result, index, one, places)
     passed = _passed(result, candidates, present, scored, gains)
+    if not passed and referees and not is_exact(present.evaluation.program):
+        work.phase = "scoring on more training examples"
+        common = work, candidates, losses, referees
+        passed = await _refereed(*common, result, present, scored)
     if passed:
         _choose(result, passed, gains)
     else:
@@ -125,10 +137,11 @@ def _passed(
 ) -> dict[int, int]:
     """Those that pass, with how much longer each is, after the reasons of all are noted."""
     passed: dict[int, int] = {}
-    exact = is_exact(present.evaluation)
+    program = present.evaluation.program
+    of = {"exact": is_exact(program), "reported": is_reported(program)}
     for index, gain in gains.items():
         longer = added(present.evaluation, candidates[index].texts)
-        better, words = verdict(gain, Z, result.split, exact=exact)
+        better, words = verdict(gain, Z, result.split, **of)
         if gain.tie and gain.after > 0:
             better = longer < 0
             words += f", and {-longer} characters shorter" if better else ", and no shorter"
@@ -137,6 +150,46 @@ def _passed(
         if better:
             passed[index] = longer
     return passed
+
+
+async def _refereed(
+    work: RunContext,
+    candidates: Sequence[Candidate],
+    losses: Sequence[str],
+    referees: Sequence[int],
+    result: GateResult,
+    present: Scored,
+    scored: Mapping[int, Scored],
+) -> dict[int, int]:
+    """The best on the split, if it is still open and passes when the referees are counted in."""
+    gains = result.gains
+    index = max(gains, key=lambda i: (gains[i].gain, -i), default=None)
+    if index is None or not _is_open(gains[index]):
+        return {}
+    more, theirs = await score_all(work, candidates, losses, referees, [index], {})
+    both = list(present.scores), list(more.scores)
+    before = [*in_order(present, both[0]), *in_order(more, both[1])]
+    after = [*in_order(scored[index], both[0]), *in_order(theirs[index], both[1])]
+    alone = result.gains[index]
+    gain = await measured(work.workers, work.session.owner, before, after)
+    result.gains[index] = gain
+    better, words = verdict(gain, Z_REFEREED, f"{result.split} and training")
+    words = (
+        f"{alone.before:.2f} -> {alone.after:.2f} on {alone.n} {result.split} examples did not "
+        f"decide; with {len(more.scores)} training examples that no writer was shown: {words}"
+    )
+    fate = Fate.ACCEPTED if better else Fate.NOISE
+    result.reasons[index] = Reason(fate, words + failures(scored[index]))
+    return {index: added(present.evaluation, candidates[index].texts)} if better else {}
+
+
+def _is_open(gain: Gain) -> bool:
+    """Whether validation leaves open which is better: it gained within noise, or could not gain."""
+    full = gain.before * gain.n > gain.n - 1 - _ROUNDING
+    return gain.gain > 0 or (full and gain.gain == 0)
+
+
+_ROUNDING = 1e-9
 
 
 def _choose(result: GateResult, passed: Mapping[int, int], gains: Mapping[int, Gain]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...schemas.errors import Conflict
 from ...schemas.graph import Gradient, Variable
@@ -19,13 +19,14 @@ from .demonstrations import demonstrations
 class BackwardPass:
     """What a backward pass found at `places`, the examples that gave usable replies.
 
-    `notes` are on examples that were left out.
+    `notes` are on examples that were left out; `others` were shown and not run.
     """
 
     evaluation: Evaluation
     gradients: list[Gradient]
     places: list[int]
     notes: list[str]
+    others: list[int] = field(default_factory=list)
 
 
 async def backward_pass(

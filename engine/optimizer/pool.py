@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from operator import ge
-from typing import Literal
 
 from pydantic import BaseModel
 
-How = Literal["newest", "best", "pareto"]
+from ...schemas.arguments.optimize import Parents
+
 MOST = 24
 
 
@@ -40,7 +40,7 @@ class CandidatePool(BaseModel):
     members: list[PoolEntry]
     current: int = 0
 
-    def choose(self, how: How, seed: int, iteration: int) -> PoolEntry:
+    def choose(self, how: Parents, seed: int, iteration: int) -> PoolEntry:
         """The parent of this iteration: the same for the same history, seed and iteration."""
         if how == "newest" or len(self.members) == 1:
             return self.members[self.current]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, model_validator
@@ -33,8 +33,9 @@ class SearchState(BaseModel):
     gave no usable reply with the installed texts. `unread` counts the minibatches since the last
     step on which there was no usable feedback, `unwritten` the steps in a row that brought no
     usable text, and `problem` says what was wrong with the last.
-    `scores` are those of training examples, by text and example; `tried` counts the texts that were
-    measured, and `moved` says whether one of them scored higher anywhere.
+    `scores` are those of training examples, by text and example, `shown` those that a writer saw;
+    `tried` counts the texts that were measured, and `moved` says whether one of them scored higher
+    anywhere.
     `plain`: reflections cannot be read, so feedback and rewrites are asked for one by one.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     `stands`: what the scores stand on; unknown in what earlier versions saved. `notes` are for the
@@ -59,6 +60,7 @@ class SearchState(BaseModel):
     stands: Stands | None = None
     notes: list[str] = []
     scores: dict[str, dict[str, float]] = {}
+    shown: list[int] = []
     tried: int = 0
     moved: bool = False
     plain: bool = False
@@ -107,7 +109,7 @@ class SearchState(BaseModel):
         if self.stands is not None and judged.winner is not None:
             self.stands.install(candidates[judged.winner].texts)
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
-        gained = record.accepted and (record.after or 0) > (record.before or 0)
+        gained = record.accepted and (record.gain or 0) > 0
         self.without_gain = 0 if gained else self.without_gain + 1
         self.tried += len(judged.trial.scores.keys() | judged.scores.keys())
         self.moved = self.moved or judged.trial.higher
@@ -129,6 +131,10 @@ class SearchState(BaseModel):
         """Remember a text's scores on training examples, by its name in the pool."""
         if scores and NO_EXAMPLE not in scores:
             self.scores.setdefault(text, {}).update({str(p): s for p, s in scores.items()})
+
+    def show(self, examples: Iterable[int]) -> None:
+        """Remember that a writer was shown these."""
+        self.shown = sorted({*self.shown, *examples} - {NO_EXAMPLE})
 
     def fall_back(self) -> None:
         """Go on by feedback and rewrites, which a small model writes more easily."""

@@ -25,6 +25,7 @@ from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit, prob
 INSTRUCTIONS = (
     *("update", "update_ask", "update_again", "examples"),
     *("reflect", "reflect_ask", "reflect_one", "reflect_many", "reflect_edits", "reflect_tried"),
+    *("reflect_not_run", "update_ask_itself", "reflect_ask_itself"),
 )
 HISTORY = 6
 """So many different texts that were tried before are shown."""
@@ -85,6 +86,7 @@ async def propose(
     work.phase = "proposing"
     asked = {p.id: await _update_prompt(work, p, gradients[p.id], memory) for p in parameters}
     candidates = [Candidate() for _ in range(count)]
+    work.proposed.clear()  # of earlier steps: their numbers mean nothing now
 
     await gather(
         [
@@ -98,7 +100,7 @@ async def propose(
 
 def _apart(sample: int) -> str:
     """What tells whoever answers that the same prompt stands there more than once."""
-    return f", proposal {sample + 1} from this prompt: another good text" if sample else ""
+    return f", candidate {sample + 1} from this prompt: another good text" if sample else ""
 
 
 async def _propose_one(
@@ -150,7 +152,7 @@ async def _propose_one(
         candidate.refused = candidate.refused or Reason(fate, words)
         return
     candidate.texts[parameter.id] = new
-    work.proposed.setdefault((parameter.id, new), f"proposal {sample + 1}")
+    work.proposed.setdefault((parameter.id, new), f"candidate {sample + 1}")
     if new.strip() == old.strip():
         candidate.refused = candidate.refused or UNCHANGED
         return
@@ -241,7 +243,8 @@ async def _update_prompt(
     parts += [fence.wrap("feedback", t) for t in feedback]
     measured = any(g.examples for g in gradients) and await quoting.held_out(work)
     parts += quoting.in_rewrite(parameter, measured=measured)
-    parts.append(text("update_ask"))
+    itself = beside.is_used_as_it_stands(await beside.behind(work, gradients), parameter)
+    parts.append(text("update_ask_itself" if itself else "update_ask"))
     parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
     user = Message(role="user", content="\n\n".join(parts))
     material = (parameter.role, *parameter.constraints, *feedback, *(t for _, t in told))

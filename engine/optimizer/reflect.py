@@ -134,7 +134,9 @@ async def _candidates(
         if p.verdict == "refused" and p.fate in (Fate.MINIBATCH, Fate.NOISE, Fate.TIE)
     }
     candidates = []
+    work.proposed.clear()  # of earlier steps: their numbers mean nothing now
     for index, draft in enumerate(found):
+        work.proposed.setdefault((parameter.id, draft.text), f"candidate {index + 1}")
         candidate = Candidate({parameter.id: draft.text}, idea=draft.hypothesis)
         candidates.append(candidate)
         said = plain(draft.text)

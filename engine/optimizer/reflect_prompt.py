@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...schemas.completions import Message
 from ...schemas.distance import diff
@@ -19,7 +19,7 @@ from ...schemas.graph import (
     number,
 )
 from ..constraints import constraints
-from ..program import quoting
+from ..program import beside, quoting
 from ..program.forward import IMAGE_URL, Evaluation, evaluate, load, made_from
 from ..program.operations import find, loss_kind
 from ..prompts import text
@@ -28,6 +28,7 @@ from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..runs.context import RunContext
 from .edits import MOST
 from .proposer import HISTORY, RULES, TEXT, fate_of, others, score_of
+from .training import Row
 
 LONG = 4000
 """Characters of a text from which on it is edited, not written anew."""
@@ -40,11 +41,15 @@ MEASURED = frozenset({Fate.MINIBATCH, Fate.NOISE, Fate.TIE, Fate.BEATEN, Fate.AC
 
 @dataclass(frozen=True)
 class Seen:
-    """What a text did: an evaluation with it in place, and the mean of the losses by example."""
+    """What a text did: an evaluation with it in place, and the mean of the losses by example.
+
+    `others` are examples that were not run.
+    """
 
     evaluation: Evaluation
     losses: list[str]
     scores: dict[int, float]
+    others: list[Row] = field(default_factory=list)
 
     def said(self, place: int) -> str:
         """What the losses say of the outputs."""
@@ -83,6 +88,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
     tried = await _tried(work, parameter, seen.losses, past, budget // 4)
     material = [t for of in shown.values() for _, _, t in of]
+    material += [t for row in seen.others for _, _, t in row]
     material += [s for t in tried for s in t.said.values()]
     fence = Fence([value, *material, *(t.body for t in tried)])
     same = [p for p in past if p.text.strip() == value.strip()]
@@ -91,12 +97,13 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
-    parts += _examples(fence, seen, shown)
+    parts += [*_examples(fence, seen, shown), *_others(fence, seen)]
     parts += _attempts(fence, tried, same)
     edits = len(value) > LONG
     images = [t for p in seen.scores for t in _pictures(seen, p)]
     parts += [text("gradient_pictures")] if images else []
-    parts += await _asked(work, parameter, count, edits=edits)
+    itself = beside.is_used_as_it_stands(seen.evaluation.program, parameter)
+    parts += await _asked(work, parameter, count, edits=edits, itself=itself)
     user = Message(role="user", content="\n\n".join(parts), images=tuple(dict.fromkeys(images)))
     system = Message(role="system", content=text("reflect"))
     kept = (parameter.role, *parameter.constraints, *material)
@@ -109,9 +116,11 @@ def key(name: str, n: int) -> str:
     return name if n == 1 else f"{name}_{n}"
 
 
-async def _asked(work: RunContext, parameter: Variable, count: int, *, edits: bool) -> list[str]:
+async def _asked(
+    work: RunContext, parameter: Variable, count: int, *, edits: bool, itself: bool
+) -> list[str]:
     many = text("reflect_one") if count == 1 else text("reflect_many", count=str(count))
-    parts = [text("reflect_ask", count=many)]
+    parts = [text("reflect_ask_itself" if itself else "reflect_ask", count=many)]
     parts += quoting.in_rewrite(parameter, measured=await quoting.held_out(work))
     if edits:
         parts.append(text("reflect_edits", most=str(MOST)))
@@ -185,6 +194,14 @@ def _examples(
             parts.append(f"{name} {seen.scores[place]:.2f}:")
             parts += [fence.wrap(k, t, name=n) for k, n, t in shown[place] if t or k == "output"]
     return parts
+
+
+def _others(fence: Fence, seen: Seen) -> list[str]:
+    """Examples that were not run, with what is right."""
+    if not seen.others:
+        return []
+    rows = ["\n".join(fence.wrap(k, t, name=n) for k, n, t in row) for row in seen.others]
+    return [text("reflect_not_run", count=str(len(rows))), *rows]
 
 
 def _attempts(fence: Fence, tried: Sequence[Tried], same: Sequence[Proposal]) -> list[str]:

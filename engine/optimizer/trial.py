@@ -13,6 +13,7 @@ from ..program.forward import Evaluation, made_from
 from ..program.missing_fields import named
 from ..program.operations import find
 from ..runs.context import RunContext
+from ..store import Program
 from .candidate import Candidate, Reason
 
 PART = 5
@@ -87,7 +88,8 @@ async def best_on_minibatch(
 def _behind(best: int, first: tuple[float, int, int], other: tuple[float, int, int]) -> Reason:
     """Why a candidate that gained is not scored on validation."""
     which = "gained more" if first[0] > other[0] else "gained as much and is not longer"
-    words = f"candidate {best + 1} {which} on the minibatch: {first[0]:.2f} to {other[0]:.2f}"
+    gains = f"gains of {first[0]:.2f} and {other[0]:.2f}"
+    words = f"candidate {best + 1} {which} on the minibatch: {gains}"
     return Reason(Fate.BEATEN, words)
 
 
@@ -172,10 +174,19 @@ def added(evaluation: Evaluation, texts: Texts, before: Texts | None = None) -> 
     return sum(len(texts[v]) - len(old[v]) for v in old)
 
 
-def is_exact(evaluation: Evaluation) -> bool:
+def is_exact(program: Program) -> bool:
     """Whether no model and no judge stands between the parameters and the score."""
-    program = evaluation.program
+    return _asked(program) <= {None, "caller"}
+
+
+def is_reported(program: Program) -> bool:
+    """Whether somebody measures, and tells the score."""
+    return "caller" in _asked(program)
+
+
+def _asked(program: Program) -> set[str | None]:
+    """Who is asked between the parameters and the score; None is code."""
     changing = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
     affected = made_from(program, [v.id for v in program.variables.values() if v.kind in changing])
     kinds = {o.kind for o in program.operations.values() if o.output in affected}
-    return all(find(kind).asks in (None, "caller") for kind in kinds)
+    return {find(kind).asks for kind in kinds}

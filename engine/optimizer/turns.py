@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 from ...schemas.errors import Conflict, ExampleError, ReplyError
 from ...schemas.graph import NO_EXAMPLE, Gradient, Kind, Variable, number
 from ..program.missing_fields import complete
+from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.context import RunContext
 from ..views import results as show
-from .batches import mixed, to_check
+from . import training
+from .batches import mixed, spread, to_check
 from .candidate import Candidate
 from .gradients import BackwardPass, backward_pass, choose, outputs_on
 from .pool import PoolEntry
@@ -23,8 +26,8 @@ from .reflect_prompt import seen_in
 from .sizes import FEEDBACK
 from .strategies import STRATEGIES, Strategy
 
-MOST_ANSWERS = 1000
-"""Of so many training examples at most the right answers are looked at."""
+ROOM = 6
+"""Examples that were not run take one part in so many of a request at most."""
 
 
 def strategy(work: RunContext, loop: SearchState) -> Strategy:
@@ -40,10 +43,14 @@ async def quoted_by(work: RunContext, guard: QuoteGuard, texts: Mapping[str, str
 
 
 async def minibatch(
-    work: RunContext, loop: SearchState, parent: PoolEntry, quoted: Set[int]
+    work: RunContext,
+    loop: SearchState,
+    parent: PoolEntry,
+    quoted: Set[int],
+    guard: QuoteGuard,
 ) -> list[int]:
     """The next examples to learn from: by what is known of them where the critic sees all of them,
-    else in an order that is shuffled anew each epoch, by seed alone.
+    else in an order that is shuffled anew each epoch, with the labels spread evenly.
 
     Those that are quoted say nothing about others, and are left out while there are others.
     """
@@ -61,24 +68,14 @@ async def minibatch(
     if strategy(work, loop).reflects:
         draw = f"{work.args['seed']}:{loop.iteration}"
         train = [n for n in train if f"e{n}" not in loop.left_out]
-        answers = await _answers(work, train)
-        batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw, answers)
+        shows = await training.pieces(work, guard, train)
+        batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw, shows)
     else:
         epoch, turn = divmod(loop.iteration, -(-len(train) // size))
-        order = await asyncio.to_thread(_shuffled, train, f"{work.args['seed']}:{epoch}")
+        draw, answers = f"{work.args['seed']}:{epoch}", await training.answers(work, guard, train)
+        order = spread(await asyncio.to_thread(_shuffled, train, draw), answers)
         batch = sorted(order[turn * size : (turn + 1) * size])
     return (await complete(work.store, work.session.pk, work.args["losses"], batch))[0]
-
-
-async def _answers(work: RunContext, train: Sequence[int]) -> dict[int, str]:
-    """The right answers of examples, where there are few enough to look at all of them."""
-    if len(train) > MOST_ANSWERS:
-        return {}
-    losses = work.args["losses"]
-    program = await work.store.graph.program(work.session.pk, losses, everything=True)
-    fields = [v.field for v in program.variables.values() if v.reference and v.field]
-    found = await work.store.examples.get(work.session.pk, train)
-    return {n: "\n".join(row.fields.get(f, "") for f in fields) for n, row in found.items()}
 
 
 def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
@@ -212,10 +209,16 @@ async def reflected(
     count: int,
     guard: QuoteGuard,
 ) -> list[Candidate]:
-    """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on."""
+    """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on; so are
+    the examples that it was shown beside those of `learnt`."""
     seen = seen_in(learnt.evaluation, losses, learnt.places)
     if seen is None:
         return []
+    if list(seen.scores) != [NO_EXAMPLE]:
+        room = work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
+        others = await training.not_run(work, guard, learnt.places, room)
+        seen = dataclasses.replace(seen, others=list(others.values()))
+        learnt.others = list(others)
     found, diagnosis = await reflect(work, parameter, seen, count, guard.objections)
     store, pk = work.store, work.session.pk
     learnt.gradients = await store.history.add_gradients(pk, diagnosis, work.fence, work.chain)

@@ -1,6 +1,7 @@
-"""What stands beside a text where it is judged: a task, a policy, a specification.
+"""How a text is used: what stands beside it where it is judged, and whether a model reads it.
 
-Whoever rewrites the text has to know it, however long it is. Right answers stay unseen.
+Whoever rewrites the text has to know a task, a policy, a specification, however long it is. Right
+answers stay unseen.
 """
 
 from __future__ import annotations
@@ -10,18 +11,16 @@ from collections.abc import Sequence
 from ...schemas.graph import Gradient, Kind, Variable
 from ..metrics import ANSWERS
 from ..runs.context import RunContext
+from ..store import Program
 from .forward import made_from
-from .operations import find
+from .operations import find, kind_of
 
 
 async def constants(
     work: RunContext, parameter: Variable, gradients: Sequence[Gradient]
 ) -> list[Variable]:
     """The constants that the losses behind `gradients` read beside what `parameter` makes."""
-    losses = list(dict.fromkeys(loss for g in gradients for loss in g.losses))
-    program = await work.store.graph.program(
-        work.session.pk, losses, everything=True, chain=work.chain
-    )
+    program = await behind(work, gradients)
     made = {parameter.id, *made_from(program, [parameter.id])}
     found = [
         program.variables[source]
@@ -31,6 +30,21 @@ async def constants(
         if name not in ANSWERS
     ]
     return list({v.id: v for v in found if _is_told(v)}.values())
+
+
+async def behind(work: RunContext, gradients: Sequence[Gradient]) -> Program:
+    """The program that leads to the losses behind `gradients`."""
+    losses = list(dict.fromkeys(loss for g in gradients for loss in g.losses))
+    return await work.store.graph.program(
+        work.session.pk, losses, everything=True, chain=work.chain
+    )
+
+
+def is_used_as_it_stands(program: Program, parameter: Variable) -> bool:
+    """Whether a text is the thing itself, code or a plan, and no instructions for a model: losses
+    and functions alone read it."""
+    uses = [o for o in program.operations.values() if parameter.id in o.sources]
+    return bool(uses) and all(o.is_loss or kind_of(o).asks is None for o in uses)
 
 
 def _is_told(v: Variable) -> bool:

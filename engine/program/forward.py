@@ -80,7 +80,9 @@ class Evaluation:
         """What `operation` reads for the example at `place`."""
         values = {name: self.value(v, place) for name, v in operation.inputs.items()}
         pictures = [n for n in values if self._is_picture(operation, n, values[n])]
-        where = (f" for e{place}" if place != NO_EXAMPLE else "") + self.under
+        where = f" for e{place}" if place != NO_EXAMPLE else ""
+        if find(operation.kind).asks != "backward":  # who judges is not told whose text it is
+            where += self.under
         return Inputs(
             about=f"{operation.output} ({operation.kind}){where}",
             texts={n: value.text for n, value in values.items() if n not in pictures},

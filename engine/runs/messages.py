@@ -8,12 +8,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...schemas.completions import CompletionRequest, Pending
+from ...schemas.completions import CompletionRequest, Pending, Purpose
 from ...schemas.errors import Conflict, Outdated, TextGradError
 from ...schemas.graph import Run
 from ...schemas.results import Result
 
 PENDING_CHARS = 24_000
+RUN_IT = (
+    "where a function or a measurement is described, run it on the text that is shown: a file "
+    "still has the installed one"
+)
 Kinds = Mapping[str, type[Result]]
 """The kind of each tool's results."""
 
@@ -108,8 +112,10 @@ def _how_to_answer(session_id: str, shown: Sequence[Pending], total: int) -> str
         return f"Call resume(session_id='{session_id}') to go on."
     rest = total - len(shown)
     more = f" {rest} more follow once these are answered." if rest else ""
+    outside = any(one.purpose.startswith(Purpose.EXTERNAL) for one in shown)
+    run_it = f" ({RUN_IT})" if outside else ""
     return (
-        "Answer each pending prompt on its own, as the model it is addressed to would (where a "
-        "function is described, run it), and call "
-        f"resume(session_id='{session_id}', completions={{'{shown[0].id}': '...'}}).{more}"
+        f"Answer each pending prompt on its own, as the model it is addressed to would{run_it}, "
+        f"and call resume(session_id='{session_id}', completions={{'{shown[0].id}': '...'}}, "
+        f"brief=true).{more}"
     )

@@ -48,6 +48,23 @@ class CallRows:
 
         return await self.db.read(job, session=session, single=True)
 
+    async def read_by(
+        self, session: int, answerer: str, chars: int
+    ) -> list[tuple[int, CompletionRequest, str]]:
+        """The session's latest calls that `answerer` has answered, of about `chars` characters
+        together: number, request and reply, in the order they were asked."""
+
+        def job(db: Connection) -> list[tuple[int, CompletionRequest, str]]:
+            sql = (
+                "SELECT n, request, text FROM (SELECT n, request, text, sum(length(request) + "
+                "length(text)) OVER (ORDER BY n DESC) AS so_far FROM calls WHERE session = ? "
+                "AND answerer = ? AND status = 'answered') AS latest WHERE so_far <= ? ORDER BY n"
+            )
+            found = rows(db, sql, session, answerer, chars)
+            return [(r["n"], to_request(r), r["text"]) for r in found]
+
+        return await self.db.read(job, session=session, single=True)
+
     async def open(
         self,
         session: int,

@@ -151,7 +151,7 @@ class EvaluationRows:
         return await self.db.read(job, session=session)
 
     async def verdicts(self, session: int) -> dict[str, int]:
-        """How many proposals were accepted, and how many refused, by what became of them."""
+        """How many proposals came to which fate; those that were no better are called refused."""
 
         def job(db: Connection) -> dict[str, int]:
             sql = (
@@ -193,4 +193,5 @@ class EvaluationRows:
 
 
 def _as_counted(fate: Fate) -> str:
-    return str(fate) if fate is Fate.ACCEPTED else f"refused: {fate}"
+    refused = fate not in (Fate.ACCEPTED, Fate.TIE, Fate.BEATEN, Fate.NOT_COMPARED)
+    return f"refused: {fate}" if refused else str(fate)

@@ -110,10 +110,13 @@ def _insert_all(db: Connection, owner: str, session_id: str, data: Document) -> 
     [made] = db.execute(f"{_insert('sessions', head)} RETURNING pk", head).fetchall()
     session = int(made["pk"])
     for table, columns in TABLES.items():
-        for given in map(_repaired, data[table]) if table in REPLIES else data[table]:
-            one = LATER.get(table, {}) | given
-            values = _stored(one, columns) | {"session": session} | _made_here(table, one)
-            db.execute(_insert(table, values), values)
+        given = map(_repaired, data[table]) if table in REPLIES else data[table]
+        all_ = [LATER.get(table, {}) | one for one in given]
+        values = [
+            _stored(one, columns) | {"session": session} | _made_here(table, one) for one in all_
+        ]
+        if values:
+            db.executemany(_insert(table, values[0]), values)
     edges = [(session, n, one["output"]) for one in data["operations"] for n in sources(one)]
     db.executemany("INSERT INTO edges (session, source, output) VALUES (?,?,?)", edges)
     db.execute(

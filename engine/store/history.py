@@ -48,6 +48,11 @@ class StepRecord(BaseModel):
     examples: int = 0
     proposals: list[Proposal]
 
+    @property
+    def changed(self) -> list[str]:
+        """The variables that have a new version."""
+        return [p.variable for p in self.proposals if p.version is not None]
+
 
 @dataclass(frozen=True)
 class HistoryRows:

@@ -11,13 +11,11 @@ from ...schemas.graph import (
 )
 from ..program.definition import (
     check_given,
-    check_text,
     output_of,
 )
 from ..program.operations import Making, find
 from ..runs.runner import Start
 from ..store import adding
-from .create_variable import MAX_NAME, MAX_ROLE
 from .lookup import Parts
 
 
@@ -32,8 +30,6 @@ async def addition(
     """What adds `op`, and with it `batch` as the examples in use, and computes its output."""
     kind, most = find(op.kind), parts.settings.max_value_chars
     notes = await kind.check(op, Making(session.owner, most, parts.evaluators, parts.workers))
-    check_text("role", role, MAX_ROLE, empty=True)
-    check_text("name", name, MAX_NAME, empty=True)
     output = output_of(op, await sources_of(parts, session, op), role, name)
     in_use = session.model_copy(update={"batch": batch or session.batch})
     given = check_given(op, await parts.places(in_use, [output]), kind.was_given(op))

@@ -4,41 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...schemas.arguments.backward import BackwardArguments
 from ...schemas.errors import Conflict
 from ...schemas.graph import NO_EXAMPLE, Kind, Session
 from ...schemas.results import (
     BackwardResult,
     Result,
 )
+from ..optimizer.cost_estimate import asking
 from ..optimizer.gradients import BackwardPass, backward_pass
 from ..program.missing_fields import named
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..views import results as show
-from .lookup import Tool
+from .base import Tool
 
 
-class Backward(Tool):
+class Backward(Tool[BackwardArguments, Result]):
     """Writes gradients."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        losses: Sequence[str] | None = None,
-        examples: Sequence[str] | str | None = None,
-        exact: bool = False,
-    ) -> Result:
+    arguments = BackwardArguments
+
+    async def run(self, caller: Caller, args: BackwardArguments) -> Result:
         """Textual gradients from losses to parameters. Raises BadInput, NotFound, Conflict."""
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
 
         async def prepare(session: Session) -> Start:
-            named = await self.parts.losses(session, losses)
+            named = await self.parts.losses(session, args.losses)
             places = (
-                await self.parts.named_examples(session, examples)
-                if examples is not None
+                await self.parts.named_examples(session, args.examples)
+                if args.examples is not None
                 else await self.parts.places(session, named)
             )
             if not any(v.per_example for v in named):
@@ -46,14 +42,13 @@ class Backward(Tool):
             if not places:
                 raise Conflict(
                     "There are no training examples to learn from.",
-                    f"Call add_examples(session_id='{session_id}', split='train', ...).",
+                    f"Call add_examples(session_id='{args.session_id}', split='train', ...).",
                 )
             notes = await self._held_out(session, places)
             ids = [v.id for v in named]
-            return Start({"losses": ids, "places": places, "exact": exact, "notes": notes})
+            return Start({"losses": ids, "places": places, "exact": args.exact, "notes": notes})
 
-        asked = {"losses": losses, "examples": examples, "exact": exact}
-        digest = digest_of("backward", asked)
+        digest = digest_of("backward", args.asked())
         return await self.parts.runs.call(caller, session, "backward", digest, prepare)
 
     async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
@@ -83,10 +78,36 @@ class Backward(Tool):
         sizes = await self.parts.store.examples.split_sizes(work.session.pk, work.chain)
         gated = not sizes or bool(sizes.get("validation"))
         result = _backward_result(work, learnt, spared, gated=gated)
+        if learnt.gradients and result.mean_score is not None and NO_EXAMPLE not in args["places"]:
+            places = sizes.get("validation", 0)
+            result.next += _price(learnt, len(blamed), places, is_read=await self._is_read(work))
         if part := await self.parts.part_in_use(work.session, args["places"]):
             result.in_use = part
             result.next = f"{result.next} In use: {part}."
         return result
+
+    async def _is_read(self, work: RunContext) -> bool:
+        """Whether the present texts have been measured on validation."""
+        parameters = await self.parts.store.graph.parameters(work.session.pk)
+        now = {v.id: v.version for v in parameters}
+        return any(
+            one["split"] == "validation" and one["latest"]["versions"] == now
+            for one in await self.parts.store.evaluations.spans(work.session.pk)
+        )
+
+
+def _price(learnt: BackwardPass, parameters: int, validation: int, *, is_read: bool) -> str:
+    """What a gated step with two candidates costs from here, and how it goes; `is_read` says that
+    the present texts have been measured on validation."""
+    if not validation:
+        return ""
+    batch = len(learnt.places)
+    runs = 2 * batch + (1 if is_read else 2) * validation
+    calls = asking(learnt.evaluation.program) * runs + 2 * parameters
+    return (
+        f" With candidates=2 it takes at most {calls} calls: both on these {batch} examples, then "
+        f"the better one, beside the present texts, on {validation} of validation."
+    )
 
 
 def _backward_result(

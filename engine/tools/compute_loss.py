@@ -3,83 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
 
+from ...schemas.arguments.compute_loss import ComputeLossArguments
 from ...schemas.graph import (
     Operation,
     Session,
 )
 from ...schemas.results import Result
-from ..program.definition import (
-    MOST_INPUTS,
-    NAME_A_SPLIT,
-    TOGETHER,
-    check_count,
-)
 from ..program.operations import find, loss_kind
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..store import measuring_again
 from .add_operation import addition, batch_of
-from .lookup import Tool
+from .base import Tool
 
+ASIDE = {"kind", "inputs", "name", "examples"}
+SPEC = set(ComputeLossArguments.model_fields) - ASIDE - {"session_id"}
+"""What the kind of loss decides on: whether it is kept, and how."""
 TOLD = ("function", "score")
 """What a measurement found, in the spec of its loss."""
 
 
-class ComputeLoss(Tool):
+class ComputeLoss(Tool[ComputeLossArguments, Result]):
     """Adds losses; they are computed as `forward` computes."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        kind: str,
-        inputs: Mapping[str, str],
-        instruction: str | None = None,
-        metric: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        evaluator: str | None = None,
-        feedback: str | None = None,
-        score: float | None = None,
-        graded: bool = True,
-        weights: Mapping[str, float] | None = None,
-        name: str = "",
-        examples: Sequence[str] | str | None = None,
-    ) -> Result:
+    arguments = ComputeLossArguments
+
+    async def run(self, caller: Caller, args: ComputeLossArguments) -> Result:
         """Add a loss and compute it. Raises BadInput, NotFound, Conflict."""
-        check_count("inputs", inputs, TOGETHER, MOST_INPUTS)
-        check_count("examples", examples or (), NAME_A_SPLIT)
-        check_count("options", options or {}, "No metric has so many.", MOST_INPUTS)
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
-        given = {
-            "instruction": instruction,
-            "metric": metric,
-            "options": dict(options) if options else None,
-            "evaluator": evaluator,
-            "feedback": feedback,
-            "score": score,
-            "graded": graded,
-            "weights": dict(weights) if weights else None,
-        }
-        spec = loss_kind(kind).spec(given)
-        args = spec | {"kind": kind, "inputs": dict(inputs), "name": name, "examples": examples}
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
+        spec = loss_kind(args.kind).spec(args.model_dump(include=SPEC))
 
         async def prepare(session: Session) -> Start:
-            batch = await batch_of(self.parts, session, examples)
+            batch = await batch_of(self.parts, session, args.examples)
             told = {k: v for k, v in spec.items() if v is not None}
-            if evaluator and self.parts.scripts.is_script(evaluator):
-                told["evaluator"] = await asyncio.to_thread(self.parts.scripts.resolved, evaluator)
+            if args.evaluator and self.parts.scripts.is_script(args.evaluator):
+                resolved = await asyncio.to_thread(self.parts.scripts.resolved, args.evaluator)
+                told["evaluator"] = resolved
             op = Operation(
-                id="", kind=kind, is_loss=True, output="", inputs=dict(inputs), spec=told
+                id="", kind=args.kind, is_loss=True, output="", inputs=args.inputs, spec=told
             )
-            if (same := await self.the_same(session, op, name)) is not None:
+            if (same := await self.the_same(session, op, args.name)) is not None:
                 return await self.once_more(session, op, same, batch)
-            return await addition(self.parts, session, op, "loss", name, batch)
+            return await addition(self.parts, session, op, "loss", args.name, batch)
 
-        digest = digest_of("compute_loss", args)
+        digest = digest_of("compute_loss", spec | args.model_dump(include=ASIDE))
         return await self.parts.runs.call(caller, session, "compute_loss", digest, prepare)
 
     async def the_same(self, session: Session, op: Operation, name: str) -> Operation | None:
@@ -97,7 +65,8 @@ class ComputeLoss(Tool):
         told = "function" in op.spec
         spec = {k: v for k, v in found.spec.items() if k not in TOLD} | op.spec if told else None
         made = {"variable": found.output, "operation": found.id, "loss": found.output}
-        note = f"{found.output} is this loss already; it was computed for the text as it is now."
+        what = "what you told is recorded" if told else "it was computed"
+        note = f"{found.output} is this loss already; {what} for the text as it is now."
         output = await self.parts.one_variable(session, found.output)
         in_use = session.model_copy(update={"batch": batch or session.batch})
         given = told and len(await self.parts.places(in_use, [output])) == 1

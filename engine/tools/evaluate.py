@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from statistics import fmean
-from typing import get_args
 
 from pydantic import BaseModel
 
-from ...schemas.errors import BadInput
-from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Split, Variable
+from ...schemas.arguments.evaluate import EvaluateArguments
+from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Variable
 from ...schemas.results import EvaluateResult, Failure, Result
 from ..evaluation.scoring import Scored, score, vote
 from ..evaluation.statistics import mean_and_error
@@ -23,10 +22,16 @@ from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..views import hints
 from ..views import results as show
-from .lookup import Tool
+from ..views.comparisons import Comparisons
+from ..views.session_report import change_of, moved
+from .base import Tool
 
 STEP = {"batch_size": 4, "candidates": 3}
 """What a step of `optimize` takes unless it is told otherwise."""
+SEEN = (
+    "Whoever answered these prompts has read the test examples: they stay held-out only where that "
+    "does not steer a rewrite, or a fresh helper answered."
+)
 FAIR = 2
 """Texts that may be measured on the test split: those at the start, and those at the end."""
 
@@ -39,33 +44,25 @@ class Noted(BaseModel):
     stands: Stands | None = None
 
 
-class Evaluate(Tool):
+class Evaluate(Tool[EvaluateArguments, Result]):
     """Measures a program on a split."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        loss: str | None = None,
-        split: str = "validation",
-        votes: int = 1,
-    ) -> Result:
+    arguments = EvaluateArguments
+
+    async def run(self, caller: Caller, args: EvaluateArguments) -> Result:
         """The mean score on a split and its failures. Raises BadInput, NotFound, Conflict.
 
         With `votes`, each example is run so often and the most frequent output is scored.
         """
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
-        if split not in get_args(Split):
-            raise BadInput(f"There is no split {split!r}.", "Use train, validation or test.")
-        if not 1 <= votes <= 64:
-            raise BadInput(f"votes must be between 1 and 64, not {votes}.", "5 is usual.")
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
+        asked = args.asked()
 
         async def prepare(session: Session) -> Start:
-            [named] = await self.parts.losses(session, [loss] if loss is not None else None)
-            return Start({"loss": named.id, "split": split, "votes": votes})
+            named = None if args.loss is None else [args.loss]
+            [loss] = await self.parts.losses(session, named)
+            return Start(asked | {"loss": loss.id})
 
-        digest = digest_of("evaluate", {"loss": loss, "split": split, "votes": votes})
+        digest = digest_of("evaluate", asked)
         return await self.parts.runs.call(caller, session, "evaluate", digest, prepare)
 
     async def body(self, work: RunContext) -> Result:
@@ -103,6 +100,9 @@ class Evaluate(Tool):
             result.notes += await self._flattered(work, scored)
         if split == "test":
             _hold_out(result, *known)
+            if show.is_known(work, "forward") or show.is_known(work, "backward"):
+                result.notes.append(SEEN)
+            result.next = f"{await self._since(work, loss)}{result.next}"
         else:
             result.failures = _worst(scored, loss)
             result.next = await self._improve(work, scored, len(result.failures))
@@ -134,6 +134,16 @@ class Evaluate(Tool):
             scored.scores,
         )
 
+    async def _since(self, work: RunContext, loss: str) -> str:
+        """How the held-out score has moved since it was first read; empty the first time."""
+        await work.chain.settled()
+        found = await self.parts.store.evaluations.spans(work.session.pk)
+        read = [one for one in found if (one["loss"], one["split"]) == (loss, "test")]
+        if not read or read[0]["evaluations"] == 1:
+            return ""
+        change = await change_of(self.parts.store, work.session.pk, read[0], Comparisons())
+        return f"{moved(change, 'held-out')} "
+
     async def _improve(self, work: RunContext, scored: Scored, shown: int) -> str:
         """What there is to gain, and what a step towards it costs."""
         session, split = work.session.id, work.args["split"]
@@ -151,7 +161,10 @@ class Evaluate(Tool):
         calls = afford.step_calls(scored.evaluation.program, STEP, places, train)
         on = "" if alone else f", on {below} of {places} examples"
         gain = f"There is {1 - scored.mean:.2f} to gain{on}. "
-        next_ = hints.how_to_gain(session, calls, train, alone=alone, untested=untested)
+        learnt = [v for v in scored.evaluation.program.variables.values() if v.requires_grad]
+        next_ = hints.how_to_gain(
+            session, calls, train, alone=alone, one=len(learnt) == 1, untested=untested
+        )
         return more + gain + next_
 
     async def _flattered(self, work: RunContext, scored: Scored) -> list[str]:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from ...schemas.errors import BadInput
+from ...schemas.arguments.forward import ForwardArguments
 from ...schemas.graph import (
     NO_EXAMPLE,
     Operation,
     Session,
 )
 from ...schemas.results import ForwardResult, Result
-from ..program.definition import (
-    MOST_INPUTS,
-    NAME_A_SPLIT,
-    TOGETHER,
-    check_count,
-)
 from ..program.forward import Evaluation, evaluate, load
 from ..program.missing_fields import complete, left_out
 from ..program.operations import forward_kind
@@ -26,77 +20,49 @@ from ..runs.runner import Caller, Start
 from ..store import recomputing
 from ..views import results as show
 from ..views.hints import needs_examples
+from . import noted_scores
 from .add_operation import addition, batch_of
-from .lookup import Tool
+from .base import Tool
 
 
-class Forward(Tool):
+class Forward(Tool[ForwardArguments, Result]):
     """Adds operations and computes them."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        operation: str | None = None,
-        inputs: Mapping[str, str] | None = None,
-        template: str | None = None,
-        system: str | None = None,
-        function: str | None = None,
-        output: str | None = None,
-        role: str = "",
-        name: str = "",
-        examples: Sequence[str] | str | None = None,
-    ) -> Result:
+    arguments = ForwardArguments
+
+    async def run(self, caller: Caller, args: ForwardArguments) -> Result:
         """Add an operation and compute it, or, without one, recompute what is stale.
 
         Raises BadInput, NotFound, Conflict.
         """
-        check_count("inputs", inputs or {}, TOGETHER, MOST_INPUTS)
-        check_count("examples", examples or (), NAME_A_SPLIT)
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
-        args = {
-            "operation": operation,
-            "inputs": dict(inputs or {}),
-            "template": template,
-            "system": system,
-            "function": function,
-            "output": output,
-            "role": role,
-            "name": name,
-            "examples": examples,
-        }
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
 
         async def prepare(session: Session) -> Start | Result:
-            batch = await batch_of(self.parts, session, examples)
-            if operation is None:
-                self._refuse_extra(inputs, template, system, function, output)
-                if batch is None and not await self.parts.store.graph.dirty(session.pk):
-                    await self.parts.reconcile_files(session)
-                    return ForwardResult(session_id=session.id, next=show.FRESH)
-                return Start({}, recomputing(session.pk, batch))
-            kind = forward_kind(operation)
-            spec = kind.spec({"template": template, "function": function, "output": output})
+            batch = await batch_of(self.parts, session, args.examples)
+            if args.operation is None:
+                return await self._stale(session, batch)
+            kind = forward_kind(args.operation)
+            spec = kind.spec(args.model_dump(include={"template", "function", "output"}))
             op = Operation(
                 id="",
-                kind=operation,
+                kind=args.operation,
                 output="",
-                inputs=dict(inputs or {}),
-                system=system,
+                inputs=args.inputs,
+                system=args.system,
                 spec={k: v for k, v in spec.items() if v is not None},
             )
-            named = role or kind.role or operation
-            return await addition(self.parts, session, op, named, name, batch)
+            role = args.role or kind.role or args.operation
+            return await addition(self.parts, session, op, role, args.name, batch)
 
-        digest = digest_of("forward", args)
+        digest = digest_of("forward", args.asked())
         return await self.parts.runs.call(caller, session, "forward", digest, prepare)
 
-    def _refuse_extra(self, *given: object) -> None:
-        if any(given):
-            raise BadInput(
-                "inputs, template, system, function and output go with an operation.",
-                "Add operation='llm', 'format' or 'external'; without it forward only recomputes.",
-            )
+    async def _stale(self, session: Session, batch: list[int] | None) -> Start | Result:
+        """What recomputes what is stale, or the result where nothing is."""
+        if batch is None and not await self.parts.store.graph.dirty(session.pk):
+            await self.parts.reconcile_files(session)
+            return ForwardResult(session_id=session.id, next=show.FRESH)
+        return Start({}, recomputing(session.pk, batch))
 
     async def body(self, work: RunContext) -> Result:
         """What a run of it does; executed again from the top when the run is resumed."""
@@ -118,6 +84,7 @@ class Forward(Tool):
             await evaluate(work, evaluation, places)
         finally:
             await self._save(work, evaluation, places)
+        await noted_scores.note(self.parts, work, noted_scores.among(evaluation, targets))
         kept = [p for p in places if p not in evaluation.left_out]
         result = show.forward_result(work, evaluation, targets, kept)
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]

@@ -11,47 +11,57 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...schemas.arguments.backward import BackwardArguments
+from ...schemas.arguments.base import Arguments
+from ...schemas.arguments.compute_loss import ComputeLossArguments
+from ...schemas.arguments.evaluate import EvaluateArguments
+from ...schemas.arguments.forward import ForwardArguments
+from ...schemas.arguments.optimize import OptimizeArguments
+from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import BadInput
 from ...schemas.graph import NO_EXAMPLE, Kind, Operation
-from ...schemas.results import (
-    BackwardResult,
-    EvaluateResult,
-    ForwardResult,
-    OptimizeResult,
-    Result,
-    StepResult,
-)
+from ...schemas.results import Result
 from ..constraints import constraints
 from ..extensions.operations import is_loss
+from ..optimizer.strategies import STRATEGIES
 from ..program.operations import find
 from ..store import StepRecord
 from ..store.consistency import refusal
 from ..store.export_format import check_schema
-from . import arguments
 
 Row = Mapping[str, Any]
 Document = Mapping[str, Any]
 
-RESULTS: Mapping[str, type[Result]] = {
-    "forward": ForwardResult,
-    "compute_loss": ForwardResult,
-    "backward": BackwardResult,
-    "step": StepResult,
-    "evaluate": EvaluateResult,
-    "optimize": OptimizeResult,
+TOOLS: Mapping[str, type[Arguments]] = {
+    one.tool: one
+    for one in (
+        ForwardArguments,
+        ComputeLossArguments,
+        BackwardArguments,
+        StepArguments,
+        EvaluateArguments,
+        OptimizeArguments,
+    )
 }
+"""Those whose calls are runs."""
+ASKED = ("step", "evaluate", "optimize")
+"""Those whose runs remember their arguments as they were given, which are in their bounds."""
 _TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
 _NUMBER, _COUNT = {"type": "number"}, {"type": "integer", "minimum": 0}
 _ID = {"type": "string", "pattern": "^v[0-9]{1,12}$"}
 _IDS = {"type": "array", "items": _ID, "minItems": 1}
 _TEXTS = {"type": "array", "items": _TEXT}
 _SOME = {"anyOf": [_IDS, {"type": "null"}]}
-_SPLIT = {"enum": ["train", "validation", "test"]}
 
 
 def _object(required: str, **properties: Any) -> dict[str, Any]:
     """Other keys than these may be there: those of later versions."""
     return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _choice(arguments: type[Arguments], name: str) -> dict[str, Any]:
+    """The schema of one argument: the values that it may have."""
+    return dict(arguments.model_json_schema()["properties"][name])
 
 
 def _map(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,17 +83,17 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
     "step": _object(
         "bound accept candidates",
         bound={**_map(_COUNT), "minProperties": 1},
-        accept={"enum": ["always", "if_better", "never"]},
-        strategy={"enum": ["gradient", "reflect"]},
-        candidates={"type": "integer", "minimum": 1, "maximum": 16},
-        memory={"type": "integer", "minimum": 0, "maximum": 64},
+        accept=_choice(StepArguments, "accept"),
+        strategy=_choice(StepArguments, "strategy"),
+        candidates=_COUNT,
+        memory=_COUNT,
         **_EVERY,
     ),
     "evaluate": _object(
         "loss split",
         loss=_ID,
-        split=_SPLIT,
-        votes={"type": "integer", "minimum": 1, "maximum": 64},
+        split=_choice(EvaluateArguments, "split"),
+        votes=_COUNT,
         **_EVERY,
     ),
     "optimize": _object(
@@ -91,6 +101,7 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         losses=_IDS,
         variables=_SOME,
         **dict.fromkeys(("steps", "batch_size", "candidates", "patience", "memory"), _COUNT),
+        parents=_choice(OptimizeArguments, "parents"),
         goal=_NUMBER,
         seed={"type": "integer"},
         budget={"type": "object", "additionalProperties": _NUMBER},
@@ -197,12 +208,14 @@ class Saved:
         """Raises BadInput, saying where, unless it can be resumed, or shown if it has ended."""
         tool = self._row["tool"]
         if self._row["status"] == "done":
-            self._fits("result", RESULTS[tool], self._row["result"])
+            self._fits("result", TOOLS[tool].result, self._row["result"])
         if self._row["status"] in ("done", "cancelled"):
             check_schema(self._args, _object("", **_EVERY), (*self._at, "args"))
             return
         check_schema(self._args, ARGUMENTS[tool], (*self._at, "args"))
         check_schema(self._state, STATES.get(tool, {}), (*self._at, "state"))
+        if tool in ASKED:
+            _tried(self._name("args"), lambda: TOOLS[tool].check(self._args))
         match tool:
             case "forward" | "compute_loss":
                 self._are("args.targets", self._args["targets"], self._outputs())
@@ -247,7 +260,8 @@ class Saved:
     def _check_optimize(self) -> None:
         self._are("args.losses", self._args["losses"], self._losses)
         self._are("args.variables", self._args["variables"] or [], self._rewritten())
-        _tried(self._name("args"), lambda: arguments.check({"memory": 0} | self._args))
+        if self._args["strategy"] is not None:
+            _tried(self._name("args"), lambda: STRATEGIES.find(self._args["strategy"]))
         if "pool" not in self._state:
             return
         members = self._state["pool"]["members"]

@@ -6,64 +6,51 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ...schemas.distance import diff
+from ...schemas.arguments.inspect import InspectArguments
 from ...schemas.errors import BadInput, NotFound, TooLong
-from ...schemas.graph import NO_EXAMPLE, Operation, Session, Variable, Version, number
-from ...schemas.near import did_you_mean
+from ...schemas.graph import NO_EXAMPLE, Session, Variable, Version, number
 from ...schemas.results import InspectResult
 from ..answerers import uncounted
 from ..runs.runner import Caller
+from ..views.lines import call_line, drawn, fitting, line, said, whole
 from ..views.report import in_short
 from ..views.results import VALUE, cut
 from ..views.session_report import session_report
-from ..workers.pool import Job
-from ..workers.worker import SMALL
+from .base import Tool
 from .ids import kind_of, shown_by
-from .listings import TEXT_PAGE, Listings, text_page
+from .listings import DIFF, TEXT_PAGE, Listings, text_page
 
 PAGE = 20
-DIFF = 1500
-DRAWN = 2600
-"""Characters of operations in one page of the graph."""
+NO_OPERATION = "No operation uses these yet: forward and compute_loss add them."
 _ALONE = ("session", "calls", "runs", "report")
 """Views that take no id."""
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
 
 
-class Inspect(Listings):
+class Inspect(Listings, Tool[InspectArguments, InspectResult]):
     """Reads what there is."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str | None = None,
-        what: str | None = None,
-        id: str | None = None,  # noqa: A002 - the contract's name
-        offset: int = 0,
-    ) -> InspectResult:
+    arguments = InspectArguments
+
+    async def run(self, caller: Caller, args: InspectArguments) -> InspectResult:
         """A view of the sessions, or of one. Raises BadInput, NotFound."""
-        if offset < 0:
-            raise BadInput(f"offset must be 0 or more, not {offset}.", "Leave it out to begin.")
+        session_id, id = args.session_id, args.id  # noqa: A001 - the contract's name
+        if session_id is None and id is not None and id.startswith("tg_"):
+            session_id = id
+        what: str | None = args.what
         if session_id is None:
-            if id is not None and id.startswith("tg_"):
-                return await self(caller, session_id=id, what=what, offset=offset)
-            if id is not None or what not in (None, "sessions"):
+            if id is not None or what is not None:
                 asked = f"what={what!r}" if id is None else f"id={id!r}"
                 raise BadInput(f"{asked} needs a session_id.", "Call inspect() to list them.")
-            return await self._sessions(caller, offset)
+            return await self._sessions(caller, args.offset)
         session = await self.parts.store.sessions.get(session_id, caller.owner)
         id = None if id == session.id else id  # noqa: A001
-        views = self._views()
         what = what or ("session" if id is None else shown_by(id))
-        if what not in views:
-            hint = did_you_mean(what, views, 0.6)
-            raise BadInput(f"There is no view {what!r}.{hint}", f"Use one of {', '.join(views)}.")
         if id is not None and what == "calls" and kind_of(id) == "call":
             what = "call"
         if id is not None and what in _ALONE:
             raise BadInput(f"what={what!r} takes no id, such as {id!r}.", "Leave one of them out.")
-        view = await views[what](session, id, offset)
+        view = await self._views()[what](session, id, args.offset)
         following = str(view.pop("next", ""))
         return InspectResult(session_id=session.id, what=what, view=view, next=following)
 
@@ -115,7 +102,7 @@ class Inspect(Listings):
         }
         return {
             "title": session.title,
-            "variables": [_line(v) for v in list(variables.values())[:PAGE]],
+            "variables": [line(v) for v in list(variables.values())[:PAGE]],
             "examples": sizes,
             "in_use": [f"e{n}" for n in session.batch[:PAGE]] or self._first(sizes),
             **_left_out(len(variables), len(session.batch)),
@@ -151,21 +138,27 @@ class Inspect(Listings):
         if id is not None:
             return await self._operation(session, id)
         operations = await self.parts.store.graph.operations(session.pk, limit=offset + PAGE + 1)
-        page = _fitting([_drawn(o) for o in operations[offset : offset + PAGE]])
-        drawn = operations[offset : offset + len(page)]
-        ids = {v for o in drawn for v in [*o.sources, o.output]}
+        page = fitting([drawn(o) for o in operations[offset : offset + PAGE]])
+        shown = operations[offset : offset + len(page)]
+        ids = {v for o in shown for v in [*o.sources, o.output]}
         variables = await self.parts.store.graph.variables(session.pk, ids)
+        if not operations:  # texts that nothing uses yet
+            variables = await self.parts.store.graph.variables(session.pk, limit=PAGE)
+        in_order = sorted(variables.values(), key=lambda v: number(v.id, "v") or 0)
+        first = f"id='{shown[0].id}' shows an operation whole." if shown else NO_OPERATION
         return {
-            "variables": [_line(v, 40) for v in variables.values()],
+            "variables": [line(v, 40) for v in in_order],
             "operations": page,
-            "next": _more(operations, offset, len(page)) or "id='op1' shows an operation whole.",
+            "next": _more(operations, offset, len(page)) or first,
         }
 
     async def _operation(self, session: Session, id: str) -> dict[str, Any]:  # noqa: A002
         found = await self.parts.store.graph.operations(session.pk, [id])
         if not found:
             return await self._gone(session, "operation", id)
-        return {"operations": [o.model_dump(exclude_none=True, mode="json") for o in found]}
+        [operation] = found
+        kept = await self.parts.store.values.get(session.pk, [operation.output], [NO_EXAMPLE])
+        return {"operations": [whole(operation, next(iter(kept.values()), None))]}
 
     async def _variable(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         name, _, version = (id or "").partition("@")
@@ -174,7 +167,7 @@ class Inspect(Listings):
             return await self._gone(session, "variable", name, version, offset)
         if version:
             return await self._version(session, v, version, offset)
-        view: dict[str, Any] = {"variable": _line(v, text=False), "constraints": v.constraints}
+        view: dict[str, Any] = {"variable": line(v, text=False), "constraints": v.constraints}
         if v.value is not None:
             versions = await self.parts.store.history.versions(session.pk, v.id, PAGE)
             view |= text_page(v.value, offset)
@@ -193,7 +186,9 @@ class Inspect(Listings):
             view["values"] = shown[offset : offset + PAGE]
             view["next"] = _more(shown, offset, PAGE)
             if len(shown) == 1:
-                view |= text_page(next(iter(values.values())).text, offset)
+                value = next(iter(values.values()))
+                view |= text_page(value.text, offset)
+                view |= {} if value.score is None else {"score": value.score}
                 del view["values"]
             if not values:
                 view["next"] = "It has no value now: call forward to compute it."
@@ -206,7 +201,7 @@ class Inspect(Listings):
         was = await self.parts.store.removal.removed(session.pk, id_)
         if was is None:
             raise await self.parts.missing(session, what, id_)
-        view: dict[str, Any] = {"removed": True, what: {"id": id_} | _said(was)}
+        view: dict[str, Any] = {"removed": True, what: {"id": id_} | said(was)}
         if version:
             found = await self.parts.store.history.version(session.pk, id_, _number(version))
             return view | text_page(found.text if found else "", offset)
@@ -229,10 +224,10 @@ class Inspect(Listings):
             else await self.parts.store.history.version(session.pk, v.id, found.version - 1)
         )
         view: dict[str, Any] = {
-            "variable": _line(v, text=False),
+            "variable": line(v, text=False),
             "version": found.version,
             "origin": found.origin,
-            "step": found.step,
+            **({"step": found.step} if found.step else {}),
         }
         if not between:
             view |= text_page(found.text, offset)
@@ -242,28 +237,18 @@ class Inspect(Listings):
             except TooLong as error:
                 shown = str(error)
             if between:  # its text is shown by its own id
-                view |= {
-                    "diff" if k == "text" else k: x for k, x in text_page(shown, offset).items()
-                }
+                page = text_page(shown, offset)
+                view |= {"diff": page["text"]} | ({"rest": page["rest"]} if "rest" in page else {})
             else:
                 view["diff"] = cut(shown, DIFF)[0]
+        whole_way = old == "1" or v.version == 1
+        since = f" id='{v.id}@1..{v.version}' shows all that changed since the first."
         view["next"] = (
-            f"This is the present version. id='{v.id}@1..{v.version}' shows all that changed since "
-            "the first."
+            f"This is the present version.{'' if whole_way else since}"
             if found.version == v.version
             else f"revert(session_id='{session.id}', variable='{v.id}', version={found.version})"
         )
         return view
-
-    async def difference(self, session: Session, old: Version, new: Version) -> str:
-        """What changed between two versions, as a unified diff. Raises TooLong."""
-        texts = old.text, new.text, f"{old.variable}@{old.version}", f"{new.variable}@{new.version}"
-        size = len(old.text) + len(new.text)
-        if size <= SMALL:
-            return diff(*texts)
-        what = f"Comparing two versions with {size:,} characters"
-        job = Job(session.owner, what, "Read one after the other.")
-        return await self.parts.workers.run(job, diff, *texts)
 
     async def _kept(self, session: Session, v: Variable, version: str, asked: str) -> Version:
         found = await self.parts.store.history.version(session.pk, v.id, _number(version))
@@ -280,7 +265,7 @@ class Inspect(Listings):
         more = _more(calls, offset, PAGE)
         return {
             "usage": await self.parts.store.calls.usage(session.pk),
-            "calls": [_call_line(call) for call in calls[offset : offset + PAGE]],
+            "calls": [call_line(call) for call in calls[offset : offset + PAGE]],
             "next": f"what='call', id='c1' shows one with its prompt and reply. {more}".strip(),
         }
 
@@ -323,50 +308,14 @@ def _number(version: str) -> int:
     return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
 
 
-def _said(was: dict[str, Any]) -> dict[str, Any]:
-    """What there is to say of a thing that was taken out: columns that hold something, cut."""
-    shown = {k: v for k, v in was.items() if v not in (None, "", 0, [], {})}
-    return {k: cut(v, VALUE)[0] if isinstance(v, str) else v for k, v in shown.items()}
-
-
-def _call_line(call: dict[str, object]) -> dict[str, object]:
-    """A call without what goes without saying."""
-    return {
-        key: value
-        for key, value in call.items()
-        if value not in (None, 0, "", "stop") and key != "created"
-    }
-
-
-def _drawn(operation: Operation) -> dict[str, Any]:
-    """An operation in a few lines: long templates and instructions are cut."""
-    shown = operation.model_dump(exclude_none=True, exclude_defaults=True, mode="json")
-    if "spec" in shown:
-        spec = shown["spec"].items()
-        shown["spec"] = {k: cut(v, 120)[0] if isinstance(v, str) else v for k, v in spec}
-    return shown
-
-
-def _fitting(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As many of the first as have room on one page, and at least one."""
-    used = 0
-    fitting: list[dict[str, Any]] = []
-    for item in items:
-        used += len(str(item))
-        if fitting and used > DRAWN:
-            break
-        fitting.append(item)
-    return fitting
-
-
 def _left_out(variables: int, in_use: int) -> dict[str, list[str]]:
     """What the view of a session does not list, in sentences; empty when it lists all."""
-    said = []
+    told = []
     if variables > PAGE:
-        said.append(f"The first {PAGE} variables are listed; what='graph' shows the others.")
+        told.append(f"The first {PAGE} variables are listed; what='graph' shows the others.")
     if in_use > PAGE:
-        said.append(f"{PAGE} of {in_use} examples in use are named.")
-    return {"left_out": said} if said else {}
+        told.append(f"{PAGE} of {in_use} examples in use are named.")
+    return {"left_out": told} if told else {}
 
 
 def _versions_of(v: Variable) -> str:
@@ -378,24 +327,6 @@ def _versions_of(v: Variable) -> str:
             f"number, id='{v.id}@1..{v.version}' all that changed."
         )
     return f"id='{v.id}@{v.version}' shows the last change, id='{v.id}@1..{v.version}' all of them."
-
-
-def _line(v: Variable, most: int = 120, *, text: bool = True) -> dict[str, Any]:
-    """A variable in a line, without its `text` where that is shown beside it."""
-    line: dict[str, Any] = {"id": v.id, "kind": v.kind.value, "role": cut(v.role, most)[0]}
-    if v.name:
-        line["name"] = v.name
-    if v.value is not None:
-        if text:
-            line["text"] = cut(v.value, most)[0]
-        line["version"] = v.version
-    if v.file:
-        line["file"] = v.file.path
-    if v.field:
-        line["field"] = v.field
-    if v.reference:
-        line["reference"] = True
-    return line
 
 
 def _more(items: list[Any], offset: int, size: int) -> str:

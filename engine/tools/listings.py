@@ -6,19 +6,27 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from ...schemas.errors import NotFound
-from ...schemas.graph import Session, number
-from ..views.results import FEEDBACK, LISTED, REASON, cut, share
-from .lookup import Tool
+from ...schemas.distance import diff
+from ...schemas.errors import NotFound, TooLong
+from ...schemas.graph import Session, Version, number
+from ..views.results import FEEDBACK, LISTED, REASON, cut, share, verdict_of
+from ..workers.pool import Job
+from ..workers.worker import SMALL
+from .lookup import Parts
 
 TEXT_PAGE = 6000
 """Characters of one text that is shown in full."""
+DIFF = 1500
+"""Characters of a diff beside a text."""
 ROOM = 1200
 """Characters of proposals in one page of steps."""
 
 
-class Listings(Tool):
+class Listings:
     """Views of gradients, steps, examples and runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
 
     async def _gradients(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None and id.startswith("g"):
@@ -64,6 +72,7 @@ class Listings(Tool):
             "proposals": [
                 p.model_dump(exclude_none=True, exclude={"gradients", "gain", "error", "p"})
                 | {"text": cut(p.text, most)[0], "reason": cut(p.reason, REASON // 2)[0]}
+                | {"verdict": verdict_of(p)}
                 for p in proposals
             ],
             "next": f"id='p1' shows a proposal whole. {older(len(proposals), offset)}".strip(),
@@ -82,7 +91,28 @@ class Listings(Tool):
         p = await self.parts.store.history.proposal(session.pk, id)
         if p is None:
             raise NotFound(f"There is no proposal {id!r}.", "what='steps' without id lists them.")
-        return {"proposals": [p.model_dump(exclude_none=True) | text_page(p.text, offset)]}
+        shown = p.model_dump(exclude_none=True) | {"verdict": verdict_of(p)}
+        shown |= text_page(p.text, offset)
+        before = await self.parts.store.history.version(session.pk, p.variable, p.parent)
+        if before is not None and p.text:
+            names = f"{p.variable}@{p.parent}", p.id
+            with suppress(TooLong):  # its text is there
+                found = await self._diff(session, before.text, p.text, *names)
+                shown["diff"] = cut(found, DIFF)[0]
+        return {"proposals": [shown]}
+
+    async def difference(self, session: Session, old: Version, new: Version) -> str:
+        """What changed between two versions, as a unified diff. Raises TooLong."""
+        names = f"{old.variable}@{old.version}", f"{new.variable}@{new.version}"
+        return await self._diff(session, old.text, new.text, *names)
+
+    async def _diff(self, session: Session, old: str, new: str, was: str, now: str) -> str:
+        size = len(old) + len(new)
+        if size <= SMALL:
+            return diff(old, new, was, now)
+        what = f"Comparing two versions with {size:,} characters"
+        job = Job(session.owner, what, "Read one after the other.")
+        return await self.parts.workers.run(job, diff, old, new, was, now)
 
     async def _examples(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         sizes = await self.parts.store.examples.split_sizes(session.pk)

@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import get_args
 
+from ...schemas.checks import NAME_A_SPLIT, check_count
 from ...schemas.completions import Role
 from ...schemas.errors import BadInput, Conflict, NotFound
 from ...schemas.graph import NO_EXAMPLE, Session, Split, Variable, number
+from ...schemas.report import OWN_LOSS
 from ...schemas.settings import Settings
 from ..answerers import Answerer
 from ..data.tables import Tables
 from ..data.workspace import Workspace
 from ..evaluators.evaluators import Evaluators
 from ..evaluators.scripts import Scripts
-from ..program.definition import NAME_A_SPLIT, check_count
 from ..program.missing_fields import complete
 from ..program.operations import find
 from ..runs.ledger import Ledger
@@ -148,17 +149,15 @@ class Parts:
             )
         return [await self.one_variable(session, found[0])]
 
-    async def reconcile_files(self, session: Session, chain: Chain | None = None) -> bool:
-        """See that bound files are as they should be; whether there are any.
-
-        Raises BadInput, Conflict.
-        """
+    async def reconcile_files(self, session: Session, chain: Chain | None = None) -> list[Variable]:
+        """See that bound files are as they should be; gives what is bound. Raises BadInput,
+        Conflict."""
         bound = await self.store.graph.bound_to_files(session.pk, chain)
         for v in bound:
             digest = await self._reconciled(session, v)
             if digest is not None:
                 await self.store.graph.note_file(session.pk, v.id, digest)
-        return bool(bound)
+        return bound
 
     async def _reconciled(self, session: Session, v: Variable) -> str | None:
         try:
@@ -180,7 +179,7 @@ async def gate_places(
     """
     named = [await parts.one_variable(session, i) for i in losses]
     if not any(v.per_example for v in named):
-        return [NO_EXAMPLE], "the program's own loss"
+        return [NO_EXAMPLE], OWN_LOSS
     places = await parts.store.examples.split(session.pk, "validation")
     if not places:
         raise Conflict(
@@ -190,10 +189,3 @@ async def gate_places(
         )
     full, _ = await complete(parts.store, session.pk, losses, places)
     return full or places, "validation"
-
-
-class Tool:
-    """One tool: it is called with its caller and arguments, and stands on the engine's parts."""
-
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts

@@ -14,14 +14,17 @@ from ...schemas.results import ExamplesResult
 from ..data.reading import Reading
 from ..data.values import row_of
 from ..runs.runner import Caller
-from .lookup import Tool
+from .lookup import Parts
 from .remove import _remeasure
 
 CHANGES = re.compile(r'\s*\{\s*"e[0-9]+"\s*:\s*\{')
 
 
-class Mend(Tool):
+class Mend:
     """Mends examples."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
 
     async def __call__(
         self, caller: Caller, *, session_id: str, split: str, changes: Mapping[str, Any]

@@ -6,29 +6,40 @@ goes on as if nothing had happened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from ...schemas.arguments.optimize import OptimizeArguments
 from ...schemas.errors import BudgetExhausted
 from ...schemas.graph import NO_EXAMPLE, Fate, Session, Variable, number
 from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
-from ..optimizer import gate, sizes, turns
+from ..optimizer import gate, sizes, training, turns
 from ..optimizer.candidate import Candidate, Reason
 from ..optimizer.gradients import BackwardPass
 from ..optimizer.pool import CandidatePool, PoolEntry
-from ..optimizer.progress import NO_FEEDBACK, NO_REWRITE, NOTHING_MOVES, SearchState, load, stopped
+from ..optimizer.progress import (
+    NO_FEEDBACK,
+    NO_MORE,
+    NO_REWRITE,
+    NOTHING_MOVES,
+    SearchState,
+    load,
+    stopped,
+)
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
+from ..optimizer.strategies import STRATEGIES
 from ..program.missing_fields import left_out, unusable
 from ..runs.basis import Stands, stands_on
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
-from . import arguments, outcome
-from .lookup import Tool, gate_places
+from . import outcome
+from .base import Tool
+from .lookup import gate_places
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
@@ -36,28 +47,12 @@ LOOKED_THROUGH = 64
 """So many proposals, the newest, are looked through at the end for a better one."""
 
 
-class Optimize(Tool):
+class Optimize(Tool[OptimizeArguments, Result]):
     """Runs the whole loop."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        loss: str | None = None,
-        variables: Sequence[str] | None = None,
-        steps: int = 10,
-        batch_size: int | None = None,
-        candidates: int | None = None,
-        strategy: str | None = None,
-        parents: str | None = None,
-        goal: float = 1.0,
-        patience: int | None = None,
-        budget: Mapping[str, float] | None = None,
-        seed: int = 0,
-        memory: int = 0,
-        together: bool = True,
-    ) -> Result:
+    arguments = OptimizeArguments
+
+    async def run(self, caller: Caller, args: OptimizeArguments) -> Result:
         """Improve the parameters until goal, patience, steps or budget.
 
         Without `strategy` it reflects where one parameter is improved, not far from its loss.
@@ -66,26 +61,14 @@ class Optimize(Tool):
         `memory` is as for `step`; with `together` false, each step changes one of them in turn.
         Raises BadInput, NotFound, Conflict.
         """
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
-        asked: dict[str, Any] = {
-            "loss": loss,
-            "variables": list(variables) if variables else None,
-            "steps": steps,
-            "batch_size": batch_size,
-            "candidates": candidates,
-            "strategy": strategy,
-            "parents": parents,
-            "goal": goal,
-            "patience": patience,
-            "budget": dict(budget or {}),
-            "seed": seed,
-            "memory": memory,
-            "together": together,
-        }
-        arguments.check(asked)
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
+        asked = args.asked()
+        if args.strategy is not None:
+            STRATEGIES.find(args.strategy)
 
         async def prepare(session: Session) -> Start:
-            losses = [v.id for v in await self.parts.losses(session, [loss] if loss else None)]
+            named = [args.loss] if args.loss else None
+            losses = [v.id for v in await self.parts.losses(session, named)]
             return Start(await self._chosen(session, asked | {"losses": losses}))
 
         digest = digest_of("optimize", asked)
@@ -97,6 +80,8 @@ class Optimize(Tool):
         program = await self.parts.store.graph.program(session.pk, asked["losses"], everything=True)
         usual = sizes.strategy(program, asked["variables"])
         args = sizes.chosen(asked, afford.asking(program), len(places), usual)
+        alone = list(places) == [NO_EXAMPLE]
+        args["referees"] = 0 if alone else training.wanted(len(sizes.drawn(places, args)))
         if args["budget"]:
             measured = sizes.drawn(places, args)
             found = await self._need(session.pk, args, measured)
@@ -190,7 +175,7 @@ class Optimize(Tool):
 
     async def _note_score(self, work: RunContext, loop: SearchState, places: Sequence[int]) -> None:
         """Remember the installed texts' validation score, for the report."""
-        if loop.paired or list(places) == [NO_EXAMPLE]:
+        if loop.paired:
             return
         mean, error = mean_and_error(loop.current.scores)
         parameters = await self.parts.store.graph.parameters(work.session.pk)
@@ -218,7 +203,7 @@ class Optimize(Tool):
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
         guard = await QuoteGuard.of(work, args["losses"])
         quoted = await turns.quoted_by(work, guard, parent.texts)
-        batch = await turns.minibatch(work, loop, parent, quoted)
+        batch = await turns.minibatch(work, loop, parent, quoted, guard)
         learnt = await turns.learn(work, loop, batch, parent) if batch else None
         if learnt is None:
             await self._idle(work, loop)
@@ -233,6 +218,7 @@ class Optimize(Tool):
         loop.iteration += 1
         loop.idle = 0
         found = await turns.candidates(work, loop, learnt, parameters, chosen, parent, guard)
+        loop.show([*learnt.places, *learnt.others, *quoted])
         await self._step(work, loop, learnt, found, [*parameters, *chosen], parent, places, split)
 
     async def _idle(self, work: RunContext, loop: SearchState) -> None:
@@ -253,8 +239,11 @@ class Optimize(Tool):
         split: str,
     ) -> None:
         losses = work.args["losses"]
+        quotes = [p for candidate in candidates for p in candidate.quotes]
+        referees = loop.scored(await training.referees(work, {*loop.shown, *quotes}))
         batch = turns.checked_on(learnt, work.args, candidates, plain=loop.plain)
-        judged = await gate.judge(work, candidates, losses, batch, places, split, parent.texts)
+        where = losses, batch, places, split, parent.texts, referees
+        judged = await gate.judge(work, candidates, *where)
         if judged.winner is not None and parent is not loop.current:
             judged.summary += f" (rewritten from {parent.name}, not from the installed text)"
             judged.reasons[judged.winner] = Reason(Fate.ACCEPTED, judged.summary)
@@ -293,6 +282,8 @@ class Optimize(Tool):
         notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
         if why == NOTHING_MOVES:
             notes.append(outcome.no_headroom(loop))
+        if why == NO_MORE:
+            notes.append(outcome.NOTHING_TO_LEARN)
         if why in (NO_FEEDBACK, NO_REWRITE):
             notes.append(outcome.hopeless(loop, why))
             await self.parts.store.calls.retire_unusable(work.session.pk)

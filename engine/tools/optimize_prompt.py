@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...schemas.arguments.optimize_prompt import OptimizePromptArguments
 from ...schemas.errors import BadInput, TextGradError
 from ...schemas.results import PromptResult, Result
 from .. import metrics
@@ -15,14 +16,14 @@ from ..data import splits
 from ..data.labelled import Row, Table, table_of
 from ..data.reading import free_name
 from ..data.tables import Given
+from ..data.transcripts import UNDER_IMPROVEMENT
 from ..runs.runner import Caller
-from . import arguments
 from .add_examples import AddExamples
+from .base import Tool
 from .compute_loss import ComputeLoss
 from .create_variable import CreateVariable
 from .evaluate import Evaluate
 from .forward import Forward
-from .lookup import Tool
 from .optimize import Optimize
 
 MOST_ROWS = 20_000
@@ -59,62 +60,37 @@ class Measure:
         return {"kind": self.kind, self.kind: self.how, **self.more}
 
 
-class OptimizePrompt(Tool):
+class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
     """Starts with everything at once."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        prompt: str | None = None,
-        examples: Given | None = None,
-        path: str | None = None,
-        metric: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        judge: str | None = None,
-        evaluator: str | None = None,
-        tests: str | None = None,
-        feedback: str | None = None,
-        score: float | None = None,
-        answer: str | None = None,
-        fields: Sequence[str] | None = None,
-        role: str | None = None,
-        context: str | None = None,
-        constraints: Sequence[str] = (),
-        steps: int = 0,
-        seed: int = 0,
-    ) -> PromptResult:
+    arguments = OptimizePromptArguments
+
+    async def run(self, caller: Caller, args: OptimizePromptArguments) -> PromptResult:
         """Build the program, split the examples, and measure where it stands; with `steps`, go on.
 
-        What it makes can be read and changed as if it had been made piece by piece. Raises
-        BadInput, and leaves nothing behind then.
+        The prompt may be a `file` instead, as `create_variable` takes it. What it makes can be read
+        and changed as if it had been made piece by piece. Raises BadInput, and leaves nothing
+        behind then.
         """
-        given = dict(zip(KINDS, (metric, judge, evaluator, tests), strict=True))
-        measure = _measure(given, options, {"feedback": feedback, "score": score})
-        if context is not None and measure.kind == "metric":
+        measure = _measure(args)
+        if args.context is not None and measure.kind == "metric":
             raise BadInput(
                 "A metric compares texts, and has no place for context.",
                 "Say it in role, which whoever rewrites sees; or use a judge.",
             )
-        arguments.check_range("steps", steps, 0, 1000)
-        parts = splits.Parted({}, [])
-        if examples is None and path is None:
-            table = _alone(prompt, answer, fields)
-        else:
-            rows, said = await self._rows(examples, path)
-            table = table_of(rows, prompt, answer, fields, compared=measure.compared)
-            parts = await asyncio.to_thread(splits.split, table.rows, table.answer, seed)
-            table.notes = [*said, *table.notes, *parts.notes]
+        table, parts = await self._table(args, measure)
         kind = "prompt" if parts.rows else measure.kind
         made = await CreateVariable(self.parts)(
             caller,
-            role=role or ROLES.get(kind, TEXT),
-            value=table.prompt,
-            constraints=constraints,
+            role=args.role or ROLES.get(kind, TEXT),
+            value=None if args.file is not None else table.prompt,
+            constraints=args.constraints,
+            file=args.file,
+            write=args.write,
         )
         session_id, program = str(made.session_id), {"prompt": str(made.variable)}
         try:
-            first = await self._build(caller, session_id, program, table, measure, context)
+            first = await self._build(caller, session_id, program, table, measure, args.context)
             for name, rows in parts.rows.items():
                 await AddExamples(self.parts)(
                     caller, session_id=session_id, split=name, examples=rows
@@ -123,12 +99,28 @@ class OptimizePrompt(Tool):
             session = await self.parts.store.sessions.get(session_id, caller.owner)
             await self.parts.store.maintenance.delete_sessions([session.pk])
             raise
-        result = await self._with_its_score(caller, session_id, first, steps, seed, parts)
+        result = await self._with_its_score(caller, session_id, first, args, parts)
         told = result.model_dump(exclude_unset=True, exclude_none=True) | {"program": program}
         sizes = {name: len(rows) for name, rows in parts.rows.items()}
+        if args.file is not None:
+            kept = "accepted versions are written to it" if args.write else "it is never written"
+            table.notes.append(f"{program['prompt']} has the text of {args.file}; {kept}.")
         return PromptResult(
             **told | {"splits": sizes, "notes": [*table.notes, *told.get("notes", [])]}
         )
+
+    async def _table(
+        self, args: OptimizePromptArguments, measure: Measure
+    ) -> tuple[Table, splits.Parted]:
+        """The prompt and what its examples mean, and the examples parted into splits."""
+        text = "" if args.file is not None else args.prompt
+        if args.examples is None and args.path is None:
+            return _alone(text, args.answer, args.fields), splits.Parted({}, [])
+        rows, said = await self._rows(args.examples, args.path)
+        table = table_of(rows, text, args.answer, args.fields, compared=measure.compared)
+        parts = await asyncio.to_thread(splits.split, table.rows, table.answer, args.seed)
+        table.notes = [*said, *table.notes, *parts.notes]
+        return table, parts
 
     async def _rows(self, examples: Given | None, path: str | None) -> tuple[list[Row], list[str]]:
         """The rows, and what was guessed in reading them. Raises BadInput."""
@@ -138,7 +130,9 @@ class OptimizePrompt(Tool):
                     f"There are {loaded.rows:,} rows; at most {MOST_ROWS:,} are split here.",
                     "Give fewer: a step uses a handful at a time, so a sample teaches as well.",
                 )
-            return [row async for piece in loaded.pieces() for row in piece], loaded.notes
+            rows = [row async for piece in loaded.pieces() for row in piece]
+            told = [n for n in loaded.notes if not n.startswith(UNDER_IMPROVEMENT)]
+            return rows, told  # which prompt is improved is said here, or was given
 
     async def _build(
         self,
@@ -195,18 +189,20 @@ class OptimizePrompt(Tool):
         caller: Caller,
         session_id: str,
         first: Result,
-        steps: int,
-        seed: int,
+        args: OptimizePromptArguments,
         parts: splits.Parted,
     ) -> Result:
         """The first score, or what a whole run gave where steps were asked for."""
+        steps = args.steps
         if not parts.rows and (first.status != "done" or not steps):
             if steps:
                 after = f"optimize(session_id='{session_id}', steps={steps})"
                 first.notes.append(f"Once it is scored, {after} goes on.")
             return first
         if steps:
-            return await Optimize(self.parts)(caller, session_id=session_id, steps=steps, seed=seed)
+            return await Optimize(self.parts)(
+                caller, session_id=session_id, steps=steps, seed=args.seed
+            )
         return await Evaluate(self.parts)(caller, session_id=session_id, split="validation")
 
 
@@ -215,10 +211,9 @@ def _id(result: Result, name: str) -> str:
     return str(getattr(result, name))
 
 
-def _measure(
-    given: Mapping[str, str | None], options: Mapping[str, Any] | None, found: Mapping[str, Any]
-) -> Measure:
-    chosen = {kind: how for kind, how in given.items() if how is not None and how.strip()}
+def _measure(args: OptimizePromptArguments) -> Measure:
+    given = args.model_dump(include=set(KINDS))
+    chosen = {kind: given[kind] for kind in KINDS if (given[kind] or "").strip()}
     if len(chosen) != 1:
         raise BadInput(
             "Give one of metric (code compares with the right answer), judge (what is good and "
@@ -227,15 +222,18 @@ def _measure(
             "For example metric='exact_match', or judge='Is it correct, and short?'.",
         )
     [(kind, how)] = chosen.items()
+    found = {"feedback": args.feedback, "score": args.score}
     told = {name: value for name, value in found.items() if value is not None}
     if told and kind != "tests":
         raise BadInput("feedback and score are what tests have found.", "Leave them out.")
-    return Measure(kind, how, told or ({"options": options} if options else {}))
+    return Measure(kind, how, told or ({"options": args.options} if args.options else {}))
 
 
 def _alone(prompt: str | None, answer: str | None, fields: Sequence[str] | None) -> Table:
     if prompt is None:
-        raise BadInput("There is no text to improve.", "Give prompt: the text as it is now.")
+        raise BadInput(
+            "There is no text to improve.", "Give prompt (the text as it is now), or file."
+        )
     if answer or fields:
         raise BadInput("answer and fields name fields of examples.", "Give examples, or a path.")
     return Table(prompt, [], [], None)

@@ -59,13 +59,13 @@ def result(
         score_after=None if loop.paired else round(mean, 4),
         standard_error=None if error is None or loop.paired else round(error, 4),
         variables=sorted(loop.current.texts),
-        proposals=show.proposals(shown[::-1])[0],
+        proposals=show.proposals(shown[::-1], among=history)[0],
         refused_higher=higher.id if higher else None,
         calls=int(spent["calls"]),
         tokens=None if unknown else int(spent["tokens"]),
         cost=spent["cost"] or None,
         notes=[*notes, *([PAIRED] if loop.paired else []), *_left_out(shown, loop), *unknown],
-        next=show.installing(work.session, higher) + _what_now(work, loop, stopped, tested),
+        next=show.installing(work.session, higher, found) + _what_now(work, loop, stopped, tested),
     )
 
 
@@ -100,6 +100,13 @@ def hopeless(loop: SearchState, why: str) -> str:
     if why == NO_FEEDBACK:
         return f"{loop.unread} minibatches gave nothing to learn from: {loop.problem}"
     return f"{loop.unwritten} steps in a row brought no text that can be used: {loop.problem}"
+
+
+NOTHING_TO_LEARN = (
+    "Nothing was wrong on those of the last training examples that could be scored, so there was "
+    "nothing to learn from. Add training examples like those that still fail (add_examples): more "
+    "calls on the same ones would not help."
+)
 
 
 def no_headroom(loop: SearchState) -> str:

@@ -11,7 +11,7 @@ from ...schemas.graph import Kind, Session, Split, Variable, number
 from ...schemas.results import VariableResult
 from ..runs.runner import Caller
 from ..views.results import cut
-from .lookup import Tool
+from .lookup import Parts
 
 NAMED = 20
 """So many of the things that would go are named."""
@@ -28,8 +28,11 @@ class Going:
     examples: list[int] = field(default_factory=list)
 
 
-class Remove(Tool):
+class Remove:
     """Takes out what was added by mistake."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
 
     async def __call__(
         self, caller: Caller, *, session_id: str, ids: Sequence[str], confirm: bool = False

@@ -5,43 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...schemas.arguments.resume import ResumeArguments
+from ...schemas.checks import check_text
 from ...schemas.completions import Completion
 from ...schemas.errors import BadInput, Conflict, NotFound
 from ...schemas.graph import Run, Session, number
 from ...schemas.results import Result
 from ...schemas.text import storable
-from ..program.definition import check_count, check_text
 from ..runs import messages as told
 from ..runs.runner import Caller
+from .base import Tool
 from .listings import Listings
-from .lookup import Tool
 
 
-class Resume(Tool):
+class Resume(Tool[ResumeArguments, Result]):
     """Goes on with a session's run."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        completions: Mapping[str, Any] | None = None,
-        cancel: bool = False,
-    ) -> Result:
+    arguments = ResumeArguments
+
+    async def run(self, caller: Caller, args: ResumeArguments) -> Result:
         """Take completions that were asked for, and go on; or wait; or cancel.
 
         Raises BadInput, NotFound, Conflict. Good completions are kept even if others are refused.
         """
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
         run = await self.parts.store.runs.last(session.pk, session.id)
         if run is None:
             raise Conflict(
                 "There is nothing to resume in this session: no call has needed completions.",
                 "inspect(session_id) shows what is there.",
             )
-        if cancel:
+        if args.cancel:
             return await self._cancel(session, run)
-        notes = await self._take(session, completions or {})
+        notes = await self._take(session, args.completions or {})
         if run.status in ("done", "cancelled"):
             return self._ended(session, run, notes)
         result = await self.parts.runs.resume(caller, session, run)
@@ -76,7 +72,6 @@ class Resume(Tool):
         """Record completions; notes on those that were answered before."""
         if not completions:
             return []
-        check_count("completions", completions, "Hand in some first, then the others.")
         texts: dict[int, Completion] = {}
         for call, given in completions.items():
             n = number(call, "c")

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import asyncio
 
+from ...schemas.arguments.revert import RevertArguments
+from ...schemas.checks import check_text
 from ...schemas.errors import BadInput, NotFound
 from ...schemas.graph import Session, Variable, number
 from ...schemas.results import VariableResult
-from ..program.definition import check_text
 from ..runs.runner import Caller
-from .lookup import Tool
+from ..views.hints import in_file
+from .base import Tool
+from .remove import Remove
 
 
-class Revert(Tool):
-    """Brings back texts."""
+class Revert(Tool[RevertArguments, VariableResult]):
+    """Brings back texts, and takes out what was added by mistake."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        variable: str,
-        version: int | str | None = None,
-    ) -> VariableResult:
-        """Make an earlier version current again, as a new version, or a proposal (`p4`).
+    arguments = RevertArguments
+
+    async def run(self, caller: Caller, args: RevertArguments) -> VariableResult:
+        """Make an earlier version current again, as a new version, or a proposal (`p4`); with
+        `remove`, take things out.
 
         Without a version, take the text of the file that the variable is bound to.
         Raises BadInput, NotFound, Conflict.
         """
+        session_id, variable = args.session_id, args.variable
+        if variable is None:
+            ids, confirm = args.remove or [], args.confirm
+            return await Remove(self.parts)(caller, session_id=session_id, ids=ids, confirm=confirm)
         session = await self.parts.store.sessions.get(session_id, caller.owner)
         async with self.parts.runs.alone(caller, session):
-            return await self._revert(session, variable, version)
+            return await self._revert(session, variable, args.version)
 
     async def _revert(
         self, session: Session, variable: str, version: int | str | None
@@ -56,6 +59,7 @@ class Revert(Tool):
             session_id=session.id,
             variable=v.id,
             version=made,
+            notes=[in_file(v)] if v.file else [],
             next=f"{v.id} has the text of {name.lower()} now, as version {made}. Call "
             f"forward(session_id='{session.id}') to recompute what depends on it.",
         )

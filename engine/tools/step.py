@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import BadInput, Conflict, Outdated
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
-from ...schemas.results import (
-    Result,
-    StepResult,
-)
+from ...schemas.results import Result, StepResult
 from ..evaluation.scoring import compare, in_pairs
 from ..optimizer import gate, turns
 from ..optimizer.candidate import Candidate, Reason
@@ -25,52 +23,37 @@ from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
 from ..store import StepRecord, binding
 from ..views import results as show
-from .lookup import Tool, gate_places
+from ..views.after_step import following, telling_again
+from . import noted_scores
+from .base import Tool
+from .lookup import gate_places
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
-ACCEPT = ("always", "if_better", "never")
-MEMORY = 64
-"""Most spent gradients that a step can show again."""
 
 
-class Step(Tool):
+class Step(Tool[StepArguments, Result]):
     """Rewrites parameters."""
 
-    async def __call__(
-        self,
-        caller: Caller,
-        *,
-        session_id: str,
-        variables: Sequence[str] | None = None,
-        accept: str = "always",
-        candidates: int = 1,
-        memory: int = 0,
-        strategy: str = "gradient",
-    ) -> Result:
+    arguments = StepArguments
+
+    async def run(self, caller: Caller, args: StepArguments) -> Result:
         """Propose and install better parameters. Raises BadInput, NotFound, Conflict.
 
-        `memory` is the number of spent gradients on each parameter that are shown again. The
-        strategy `reflect` needs no gradients: it improves one parameter by the examples in use.
+        The strategy `reflect` needs no gradients: it improves one parameter by the examples in
+        use.
         """
-        session = await self.parts.store.sessions.get(session_id, caller.owner)
-        if accept not in ACCEPT:
-            raise BadInput(f"accept cannot be {accept!r}.", f"Use one of {', '.join(ACCEPT)}.")
-        if not 1 <= candidates <= 16:
-            raise BadInput(f"candidates must be between 1 and 16, not {candidates}.", "3 is usual.")
-        if not 0 <= memory <= MEMORY:
-            raise BadInput(f"memory must be between 0 and {MEMORY}, not {memory}.", "0 is usual.")
-        if strategy not in ("gradient", "reflect"):
-            raise BadInput(f"A step has no strategy {strategy!r}.", "Use gradient or reflect.")
-        args = _step_args(variables, accept, candidates, memory, strategy)
+        session = await self.parts.store.sessions.get(args.session_id, caller.owner)
+        asked = args.asked()
 
         async def prepare(session: Session) -> Start:
-            if strategy == "reflect":
-                parameters = [await self._reflected_on(session, variables)]
+            if args.strategy == "reflect":
+                parameters = [await self._reflected_on(session, args.variables)]
             else:
-                parameters = await self._parameters(session, variables)
-            return Start(args, binding(session.pk, [p.id for p in parameters]))
+                parameters = await self._parameters(session, args.variables)
+            return Start(asked, binding(session.pk, [p.id for p in parameters]))
 
-        return await self.parts.runs.call(caller, session, "step", digest_of("step", args), prepare)
+        digest = digest_of("step", asked)
+        return await self.parts.runs.call(caller, session, "step", digest, prepare)
 
     async def _reflected_on(self, session: Session, ids: Sequence[str] | None) -> Variable:
         """The parameter that a reflection improves: the one named, or the only one there is."""
@@ -106,7 +89,8 @@ class Step(Tool):
         known = show.is_known(work, "backward")
         recorded = saved.state_of(work.run, StepRecord, "recorded")
         if recorded is not None:  # killed between the step and the end of its run
-            return show.step_result(work.session, recorded, [], known=known)
+            after = await self._following(work, recorded)
+            return show.step_result(work.session, recorded, [], after, known=known)
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
@@ -150,11 +134,60 @@ class Step(Tool):
             )
         judged = await self._judged(work, candidates, losses, batch if used else [], where)
         record = record_of(parameters, gradients, candidates, judged)
+        return await self._recorded(work, record, judged, losses, where, notes)
+
+    async def _recorded(
+        self,
+        work: RunContext,
+        record: StepRecord,
+        judged: gate.GateResult,
+        losses: Sequence[str],
+        where: tuple[list[int], str] | None,
+        notes: Sequence[str],
+    ) -> StepResult:
+        """Record a step, with what was measured for it; gives its result."""
+        parameters = await self.parts.store.graph.parameters(work.session.pk)
+        before = {v.id: v.version for v in parameters}
         stored = await self.parts.store.history.record_step(
             work.session.pk, record, work.fence, chain=work.chain
         )
-        told = [*notes, *judged.notes]
-        return show.step_result(work.session, stored, told, known=known)
+        installed = {p.variable: p.version for p in stored.proposals if p.version is not None}
+        await self._note_scores(work, judged, losses, where, before, before | installed)
+        known = show.is_known(work, "backward")
+        told, then = [*notes, *judged.notes], await self._following(work, stored)
+        return show.step_result(work.session, stored, told, then, known=known)
+
+    async def _following(self, work: RunContext, step: StepRecord) -> str:
+        """What to do after this step, where it was accepted."""
+        if not step.accepted:
+            return ""
+        sizes = await self.parts.store.examples.split_sizes(work.session.pk, work.chain)
+        outputs = await self.parts.store.graph.loss_outputs(work.session.pk)
+        named = await self.parts.store.graph.variables(work.session.pk, outputs[:2])
+        made_by = [v.operation for v in named.values() if v.operation and not v.per_example]
+        made = await self.parts.store.graph.operations(work.session.pk, made_by)
+        telling = telling_again(made[0], work.session.id) if len(made) == 1 else ""
+        changed, after = step.changed, step.after
+        return following(work.session.id, changed, after=after, telling=telling, sizes=sizes)
+
+    async def _note_scores(
+        self,
+        work: RunContext,
+        judged: gate.GateResult,
+        losses: Sequence[str],
+        where: tuple[list[int], str] | None,
+        before: Mapping[str, int],
+        after: Mapping[str, int],
+    ) -> None:
+        """Note what the gate has measured of the texts at the versions `before` and `after`."""
+        if where is None or judged.winner is None or len(losses) > 1:
+            return
+        if await in_pairs(work, losses):
+            return
+        found = dict(zip(where[0], judged.by_place[judged.winner], strict=True))
+        scores = {p: found[p] for p in judged.present}
+        readings = [(before, judged.present), (after, scores)]
+        await noted_scores.note_compared(self.parts, work, losses[0], readings)
 
     async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
         """A step on one parameter by what came of the training examples in use."""
@@ -186,10 +219,7 @@ class Step(Tool):
         await guard.note(candidates)
         judged = await self._judged(work, candidates, losses, learnt.places, where)
         record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
-        stored = await self.parts.store.history.record_step(
-            work.session.pk, record, work.fence, chain=work.chain
-        )
-        return show.step_result(work.session, stored, [*learnt.notes, *judged.notes])
+        return await self._recorded(work, record, judged, losses, where, learnt.notes)
 
     async def _saturated(
         self, work: RunContext, losses: Sequence[str], places: Sequence[int]
@@ -232,15 +262,3 @@ class Step(Tool):
         why = "accepted without a check (accept='always')"
         reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
         return gate.GateResult(standing[0], why, "", 0, 0.0, trial=Trial(reasons))
-
-
-def _step_args(
-    variables: Sequence[str] | None, accept: str, candidates: int, memory: int, strategy: str
-) -> dict[str, object]:
-    by = {} if strategy == "gradient" else {"strategy": strategy}
-    return by | {
-        "variables": list(variables) if variables else None,
-        "accept": accept,
-        "candidates": candidates,
-        "memory": memory,
-    }

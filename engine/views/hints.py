@@ -10,6 +10,9 @@ from ..data.tables import Loaded
 from ..program.missing_fields import named
 from ..store import Added
 
+FEW = 10
+"""Validation examples on which a gain is hard to tell from luck."""
+
 
 def needs_examples(session: Session) -> str:
     """What to do where an output needs examples and there are none."""
@@ -38,6 +41,17 @@ def after_leaf(session_id: str, v: Variable) -> str:
     )
 
 
+def in_file(v: Variable) -> str:
+    """Whether a variable's file has its text; empty where it has none."""
+    if v.file is None:
+        return ""
+    if v.file.write:
+        return (
+            f"{v.file.path} holds the text of {v.id} now; its earlier ones are versions of {v.id}."
+        )
+    return f"{v.file.path} stays as it is: {v.id} was bound to it without write."
+
+
 def saturated(session_id: str, split: str) -> str:
     """What to do where everything scores 1; `split` is empty for a program without examples."""
     if not split:
@@ -51,8 +65,11 @@ def saturated(session_id: str, split: str) -> str:
     )
 
 
-def how_to_gain(session_id: str, calls: int, train: int, *, alone: bool, untested: bool) -> str:
-    """The next call, where there is something to gain, and what it costs; `untested`: there is a
+def how_to_gain(
+    session_id: str, calls: tuple[int, int], train: int, *, alone: bool, one: bool, untested: bool
+) -> str:
+    """The next call, where there is something to gain, and what it costs: `calls` of a step at most
+    and of a minibatch that is passed over; `one`: there is one parameter; `untested`: there is a
     test split that was never read."""
     if not alone and not train:
         return (
@@ -65,11 +82,31 @@ def how_to_gain(session_id: str, calls: int, train: int, *, alone: bool, unteste
         if untested
         else ""
     )
-    return (
-        f"{first}optimize(session_id='{session_id}', steps=3) goes for it, with at most {calls} "
-        f"calls a step; by hand: backward(session_id='{session_id}'), step(accept='if_better', "
-        "candidates=3)."
+    most, passed = calls
+    by_hand = f"backward(session_id='{session_id}'), step(accept='if_better', candidates=3)"
+    if one and not alone:  # as optimize does it
+        by_hand = (
+            f"step(session_id='{session_id}', strategy='reflect', accept='if_better', candidates=3)"
+        )
+    more = (
+        "" if alone else f" (a minibatch that is all right already costs {passed}, and is no step)"
     )
+    return (
+        f"{first}optimize(session_id='{session_id}', steps=3) goes for it, with at most {most} "
+        f"calls a step{more}; by hand: {by_hand}."
+    )
+
+
+def after_examples(split: str, total: int, minibatch: int) -> str:
+    """What the examples of a split are for, and what is done with them; `minibatch` training
+    examples are in use unless others are named."""
+    if split == "test":
+        return "evaluate(split='test') alone reads them: before the first step, and at the end."
+    if split == "train":
+        which = "them" if total <= minibatch else f"the first {minibatch}, or those you name"
+        return f"forward and compute_loss compute for {which}; backward learns from that."
+    few = f" So few as {total} prove little." if total < FEW else ""
+    return f"evaluate, step(accept='if_better') and optimize compare texts on them.{few}"
 
 
 def example_notes(loaded: Loaded, pieces: Sequence[Added], split: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...schemas.report import Change, Measured, Parameter, SessionReport
+from ...schemas.report import OWN_LOSS, Change, Measured, Parameter, SessionReport
 from .results import FEEDBACK, cut, share
 
 ROOM = 3500
@@ -18,10 +18,19 @@ def in_short(report: SessionReport) -> dict[str, Any]:
     most = min(FEEDBACK, share(len(told), 400, ROOM, ROOM) // 6)
     return {
         "headline": report.headline,
-        **report.model_dump(include={"proposals", "gated", "test_reads", "price"}),
+        **report.model_dump(include={"proposals", "gated", "test_reads"}),
+        "price": report.price.model_dump() | {"by_purpose": _counted(report.price.by_purpose)},
         "scores": [_change(one) for one in report.scores],
         "parameters": [_parameter(one, most) for one in told],
         **({"left_out": report.left_out} if report.left_out else {}),
+    }
+
+
+def _counted(by_purpose: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Calls and tokens as whole numbers."""
+    return {
+        purpose: {k: int(n) if n == int(n) else n for k, n in used.items()}
+        for purpose, used in by_purpose.items()
     }
 
 
@@ -32,7 +41,7 @@ def _change(one: Change) -> dict[str, Any]:
         "first": _at(one.first),
         "latest": _at(one.latest),
         "evaluations": one.evaluations,
-        "examples": one.latest.examples,
+        **({"examples": one.latest.examples} if one.split != OWN_LOSS else {}),
     }
     return said | ({"gain": one.said} if one.said else {})
 

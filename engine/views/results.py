@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...schemas.completions import Role
-from ...schemas.graph import NO_EXAMPLE, Gradient, Proposal, Session, number
+from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Proposal, Session, number
+from ...schemas.report import OWN_LOSS
 from ...schemas.results import (
     Failure,
     ForwardResult,
     Shown,
     ShownGradient,
     ShownProposal,
+    ShownVerdict,
     StepResult,
 )
 from ..evaluation.scoring import Scored
@@ -26,9 +28,12 @@ from ..program.operations import find
 from ..runs.context import RunContext
 from ..store import StepRecord
 from . import hints
+from .after_step import telling_again
 
 BEGINNING = 120
 """Characters of a text that the reader has just written."""
+GLIMPSE = 60
+"""The same in a list, where it is enough to tell one from another."""
 VALUE = 400
 FEEDBACK = 600
 PROPOSAL = 800
@@ -117,11 +122,9 @@ def _shown(work: RunContext, evaluation: Evaluation, variable: str, place: int) 
     where = place_of(evaluation.program.variables[variable], place)
     value = evaluation.value(variable, place)
     operation = evaluation.program.operation_of(variable)
-    known = operation is not None and (
-        find(operation.kind).asks == "caller"
-        or (find(operation.kind).asks == "forward" and is_known(work, "forward"))
-    )
-    text, chars = cut(value.text, BEGINNING if known else VALUE)
+    asks = find(operation.kind).asks if operation is not None else None
+    known = asks == "caller" or (asks is not None and is_known(work, asks))
+    text, chars = cut(value.text, GLIMPSE if known else VALUE)
     return Shown(
         variable=variable,
         example=f"e{where}" if where != NO_EXAMPLE else None,
@@ -139,8 +142,9 @@ def _after_forward(
         return _after_loss(evaluation, losses, session)
     if losses:
         return (
-            f"Call backward(session_id='{session}', losses={_few(losses)}) for feedback, or, with "
-            f"train and validation examples, optimize(session_id='{session}') for the whole loop."
+            f"With validation examples, evaluate(session_id='{session}') says where it stands and "
+            f"what a step costs. Then backward(session_id='{session}', losses={_few(losses)}) and "
+            f"step, or optimize(session_id='{session}') for the whole loop."
         )
     if not shown:
         return FRESH
@@ -171,12 +175,12 @@ def _after_loss(evaluation: Evaluation, losses: Sequence[str], session: str) -> 
 
 def _tell_again(evaluation: Evaluation, loss: str, session: str) -> str:
     """How a measurement of the next text is told in one call."""
-    operation = evaluation.program.operation_of(loss)
-    if operation is None or not operation.is_loss or find(operation.kind).asks != "caller":
-        return ""
+    telling = telling_again(evaluation.program.operation_of(loss), session)
     return (
-        f" After a step, measure the new text and tell it: compute_loss(session_id='{session}', "
-        f"kind='feedback', inputs={dict(operation.inputs)}, feedback='...', score=...)."
+        " The gate asks for what a new text measures; what you measure at another time is told by "
+        f"{telling}."
+        if telling
+        else ""
     )
 
 
@@ -204,22 +208,60 @@ def gradients(
     return shown, notes
 
 
+_VERDICTS: dict[Fate, ShownVerdict] = {
+    Fate.TIE: "tie",
+    Fate.BEATEN: "not taken",
+    Fate.NOT_COMPARED: "proposed",
+}
+
+
+def verdict_of(one: Proposal) -> ShownVerdict:
+    """What became of a proposal, in a word: refused is what was no better."""
+    if one.verdict == "accepted":
+        return "accepted"
+    if one.fate is Fate.MINIBATCH and one.reason.startswith("a tie"):  # it was not compared
+        return "tie"
+    return _VERDICTS.get(one.fate, "refused")
+
+
 def proposals(
-    found: Sequence[Proposal], most: int = PROPOSAL
+    found: Sequence[Proposal], most: int = PROPOSAL, among: Sequence[Proposal] = ()
 ) -> tuple[list[ShownProposal], list[str]]:
     """Proposed texts, cut to `most` characters at most, and their verdicts, and a note if some
-    that were refused are left out."""
+    that were refused are left out. Candidates are counted `among` all of their steps."""
     chosen = found
     if len(found) > LISTED:
         chosen = sorted(found, key=lambda p: p.verdict != "accepted")[:LISTED]
-    most = share(len(chosen), 120, most)
+    most, of = share(len(chosen), 120, most), candidates_of(among or found)
     shown = []
     for one in chosen:
         text, chars = cut(one.text, most)
         fields = one.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
-        fields["reason"] = cut(one.reason, REASON)[0]
+        if not one.examples or one.split == OWN_LOSS:  # it was not compared, or on none
+            del fields["examples"]
+        fields |= {"reason": cut(one.reason, REASON)[0], "verdict": verdict_of(one)}
+        fields |= {"candidate": of[one.id]} if one.id in of else {}
         shown.append(ShownProposal(text=text, chars=chars, **fields))
     return shown, _left_out(found, LISTED, "steps")
+
+
+def candidates_of(found: Sequence[Proposal]) -> dict[str, int]:
+    """Which texts were proposed together, where a candidate is more than one text: the number of
+    the candidate by proposal, within its step. They share their fate, and every score."""
+    numbers: dict[str, int] = {}
+    step, n, had = "", 0, set[str]()
+    fate: tuple[object, ...] = ()
+    for one in sorted(found, key=lambda p: number(p.id, "p") or 0):
+        same = (one.reason, one.score, one.fate)
+        if one.step != step:
+            n = 0
+        if one.step != step or one.variable in had or same != fate:
+            n, had = n + 1, set()
+        step, fate = one.step, same
+        had.add(one.variable)
+        numbers[one.id] = n
+    several = len({one.variable for one in found}) > 1
+    return numbers if several else {}
 
 
 def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
@@ -229,28 +271,41 @@ def _left_out(found: Sequence[object], most: int, what: str) -> list[str]:
 
 
 def step_result(
-    session: Session, step: StepRecord, notes: list[str], *, known: bool = False
+    session: Session, step: StepRecord, notes: list[str], following: str, *, known: bool = False
 ) -> StepResult:
-    """What a step proposed and what became of it. Of texts that are `known` the beginning does."""
-    changed = [p.variable for p in step.proposals if p.version is not None]
-    again = f"forward(session_id='{session.id}')"
+    """What a step proposed and what became of it; `following` is what comes after an accepted one.
+    Of texts that are `known` the beginning does."""
     shown, more = proposals(step.proposals, BEGINNING if known else PROPOSAL)
     higher = refused_higher(step.proposals, step.after if step.accepted else step.before)
     return StepResult(
         step=step.id,
         accepted=step.accepted,
-        variables=changed,
+        variables=step.changed,
         proposals=shown,
         score_before=step.before,
         score_after=step.after,
         gate=step.gate or None,
         refused_higher=higher.id if higher else None,
         notes=[*notes, *more],
-        next=f"{', '.join(changed)} changed. Call {again} to recompute what depends on it; revert "
-        "undoes it."
-        if step.accepted
-        else f"Nothing was installed: {step.gate}. {installing(session, higher)}Run backward again "
-        "(on other examples if you like), then step; the failed proposals are remembered.",
+        next=following if step.accepted else _not_installed(session, step, higher),
+    )
+
+
+def _not_installed(session: Session, step: StepRecord, higher: Proposal | None) -> str:
+    """What to do after a step that changed nothing."""
+    proposed = [p for p in step.proposals if p.fate is Fate.NOT_COMPARED]
+    if proposed:
+        one = proposed[0]
+        whole = f"inspect(session_id='{session.id}', id='{one.id}')"
+        install = f"revert(session_id='{session.id}', variable='{one.variable}', "
+        return (
+            f"Nothing was installed, as asked. {whole} shows a proposal whole; {install}"
+            f"version='{one.id}') installs it."
+        )
+    higher_one = installing(session, higher, step.proposals)
+    return (
+        f"Nothing was installed: {step.gate}. {higher_one}Run backward again (on other examples if "
+        "you like), then step; the failed proposals are remembered."
     )
 
 
@@ -263,15 +318,21 @@ def refused_higher(found: Sequence[Proposal], present: float | None) -> Proposal
     return max(higher, key=lambda p: p.score or 0.0, default=None)
 
 
-def installing(session: Session, higher: Proposal | None) -> str:
-    """How a proposal that was refused, though it scored higher, is installed all the same."""
+def installing(session: Session, higher: Proposal | None, found: Sequence[Proposal]) -> str:
+    """How a candidate that was refused, though it scored higher, is installed all the same, with
+    all of its texts, which are among those `found`."""
     if higher is None:
         return ""
-    return (
-        f"{higher.id} scored {higher.score:.2f}, which is higher: revert(session_id="
-        f"'{session.id}', variable='{higher.variable}', version='{higher.id}') installs it all the "
-        "same. "
+    of = candidates_of([p for p in found if p.step == higher.step])
+    texts = [p for p in found if p.id in of and of[p.id] == of[higher.id]] or [higher]
+    calls = " and ".join(
+        f"revert(session_id='{session.id}', variable='{p.variable}', version='{p.id}')"
+        for p in texts
     )
+    ids = ", ".join(p.id for p in texts)
+    what = f"{ids} scored" if len(texts) == 1 else f"{ids} scored together"
+    how = "installs it" if len(texts) == 1 else "install them"
+    return f"{what} {higher.score:.2f}, which is higher: {calls} {how} all the same. "
 
 
 def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:

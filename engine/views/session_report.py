@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...schemas.graph import Fate, Session, Variable
-from ...schemas.report import Change, Funnel, Parameter, Price, SessionReport
+from ...schemas.report import OWN_LOSS, Change, Funnel, Parameter, Price, SessionReport
 from ..store import Store
 from .comparisons import Comparisons, Paired, paired
 from .lineage import add_texts
@@ -36,7 +36,7 @@ async def session_report(
     `comparisons` has compared before is not compared again.
     """
     known = comparisons or Comparisons()
-    spans = await store.evaluations.spans(session.pk)
+    spans = await _spans(store, session.pk)
     progress = await store.evaluations.progress(session.pk)
     proposals = await store.evaluations.verdicts(session.pk)
     parameters = await store.overview.learnt(session.pk, None if texts else PARAMETERS)
@@ -47,7 +47,7 @@ async def session_report(
         created=session.created,
         updated=session.updated,
         headline="",
-        scores=[await _change(store, session.pk, one, known) for one in spans],
+        scores=[await change_of(store, session.pk, one, known) for one in spans],
         **progress,
         proposals=proposals,
         funnel=_funnel(proposals),
@@ -67,9 +67,18 @@ async def session_report(
     return report
 
 
-async def _change(
+async def _spans(store: Store, session: int) -> list[dict[str, Any]]:
+    """First and latest scores; those of a loss that no example feeds are on no split."""
+    spans = await store.evaluations.spans(session)
+    losses = await store.graph.variables(session, {one["loss"] for one in spans})
+    alone = {v.id for v in losses.values() if not v.per_example}
+    return [one | ({"split": OWN_LOSS} if one["loss"] in alone else {}) for one in spans]
+
+
+async def change_of(
     store: Store, session: int, span: Mapping[str, Any], comparisons: Comparisons
 ) -> Change:
+    """The first and the latest of a loss's readings on a split, and what lies between them."""
     change = Change.model_validate(span)
     if change.evaluations == 1:
         return change
@@ -116,16 +125,18 @@ def headline(report: SessionReport) -> str:
     test = by_split.get("test")
     if test is not None:
         return _held_out(test)
-    seen = by_split.get("validation") or by_split.get("train")
+    seen = by_split.get("validation") or by_split.get("train") or by_split.get(OWN_LOSS)
     if seen is None:
         return _unmeasured(report)
     if seen.evaluations == 1:
         return (
-            f"The score was {_figure(seen.first.mean)} on {_examples(seen)} when it was read; "
+            f"The score was {_figure(seen.first.mean)} {_where(seen)} when it was read; "
             "there is no second reading to compare it with."
         )
+    if seen.split == OWN_LOSS:
+        return f"{moved(seen, OWN_LOSS)} It steered the search; no examples were held out."
     return (
-        f"{_moved(seen, seen.split)} These examples steered the search, so part of the gain may "
+        f"{moved(seen, seen.split)} These examples steered the search, so part of the gain may "
         "be luck: evaluate(split='test') gives a held-out figure."
     )
 
@@ -133,10 +144,10 @@ def headline(report: SessionReport) -> str:
 def _held_out(test: Change) -> str:
     if test.evaluations == 1:
         return (
-            f"The score is {_figure(test.latest.mean)} on {_examples(test)} that no step saw; it "
+            f"The score is {_figure(test.latest.mean)} {_where(test)} that no step saw; it "
             "was read once, so there is no figure from before to compare it with."
         )
-    words = _moved(test, "held-out")
+    words = moved(test, "held-out")
     if test.texts > FAIR:
         words += (
             f" {test.texts} different texts were measured there; whoever chose among them by "
@@ -145,10 +156,10 @@ def _held_out(test: Change) -> str:
     return words
 
 
-def _moved(one: Change, kind: str) -> str:
+def moved(one: Change, kind: str) -> str:
+    """What the first and the latest reading of a split prove, in a sentence."""
     gain, error = one.gain or 0.0, one.error
-    where = f"on {one.latest.examples} {kind} example{'' if one.latest.examples == 1 else 's'}"
-    moved = f"{_figure(one.first.mean)} to {_figure(one.latest.mean)} {where}"
+    moved = f"{_figure(one.first.mean)} to {_figure(one.latest.mean)} {_where(one, kind)}"
     if gain == 0:
         return f"The score did not change: {moved}."
     size = f"a {'gain' if gain > 0 else 'loss'} of {_figure(abs(gain))}"
@@ -172,9 +183,12 @@ def _unmeasured(report: SessionReport) -> str:
     return "Nothing has been measured yet."
 
 
-def _examples(one: Change) -> str:
-    n = one.latest.examples
-    return f"{n} {one.split} example{'' if n == 1 else 's'}"
+def _where(one: Change, kind: str = "") -> str:
+    if one.split == OWN_LOSS:
+        return f"by {OWN_LOSS}"
+    return f"on {one.latest.examples} {kind or one.split} example" + (
+        "" if one.latest.examples == 1 else "s"
+    )
 
 
 def _figure(value: float) -> str:

@@ -29,7 +29,7 @@ from examples.common.tools import (
 )
 
 FOLDER = Path(__file__).parent.parent
-OPTIONS = ("steps", "candidates", "seed", "limit")
+OPTIONS = ("steps", "candidates", "seed", "limit", "small")
 """What decides over the prompts of a run, so that a record keeps it."""
 Arguments = argparse.Namespace
 PARAMS: dict[str, Facts] = {
@@ -54,7 +54,8 @@ class Example:
 
     `run` builds and optimises through the tools alone. `baseline` spends the same on something
     simpler, where that needs no model (else `run` does it in sessions named `baseline ...`).
-    `report` and `picture` read a record. `local` are the roles that the small local model can
+    `report` and `picture` read a record. `short` is the most tokens of an answer of the local
+    model with --small. `local` are the roles that the small local model can
     answer, `by_assistant` those that an assistant does when there is a mailbox. What to say to
     one's own assistant stands in the folder's assistant.md, where the local model cannot do it.
     """
@@ -70,6 +71,7 @@ class Example:
     local: tuple[str, ...] = ()
     by_assistant: tuple[str, ...] = ("forward", "backward")
     limit: int = 0
+    short: int = 512
     params: dict[str, Facts] = field(default_factory=lambda: PARAMS)
 
     @property
@@ -107,6 +109,9 @@ def _parser(example: Example) -> argparse.ArgumentParser:
     parser.add_argument("--candidates", type=int, default=2, help="rewrites a step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=example.limit, help="problems to work on")
+    parser.add_argument(
+        "--small", action="store_true", help="fewer examples, shorter answers: for a slow machine"
+    )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a record, or an export")
     parser.add_argument(
         "--again", type=Path, metavar="FILE", help="run a record anew, with the replies in it"
@@ -198,9 +203,18 @@ def _answered(
     if not roles:
         yield told, answer, by
         return
-    with local_model(roles, example.params) as settings:
+    if named:
+        yield told, answer, f"{by} and {named}"
+        return
+    with local_model(roles, _params(example, args)) as settings:
         model = settings[f"TEXTGRAD_MCP_{roles[0].upper()}_MODEL"]
         yield told | settings, answer, f"{by} and {model}" if by else model
+
+
+def _params(example: Example, args: Arguments) -> dict[str, Facts]:
+    """What the local model is told by role."""
+    short = {"max_tokens": example.short} if args.small else {}
+    return {**example.params, "forward": example.params["forward"] | short}
 
 
 def _told(example: Example) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -67,6 +68,29 @@ def bars(ax: Any, names: Sequence[str], values: Sequence[float], errors: Sequenc
             textcoords="offset points",
         )  # fmt: skip
     ax.set_ylim(0, 1.12)
+
+
+def prompt_run(
+    path: Path,
+    validation: Sequence[Sequence[tuple[float, float]]],
+    held_out: Sequence[tuple[float, float]],
+    baseline_name: str,
+) -> None:
+    """Write the picture of an optimised prompt: validation over the calls (the baseline's second,
+    if any), and what was held out before, after and with the baseline: shares and errors."""
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(10, 3.6), width_ratios=[1.5, 1], layout="constrained"
+    )
+    style(left, "Validation over model calls")
+    ours, theirs = [*validation, []][:2]
+    asked = {"spent": "model calls", "score": "share right", "baseline_name": baseline_name}
+    curves(left, ours, theirs, **asked)
+    left.set_ylim(0, 1.05)
+    style(right, "Held out")
+    names = ["before", "after", baseline_name.replace(" ", "\n", 1)]
+    means, errors = zip(*held_out, strict=True)
+    bars(right, names[: len(means)], means, errors)
+    save(figure, path)
 
 
 def save(figure: Any, path: Any) -> None:

@@ -126,6 +126,12 @@ class Ledger:
                 found.append((replies, step["after"] if step["accepted"] else step["before"]))
         return found
 
+    def validated(self) -> list[tuple[int, float]]:
+        """The best validation score by the number of replies, from the start on."""
+        checked = self.split_scores("validation")
+        begun = [(0, float(checked[0]["mean"]))] if checked else []
+        return begun + self.steps()
+
     def characters(self) -> int:
         """Of all prompts and replies; tells of the price where nobody counted tokens."""
         return sum(len(c["text"]) + _length(c["request"]["messages"]) for c in self.replies)

@@ -93,6 +93,15 @@ class Tools:
             raise Failed(f"{tool}: {found.get('error')} {found.get('next', '')}")
         return found
 
+    async def text(self, variable: str) -> str:
+        """A variable's whole text: results of other tools show its beginning only."""
+        whole = ""
+        while True:
+            view: Facts = (await self("inspect", id=variable, offset=len(whole)))["view"]
+            whole += str(view["text"])
+            if not view.get("rest"):
+                return whole
+
     async def _completions(self, found: Facts) -> dict[str, Any]:
         if self._answer is None:
             raise Failed("The server wants completions, and nobody is there to write them.")

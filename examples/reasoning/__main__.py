@@ -13,7 +13,7 @@ from examples.common.report import Report, row
 from examples.common.tools import LOOP, Facts, Tools
 
 DATA = Path(__file__).parent / "data"
-TRAIN, VALIDATION = 30, 20  # of the training file; held out is the other one
+SIZES = {False: (30, 20), True: (10, 12)}  # training, validation; held out is the other file
 PROMPT = "You will answer a reasoning question."
 ROLE = "system prompt of a small language model that answers reasoning questions"
 METRICS: dict[str, Facts] = {
@@ -27,7 +27,7 @@ PAPER = {
     "gsm8k": "72.9 to 81.1 %",
 }
 OURS, BASELINE = "optimised", "baseline rewrite"
-STRATEGIES: dict[str, Facts] = {OURS: {}, BASELINE: {"strategy": "rewrite"}}
+STRATEGIES: dict[str, Facts] = {OURS: {"strategy": "reflect"}, BASELINE: {"strategy": "rewrite"}}
 
 
 def rows(task: str, part: str) -> list[dict[str, str]]:
@@ -51,17 +51,18 @@ async def optimised(tools: Tools, args: Arguments, name: str, more: Facts) -> Fa
     await tools("create_variable", role=ROLE, value=PROMPT)
     await tools("create_variable", role="the question", example_field="question")
     await tools("create_variable", role="the answer", example_field="answer", reference=True)
-    given = rows(args.task, "train")
-    await tools("add_examples", split="train", examples=given[:TRAIN])
-    kept = given[TRAIN : TRAIN + VALIDATION]
+    given, (train, validation) = rows(args.task, "train"), SIZES[args.small]
+    await tools("add_examples", split="train", examples=given[:train])
+    kept = given[train : train + validation]
     await tools("add_examples", split="validation", examples=kept)
     await tools("add_examples", split="test", examples=rows(args.task, "validation")[: args.limit])
     first = {"examples": ["e1"]}
     await tools("forward", operation="llm", system="v1", inputs={"question": "v2"}, **first)
     inputs = {"output": "v4", "answer": "v3"}
     await tools("compute_loss", kind="metric", inputs=inputs, **METRICS[args.task], **first)
-    before = await tools("evaluate", split="test")
-    tools.say(f"  held out, before: {before['mean_score']:.2f}; optimising")
+    if name == OURS:  # the baseline begins at the same prompt
+        before = await tools("evaluate", split="test")
+        tools.say(f"  held out, before: {before['mean_score']:.2f}; optimising")
     asked = LOOP | {"steps": args.steps, "candidates": args.candidates, "memory": 1}
     asked |= STRATEGIES[name] | more
     asked["patience"] = asked["steps"]
@@ -99,10 +100,14 @@ def ledgers(record: Record) -> list[Ledger]:
     return [record.ledger(name) for name in (OURS, BASELINE) if name in (OURS, *record.sessions)]
 
 
+def kept(scores: Sequence[Sequence[Facts]]) -> list[Facts]:
+    """The scores at the start, at the end, and at the end of the baseline."""
+    return [scores[0][0], scores[0][-1], *(one[-1] for one in scores[1:])]
+
+
 def ends(scores: Sequence[Sequence[Facts]]) -> list[str]:
-    """The figures at the start, at the end, and at the end of the baseline."""
-    found = [scores[0][0], scores[0][-1], *(one[-1] for one in scores[1:])]
-    return [figure(one) for one in found]
+    """Their figures."""
+    return [figure(one) for one in kept(scores)]
 
 
 def verdict(means: Sequence[Sequence[float]]) -> str:
@@ -124,19 +129,14 @@ def figure(one: Facts) -> str:
 
 def picture(record: Record, out: Path) -> list[Path]:
     """The validation score over the calls, and the held-out scores."""
-    from examples.reasoning.picture import draw
+    from examples.common.pictures import prompt_run
 
     both = ledgers(record)
     path = out / f"{record.task}.png"
-    draw(path, [curve(one) for one in both], [one.split_scores("test") for one in both])
+    ends = kept([one.split_scores("test") for one in both])
+    shares = [(one["mean"], one["error"] or 0.0) for one in ends]
+    prompt_run(path, [one.validated() for one in both], shares, "plain rewrites")
     return [path]
-
-
-def curve(ledger: Ledger) -> list[tuple[float, float]]:
-    """The best validation score by the number of model calls, from the start on."""
-    steps = ledger.steps()
-    checked = ledger.split_scores("validation")
-    return [(0, checked[0]["mean"]), *steps] if checked else list(steps)
 
 
 EXAMPLE = Example(
@@ -150,6 +150,7 @@ EXAMPLE = Example(
     local=("forward", "backward"),
     by_assistant=("backward",),
     limit=30,
+    short=100,
     params={
         "forward": {"temperature": 0.0, "max_tokens": 300},
         "backward": {"temperature": 0.2, "max_tokens": 400},

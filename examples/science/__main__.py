@@ -1,4 +1,7 @@
-"""Science questions: one solution improved at test time with a vote, and a prompt for all."""
+"""Science questions: one solution improved at test time with a vote, and a prompt for all.
+
+With --small the prompt alone, on fewer questions, beside a vote that costs as many calls.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ from pathlib import Path
 from examples.common.main import Arguments, Example, main
 from examples.common.record import Ledger, Record, standard_error
 from examples.common.report import Report, row
-from examples.common.tools import LOOP, Facts, Tools
+from examples.common.tools import LOOP, Tools
 from examples.science.choice import chosen_letter
 
 DATA = Path(__file__).parent / "data"
 SPLITS = {"train": 12, "validation": 12}  # the rest is held out
+SMALL = 8  # of each split with --small
 ITERATIONS = 3
 AT_ONCE = 6  # questions that are worked on at the same time
 PROMPT = "Answer the question."
-TEMPLATE = (
-    "{question}\n\nThink step by step. End with a line 'Answer: X', where X is the letter. "
-    "(Attempt {attempt}.)"
-)
+ENDING = "End with a line 'Answer: X', where X is the letter. (Attempt {attempt}.)"
+TEMPLATE = f"{{question}}\n\nThink step by step. {ENDING}"
+SHORT = f"{{question}}\n\nReason in one line. {ENDING}"
 CRITIC = (
     "Examine this solution of the question with a critical eye. Check each step: is it true, does "
     "it follow, was every option looked at? Say what is wrong or missing; do not give the answer "
@@ -49,8 +52,11 @@ def held_out(task: str, limit: int) -> list[dict[str, str]]:
 
 async def run(tools: Tools, args: Arguments) -> None:
     """The prompt for all, then each held-out question by itself, then the vote."""
-    await prompt_level(tools, args)
+    calls = await prompt_level(tools, args)
     questions = held_out(args.task, args.limit)
+    if args.small:
+        await vote(tools, questions, max(1, round(calls / len(questions))), SHORT)
+        return
     free = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, question: str) -> None:
@@ -61,11 +67,12 @@ async def run(tools: Tools, args: Arguments) -> None:
     async with asyncio.TaskGroup() as group:
         for number, asked in enumerate(questions, 1):
             group.create_task(one(number, asked["question"]))
-    await vote(tools, questions, 1 + 2 * ITERATIONS)
+    await vote(tools, questions, 1 + 2 * ITERATIONS, TEMPLATE)
 
 
-async def prompt_level(tools: Tools, args: Arguments) -> None:
-    """A system prompt, optimised on training questions; both ends measured on held-out ones."""
+async def prompt_level(tools: Tools, args: Arguments) -> int:
+    """A system prompt, optimised on training questions; both ends measured on held-out ones. Gives
+    the number of model calls that the optimiser made."""
     tools.begin(PROMPTED)
     tools.say("the prompt for all questions")
     await tools("create_variable", role="system prompt for multiple-choice questions", value=PROMPT)
@@ -73,7 +80,8 @@ async def prompt_level(tools: Tools, args: Arguments) -> None:
     await tools("create_variable", role="the letter", example_field="answer", reference=True)
     given, begin = rows(args.task), 0
     for split, size in SPLITS.items():
-        await tools("add_examples", split=split, examples=given[begin : begin + size])
+        taken = min(size, SMALL) if args.small else size
+        await tools("add_examples", split=split, examples=given[begin : begin + taken])
         begin += size
     await tools("add_examples", split="test", examples=held_out(args.task, args.limit))
     first = {"examples": ["e1"]}
@@ -83,9 +91,11 @@ async def prompt_level(tools: Tools, args: Arguments) -> None:
     before = await tools("evaluate", split="test")
     tools.say(f"  held out, before: {before['mean_score']:.2f}; optimising")
     asked = {"steps": args.steps, "candidates": args.candidates, "patience": args.steps}
-    await tools("optimize", seed=args.seed, memory=0, **LOOP | asked)
+    asked["strategy"] = "reflect"
+    found = await tools("optimize", seed=args.seed, memory=0, **LOOP | asked)
     after = await tools("evaluate", split="test")
     tools.say(f"  held out, after: {after['mean_score']:.2f}")
+    return int(found["calls"])
 
 
 async def instance_level(tools: Tools, number: int, question: str) -> None:
@@ -94,8 +104,8 @@ async def instance_level(tools: Tools, number: int, question: str) -> None:
     await tools("create_variable", role="the question", value=question, requires_grad=False)
     await tools("create_variable", role="number of the attempt", value="1", requires_grad=False)
     inputs = {"question": "v1", "attempt": "v2"}
-    drafted = await tools("forward", operation="llm", inputs=inputs, template=TEMPLATE)
-    await tools("create_variable", role=ROLE, value=text_of(drafted))
+    await tools("forward", operation="llm", inputs=inputs, template=TEMPLATE)
+    await tools("create_variable", role=ROLE, value=await tools.text("v3"))
     inputs = {"question": "v1", "solution": "v4"}
     judged = {"kind": "judge", "instruction": CRITIC, "graded": False}
     await tools("compute_loss", inputs=inputs, **judged)
@@ -106,12 +116,9 @@ async def instance_level(tools: Tools, number: int, question: str) -> None:
         await tools("step", accept="always", candidates=1, memory=0)
 
 
-def text_of(forward: Facts) -> str:
-    """The output of a call of forward."""
-    return str(forward["values"][0]["text"])
-
-
-async def vote(tools: Tools, questions: Sequence[dict[str, str]], attempts: int) -> None:
+async def vote(
+    tools: Tools, questions: Sequence[dict[str, str]], attempts: int, template: str
+) -> None:
     """The baseline: so many independent solutions of each question, for a vote."""
     tools.begin(VOTED)
     tools.say(f"baseline: {attempts} solutions of each question")
@@ -122,7 +129,7 @@ async def vote(tools: Tools, questions: Sequence[dict[str, str]], attempts: int)
     await tools("add_examples", split="test", examples=numbered)
     first = {"examples": ["e1"]}
     inputs = {"question": "v1", "attempt": "v2"}
-    await tools("forward", operation="llm", inputs=inputs, template=TEMPLATE, **first)
+    await tools("forward", operation="llm", inputs=inputs, template=template, **first)
     inputs = {"output": "v4", "answer": "v3"}
     await tools("compute_loss", kind="metric", metric="multiple_choice", inputs=inputs, **first)
     await tools("evaluate", split="test")
@@ -162,7 +169,7 @@ def drawn_letters(record: Record) -> dict[str, list[str]]:
     if VOTED in record.sessions:
         for call in Ledger(record.sessions[VOTED]).replies:
             prompt = call["request"]["messages"][-1]["content"]
-            question = prompt.partition("\n\nThink step by step.")[0]
+            question = prompt.rpartition("\n\n")[0]  # the template's own paragraph is the last
             found.setdefault(question, []).append(chosen_letter(call["text"]))
     return found
 
@@ -173,8 +180,50 @@ def majority(letters: Sequence[str]) -> str:
     return counted.most_common(1)[0][0] if counted else ""
 
 
+def voted(record: Record) -> list[bool]:
+    """Whether the vote over independent solutions is right, by question."""
+    drawn = drawn_letters(record)
+    asked = [one for one in held_out(record.task, 0) if one["question"] in drawn]
+    return [majority(drawn[one["question"]]) == one["answer"] for one in asked]
+
+
+def is_small(record: Record) -> bool:
+    """Whether only the prompt was optimised, and no question by itself."""
+    return not any(name.startswith("question ") for name in record.sessions)
+
+
 def report(record: Record) -> Report:
-    """Accuracy on the held-out questions, both ways."""
+    """Accuracy on the held-out questions, both ways, or that of the prompt alone."""
+    return of_prompt(record) if is_small(record) else of_both(record)
+
+
+def of_prompt(record: Record) -> Report:
+    """The report of a run with --small."""
+    ledger, votes = record.ledger(PROMPTED), voted(record)
+    first, last = (ledger.split_scores("test")[at] for at in (0, -1))
+    checked = [ledger.split_scores("validation")[at] for at in (0, -1)]
+    figures = [figure(one["mean"], one["error"]) for one in (first, last)]
+    attempts = len(record.ledger(VOTED).replies) / max(1, len(votes))
+    ours = round(last["mean"] * last["examples"])
+    return Report(
+        title=f"MMLU {record.task.replace('_', ' ')}, one prompt, questions held out: "
+        f"{last['examples']}",
+        rows=[
+            row("held out", [*figures, share(votes)], PAPER[record.task]),
+            row("validation", [figure(one["mean"], one["error"]) for one in checked]),
+        ],
+        baseline=f"the vote over {attempts:.0f} independent solutions of each held-out question, "
+        "told to reason in one line and how to end: as many calls as the optimiser made.",
+        differs="gpt-4o there, which improved each solution by itself; a prompt for all here, and "
+        "answers of 100 tokens at most.",
+        verdict=verdict(ours, sum(votes), len(votes), "The optimised prompt"),
+        before=ledger.texts("v1")[0],
+        after=ledger.text("v1"),
+    )
+
+
+def of_both(record: Record) -> Report:
+    """The report of a whole run."""
     found = marks(record)
     ledger = record.ledger(PROMPTED)
     tested = ledger.split_scores("test")
@@ -194,18 +243,24 @@ def report(record: Record) -> Report:
         "question's iterations take.",
         differs="the model answers for itself at another size than gpt-4o there, and a few dozen "
         "questions here, all of the subject there; one error is a few percent.",
-        verdict=verdict(sum(found.iterated), sum(found.voted), len(found.first)),
+        verdict=verdict(
+            sum(found.iterated),
+            sum(found.voted),
+            len(found.first),
+            "The vote over iterations",
+        ),
         before=ledger.texts("v1")[0],
         after=ledger.text("v1"),
     )
 
 
-def verdict(ours: int, theirs: int, count: int) -> str:
+def verdict(ours: int, theirs: int, count: int, name: str) -> str:
     """Who won, said plainly."""
     if ours > theirs:
-        return f"The vote over iterations has {ours} of {count} right, the baseline {theirs}."
+        return f"{name} has {ours} of {count} right, the baseline {theirs}."
     word = "AS MANY" if ours == theirs else "MORE"
-    return f"THE BASELINE HAS {word} RIGHT: {theirs} of {count}, the vote over iterations {ours}."
+    mine = name[0].lower() + name[1:]
+    return f"THE BASELINE HAS {word} RIGHT: {theirs} of {count}, {mine} {ours}."
 
 
 def figure(mean: float, error: float | None) -> str:
@@ -221,13 +276,27 @@ def share(values: Sequence[bool]) -> str:
 
 
 def picture(record: Record, out: Path) -> list[Path]:
-    """Accuracy by way, and how many are right after each iteration."""
+    """Accuracy by way, and how many are right after each iteration, or validation over calls."""
+    path = out / f"{record.task}.png"
+    if is_small(record):
+        return [picture_of_prompt(record, path)]
     from examples.science.picture import draw
 
     found = marks(record)
-    path = out / f"{record.task}.png"
     draw(path, found, by_iteration(record))
     return [path]
+
+
+def picture_of_prompt(record: Record, path: Path) -> Path:
+    """Validation over the calls, and the held-out scores beside the vote's."""
+    from examples.common.pictures import prompt_run
+
+    ledger, votes = record.ledger(PROMPTED), voted(record)
+    ends = [ledger.split_scores("test")[at] for at in (0, -1)]
+    held = [(float(one["mean"]), float(one["error"] or 0.0)) for one in ends]
+    held.append((sum(votes) / max(1, len(votes)), standard_error(votes)))
+    prompt_run(path, [ledger.validated()], held, "vote over as many calls")
+    return path
 
 
 def by_iteration(record: Record) -> list[list[bool]]:
@@ -251,7 +320,9 @@ EXAMPLE = Example(
     report=report,
     picture=picture,
     local=("forward", "backward"),
+    by_assistant=("backward",),
     limit=12,
+    short=100,
     params={
         "forward": {"temperature": 0.7, "max_tokens": 400},
         "backward": {"temperature": 0.2, "max_tokens": 500},

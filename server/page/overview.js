@@ -6,7 +6,8 @@ import { Graph } from "./graph.js";
 import { Diff, Said, Section, Verdict, Waiting, useAnswer } from "./parts.js";
 import { chance, count, dollars, gain, plural, score, short, unbroken } from "./words.js";
 
-const SPLITS = ["test", "validation", "train"];
+const OWN_LOSS = "the program's own loss";
+const SPLITS = ["test", "validation", "train", OWN_LOSS];
 
 /** The scores that say most: held-out before the others. */
 export function told(summary) {
@@ -25,7 +26,8 @@ export function Hero({ summary, onWorse }) {
   const best = told(summary);
   return html`<div class="hero">
     ${best && html`<div class="figure">
-      <p class="kicker">${best.split === "test" ? "held-out score" : `${best.split} score`}</p>
+      <p class="kicker">${best.split === OWN_LOSS ? best.split
+    : best.split === "test" ? "held-out score" : `${best.split} score`}</p>
       <p class="big">${best.evaluations > 1
     ? html`<span class="from">${score(best.first.mean)}</span>
           <span class="arrow" role="img" aria-label="to">→</span>`

@@ -13,9 +13,7 @@ from typing import Any
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -25,11 +23,10 @@ from mcp_types import (
     ResourceTemplate,
 )
 from mcp_types import Tool as ListedTool
-from pydantic import AnyUrl, ValidationError
+from pydantic import AnyUrl
 
 from ...schemas.errors import BadInput
 from ...schemas.near import did_you_mean
-from ...schemas.results import Result
 from ...schemas.settings import Settings
 from .. import telemetry
 from ..logs import guard_log
@@ -37,17 +34,16 @@ from ..version import VERSION
 from . import argument_completion as completions
 from . import consent, page_tools, request_state, resources, shapes, stdio, subscriptions
 from .additions import extend
-from .arguments import Arguments
+from .arguments import ArgumentReader
 from .calls import amended, refusal
-from .failures import explained, in_words, misfits
+from .failures import explained, in_words
 from .host import Host
 from .news import StoreNews
 from .prompts import prompts
 from .request_state import SharedSeal
 from .sampling import Sampler
 from .stdio_signals import leave_on_signals, leave_soon
-from .tool_schema import compact, outline
-from .tools import TOOLS
+from .tools import OFFERS, AsGiven, offered
 from .watchers import ResourceWatchers
 
 log = logging.getLogger(__name__)
@@ -57,20 +53,21 @@ optimize_prompt begins: it builds a small program, measures where it stands, han
 
 A prompt on examples: optimize_prompt(prompt, examples=[{'question': ..., 'answer': ...}], \
 metric='exact_match'), or judge='what is good and bad'; evaluate(split='test'); \
-optimize(steps=3), or by hand backward, step(accept='if_better', candidates=3), again; \
+optimize(steps=3), or by hand step(strategy='reflect', accept='if_better', candidates=3), again; \
 evaluate(split='test') at the end.
 
 One text: optimize_prompt(prompt, judge); backward; step(accept='if_better'); again from backward.
 
 Code: run its tests; optimize_prompt(prompt=the code, tests='how they run', feedback='what \
-failed', score=share passed, context='the task'); backward; step; run them on the new code and \
-tell it by compute_loss(kind='feedback', ...) as next says; again from backward.
+failed', score=share passed, context='the task'); backward; step(accept='if_better') asks for the \
+new code, then for what its tests say; again from backward.
 
-A pipeline: create_variable for each prompt, forward for each call, compute_loss on the last \
-output, add_examples; then the same.
+A pipeline: create_variable for each prompt, field and constant; add_examples; forward for each \
+call; compute_loss on the last output; evaluate, backward, step.
 
 status tells what to do: done; needs_completions: answer the pending prompts yourself, honestly \
-and each on its own, and hand them back with resume; running: resume waits; failed: read error. \
+and each on its own, and hand them back with resume (brief=true names what you have read instead \
+of repeating it); running: resume waits; failed: read error. \
 A session does one thing at a time: while prompts are pending, resume comes before any other call. \
 `next` names the next call with its ids. Nothing answered is asked again; every version is kept.\
 """
@@ -112,13 +109,13 @@ class TextGradServer(MCPServer[Host]):
         return Counter()
 
     @cached_property
-    def _takes(self) -> dict[str, Arguments]:
+    def _readers(self) -> dict[str, ArgumentReader]:
         return {}
 
     async def list_tools(self) -> list[ListedTool]:
         """The tools' definitions, with what installed packages add."""
         for tool in self._tool_manager.list_tools():
-            self._arguments(tool)
+            self._reader(tool)
         return await super().list_tools()
 
     async def call_tool(
@@ -204,6 +201,7 @@ class TextGradServer(MCPServer[Host]):
         for key in arguments or {}:
             if key not in known[name]:
                 words = f"{quoted(key)} is no argument of {name}.{did_you_mean(key, known[name])}"
+                words += f" It takes {', '.join(known[name])}."
                 raise MCPError(INVALID_PARAMS, words)
         return await super().get_prompt(name, arguments, context)
 
@@ -222,26 +220,22 @@ class TextGradServer(MCPServer[Host]):
                 )
             )
         try:
-            clean, notes = self._arguments(tool).read(arguments)
+            clean, notes = self._reader(tool).read(arguments)
             result = await super().call_tool(name, clean, context)
         except BadInput as error:
             return refusal(error)
-        except ToolError as error:
-            cause = error.__cause__
-            if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
-                return refusal(BadInput(misfits(name, cause), "Call it again so."))
-            raise
         if notes and isinstance(result, CallToolResult) and not result.is_error:
             return amended(result, notes)
         return result
 
-    def _arguments(self, tool: Tool) -> Arguments:
-        """What a tool takes. What packages add is looked up when that is first asked for, so that
-        the start need not."""
-        if tool.name not in self._takes:
+    def _reader(self, tool: Tool) -> ArgumentReader:
+        """Reads what a tool takes. What packages add is looked up when that is first asked for, so
+        that the start need not."""
+        if tool.name not in self._readers:
             extend(tool.name, tool.parameters)
-            self._takes[tool.name] = Arguments(tool.name, tool.parameters)
-        return self._takes[tool.name]
+            shapes = tool.fn_metadata.shapes if isinstance(tool.fn_metadata, AsGiven) else {}
+            self._readers[tool.name] = ArgumentReader(tool.name, tool.parameters, shapes)
+        return self._readers[tool.name]
 
 
 def _status(result: CallToolResult | InputRequiredResult) -> str:
@@ -255,18 +249,6 @@ def _status(result: CallToolResult | InputRequiredResult) -> str:
 def quoted(name: str) -> str:
     """A name as it was given, or the beginning of a long one."""
     return repr(name if len(name) <= LONGEST_SLIP else f"{name[:LONGEST_SLIP]}…")
-
-
-class Read(FuncMetadata):
-    """Arguments that have been read already (`Arguments.read`).
-
-    The SDK parses any string argument that happens to be JSON unless its type is exactly `str`;
-    a value such as '{"a": 1}' or 'null' for `str | None` would arrive as something else.
-    """
-
-    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The arguments as they are."""
-        return data
 
 
 def build(settings: Settings) -> TextGradServer:
@@ -292,6 +274,7 @@ def build(settings: Settings) -> TextGradServer:
         instructions=INSTRUCTIONS,
         version=VERSION,
         lifespan=lifespan,
+        tools=[offered(one) for one in [*OFFERS, *page_tools.offers(settings.page)]],
         log_level="WARNING",
         cache_hints=CACHE_HINTS,
         request_state_security=seal.security,
@@ -307,24 +290,8 @@ def build(settings: Settings) -> TextGradServer:
     subscriptions.install(server, server.watchers, lambda: server.news)
     for prompt in prompts():
         server.add_prompt(prompt)
-    for function, result, marks in [*TOOLS, *page_tools.tools(settings.page)]:
-        words = " ".join((function.__doc__ or "").split())
-        # The SDK's own output schema takes long to make, and is thrown away for the outline.
-        server.add_tool(function, description=words, annotations=marks, structured_output=False)
-        tool = server._tool_manager.get_tool(function.__name__)
-        if tool is not None:
-            _tighten(tool, result)
     page_tools.install(server, settings.page)
     return server
-
-
-def _tighten(tool: Tool, result: type[Result] | None) -> None:
-    tool.parameters = compact(tool.parameters, closed=True)
-    tool.fn_metadata = Read(
-        arg_model=tool.fn_metadata.arg_model,
-        output_model=result,
-        output_schema=outline(result) if result else None,
-    )
 
 
 def serve_stdio(settings: Settings) -> None:

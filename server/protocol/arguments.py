@@ -7,31 +7,24 @@ What a person may have meant as a text stays one, and a name that is nearly one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...schemas.arguments.shapes import Shape
 from ...schemas.errors import BadInput
 from ...schemas.near import did_you_mean, nearest
 from ...schemas.text import cleaned, unusable
 from . import shapes
 
-TEXTS = frozenset(
-    {"role", "value", "name", "instruction", "feedback", "function", "template", "output"}
-    | {"prompt", "judge", "tests", "context"}
-)
-"""Arguments that are texts of their own, taken as they are."""
-IDS = frozenset({"session_id", "system", "loss", "variable", "id", "version"})
-NAMES = frozenset({"example_field", "file", "path", "evaluator", "metric", "answer"})
-LISTS = {
-    "losses": shapes.as_ids,
-    "variables": shapes.as_ids,
-    "remove": shapes.as_ids,
-    "constraints": shapes.as_lines,
-    "fields": shapes.as_lines,
-    "inputs": shapes.as_inputs,
+TEXTS = frozenset({Shape.TEXT, Shape.ANY_TEXT})
+"""Texts of their own, taken as they are."""
+LISTS: Mapping[Shape | None, Callable[[Any], Any]] = {
+    Shape.IDS: shapes.as_ids,
+    Shape.LINES: shapes.as_lines,
+    Shape.INPUTS: shapes.as_inputs,
+    Shape.EXAMPLES: shapes.as_examples,
+    Shape.ROWS: shapes.as_rows,
 }
-_OWN = frozenset({"value", "feedback", "output", "prompt"})
-"""Texts that may well be the word null."""
 _INSTEAD = {"value": ("file", "example_field", "demonstrations"), "examples": ("path",)}
 """What is given instead of an argument, which is then left out if it holds nothing."""
 HOSTS = frozenset(
@@ -56,11 +49,13 @@ _STRANGE = 50
 _LONGEST = 100  # characters of a strange name that are quoted
 
 
-class Arguments:
-    """What one tool takes, by its schema."""
+class ArgumentReader:
+    """Reads the arguments of one tool by its `schema`, and by what its arguments are."""
 
-    def __init__(self, tool: str, schema: Mapping[str, Any]) -> None:
-        self._tool = tool
+    def __init__(
+        self, tool: str, schema: Mapping[str, Any], shapes: Mapping[str, Shape | None]
+    ) -> None:
+        self._tool, self._shapes = tool, shapes
         self._known: dict[str, dict[str, Any]] = schema.get("properties", {})
         self._required = frozenset(schema.get("required", ()))
 
@@ -145,30 +140,27 @@ class Arguments:
             return True
         if name in self._required or (self._is_table(name) and "prompt" not in self._known):
             return False
-        if name in _OWN and not (name == "feedback" and "prompt" in self._known):
+        if self._shapes.get(name) is Shape.ANY_TEXT:
             return name != "value" and value == ""
         return shapes.is_nothing(value)
 
     def _is_table(self, name: str) -> bool:
-        return name == "examples" and "path" in self._known
+        return self._shapes.get(name) is Shape.ROWS
 
     def _clean(self, name: str, value: Any, notes: list[str]) -> Any:
-        if self._is_table(name):
-            return shapes.as_rows(value)
-        if name == "examples":
-            return shapes.as_examples(value)
-        if name == "completions":
+        shape = self._shapes.get(name)
+        if shape is Shape.COMPLETIONS:
             answers, said = shapes.as_completions(value)
             notes += said
             return cleaned(answers)  # paid for, so never lost for a character
-        if name in LISTS:
-            return LISTS[name](value)
+        if shape in LISTS:
+            return LISTS[shape](value)
         return self._single(name, value, notes)
 
     def _single(self, name: str, value: Any, notes: list[str]) -> Any:
         """A value that is no list: a text, an id, a choice, a number, an object."""
-        schema = self._known[name]
-        if name in TEXTS:
+        schema, shape = self._known[name], self._shapes.get(name)
+        if shape in TEXTS:
             if isinstance(value, list | dict):
                 notes.append(f"{name} was given as JSON; its text was taken.")
             return shapes.as_text(value)
@@ -181,8 +173,9 @@ class Arguments:
         if name == "metric" and isinstance(value, str):
             return shapes.bare_id(value).casefold().replace(" ", "_").replace("-", "_")
         if isinstance(value, str):
-            return shapes.bare(value) if name in NAMES else shapes.bare_id(value)
-        return _as_id(value) if name in IDS | NAMES and name != "version" else value
+            return shapes.bare(value) if shape is Shape.NAME else shapes.bare_id(value)
+        named = shape in (Shape.ID, Shape.NAME) and "anyOf" not in schema
+        return _as_id(value) if named else value
 
     def _limit(self, given: Mapping[str, Any]) -> None:
         """Raises BadInput for more entries than are worth a look; a table has limits of its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
@@ -25,8 +25,11 @@ SAID = 2000
 """Characters of an error."""
 
 
-async def answer(ctx: Context[Any, Any], call: Call) -> CallToolResult:
-    """What the engine makes of `call`, as text and as structured content."""
+async def answer(
+    ctx: Context[Any, Any], call: Call, *, brief: bool | None = None, lasting: bool = False
+) -> CallToolResult:
+    """What the engine makes of `call`, as text and as structured content; `brief` and `lasting` are
+    as `Readers` takes them."""
     from ...engine.runs.runner import Caller
 
     host = ctx.request_context.lifespan_context
@@ -40,16 +43,18 @@ async def answer(ctx: Context[Any, Any], call: Call) -> CallToolResult:
         )
         async with watch:
             result = await call(engine, caller)
+            known = await host.readers.known(engine, caller, result, brief=brief, lasting=lasting)
     except TextGradError as error:
         return refusal(error)
-    return reply(result)
+    return reply(result, known)
 
 
-def reply(result: Result) -> CallToolResult:
-    """A result; one that failed is marked as an error, so that hosts show it as one."""
+def reply(result: Result, known: Sequence[tuple[str, str]] = ()) -> CallToolResult:
+    """A result; one that failed is marked as an error, so that hosts show it as one. Prompts in it
+    refer to what is `known` to who reads them, in the text alone."""
     data = facts(result)
     return CallToolResult(
-        content=[TextContent(type="text", text=render(data))],
+        content=[TextContent(type="text", text=render(data, known))],
         structured_content=data,
         is_error=result.status == "failed",
     )

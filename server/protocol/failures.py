@@ -13,6 +13,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from ...schemas.arguments.base import misfits
 from ...schemas.errors import BadInput, NotFound, TextGradError, fault
 from ...schemas.text import unusable
 
@@ -74,12 +75,3 @@ def _cause(error: BaseException) -> BaseException:
     if isinstance(error, MCPServerError) and error.__cause__ is not None:
         return _cause(error.__cause__)
     return error
-
-
-def misfits(what: str, error: ValidationError) -> str:
-    """Where arguments do not fit a schema, in one line. What was given is not repeated."""
-    problems = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        where = ".".join(str(part) for part in one["loc"])
-        problems.append(f"{where}: {one['msg'][0].lower()}{one['msg'][1:]}")
-    return f"{what}: " + "; ".join(dict.fromkeys(problems)) + "."

@@ -17,6 +17,7 @@ from ...schemas.settings import RoleSettings, Settings
 from ..page.pages import Pages
 from ..settings.load import default_database, resolve
 from .principal import LOCAL, principal
+from .readers import Readers
 from .request_state import NAME
 from .sampling import Sampling
 
@@ -38,6 +39,7 @@ class Host:
         self._engine: Engine | None = None
         self.limiters: Limiters | None = None
         self.pages = Pages(settings, self.path, LOCAL)
+        self.readers = Readers()
         self._opening = asyncio.Lock()
         self._fresh = True
 

@@ -7,8 +7,7 @@ which hands over an address on this machine; over HTTP any other has neither.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID, client_supports_apps
 from mcp.server.context import ServerRequestContext
@@ -23,12 +22,14 @@ from mcp_types import (
     Tool,
     ToolAnnotations,
 )
-from pydantic import Field
 
-from ...schemas.errors import Conflict, TextGradError
-from ...schemas.results import Result, ShowResult
+from ...schemas.arguments.base import Arguments
+from ...schemas.arguments.types import Session as SessionId
+from ...schemas.errors import Conflict
+from ...schemas.results import ShowResult
 from ..page import bundle
-from .calls import refusal, reply
+from .calls import reply
+from .tools import Offer
 
 if TYPE_CHECKING:  # imported when a tool is first called: it takes a fifth of the start
     from ...schemas.graph import Session
@@ -45,20 +46,33 @@ class PageExtension(Extension):
     identifier = EXTENSION_ID
 
 
-async def show(
-    ctx: Context[Any, Any],
-    session_id: Annotated[str, Field(description="From create_variable.")],
-) -> CallToolResult:
+class ShowArguments(Arguments):
     """Show the user a session's page: scores, steps, diffs, examples."""
+
+    tool = "show"
+    result = ShowResult
+
+    session_id: SessionId
+
+
+class PageDataArguments(Arguments):
+    """For the page of `show`: one view of a session as JSON."""
+
+    tool = "page_data"
+
+    session_id: str
+    view: str
+    args: dict[str, Any] = {}  # noqa: RUF012 - a model's default is copied
+
+
+async def show(ctx: Context[Any, Any], args: ShowArguments) -> CallToolResult:
+    """Has the page drawn, or hands over its address."""
     host = ctx.request_context.lifespan_context
-    try:
-        session = await _session(ctx, session_id)
-        if in_chat(ctx.request_context, host.settings.page):
-            said = f"The page of session {session.id} is shown to the user."
-            return reply(ShowResult(session_id=session.id, next=f"{said} Go on as they wish."))
-        address = await _address(ctx, session)
-    except TextGradError as error:
-        return refusal(error)
+    session = await _session(ctx, args.session_id)
+    if in_chat(ctx.request_context, host.settings.page):
+        said = f"The page of session {session.id} is shown to the user."
+        return reply(ShowResult(session_id=session.id, next=f"{said} Go on as they wish."))
+    address = await _address(ctx, session)
     return reply(
         ShowResult(
             session_id=session.id,
@@ -69,20 +83,12 @@ async def show(
     )
 
 
-async def page_data(
-    ctx: Context[Any, Any],
-    session_id: str,
-    view: str,
-    args: dict[str, Any] | None = None,
-) -> CallToolResult:
-    """For the page of `show`: one view of a session as JSON."""
+async def page_data(ctx: Context[Any, Any], args: PageDataArguments) -> CallToolResult:
+    """One view of a session, as text in JSON."""
     host = ctx.request_context.lifespan_context
-    try:
-        session = await _session(ctx, session_id)
-        page = await host.pages.of(await host.engine())
-        found = await page.view(session, view, args or {})
-    except TextGradError as error:
-        return refusal(error)
+    session = await _session(ctx, args.session_id)
+    page = await host.pages.of(await host.engine())
+    found = await page.view(session, args.view, args.args)
     text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
     return CallToolResult(content=[TextContent(type="text", text=text)])
 
@@ -111,9 +117,14 @@ def in_chat(ctx: ServerRequestContext[Any, Any], page: str) -> bool:
     return page == "on" and client_supports_apps(ctx)
 
 
-def tools(page: str) -> list[tuple[Callable[..., Any], type[Result] | None, ToolAnnotations]]:
-    """Both tools, with what they return, where the operator lets them be."""
-    return [] if page == "off" else [(show, ShowResult, READS), (page_data, None, READS)]
+def offers(page: str) -> list[Offer[Any]]:
+    """Both tools, where the operator lets them be."""
+    if page == "off":
+        return []
+    return [
+        Offer(ShowArguments, READS, show),
+        Offer(PageDataArguments, READS, page_data, structured=False),
+    ]
 
 
 def install(server: MCPServer[Any], page: str) -> None:

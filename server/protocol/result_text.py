@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...schemas.results import Result
+from .passages import Passages
 
 IDS = 60
 """Ids in one list of a result."""
-LONG = 100
-"""Characters from which a passage is worth a reference to where it stood already."""
-_SHOWN = 20
-"""Characters of such a passage that the reference shows."""
 _PROMPTS = ("system", "prompt")
 
 
@@ -34,76 +32,42 @@ def _is_long_list(value: Any) -> bool:
     return isinstance(value, list) and len(value) > IDS and all(isinstance(v, str) for v in value)
 
 
-def render(data: dict[str, Any]) -> str:
+def render(data: dict[str, Any], known: Sequence[tuple[str, str]] = ()) -> str:
     """`data` as indented `key: value` lines; nothing of it is left out.
 
-    A long passage that several pending prompts share stands in the first of them.
+    A long passage of a pending prompt that stands further up, or in what its reader has `known`
+    before (texts by what they are called), is replaced by where that is.
     """
     if isinstance(pending := data.get("pending"), list):
-        data = data | {"pending": _said_once(pending)}
+        passages = Passages()
+        for place, text in known:
+            passages.add(place, text)
+        data = data | {"pending": [_said_once(one, passages) for one in pending]}
+        if passages.referred:
+            whole = f"resume(session_id='{data.get('session_id')}') shows the page whole."
+            data["next"] = f"{data.get('next', '')} [...] you have read before; {whole}"
     return "\n".join(_lines(data, ""))
 
 
-def _said_once(pending: list[Any]) -> list[Any]:
-    """Prompts, with each long passage that stands in an earlier one replaced by where that is."""
-    known = _Known()
-    shown = []
-    for one in pending:
-        if isinstance(one, dict):
-            name = str(one.get("id"))
-            texts = {k: v for k, v in one.items() if k in _PROMPTS and isinstance(v, str)}
-            one = one | {k: known.shortened(v) for k, v in texts.items()}
-            for key, value in texts.items():
-                known.add(f"{name}'s {key}", value)
-        shown.append(one)
-    return shown
-
-
-class _Known:
-    """Prompts that stood before, and their lines: at which place, and which line of it."""
-
-    def __init__(self) -> None:
-        self._whole: dict[str, str] = {}
-        self._texts: dict[str, list[str]] = {}
-        self._first: dict[str, tuple[str, int]] = {}
-
-    def add(self, place: str, text: str) -> None:
-        """Remember a text; of equal lines the first stands for all."""
-        self._whole.setdefault(text, place)
-        self._texts[place] = text.split("\n")
-        for n, line in enumerate(self._texts[place]):
-            self._first.setdefault(line, (place, n))
-
-    def shortened(self, text: str) -> str:
-        """`text` with each long passage that is known, word for word, replaced by its place."""
-        lines, out, n = text.split("\n"), list[str](), 0
-        if (whole := self._whole.get(text)) and len(text) > LONG:
-            return f"[as {whole}]"
-        while n < len(lines):
-            count, place = self._passage(lines, n)
-            size = sum(map(len, lines[n : n + count])) + count - 1
-            if size > LONG:
-                first = lines[n] if len(lines[n]) <= _SHOWN else f"{lines[n][:_SHOWN]}…"
-                out.append(f"[{size} characters as in {place}: {first}]")
-                n += count
-            else:
-                out.append(lines[n])
-                n += 1
-        return "\n".join(out)
-
-    def _passage(self, lines: list[str], start: int) -> tuple[int, str]:
-        """How many lines from `start` on stand in the same order somewhere, and where."""
-        place, at = self._first.get(lines[start], ("", 0))
-        there, count = self._texts.get(place, []), 0
-        most = min(len(there) - at, len(lines) - start)
-        while count < most and there[at + count] == lines[start + count]:
-            count += 1
-        return count, place
+def _said_once(one: Any, passages: Passages) -> Any:
+    """A prompt, with each long passage that is known replaced by where it stands."""
+    if not isinstance(one, dict):
+        return one
+    whole = str(one.get("purpose")).startswith("external")  # it is run, so it must be all there
+    texts = {k: v for k, v in one.items() if k in _PROMPTS and isinstance(v, str)}
+    shown = {k: f"{one.get('id')}'s {k}" for k in texts}
+    if whole:
+        for k, place in shown.items():
+            passages.keep(place, texts[k])
+        return one
+    return one | {k: passages.shortened(texts[k], place) for k, place in shown.items()}
 
 
 def _lines(data: dict[str, Any], indent: str) -> list[str]:
     out: list[str] = []
     for key, value in data.items():
+        if value == []:  # says nothing
+            continue
         if isinstance(value, dict):
             out += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         elif isinstance(value, list) and any(isinstance(v, dict | list) for v in value):

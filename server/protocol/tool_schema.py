@@ -18,21 +18,21 @@ _WORDS: dict[Any, str] = {
     dict: "object",
 }
 
+KEPT = ("properties", "required", "type")
 UNTOLD = ("answered", "pending_total")
 """Fields that a result may have and no model plans with: how far a run has come."""
 
 
-def compact(schema: dict[str, Any], *, closed: bool = False) -> dict[str, Any]:
-    """`schema` without titles, limits of numbers, null alternatives and null defaults; `closed`
-    refuses unknown keys.
+def compact(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of arguments, which takes no others, without titles, limits of numbers, null
+    alternatives and null defaults. What the tool is for is said beside it.
 
     An optional field is one that may be left out; nothing is lost by not saying that it may be
     null as well. Where a limit means something, the description says it.
     """
-    out: dict[str, Any] = _clean(schema)
-    if closed:
-        out["additionalProperties"] = False
-    return out
+    schema: dict[str, Any] = _clean(model.model_json_schema())
+    kept = {key: value for key, value in schema.items() if key in KEPT}
+    return kept | {"additionalProperties": False}
 
 
 def outline(model: type[BaseModel]) -> dict[str, Any]:

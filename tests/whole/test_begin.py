@@ -214,5 +214,6 @@ def test_a_log_of_conversations_begins_with_the_prompt_it_was_held_under(tmp_pat
         assert {p["system"] for p in begun["pending"]} == {"Be kind."}
         assert "An old answer." not in str(begun["pending"])
         assert any("The prompt was taken from the field 'system'" in n for n in begun["notes"])
+        assert not any("create_variable" in n for n in begun["notes"]), "it is taken already"
 
     drive(main, assisted(tmp_path / "t.db", data_dir=tmp_path))

@@ -73,8 +73,56 @@ def test_a_judges_instruction_stands_once_on_a_page(tmp_path: Path) -> None:
     drive(main, assisted(tmp_path / "t.db"))
 
 
+@pytest.mark.requirement("read-once")
+def test_who_remembers_reads_a_text_once_and_anybody_else_a_whole_page(tmp_path: Path) -> None:
+    async def pages(call: Tools, s: str, *, brief: bool) -> list[str]:
+        """The texts of the pages of a measurement, all prompts but the last page's answered."""
+        found = [await call.called("evaluate", {"session_id": s})]
+        while "judge:" not in text_of(found[-1]):
+            asked = (found[-1].structured_content or {})["pending"]
+            given = {p["id"]: reply(p) for p in asked}
+            args = {"session_id": s, "completions": given, "brief": brief}
+            found.append(await call.called("resume", args))
+        return [text_of(page) for page in found]
+
+    async def main(call: Tools) -> None:
+        s = await pipeline(call)
+        _, sent, judged = await pages(call, s, brief=True)
+        assert "[as c1's answer]" in sent
+        assert LONG.strip() not in sent
+        assert "as in c3's answer" in judged
+        assert judged.count(LONG.strip()) == 1, "the instruction alone, which is new"
+        whole = text_of(await call.raw("resume", {"session_id": s}))
+        assert "c3's" not in whole
+        assert f"c3: {LONG.strip()}" in whole
+        assert "shows the page whole" in judged
+        assert "shows the page whole" not in whole
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+@pytest.mark.requirement("read-once")
+def test_what_was_said_of_remembering_holds_until_completions_come_without_it(
+    tmp_path: Path,
+) -> None:
+    async def main(call: Tools) -> None:
+        s = str((await call("create_variable", role="r", value=LONG))["session_id"])
+        judge = {"kind": "judge", "inputs": {"text": "v1"}, "instruction": "Good?"}
+        asked = await call("compute_loss", session_id=s, **judge)
+        for brief in (True, False):
+            given = {p["id"]: reply(p) for p in asked["pending"]}
+            args = {"session_id": s, "completions": given, "brief": brief}
+            await call.called("resume", args)
+            await call("backward", session_id=s)
+            step = await call.called("step", {"session_id": s, "accept": "never"})
+            asked = dict(step.structured_content or {})
+            assert (LONG.strip() in text_of(step)) != brief
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
 @pytest.mark.requirement("said-once")
-def test_prompts_say_which_proposal_they_are_under() -> None:
+def test_prompts_say_which_candidate_they_are_under() -> None:
     async def main(call: Tools) -> None:
         s = await pipeline(call)
         await answered(call, await call("backward", session_id=s), reply)
@@ -84,7 +132,7 @@ def test_prompts_say_which_proposal_they_are_under() -> None:
             under |= {p["purpose"].partition(", under ")[2] for p in asked["pending"]}
             given = {p["id"]: reply(p) for p in asked["pending"]}
             asked = await call("resume", session_id=s, completions=given)
-        assert under == {"", "proposal 1", "proposal 2"}
+        assert under == {"", "candidate 1", "candidate 2"}
         done = asked
         assert max(len(p["text"]) for p in done["proposals"]) == 120
         assert done["proposals"][0]["chars"] > 300

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from ....schemas.checks import check_text
 from ....schemas.errors import BadInput, ReplyError, TextGradError, TooLong
 from ....schemas.graph import Operation, Value, Variable
 from ...evaluators.evaluators import Evaluators
 from ...prompts import text
 from ...runs.context import RunContext
 from ...workers.pool import Workers
-from ..definition import check_text
 
 Made = Value | Awaitable[Value]
 Backwards = Literal["pass on", "split", "ask"]

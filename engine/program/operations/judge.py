@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ....schemas.checks import check_text
 from ....schemas.completions import CompletionRequest, Message, Purpose
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
 from ...prompts import sentence, text
 from ...prompts.fence import Fence
 from ...runs.context import RunContext
-from ..definition import check_text
 from .base import Inputs, Loss
 from .critique import CRITIQUE_REPLY, GRADED_REPLY, read_critique
 
@@ -47,7 +47,7 @@ class Judge(Loss):
         system = text("judge") + ("\n\n" + text("judge_score") if graded else "")
         fence = Fence(inputs.texts.values())
         values = [fence.wrap("text", t, name=n) for n, t in inputs.texts.items()]
-        form = '{"feedback": "...", "score": 0.0}' if graded else '{"feedback": "..."}'
+        form = sentence("labels", "graded_form" if graded else "critique_form")
         user = "\n\n".join(
             [
                 sentence("labels", "instruction", instruction=str(operation.spec["instruction"])),

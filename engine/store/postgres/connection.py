@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import psycopg
@@ -24,7 +25,7 @@ from ..dbapi import Args
 from .dialect import statement
 
 CONNECT_SECONDS = 5
-LOCK_SECONDS, IDLE_SECONDS = 30, 10
+LOCK_SECONDS, IDLE_SECONDS = 30, 20
 """How long a lock is waited for; how long a transaction may stand still before it is undone."""
 CHUNK = 200
 """So many statements of one kind go together."""
@@ -194,10 +195,10 @@ class Connected:
 
     def executemany(self, sql: str, args: Iterable[Args], /) -> None:
         """Run one statement for each of `args`, many on one trip."""
-        cursor, text = self._cursor(), statement(sql)
-        said = [cursor.mogrify(text, one if isinstance(one, dict) else tuple(one)) for one in args]
-        for at in range(0, len(said), CHUNK):
-            self._sent(cursor, "; ".join(said[at : at + CHUNK]))
+        cursor, text, left = self._cursor(), statement(sql), iter(args)
+        while some := list(islice(left, CHUNK)):  # by and by: the server undoes what stands still
+            given: list[Any] = [one if isinstance(one, dict) else tuple(one) for one in some]
+            self._sent(cursor, "; ".join(cursor.mogrify(text, one) for one in given))
 
     def commit(self) -> None:
         """What was written is kept. Raises psycopg.Error; it may be kept all the same then."""

@@ -85,10 +85,10 @@ class Transactions:
         self,
         jobs: Jobs,
         alone: Callable[[Jobs], list[object]],
-        all_: Any,
+        together: Callable[[], list[object] | Failed],
     ) -> list[object]:
         try:
-            done = all_()
+            done = together()
         except _Apart:
             return [outcome for job in jobs for outcome in alone([job])]
         return [done] * len(jobs) if isinstance(done, Failed) else list(done)
@@ -128,12 +128,14 @@ class Transactions:
         """
         self.counts.unknown += 1
         lost.close()
-        deadline, pause = time.monotonic() + 2 * PATIENCE_SECONDS, PAUSE_SECONDS
+        began, pause, db = time.monotonic(), PAUSE_SECONDS, None
         while True:
             try:
-                return self._connection().committed(lost.writer, lost.transaction)
+                db = self._connection()
+                return db.committed(lost.writer, lost.transaction)
             except psycopg.Error as again:
-                if time.monotonic() > deadline:
+                self._undo(db)
+                if time.monotonic() > began + 2 * self.patience:
                     raise StoreError(
                         f"The database {self._address} was lost during a commit, and cannot be "
                         "asked whether it was made. Nothing was repeated.",

@@ -59,6 +59,16 @@ def find_weak_link(
     return fill("find_weak_link", values)
 
 
+def improve_pipeline(
+    pipeline: Annotated[str, Field(description="The prompts and steps, in order.")] = "",
+    goal: Annotated[str, Field(description="What makes the last output good.")] = "",
+    examples: Annotated[str, Field(description="Examples, or the file they are in.")] = "",
+) -> str:
+    """Improve the prompts of a pipeline together, with held-out proof."""
+    given = {"pipeline": pipeline, "goal": goal, "examples": examples}
+    return fill("improve_pipeline", {name: said or ASK for name, said in given.items()})
+
+
 def repair_code(
     code: Annotated[str, Field(description="The code, or the file it is in.")] = "",
     tests: Annotated[str, Field(description="The command that runs the tests.")] = "",
@@ -77,6 +87,7 @@ def start_from_goal(
 PROMPTS: list[tuple[Callable[..., str], str]] = [
     (improve_text, "Improve a text"),
     (optimize_prompt, "Optimise a prompt on examples"),
+    (improve_pipeline, "Improve the prompts of a pipeline"),
     (find_weak_link, "Find the weak link of a pipeline"),
     (repair_code, "Repair code against failing tests"),
     (start_from_goal, "Start from a goal"),

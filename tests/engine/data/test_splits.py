@@ -152,3 +152,10 @@ def test_the_prompt_of_a_log_is_the_one_most_rows_were_held_under() -> None:
     assert "3 of 4 examples ('Be kind.')" in table.notes[0]
     with pytest.raises(BadInput, match="no prompt to improve"):
         table_of([{"input": "x"}], None, None, None, compared=False)
+
+
+@pytest.mark.requirement("splits")
+@given(st.permutations("aaaaaaaabbbc" * 3))
+def test_the_first_rows_to_learn_from_have_each_label(labels: list[str]) -> None:
+    rows = [{"q": f"question {n}", "a": label} for n, label in enumerate(labels)]
+    assert {row["a"] for row in split(rows, "a", 0).rows["train"][:3]} == {"a", "b", "c"}

@@ -275,7 +275,7 @@ def test_a_program_that_fails_on_the_start_ends_the_optimisation_after_a_few_tex
         inputs = {"q": "v2"}
         await engine.forward(ME, session_id=s, operation="llm", system="v1", inputs=inputs)
         loss = {"kind": "evaluator", "evaluator": "it", "inputs": {"text": "v3"}}
-        await engine.compute_loss(ME, session_id=s, **loss)  # type: ignore[arg-type]
+        await engine.compute_loss(ME, session_id=s, **loss)
         await engine.add_examples(ME, session_id=s, split="train", examples=[{"q": "crash"}])
         found = await engine.optimize(ME, session_id=s, strategy="gradient")
         assert found.status == "failed"
@@ -335,7 +335,7 @@ def test_a_program_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
         async with an_engine(evaluators=settings) as engine:
             s = (await engine.create_variable(ME, role="r", value="x")).session_id or ""
             loss = {"session_id": s, "kind": "evaluator", "inputs": {"text": "v1"}}
-            found = await engine.compute_loss(ME, evaluator="gone", **loss)  # type: ignore[arg-type]
+            found = await engine.compute_loss(ME, evaluator="gone", **loss)
             assert found.status == "failed"
             assert f"cannot be run: {tmp_path}/bin/gone is not there" in (found.error or "")
 

@@ -85,7 +85,7 @@ def test_feedback_that_no_database_takes_is_mended_and_bounded() -> None:
     )
     found = program(source)
     text = score(found).text
-    assert text.startswith("\ufffd?xxx")
+    assert text.startswith("\ufffd\ufffdxxx")
     kept, _, note = text.rpartition("\n")
     assert (len(kept), note) == (MAX_FEEDBACK, "[cut here: 10,000 characters]")
 

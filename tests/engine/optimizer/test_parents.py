@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.optimizer.pool import MOST, CandidatePool, How, PoolEntry, pareto_front
+from textgrad_mcp.engine.optimizer.pool import MOST, CandidatePool, PoolEntry, pareto_front
+from textgrad_mcp.schemas.arguments.optimize import Parents
 
 
 def pool(*scores: list[float], current: int = 0) -> CandidatePool:
@@ -50,7 +51,7 @@ def test_every_example_has_its_best_text_in_the_front(table: list[list[float]]) 
 
 @given(tables(), st.integers(0, 99), st.sampled_from(["newest", "best", "pareto"]))
 def test_the_same_history_seed_and_iteration_choose_the_same_parent(
-    table: list[list[float]], seed: int, how: How
+    table: list[list[float]], seed: int, how: Parents
 ) -> None:
     one, same = pool(*table), pool(*table)
     assert one.choose(how, seed, 3) == same.choose(how, seed, 3)
@@ -101,5 +102,5 @@ def test_after_a_restart_only_what_is_installed_is_left_at_zero() -> None:
 
 
 @pytest.mark.parametrize("how", ["newest", "best", "pareto"])
-def test_with_one_text_there_is_no_choice(how: How) -> None:
+def test_with_one_text_there_is_no_choice(how: Parents) -> None:
     assert pool([0.0]).choose(how, 7, 7).name == "0"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textgrad_mcp.engine.optimizer import sizes
-from textgrad_mcp.engine.optimizer.batches import mixed, to_check
+from textgrad_mcp.engine.optimizer.batches import mixed, pieces_of, spread, to_check
 from textgrad_mcp.engine.optimizer.edits import MOST, edited
 from textgrad_mcp.engine.replies.reply import Malformed
 
@@ -90,11 +90,26 @@ def test_wavering_and_stubborn_failures_are_taken_in_turn() -> None:
 
 def test_new_examples_come_with_each_right_answer_in_turn() -> None:
     labels = {n: "ABCD"[min(n // 10, 3)] for n in range(1, 41)}
+    pieces = {n: pieces_of(label, "a question") for n, label in labels.items()}
     for draw in "0123456789":
-        batch = mixed(range(1, 41), {}, "here", 6, draw, labels)
+        batch = mixed(range(1, 41), {}, "here", 6, draw, pieces)
         assert {labels[n] for n in batch} == set("ABCD")
-    distinct = {n: str(n) for n in labels}
+    distinct = {n: pieces_of(str(n), "") for n in labels}
     assert mixed(range(1, 41), {}, "x", 6, "0", distinct) == mixed(range(1, 41), {}, "x", 6, "0")
+
+
+def test_new_examples_show_every_code_that_right_answers_share() -> None:
+    codes = ["PAP", "TON", "LMP", "CHR", "NBK", "STP"]
+    answers = {n: f'{{"sku": "{codes[n % 6]}", "prio": {1 + n % 2}}}' for n in range(1, 25)}
+    pieces = {n: pieces_of(answer, "two of it by May") for n, answer in answers.items()}
+    for draw in "0123456789":
+        batch = mixed(range(1, 25), {}, "here", 6, draw, pieces)
+        assert {codes[n % 6] for n in batch} == set(codes)
+
+
+def test_what_an_answer_takes_from_its_input_is_no_news() -> None:
+    assert pieces_of("Send 40 to <ACCT>.", "Send 40 to DE11.") == {"<", "ACCT", ">"}
+    assert pieces_of("yes", "yes or no?") == {"yes"}
 
 
 def test_texts_are_checked_on_the_worst_and_on_one_that_is_solved() -> None:
@@ -131,3 +146,14 @@ def test_an_edit_changes_nothing_else(text: str, chance: random.Random) -> None:
     piece = text[at : at + 3]
     if text.count(piece) == 1:
         assert edited(text, [{"find": piece, "put": "Z"}]) == text.replace(piece, "Z")
+
+
+@given(st.permutations(list(range(24))))
+def test_no_minibatch_of_an_epoch_lacks_a_label_that_there_is_enough_of(order: list[int]) -> None:
+    answers = {n: "a" if n % 4 else "b" for n in range(24)}  # three to one
+    found = spread(order, answers)
+    assert sorted(found) == sorted(order)
+    for first in range(0, 24, 6):
+        assert {answers[n] for n in found[first : first + 6]} == {"a", "b"}
+    assert spread(order, {n: str(n) for n in order}) == order
+    assert spread(order, {}) == order

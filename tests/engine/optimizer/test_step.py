@@ -105,7 +105,7 @@ def test_several_candidates_are_several_samples_of_one_prompt() -> None:
             s = await one_text(engine)
             step = stepped(await engine.step(ME, session_id=s, candidates=3))
             assert [p.text for p in step.proposals] == [f"candidate {n}" for n in range(3)]
-            assert [p.verdict for p in step.proposals] == ["accepted", "refused", "refused"]
+            assert [p.verdict for p in step.proposals] == ["accepted", "not taken", "not taken"]
         updates = [r for r in critic.asked if r.purpose is Purpose.UPDATE]
         assert len({r.messages for r in updates}) == 1
         assert len({r.key for r in updates}) == 3

@@ -176,7 +176,7 @@ def test_of_several_candidates_the_best_is_taken_and_each_has_its_reason(tmp_pat
         s = await ready(call, play, EXACT)
         step = await stepped(call, s, play, candidates=3)
         found = {p["text"]: p for p in step["proposals"]}
-        assert [found[t]["verdict"] for t in texts] == ["refused", "refused", "accepted"]
+        assert [found[t]["verdict"] for t in texts] == ["tie", "not taken", "accepted"]
         assert "a tie on the minibatch" in found[texts[0]]["reason"]
         assert "gained more" in found[texts[1]]["reason"]
 

@@ -235,6 +235,29 @@ def test_where_no_rewrite_moves_the_score_the_run_says_so_and_stops(tmp_path: Pa
     drive(main, assisted(tmp_path / "t.db"))
 
 
+def test_where_nothing_is_wrong_in_training_the_run_says_so_and_asks_no_critic(
+    tmp_path: Path,
+) -> None:
+    async def main(call: Tools) -> None:
+        s = await ready(call, "Capitals for red and blue.")
+        await call(
+            "add_examples", session_id=s, split="validation", examples=[{"q": "x", "a": "?"}]
+        )
+
+        def model(pending: Facts) -> Any:
+            assert pending["purpose"].startswith("forward")
+            asked = pending["prompt"]
+            return asked.replace("train", "TRAIN") if asked.startswith("train") else asked
+
+        done = await answered(
+            call, await call("optimize", session_id=s, strategy="reflect", patience=3), model
+        )
+        assert done["stopped"] == "the last training examples gave nothing to improve on"
+        assert any("nothing to learn from" in note for note in done["notes"])
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
 def test_a_step_reflects_on_the_examples_in_use_without_backward(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         critic, s = Critic(texts("For all"), texts("red")), await ready(call)
@@ -272,6 +295,27 @@ def test_a_code_under_repair_needs_no_examples(tmp_path: Path) -> None:
         assert step["accepted"] is True
         assert "The score is 0.50:" in critic.asked[0]
         assert "x must be 2" in critic.asked[0]
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+@pytest.mark.parametrize("strategy", ["reflect", "gradient"])
+def test_a_text_that_no_model_reads_is_asked_for_as_what_it_is(
+    tmp_path: Path, strategy: str
+) -> None:
+    async def main(call: Tools) -> None:
+        s = str((await call("create_variable", role="code", value="x = 1"))["session_id"])
+        found = {"kind": "feedback", "inputs": {"code": "v1"}, "feedback": "x must be 2"}
+        await call("compute_loss", session_id=s, score=0.5, **found)
+        if strategy == "gradient":
+            await call("backward", session_id=s)
+        [asked] = (await call("step", session_id=s, strategy=strategy))["pending"]
+        assert "used as it stands" in asked["prompt"]
+        assert "by which rule" not in asked["prompt"]
+        critic = Critic(texts("For all"))
+        await reflected(call, await ready(call), critic, steps=1)
+        assert "by which rule" in critic.asked[0]
+        assert "used as it stands" not in critic.asked[0]
 
     drive(main, assisted(tmp_path / "t.db"))
 

@@ -15,17 +15,25 @@ from hypothesis import strategies as st
 from textgrad_mcp.schemas.errors import BadInput
 from textgrad_mcp.server.protocol import shapes
 from textgrad_mcp.server.protocol.app import build
-from textgrad_mcp.server.protocol.arguments import IDS, LISTS, MOST, NAMES, TEXTS, Arguments
+from textgrad_mcp.server.protocol.arguments import MOST, ArgumentReader
+from textgrad_mcp.server.protocol.tools import AsGiven
 
 from ...helpers import MEMORY, Facts, Tools, assisted, drive
 
-SCHEMAS = {
-    tool.name: tool.parameters
+LISTED = [
+    tool
     for tool in build(assisted(MEMORY))._tool_manager.list_tools()
     if tool.name != "page_data"  # the page's own: no model and no host fills it in
-}
+]
+SCHEMAS = {tool.name: tool.parameters for tool in LISTED}
+SHAPES = {t.name: t.fn_metadata.shapes for t in LISTED if isinstance(t.fn_metadata, AsGiven)}
 ROWS = [{"q": f"q{n}", "a": f"a{n}"} for n in range(3)]
 NOTHING: list[Any] = [None, "", " ", "null", "NULL", "None", "undefined", ["null"], [], {}]
+
+
+def reader(tool: str) -> ArgumentReader:
+    """Reads what a tool takes."""
+    return ArgumentReader(tool, SCHEMAS[tool], SHAPES[tool])
 
 
 async def program(call: Tools) -> str:
@@ -444,7 +452,7 @@ def test_a_name_that_is_nearly_ours_or_nobodys_is_refused(
 
 
 def test_arguments_that_a_host_put_into_one_object_are_taken_out() -> None:
-    takes = Arguments("evaluate", SCHEMAS["evaluate"])
+    takes = reader("evaluate")
     plain = {"session_id": "tg_x", "votes": 3}
     for wrapped in ({"kwargs": plain}, {"arguments": json.dumps(plain)}, {"input": plain}):
         assert takes.read(wrapped) == (plain, [])
@@ -456,10 +464,10 @@ def test_endless_marks_around_an_id_take_no_time() -> None:
 
 
 def test_thousands_of_strange_names_or_entries_are_refused_at_once() -> None:
-    takes = Arguments("evaluate", SCHEMAS["evaluate"])
+    takes = reader("evaluate")
     with pytest.raises(BadInput, match="So are 39995 others"):
         takes.read({f"_arg{n}x": 0 for n in range(40_000)})
-    takes = Arguments("backward", SCHEMAS["backward"])
+    takes = reader("backward")
     with pytest.raises(BadInput, match=f"losses has {MOST + 1:,} entries"):
         takes.read({"session_id": "tg_x", "losses": ["v1"] * (MOST + 1)})
 
@@ -482,17 +490,16 @@ def test_any_value_of_any_argument_is_read_or_refused(tool: str, data: st.DataOb
     names = st.sampled_from([*SCHEMAS[tool]["properties"], "toolCallId", "kwargs", "_x", "arg"])
     values = st.one_of(JUNK, JUNK.map(lambda junk: json.dumps(junk)))
     with suppress(BadInput):  # and nothing else
-        Arguments(tool, SCHEMAS[tool]).read(data.draw(st.dictionaries(names, values)))
+        reader(tool).read(data.draw(st.dictionaries(names, values)))
 
 
 def test_it_is_known_of_every_text_argument_how_it_is_read() -> None:
-    """A new argument is a text of its own, an id, a name or a list: say in arguments.py which."""
-    told = TEXTS | IDS | NAMES | LISTS.keys() | {"examples", "completions"}
+    """A new argument is a text of its own, an id, a name or a list: its type says which."""
     unknown = {
         f"{tool}: {name}"
         for tool, schema in SCHEMAS.items()
         for name, about in schema["properties"].items()
         if "string" in json.dumps(about) and "enum" not in about
-        if name not in told
+        if SHAPES[tool][name] is None
     }
     assert unknown == set()

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from textgrad_mcp.engine.engine import Engine
-from textgrad_mcp.engine.tools.arguments import check
 from textgrad_mcp.engine.tools.inspect import Inspect
+from textgrad_mcp.schemas.arguments.optimize import OptimizeArguments
 from textgrad_mcp.schemas.errors import BadInput, TextGradError
 from textgrad_mcp.schemas.text import DEEPEST, DIGITS, unusable
 from textgrad_mcp.server.protocol import resource_views as views
@@ -220,17 +220,10 @@ def test_no_request_over_http_fails_without_words(tmp_path: Path) -> None:
 def test_what_is_no_number_is_refused_wherever_one_is_wanted(odd: float) -> None:
     """No client of the SDK sends such a thing, but JSON as others write it can."""
     assert unusable([{"a": odd}]) == "holds NaN or Infinity, which are no numbers in JSON"
-    usual: dict[str, Any] = {
-        "steps": 1,
-        "batch_size": 1,
-        "candidates": 1,
-        "patience": 1,
-        "goal": 1,
-        "memory": 0,
-    }
-    usual |= {"strategy": "gradient", "parents": "best", "budget": {"calls": odd}}
     with pytest.raises(BadInput, match="budget cannot have"):
-        check(usual)
+        OptimizeArguments.check({"budget": {"calls": odd}})
+    with pytest.raises(BadInput, match="finite number"):
+        OptimizeArguments.of({"session_id": "tg_x", "budget": {"calls": odd}})
 
 
 @pytest.mark.requirement("in-words")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import re
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from mcp_types import GetPromptResult, PromptReference, TextContent
 from textgrad_mcp.engine.metrics import METRICS
 from textgrad_mcp.server.protocol.app import build
 from textgrad_mcp.server.protocol.prompts import ASK, PROMPTS, fill, optimize_prompt
-from textgrad_mcp.server.protocol.tools import TOOLS
+from textgrad_mcp.server.protocol.tools import OFFERS
 
 from ...helpers import Tools, assisted, drive
 from ...tour import sums
@@ -44,7 +43,7 @@ def test_a_prompt_without_arguments_asks_for_what_it_needs(tmp_path: Path, name:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_call_in_a_prompt_is_a_tool_with_such_arguments(name: str) -> None:
-    tools = {function.__name__: inspect.signature(function).parameters for function, *_ in TOOLS}
+    tools = {one.arguments.tool: one.arguments.model_fields for one in OFFERS}
     text = fill(name, {})
     called = CALLS.findall(text)
     assert called

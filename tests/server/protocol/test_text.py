@@ -105,3 +105,26 @@ def test_what_is_replaced_stands_above(prompts: list[str]) -> None:
     _, text = shown(*(("", prompt) for prompt in prompts))
     for prompt in prompts:
         assert all(line in text for line in prompt.split("\n"))
+
+
+@pytest.mark.requirement("read-once")
+def test_what_the_reader_knows_is_named_and_the_label_before_it_stays() -> None:
+    question, draft = "Will it be done by Friday? " * 9, "Dear customer,\n" + "We shall see. " * 20
+    known = [("c1's prompt", question), ("c1's answer", draft)]
+    one = Pending(id="c2", purpose="p", prompt=f"Question: {question}\n\nDraft: {draft}")
+    data = facts(Result(session_id="tg_1", status="needs_completions", pending=[one]))
+    text = render(data, known)
+    assert "Question: [243 characters as in c1's prompt: Will it be done by F…]" in text
+    assert "Draft: [295 characters as in c1's answer: Dear customer, We sh…]" in text
+    assert "resume(session_id='tg_1') shows the page whole." in text
+    assert data["pending"][0]["prompt"] == one.prompt
+    fresh = facts(Result(status="needs_completions", pending=[one]))
+    assert "shows the page whole" not in render(fresh, [("c0's prompt", "Another. " * 20)])
+
+
+@pytest.mark.requirement("said-once")
+def test_a_passage_that_a_prompt_repeats_stands_in_it_once() -> None:
+    answer = "We mend it by Friday. " * 9
+    _, text = shown(("", "\n".join(f"Example {n}:\n{answer}" for n in range(3))))
+    assert text.count(answer.strip()) == 1
+    assert text.count("[198 characters as above: We mend it by Friday…]") == 2

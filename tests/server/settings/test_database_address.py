@@ -58,7 +58,15 @@ def test_a_password_on_the_command_line_is_refused(flags: dict[str, str]) -> Non
 
 
 @pytest.mark.parametrize(
-    "given", [Path(URL), f"{SHOWN}?password={SECRET}", "postgresql://[half"], ids=str
+    "given",
+    [
+        Path(URL),
+        f"{SHOWN}?password={SECRET}",
+        f"postgresql://tg:half/{SECRET}@db/fleet",
+        f"postgresql://tg:at@{SECRET}@db/fleet",
+        f"postgresql://tg:hash#{SECRET}@db/fleet",
+    ],
+    ids=["a path", "in the query", "a slash", "an at", "a hash"],
 )
 def test_an_address_that_cannot_be_used_makes_no_folder(given: Path | str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"address|password") as refused:
@@ -66,6 +74,9 @@ def test_an_address_that_cannot_be_used_makes_no_folder(given: Path | str, tmp_p
     with pytest.raises(ValueError, match="database"):
         Settings.model_validate({"database": given})
     assert SECRET not in str(refused.value)
+    with pytest.raises(BadInput) as said:
+        load({}, {"TEXTGRAD_MCP_DATABASE": str(given)})
+    assert SECRET not in str(said.value)
     if isinstance(given, Path):
         with pytest.raises(BadInput):
             Store(given)
