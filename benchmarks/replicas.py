@@ -54,7 +54,7 @@ async def killed(replicas: Replicas, at: StandIn, folder: Path) -> tuple[float, 
         kept = 0
         while kept < begun + AFTER:
             kept = (await call("inspect", session_id=s))["view"]["total"]["calls"]
-        replicas.kill(replicas.balancer.who_got('"optimize"'))
+        replicas.end(replicas.balancer.who_got('"optimize"'))
         at_kill = time.perf_counter()
         await asyncio.gather(running, return_exceptions=True)
         done = {"status": "running"}

@@ -115,9 +115,9 @@ class Replicas:
         self.balancer, self.each = balancer, each
         self.url = balancer.url
 
-    def kill(self, replica: int) -> None:
-        """End one at once, as `kill -9` does."""
-        os.kill(self.each[replica][1].pid, signal.SIGKILL)
+    def end(self, replica: int, how: signal.Signals = signal.SIGKILL) -> None:
+        """End one: at once, as `kill -9` does, or as it is told to."""
+        os.kill(self.each[replica][1].pid, how)
         self.each[replica][1].wait(timeout=20)
 
 

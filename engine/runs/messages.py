@@ -25,10 +25,7 @@ Kinds = Mapping[str, type[Result]]
 def result_of(kinds: Kinds, run: Run) -> Result:
     """What a run that has ended gave. Raises Conflict where it was cancelled, or is damaged."""
     if run.status == "cancelled":
-        raise Conflict(
-            f"Run {run.id} ({run.tool}) was cancelled.",
-            "Make the same call again; what was answered is kept.",
-        )
+        raise cancelled(run)
     if run.status == "failed" and not run.result:
         return _failed(kinds, run, run.error, "")
     try:
@@ -39,6 +36,14 @@ def result_of(kinds: Kinds, run: Run) -> Result:
             "What it did is in the session: inspect(session_id) shows it. The same call made again "
             "asks nothing twice.",
         ) from None
+
+
+def cancelled(run: Run) -> Conflict:
+    """That a run was cancelled."""
+    return Conflict(
+        f"Run {run.id} ({run.tool}) was cancelled.",
+        "Make the same call again; what was answered is kept.",
+    )
 
 
 def pending(kinds: Kinds, run: Run, calls: Sequence[tuple[int, CompletionRequest]]) -> Result:

@@ -362,10 +362,7 @@ class Runner:
         if active.task.cancelled():
             if work.lost:
                 return None
-            raise Conflict(
-                f"The run of {work.tool} was cancelled.",
-                "Make the same call again; what was answered is kept.",
-            )
+            raise _ending() if self._closing else told.cancelled(work.run)
         if done:
             result = active.task.result()
             self._endings.note(work.session.pk, work.run.digest)
@@ -387,7 +384,10 @@ class Runner:
 
 
 def _ending() -> Conflict:
-    return Conflict("This server is ending.", "Call again when it has been started anew.")
+    return Conflict(
+        "This server is ending.",
+        "Make the same call again; what was answered is kept. Any server on the database goes on.",
+    )
 
 
 def _abandoned(run: Run) -> bool:

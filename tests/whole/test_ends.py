@@ -193,6 +193,7 @@ def test_an_http_server_that_is_told_to_end_says_so_to_who_waits_and_leaves_a_ru
         with served(settings, errors=errors) as (url, process):
             told = asyncio.run(main(url, process.pid))
             assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
+        assert told["error"] == "This server is ending."
         assert "Make the same call again; what was answered is kept." in told["next"]
         assert "Traceback" not in errors.read_text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from textgrad_mcp.schemas.settings import Settings
 from .. import interrupted
 from ..balanced import Replicas, balanced
 from ..client_model import EXACT, Mode, Model, prompt_of, sampled
-from ..helpers import Facts, Tools, assisted, endpoint, served_by
+from ..helpers import Facts, Tools, assisted, endpoint, served_by, text_of
 from ..postgres_server import shared
 from ..standin import StandIn, fault
 from ..tour import sums, tour
@@ -53,8 +54,11 @@ async def until_recorded(call: Tools, s: str, count: int) -> None:
 
 
 @pytest.mark.requirement("any-replica", "takeover", "kill")
-def test_a_replica_killed_in_mid_optimisation_costs_no_recorded_call(
-    database: Location, tmp_path: Path
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_a_replica_that_ends_in_mid_optimisation_costs_no_recorded_call(
+    database: Location, tmp_path: Path, how: signal.Signals
 ) -> None:
     hanging, cut = interrupted.Hanging(), 0
 
@@ -70,10 +74,13 @@ def test_a_replica_killed_in_mid_optimisation_costs_no_recorded_call(
             )
             await until_recorded(call, s, held + AFTER)
             await asyncio.to_thread(server.wait_for, lambda it: len(it.log) > held + AFTER)
-            replicas.kill(replicas.balancer.who_got('"optimize"'))
             cut, hanging.left = len(server.log), float("inf")
-            with pytest.raises(MCPError):
-                await running
+            replicas.end(replicas.balancer.who_got('"optimize"'), how)
+            if how == signal.SIGKILL:
+                with pytest.raises(MCPError):
+                    await running
+            else:
+                assert "Any server on the database goes on" in text_of(await running)
             done = await call("resume", session_id=s)
             while done["status"] == "running":
                 done = await call("resume", session_id=s)
