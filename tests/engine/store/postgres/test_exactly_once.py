@@ -137,7 +137,7 @@ def test_an_owners_bytes_hold_over_all_sessions_and_processes(place: tuple[Serve
     url = place[0].url(place[1])
     works = [(url, pk) for pk in sessions_of(url, MANY)]
     with processes(_fill, works) as finished:
-        assert all(finished())
+        assert sum(finished()) > 0  # one that starts late may find no room
     with psycopg.connect(url) as db:
         [(used,)] = db.execute("SELECT sum(bytes) FROM sessions").fetchall()
     assert QUOTA - 1_500 < used <= QUOTA
