@@ -74,6 +74,10 @@ class Connected(sqlite3.Connection):
     def lock_sessions(self, sessions: Sequence[int]) -> None:
         """Nothing to do: who writes has the whole file to himself."""
 
+    def arrival(self, table: str) -> str:
+        """Every table knows that order."""
+        return "rowid"
+
     def overwrite_deleted(self) -> None:
         """What is deleted from now on is overwritten in the file."""
         self.execute("PRAGMA secure_delete = ON")

@@ -89,6 +89,10 @@ class Connection(Protocol):
         """Let nobody write to these sessions until this transaction has ended."""
         ...
 
+    def arrival(self, table: str) -> str:
+        """What puts a table's rows in the order they came in, as far as the database knows it."""
+        ...
+
     def overwrite_deleted(self) -> None:
         """Overwrite what is deleted from now on, where the database leaves that to us."""
         ...

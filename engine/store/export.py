@@ -30,13 +30,6 @@ from .rows import dumps, row, rows
 
 Document = dict[str, Any]
 REPLIES = ("calls", "attempts")
-KEYS = {
-    "versions": "variable, version",
-    "cells": "variable, place",
-    "attempts": "rowid",
-    "removed": "kind, n",
-}
-"""By what the rows of a table that has no numbers alone are put in order."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +50,8 @@ class Export:
                 "session": _document(found, SESSION),
             }
             for table, columns in TABLES.items():
-                order = KEYS.get(table, "n")
-                sql = f"SELECT {', '.join(columns)} FROM {table} WHERE session = ? ORDER BY {order}"
+                asked = f"SELECT {', '.join(columns)} FROM {table} WHERE session = ?"
+                sql = f"{asked} ORDER BY {db.arrival(table)}"
                 document[table] = [_document(r, columns) for r in rows(db, sql, session)]
             return document
 

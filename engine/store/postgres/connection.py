@@ -22,7 +22,7 @@ from psycopg.rows import RowMaker
 
 from ....schemas.database import PostgresAddress
 from ..dbapi import Args
-from .dialect import statement
+from .dialect import KEYS, statement
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS, IDLE_SECONDS = 30, 20
@@ -238,6 +238,10 @@ class Connected:
         self._first.append(
             f"SELECT 1 FROM sessions WHERE pk IN ({which}) ORDER BY pk FOR NO KEY UPDATE"
         )
+
+    def arrival(self, table: str) -> str:
+        """The order of numbers or keys; only where there are none the rows remember theirs."""
+        return KEYS.get(table, "n")
 
     def overwrite_deleted(self) -> None:
         """Nothing to do: what becomes of deleted rows is the server's own business."""

@@ -67,6 +67,15 @@ _NUMBERED = {"attempts": "rowid BIGINT GENERATED ALWAYS AS IDENTITY"}
 """Tables whose rows have no order but that in which they came."""
 
 
+KEYS = {
+    "versions": "variable, version",
+    "cells": "variable, place",
+    "attempts": "rowid",
+    "removed": "kind, n",
+}
+"""By what the rows of a table are put in order that has no numbers alone."""
+
+
 def schema_steps(script: str) -> Iterator[str]:
     """The statements of a migration."""
     for sql in script.split(";\n"):

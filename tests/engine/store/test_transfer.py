@@ -135,7 +135,7 @@ def test_an_imported_session_is_the_exported_one(document: Document) -> None:
 
     session_id, again = on_disk(MEMORY, main)
     assert session_id == document["id"]
-    assert again == document
+    assert in_order(again) == in_order(document)
 
 
 @pytest.mark.requirement("asked-once")
@@ -166,7 +166,7 @@ def test_a_second_import_gets_an_id_of_its_own(document: Document) -> None:
         second = await store.export.import_session("bob", document)
         assert first != second
         assert [s.id for s in await store.sessions.of_owner("bob")] == [second]
-        assert await exported(store, second, "bob") == document | {"id": second}
+        assert in_order(await exported(store, second, "bob")) == in_order(document | {"id": second})
 
     on_disk(MEMORY, main)
 
@@ -303,6 +303,11 @@ ODD: list[Any] = [
 with what is imported meanwhile."""
 
 
+def in_order(document: Document) -> Document:
+    """The same with its rows in an order of their own: a server does not keep that of a file."""
+    return {k: sorted(v, key=json.dumps) if k in TABLES else v for k, v in document.items()}
+
+
 def places(document: Document) -> list[tuple[str, int, str]]:
     """Every field of every row."""
     return [(t, n, c) for t in TABLES for n in range(len(document[t])) for c in TABLES[t]]
@@ -325,7 +330,7 @@ def test_whatever_is_changed_a_file_is_taken_whole_or_refused_whole(
         except BadInput:
             assert await store.maintenance.every_session() == []
         else:
-            assert await exported(store, session_id) == bad
+            assert in_order(await exported(store, session_id)) == in_order(bad)
             assert await store.maintenance.check() == []
 
     if is_json(kind):

@@ -15,7 +15,7 @@ from textgrad_mcp.schemas.graph import Kind, Variable
 
 from ....helpers import Scripted, an_engine
 from ....postgres_server import shared
-from ..test_transfer import worked_on
+from ..test_transfer import in_order, worked_on
 
 pytestmark = pytest.mark.postgres
 
@@ -25,7 +25,9 @@ async def documents(place: Location) -> dict[str, Any]:
     store = Store(place)
     await store.open()
     sessions = await store.maintenance.every_session()
-    found = {f"{s.owner} {s.id}": await store.export.export_session(s.pk) for s in sessions}
+    found = {
+        f"{s.owner} {s.id}": in_order(await store.export.export_session(s.pk)) for s in sessions
+    }
     await store.close()
     return found
 
