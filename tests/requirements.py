@@ -205,7 +205,7 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "pays for it.",
         "no-caps": "Everything there is counts in a result; what a list leaves out is said.",
         "in-use": "A result about part of the examples says of how many, and how all are used.",
-        "beside": "Whoever rewrites a text sees what it is judged by, however long, and no right "
+        "beside": "Whoever rewrites a text sees what it is judged by and read with, and no right "
         "answer.",
         "told": "What the caller measured itself is what the session holds.",
         "one-report": "Page, Markdown, terminal and inspect tell the same of a session.",

@@ -18,6 +18,7 @@ from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..replies.reply import Malformed, object_schema, parse_object
 from ..runs.context import RunContext
 from ..runs.schedule import gather
+from ..store import Program
 from ..workers.pool import Job
 from . import leaks
 from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit, problems
@@ -189,8 +190,8 @@ async def leaked(
 
 def headings() -> tuple[str, ...]:
     """What stands above the parts of a request for a rewrite."""
-    told = (text(f"update_{name}") for name in ("beside", "tried", "earlier"))
-    return TEXT, RULES, *told, FEEDBACK
+    names = "read_beside", "beside", "others", "tried", "earlier"
+    return TEXT, RULES, *(text(f"update_{name}") for name in names), FEEDBACK
 
 
 def ended_like(old: str, new: str) -> str:
@@ -218,10 +219,10 @@ async def _update_prompt(
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
     tried = [(fate_of(p), shorten(p.text, budget // 2 // HISTORY)) for p in others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
-    given = await beside.constants(work, parameter, gradients)
-    told = [(v, shorten(v.value or "", budget // 2 // len(given))) for v in given]
-    fenced = [t for _, t in [*tried, *earlier]] + [t for _, t in told]
-    fence = Fence([value, *feedback, *fenced])
+    program = await beside.behind(work, gradients)
+    around = _around(program, parameter, budget // 2)
+    given = [t for _, _, of in around for _, t in of]
+    fence = Fence([value, *feedback, *(t for _, t in [*tried, *earlier]), *given])
     same = [p for p in past if p.text.strip() == value.strip()]
     parts = [TEXT, fence.wrap("text", value, role=parameter.role, **score_of(same))]
     again = sum(p.fate is Fate.UNCHANGED for p in same)
@@ -230,9 +231,8 @@ async def _update_prompt(
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
-    if told:
-        parts.append(text("update_beside"))
-        parts += [fence.wrap("context", t, role=v.role) for v, t in told]
+    for heading, tag, of in around:
+        parts += [heading, *(fence.wrap(tag, t, role=v.role) for v, t in of)]
     if tried:
         parts.append(text("update_tried"))
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
@@ -243,12 +243,32 @@ async def _update_prompt(
     parts += [fence.wrap("feedback", t) for t in feedback]
     measured = any(g.examples for g in gradients) and await quoting.held_out(work)
     parts += quoting.in_rewrite(parameter, measured=measured)
-    itself = beside.is_used_as_it_stands(await beside.behind(work, gradients), parameter)
+    itself = beside.is_used_as_it_stands(program, parameter)
     parts.append(text("update_ask_itself" if itself else "update_ask"))
     parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
     user = Message(role="user", content="\n\n".join(parts))
-    material = (parameter.role, *parameter.constraints, *feedback, *(t for _, t in told))
+    material = (parameter.role, *parameter.constraints, *feedback, *given)
     return Asked(fence, (Message(role="system", content=text("update")), user), material)
+
+
+def _around(
+    program: Program, parameter: Variable, room: int
+) -> list[tuple[str, str, list[tuple[Variable, str]]]]:
+    """What stands around a text in its program, in `room` characters: headings, each with the tag
+    of what follows, and with variables and their texts. Empty ones are left out."""
+    read = beside.read_with(program, parameter)
+    judged = [v for v in beside.judged_with(program, parameter) if v not in read]
+    found = [
+        ("update_read_beside", "context", read),
+        ("update_beside", "context", judged),
+        ("update_others", "other", beside.improved_with(program, parameter)),
+    ]
+    each = room // max(1, sum(len(of) for _, _, of in found))
+    return [
+        (text(name), tag, [(v, shorten(v.value or "", each)) for v in of])
+        for name, tag, of in found
+        if of
+    ]
 
 
 async def _remembered(

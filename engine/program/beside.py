@@ -16,11 +16,8 @@ from .forward import made_from
 from .operations import find, kind_of
 
 
-async def constants(
-    work: RunContext, parameter: Variable, gradients: Sequence[Gradient]
-) -> list[Variable]:
-    """The constants that the losses behind `gradients` read beside what `parameter` makes."""
-    program = await behind(work, gradients)
+def judged_with(program: Program, parameter: Variable) -> list[Variable]:
+    """The constants that losses in words read beside what `parameter` makes."""
     made = {parameter.id, *made_from(program, [parameter.id])}
     found = [
         program.variables[source]
@@ -30,6 +27,32 @@ async def constants(
         if name not in ANSWERS
     ]
     return list({v.id: v for v in found if _is_told(v)}.values())
+
+
+def read_with(program: Program, parameter: Variable) -> list[Variable]:
+    """The constants that a model is given in the calls in which it is given `parameter`."""
+    made_by = {o.output: o for o in program.operations.values()}
+
+    def leaves(source: str) -> set[str]:
+        """What a text was put together from by code; itself, if it was not."""
+        maker = made_by.get(source)
+        if maker is None or kind_of(maker).asks is not None:
+            return {source}
+        return {leaf for one in maker.sources for leaf in leaves(one)}
+
+    found: dict[str, Variable] = {}
+    for operation in program.operations.values():
+        given = {leaf for source in operation.sources for leaf in leaves(source)}
+        asks = not operation.is_loss and kind_of(operation).asks is not None
+        if asks and parameter.id in given:
+            found |= {v: program.variables[v] for v in program.variables if v in given}
+    return [v for v in found.values() if _is_told(v)]
+
+
+def improved_with(program: Program, parameter: Variable) -> list[Variable]:
+    """The other texts of the program that can be rewritten."""
+    parameters = (v for v in program.variables.values() if v.kind is Kind.PARAMETER)
+    return [v for v in parameters if v.id != parameter.id]
 
 
 async def behind(work: RunContext, gradients: Sequence[Gradient]) -> Program:

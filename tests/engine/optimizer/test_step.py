@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from textgrad_mcp.engine.answerers import Go, RecordAttempt
@@ -189,7 +190,8 @@ def test_a_step_on_some_parameters_leaves_the_gradients_of_the_others() -> None:
 def test_a_step_of_several_parameters_installs_all_or_none() -> None:
     async def main() -> None:
         def write(request: CompletionRequest) -> str:
-            return "new" if "role: one" in request.prompt or 'role="one"' in request.prompt else " "
+            improved, _, _ = request.prompt.partition("Texts of other steps")
+            return "new" if 'role="one"' in improved else " "
 
         async with an_engine(writing(write)) as engine:
             s = (await engine.create_variable(ME, role="one", value="1")).session_id or ""
@@ -271,5 +273,39 @@ def test_a_rewrite_ends_in_the_line_breaks_that_the_text_before_ended_in(
             s = await one_text(engine, value=f"draft{end}")
             assert stepped(await engine.step(ME, session_id=s)).accepted
             assert await text_of(engine, s) == f"better{end}"
+
+    asyncio.run(main())
+
+
+@pytest.mark.requirement("beside")
+def test_whoever_rewrites_is_told_what_the_reader_has_and_what_other_texts_do() -> None:
+    async def main() -> None:
+        critic = writing(lambda _: "better")
+        async with an_engine(critic) as engine:
+            s = (await engine.create_variable(ME, role="drafter", value="Draft.")).session_id or ""
+            told: dict[str, Any] = {"session_id": s, "requires_grad": False}
+            await engine.create_variable(ME, role="checker", value="Check.", session_id=s)
+            await engine.create_variable(ME, role="policy", value="Free repairs.", **told)
+            await engine.create_variable(ME, role="rubric", value="Be brief.", **told)
+            await engine.forward(  # the policy comes to the model by way of a template
+                ME, session_id=s, operation="format", template="By {p}", inputs={"p": "v3"}
+            )
+            call: dict[str, Any] = {"session_id": s, "operation": "llm"}
+            await engine.forward(ME, system="v1", inputs={"x": "v5"}, **call)
+            await engine.forward(ME, system="v2", inputs={"x": "v6"}, **call)
+            inputs = {"answer": "v7", "policy": "v3", "rubric": "v4"}
+            await engine.compute_loss(
+                ME, session_id=s, kind="judge", instruction="Good?", inputs=inputs
+            )
+            await engine.backward(ME, session_id=s)
+            await engine.step(ME, session_id=s, variables=["v1"])
+        [update] = [r.prompt for r in critic.asked if r.purpose is Purpose.UPDATE]
+        read, judged, others = (
+            update.index(heading)
+            for heading in ("What whoever reads", "What is given beside", "Texts of other steps")
+        )
+        assert read < update.index("Free repairs.") < judged < update.index("Be brief.") < others
+        assert others < update.index("Check.")
+        assert update.count("Free repairs.") == 1
 
     asyncio.run(main())
