@@ -75,6 +75,21 @@ class EvaluationRows:
 
         return await self.db.write(job, session=session, join=chain)
 
+    async def measured(
+        self, session: int, loss: str, split: str, versions: Mapping[str, int]
+    ) -> bool:
+        """Whether these versions of the parameters were measured on a split by a loss."""
+
+        def job(db: Connection) -> bool:
+            sql = (
+                "SELECT 1 FROM evaluations WHERE session = ? AND split = ? AND versions = ? "
+                "AND loss = ? LIMIT 1"
+            )
+            known = dumps(dict(versions))
+            return row(db, sql, session, split, known, number(loss, "v")) is not None
+
+        return await self.db.read(job, session=session, single=True)
+
     async def latest(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
         """The latest evaluations, newest first."""
 

@@ -90,10 +90,9 @@ class Backward(Tool[BackwardArguments, Result]):
         """Whether the present texts have been measured on validation."""
         parameters = await self.parts.store.graph.parameters(work.session.pk)
         now = {v.id: v.version for v in parameters}
-        return any(
-            one["split"] == "validation" and one["latest"]["versions"] == now
-            for one in await self.parts.store.evaluations.spans(work.session.pk)
-        )
+        measured = self.parts.store.evaluations.measured
+        losses = work.args["losses"]
+        return any([await measured(work.session.pk, v, "validation", now) for v in losses])
 
 
 def _price(learnt: BackwardPass, parameters: int, validation: int, *, is_read: bool) -> str:

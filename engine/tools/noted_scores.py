@@ -34,12 +34,9 @@ async def note_compared(
     loss: str,
     readings: Sequence[tuple[Mapping[str, int], Mapping[int, float]]],
 ) -> None:
-    """Note what texts, by their versions, score where the gate compares; but not what was told
-    last already."""
-    spans = await parts.store.evaluations.spans(work.session.pk)
-    latest = [one["latest"] for one in spans if (one["loss"], one["split"]) == (loss, VALIDATION)]
+    """Note what texts, by their versions, score where the gate compares, unless that is known."""
     for versions, scores in readings:
-        if latest and latest[0]["versions"] == versions:
+        if await parts.store.evaluations.measured(work.session.pk, loss, VALIDATION, versions):
             continue
         mean, error = mean_and_error(list(scores.values()))
         await parts.store.evaluations.add(

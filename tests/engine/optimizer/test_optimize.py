@@ -35,14 +35,14 @@ def sums(request: CompletionRequest) -> str:
     return str(int(a) + int(b)) if right else "I wonder."
 
 
-async def program(engine: Engine) -> str:
+async def program(engine: Engine, validation: int = 8) -> str:
     """A prompt, 12 training and 8 validation sums, exact match."""
     made = await engine.create_variable(ME, role="system prompt", value="Answer.")
     s = str(made.session_id)
     await engine.create_variable(ME, role="q", example_field="q", session_id=s)
     await engine.create_variable(ME, role="a", example_field="a", reference=True, session_id=s)
     draw = random.Random(1)
-    for split, size in (("train", 12), ("validation", 8)):
+    for split, size in (("train", 12), ("validation", validation)):
         pairs = [(draw.randrange(100), draw.randrange(100)) for _ in range(size)]
         rows = [{"q": f"{a}+{b}?", "a": str(a + b)} for a, b in pairs]
         await engine.add_examples(ME, session_id=s, split=split, examples=rows)
@@ -224,7 +224,7 @@ def test_a_run_that_ended_in_the_middle_goes_on_as_if_nothing_had_happened(
 def test_the_single_tools_do_the_same_steps() -> None:
     async def main() -> None:
         async with an_engine(Scripted(sums)) as engine:
-            s = await program(engine)
+            s = await program(engine, validation=24)  # too many for referees
             result = await optimize(engine, s, steps=3, candidates=2, parents="newest", seed=1)
             by_loop = [(p.text, p.verdict, p.reason) for p in result.proposals]
             session = await engine.store.sessions.get(s, "local")
@@ -233,7 +233,7 @@ def test_the_single_tools_do_the_same_steps() -> None:
             end = await text(engine, s)
         by_hand = []
         async with an_engine(Scripted(sums)) as engine:
-            s = await program(engine)
+            s = await program(engine, validation=24)  # too many for referees
             for gradient in gradients:
                 await engine.backward(ME, session_id=s, examples=gradient.batch)
                 step = await engine.step(ME, session_id=s, accept="if_better", candidates=2)

@@ -53,8 +53,9 @@ def test_a_text_is_kept_and_goes_through_templates_and_prompts_unchanged(text: s
         [pending] = (asked.structured_content or {})["pending"]
         assert (pending["system"], pending["prompt"]) == (text, f"<{text}|{text}>")
         given = {"session_id": s, "completions": {pending["id"]: text}}
-        taken = await call.client.call_tool("resume", given)
-        assert (taken.structured_content or {})["values"][0]["text"] == text
+        await call.client.call_tool("resume", given)
+        taken = await call.client.call_tool("inspect", {"session_id": s, "id": "v3"})
+        assert (taken.structured_content or {})["view"]["text"] == text
 
     drive(main, assisted())
 
