@@ -61,7 +61,7 @@ async def take_tour(client: Client, version: str) -> None:
         await tour(Tools(client))
         templates = (await client.list_resource_templates()).resource_templates
         assert len(templates) >= 11
-        assert len((await client.list_prompts()).prompts) == 5
+        assert len((await client.list_prompts()).prompts) == 6
 
 
 def settings(tmp_path: Path) -> Settings:
