@@ -111,7 +111,7 @@ class ShownProposal(Lazy):
     score: float | None = None
     parent_score: float | None = None
     split: str | None = None
-    examples: int = 0
+    examples: int | None = None
 
 
 class StepResult(Result):

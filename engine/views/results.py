@@ -238,7 +238,7 @@ def proposals(
         text, chars = cut(one.text, most)
         fields = one.model_dump(include=set(ShownProposal.model_fields) - {"text", "chars"})
         if not one.examples or one.split == OWN_LOSS:  # it was not compared, or on none
-            del fields["examples"]
+            fields["examples"] = None
         fields |= {"reason": cut(one.reason, REASON)[0], "verdict": verdict_of(one)}
         fields |= {"candidate": of[one.id]} if one.id in of else {}
         shown.append(ShownProposal(text=text, chars=chars, **fields))
