@@ -231,6 +231,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
         "frugal-reflection": "A reflection is one call and shows no row that measures; its best "
         "text alone is read on validation.",
+        "repeats": "With repeats, each example that measures is run so often and the means are "
+        "compared; no run is asked for twice, and a program that cannot vary is measured once.",
         "referees": "Where validation cannot decide, training examples do which no writer was "
         "shown.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",
