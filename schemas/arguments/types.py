@@ -39,7 +39,7 @@ Repeats = Annotated[
     Whole,
     LATER,
     Between(1, 64, "3 is usual."),
-    Field(description="Measure each example so often; the mean counts."),
+    Field(description="Runs of each example; the mean counts."),
 ]
 Rows = Annotated[
     list[Any], Shape.ROWS, WithJsonSchema({"type": "array", "items": {"type": "object"}})
