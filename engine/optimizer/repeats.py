@@ -27,7 +27,7 @@ def settled(asked: Mapping[str, Any], program: Program) -> dict[str, Any]:
         return {**asked, "repeats": 1, "notes": [ONCE]}
     per_example = any(v.per_example for v in program.variables.values())
     what = "each example" if per_example else "the program"
-    note = f"To measure, {what} {repeats} times: the mean of its runs is its score."
+    note = f"To measure, {what} {repeats} times: the mean of the runs counts."
     return {**asked, "notes": [note]}
 
 
