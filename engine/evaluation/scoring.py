@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
 from ...schemas.errors import BadInput, ExampleRefused, ReplyError
@@ -25,12 +26,14 @@ class Scored:
     """Scores by place, in order; `evaluation` holds the values behind them.
 
     An example whose program gave no usable reply counts as 0; it is in `unusable`. One that cannot
-    be scored, whatever the program, is not in `scores` but in `left_out`, by its id.
+    be scored, whatever the program, is not in `scores` but in `left_out`, by its id. Where each
+    example was run several times, `runs` has the single runs, and the scores are their means.
     """
 
     evaluation: Evaluation
     scores: dict[int, float]
     unusable: dict[int, ReplyError] = field(default_factory=dict)
+    runs: list[Scored] = field(default_factory=list)
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -50,6 +53,8 @@ class Scored:
     @property
     def failed(self) -> dict[int, str]:
         """The places where an evaluator failed on the program's output, and how."""
+        if self.runs:
+            return {p: how for run in reversed(self.runs) for p, how in run.failed.items()}
         found: dict[int, str] = {}
         operations = self.evaluation.program.operations.values()
         for kind, loss in [(loss_kind(o.kind), o.output) for o in operations if o.is_loss]:
@@ -59,6 +64,11 @@ class Scored:
                     found |= {place: value.text} if kind.is_failure(value) else {}
         return found
 
+    def worst_run(self, place: int) -> Scored:
+        """The run that went worst at `place`, the first of equals."""
+        there = [run for run in self.runs if place in run.scores]
+        return min(there, key=lambda run: run.scores[place], default=self)
+
 
 async def score(
     work: RunContext,
@@ -67,13 +77,16 @@ async def score(
     texts: Texts | None = None,
     *,
     sample: int = 0,
+    verdict: int = 0,
 ) -> Scored:
-    """The mean of the losses' scores at each place; another `sample` asks the model afresh.
+    """The mean of the losses' scores at each place; another `sample` asks the model afresh, another
+    `verdict` the judges.
 
     Raises BadInput when a loss gives no score, ExampleError when no example can be scored; that of
     texts other than the installed ones is 0 then.
     """
     evaluation = await load(work, losses, places, overrides=texts, sample=sample)
+    evaluation.verdict = verdict
     await evaluate(work, evaluation, places, tolerant=True)
     scores: dict[int, float] = {}
     unusable: dict[int, ReplyError] = {}
@@ -96,6 +109,25 @@ def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> Non
     if len(refused) == len(places) > 0:
         first = refused[0]
         raise ExampleRefused(f"Every example was refused. {first.message}", first.next)
+
+
+async def measure(
+    work: RunContext, losses: Sequence[str], places: Sequence[int], texts: Texts | None = None
+) -> Scored:
+    """`score`, where each example is run as often as the call says (`repeats`): the means."""
+    runs = range(work.args.get("repeats", 1))
+    return _mean(
+        await gather([score(work, losses, places, texts, sample=i, verdict=i) for i in runs])
+    )
+
+
+def _mean(runs: list[Scored]) -> Scored:
+    """The mean scores of several runs at the places of the first."""
+    if len(runs) == 1:
+        return runs[0]
+    scores = {p: fmean(r.scores[p] for r in runs if p in r.scores) for p in runs[0].scores}
+    unusable = {p: why for run in reversed(runs) for p, why in run.unusable.items()}
+    return Scored(runs[0].evaluation, scores, {p: unusable[p] for p in sorted(unusable)}, runs)
 
 
 async def vote(work: RunContext, loss: str, places: Sequence[int], votes: int) -> Scored:
@@ -144,13 +176,28 @@ async def compare(
     where the present texts have one.
 
     Where the losses are judges without a score, each result is judged against the present one in
-    both orders: 1 if it is better both times, -1 if worse, else 0; the present one has 0.
+    both orders: 1 if it is better both times, -1 if worse, else 0; the present one has 0. With
+    `repeats`, each counts by the mean of its runs.
     """
     judges = await _ungraded_judges(work, losses)
     if judges is None:
-        found = await gather([score(work, losses, places, t) for t in [present, *others]])
+        found = await gather([measure(work, losses, places, t) for t in [present, *others]])
         return found[0], [_beside(found[0], other) for other in found[1:]]
-    runs = await gather([_values(work, losses, places, t) for t in [present, *others]])
+    texts, runs = [present, *others], range(work.args.get("repeats", 1))
+    rounds = await gather([_round(work, losses, judges, places, texts, i) for i in runs])
+    return rounds[0][0], [_mean(list(won)) for won in zip(*(r[1] for r in rounds), strict=True)]
+
+
+async def _round(
+    work: RunContext,
+    losses: Sequence[str],
+    judges: Sequence[Operation],
+    places: Sequence[int],
+    texts: Sequence[Texts],
+    sample: int,
+) -> tuple[Scored, list[Scored]]:
+    """One run of all `texts`, each compared with the first of them."""
+    runs = await gather([_values(work, losses, places, t, sample) for t in texts])
     places = [p for p in places if p not in runs[0].left_out]
     won = await gather([_contests(work, judges, places, runs[0], run) for run in runs[1:]])
     return Scored(runs[0], dict.fromkeys(places, 0.0)), won
@@ -159,13 +206,14 @@ async def compare(
 def _beside(present: Scored, other: Scored) -> Scored:
     """The `other` scores where there are present ones: 0 for what only these texts lost."""
     scores = {p: other.scores.get(p, 0.0) for p in present.scores}
-    return Scored(other.evaluation, scores, other.unusable)
+    return Scored(other.evaluation, scores, other.unusable, other.runs)
 
 
 async def _values(
-    work: RunContext, losses: Sequence[str], places: Sequence[int], texts: Texts
+    work: RunContext, losses: Sequence[str], places: Sequence[int], texts: Texts, sample: int
 ) -> Evaluation:
-    evaluation = await load(work, losses, places, overrides=texts)
+    evaluation = await load(work, losses, places, overrides=texts, sample=sample)
+    evaluation.verdict = sample
     # The judges' own critiques are not needed to compare.
     evaluation.program.operations = {
         k: o for k, o in evaluation.program.operations.items() if o.output not in losses
@@ -262,6 +310,7 @@ async def _preferred(
             Message(role="user", content="\n\n".join(parts), images=images),
         ),
         reply=COMPARISON,
+        sample=first.verdict,
         about="which of two results is better" + (f" for e{place}" if place != NO_EXAMPLE else ""),
     )
 

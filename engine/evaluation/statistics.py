@@ -113,7 +113,7 @@ def verdict(
         why = "the score is what was reported" if reported else why
         return True, f"{head}; {why}, and nothing got worse"
     if gain.standard_error is None:
-        why = "measured once" if split == OWN_LOSS else "with one example"
+        why = "without examples" if split == OWN_LOSS else "with one example"
         return True, f"{head} > 0; {why} the error is unknown, so any gain counts"
     kept = gain.gain > z * gain.standard_error + _ROUNDING
     errors = "standard error" if z == 1 else "standard errors"

@@ -75,7 +75,9 @@ def estimate(
     strategy = STRATEGIES.find(args["strategy"])
     critics = sum(kind_of(o).backwards == "ask" for o in asking)
     critics *= strategy.critiques(batch)
-    times = 2 * len(places) + (0 if list(places) == [NO_EXAMPLE] else batch + check)
+    runs = args.get("repeats", 1)
+    checks = batch + (2 * runs - 1) * check  # the text before was run once to learn from it
+    times = 2 * runs * len(places) + (0 if list(places) == [NO_EXAMPLE] else checks)
     sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asking]
     writing = critics + (1 if strategy.reflects else args["candidates"])
     critique = _WORDS + batch * sum(size for size, _ in sizes) + USUAL_REPLY

@@ -124,8 +124,8 @@ def _note(result: GateResult, index: int, one: Scored, places: Sequence[int]) ->
     result.trial.higher = result.trial.higher or one.mean > result.before
     if one.unusable:
         result.notes.append(
-            f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples; "
-            "they count as 0."
+            f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples, "
+            "which counts as 0."
         )
 
 

@@ -46,11 +46,11 @@ def chosen(asked: Mapping[str, Any], per_example: int, places: int, usual: str) 
     left_open = [k for k in ("strategy", "batch_size", "candidates") if asked[k] is None]
     asked = {**asked, "strategy": asked["strategy"] or usual}
     reflects = STRATEGIES.find(asked["strategy"]).reflects
-    calls = asked["budget"].get("calls")
-    measured = places if calls is None else min(places, _affordable(calls, per_example))
+    calls, runs = asked["budget"].get("calls"), asked.get("repeats", 1)
+    measured = places if calls is None else min(places, _affordable(calls, per_example * runs))
     ways = [_sized(asked, *way) for way in (REFLECT if reflects else FEEDBACK)]
-    rest = (calls or 0) - per_example * measured
-    fitting = (w for w in ways if calls is None or _step(w, per_example, measured) <= rest)
+    rest = (calls or 0) - per_example * runs * measured
+    fitting = (w for w in ways if calls is None or _step(w, per_example, measured, runs) <= rest)
     return {
         **asked,
         **next(fitting, ways[-1]),
@@ -72,9 +72,11 @@ def _sized(asked: Mapping[str, Any], learn: int, candidates: int) -> dict[str, i
     return {"batch_size": learn, "check": check, "candidates": asked["candidates"] or candidates}
 
 
-def _step(way: Mapping[str, int], per_example: int, places: int) -> int:
-    """The calls of a step at most."""
-    scored = way["batch_size"] + way["candidates"] * way["check"] + places
+def _step(way: Mapping[str, int], per_example: int, places: int, runs: int) -> int:
+    """The calls of a step at most, where what is measured is run so many times; what a step learns
+    from is run once."""
+    again = (runs - 1) * way["check"]
+    scored = way["batch_size"] + again + runs * (way["candidates"] * way["check"] + places)
     return per_example * scored + 1 + way["candidates"]
 
 

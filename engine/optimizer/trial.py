@@ -164,7 +164,8 @@ def failures(scored: Scored) -> str:
     if not failed:
         return ""
     how = " ".join(next(iter(failed.values())).split())
-    return f"; {len(failed)} of {len(scored.scores)} count as 0. {how}"
+    zero = "have a run that counts as 0" if scored.runs else "count as 0"
+    return f"; {len(failed)} of {len(scored.scores)} {zero}. {how}"
 
 
 def added(evaluation: Evaluation, texts: Texts, before: Texts | None = None) -> int:

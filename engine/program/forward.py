@@ -30,13 +30,15 @@ class Evaluation:
     """A program's values: `known` before, `computed` now, `unusable` where a reply was refused.
 
     `left_out` are the places of examples that cannot be used, whatever the texts are; `under` says
-    which proposal the overrides are.
+    which proposal the overrides are. Another `sample` asks the models afresh, another `verdict` the
+    judges.
     """
 
     program: Program
     examples: Mapping[int, Example]
     overrides: Mapping[str, str] = field(default_factory=dict)
     sample: int = 0
+    verdict: int = 0
     under: str = ""
     known: dict[Node, Value] = field(default_factory=dict)
     computed: dict[Node, Value] = field(default_factory=dict)
@@ -90,6 +92,7 @@ class Evaluation:
             system=self.value(operation.system, place).text if operation.system else None,
             images={n: values[n].text for n in pictures},
             sample=self.sample,
+            verdict=self.verdict,
         )
 
     def _is_picture(self, operation: Operation, name: str, value: Value) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...schemas.errors import Outdated
 from ...schemas.graph import STATE_VERSION, Run
@@ -39,12 +39,14 @@ class _Step(_Args):
     candidates: int
     bound: dict[str, int]
     memory: int = 0
+    repeats: int = Field(1, ge=1)
 
 
 class _Evaluate(_Args):
     loss: str
     split: str
     votes: int = 1
+    repeats: int = Field(1, ge=1)
 
 
 class _Optimize(_Args):
@@ -60,6 +62,7 @@ class _Optimize(_Args):
     budget: dict[str, float]
     seed: int
     memory: int = 0
+    repeats: int = Field(1, ge=1)
 
 
 _ARGS: dict[str, type[_Args]] = {

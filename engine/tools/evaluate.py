@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from ...schemas.arguments.evaluate import EvaluateArguments
 from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Variable
 from ...schemas.results import EvaluateResult, Failure, Result
-from ..evaluation.scoring import Scored, score, vote
+from ..evaluation.scoring import Scored, measure, vote
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
+from ..optimizer import repeats
 from ..optimizer.quote_guard import QuoteGuard
 from ..program.missing_fields import complete, left_out, named, unusable
 from ..runs import saved_state as saved
@@ -52,7 +53,8 @@ class Evaluate(Tool[EvaluateArguments, Result]):
     async def run(self, caller: Caller, args: EvaluateArguments) -> Result:
         """The mean score on a split and its failures. Raises BadInput, NotFound, Conflict.
 
-        With `votes`, each example is run so often and the most frequent output is scored.
+        With `votes`, each example is run so often and the most frequent output is scored; with
+        `repeats`, so often, and has the mean score.
         """
         session = await self.parts.store.sessions.get(args.session_id, caller.owner)
         asked = args.asked()
@@ -60,7 +62,11 @@ class Evaluate(Tool[EvaluateArguments, Result]):
         async def prepare(session: Session) -> Start:
             named = None if args.loss is None else [args.loss]
             [loss] = await self.parts.losses(session, named)
-            return Start(asked | {"loss": loss.id})
+            if args.repeats == 1:
+                return Start(asked | {"loss": loss.id})
+            graph = self.parts.store.graph
+            program = await graph.program(session.pk, [loss.id], everything=True)
+            return Start(repeats.settled(asked | {"loss": loss.id}, program))
 
         digest = digest_of("evaluate", asked)
         return await self.parts.runs.call(caller, session, "evaluate", digest, prepare)
@@ -79,7 +85,7 @@ class Evaluate(Tool[EvaluateArguments, Result]):
         work.phase = f"evaluating on {split}"
         votes = work.args.get("votes", 1)
         scored = await (
-            vote(work, loss, places, votes) if votes > 1 else score(work, [loss], places)
+            vote(work, loss, places, votes) if votes > 1 else measure(work, [loss], places)
         )
         mean, error = mean_and_error(list(scored.scores.values()))
         known = await self._noted(work, variable, scored)
@@ -90,6 +96,8 @@ class Evaluate(Tool[EvaluateArguments, Result]):
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
             notes=[
+                *work.args.get("notes", []),
+                *repeats.spread(scored),
                 *lacking,
                 *left_out(scored.left_out),
                 *unusable(scored.why_unusable),
@@ -206,4 +214,5 @@ def _failed(places: Collection[int]) -> list[str]:
 def _worst(scored: Scored, loss: str) -> list[Failure]:
     """The worst failures."""
     worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
-    return [show.failure(scored, loss, place, value) for value, place in worst[: show.FAILURES]]
+    shown = worst[: show.FAILURES]
+    return [show.failure(scored.worst_run(p), loss, p, value) for value, p in shown]

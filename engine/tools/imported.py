@@ -48,6 +48,7 @@ ASKED = ("step", "evaluate", "optimize")
 """Those whose runs remember their arguments as they were given, which are in their bounds."""
 _TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
 _NUMBER, _COUNT = {"type": "number"}, {"type": "integer", "minimum": 0}
+_TIMES = {"type": "integer", "minimum": 1}
 _ID = {"type": "string", "pattern": "^v[0-9]{1,12}$"}
 _IDS = {"type": "array", "items": _ID, "minItems": 1}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -87,6 +88,7 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         strategy=_choice(StepArguments, "strategy"),
         candidates=_COUNT,
         memory=_COUNT,
+        repeats=_TIMES,
         **_EVERY,
     ),
     "evaluate": _object(
@@ -94,6 +96,7 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         loss=_ID,
         split=_choice(EvaluateArguments, "split"),
         votes=_COUNT,
+        repeats=_TIMES,
         **_EVERY,
     ),
     "optimize": _object(
@@ -109,6 +112,7 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         early=_FLAG,
         open=_TEXTS,
         check=_COUNT,
+        repeats=_TIMES,
         measured={"anyOf": [_COUNT, {"type": "null"}]},
         **_EVERY,
     ),

@@ -16,7 +16,7 @@ from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate as afford
-from ..optimizer import gate, sizes, training, turns
+from ..optimizer import gate, repeats, sizes, training, turns
 from ..optimizer.candidate import Candidate, Reason
 from ..optimizer.gradients import BackwardPass
 from ..optimizer.pool import CandidatePool, PoolEntry
@@ -78,6 +78,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
         """The arguments with what was left open; refuses a budget that pays for no gated step."""
         places, _ = await gate_places(self.parts, session, asked["losses"])
         program = await self.parts.store.graph.program(session.pk, asked["losses"], everything=True)
+        asked = repeats.settled(asked, program)
         usual = sizes.strategy(program, asked["variables"])
         args = sizes.chosen(asked, afford.asking(program), len(places), usual)
         alone = list(places) == [NO_EXAMPLE]
@@ -161,6 +162,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
         loop.paired = await in_pairs(work, work.args["losses"])
         if earlier is None:
             loop.start = outcome.figures(await self._usage(work))
+            loop.notes = repeats.spread(start)
         else:
             kept = ("iteration", "steps", "accepted", "refused", "start", "notes")
             loop = loop.model_copy(update={name: getattr(earlier, name) for name in kept})
@@ -290,7 +292,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
         if spent is not None:
             found = await self._need(work.session.pk, work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
-        notes = [*loop.notes, *notes, *sizes.told(work.args)]
+        notes = [*work.args.get("notes", []), *loop.notes, *notes, *sizes.told(work.args)]
         if loop.plain:
             notes.append(f"{outcome.FELL_BACK} ({loop.problem})")
         notes += outcome.still_failing(loop, places)

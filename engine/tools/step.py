@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import BadInput, Conflict, Outdated
 from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
 from ...schemas.results import Result, StepResult
 from ..evaluation.scoring import compare, in_pairs
-from ..optimizer import gate, turns
+from ..optimizer import gate, repeats, turns
 from ..optimizer.candidate import Candidate, Reason
 from ..optimizer.gradients import choose, outputs_on
 from ..optimizer.proposer import propose, usable_gradients
@@ -50,10 +51,19 @@ class Step(Tool[StepArguments, Result]):
                 parameters = [await self._reflected_on(session, args.variables)]
             else:
                 parameters = await self._parameters(session, args.variables)
-            return Start(asked, binding(session.pk, [p.id for p in parameters]))
+            bound = binding(session.pk, [p.id for p in parameters])
+            return Start(await self._settled(session, asked), bound)
 
         digest = digest_of("step", asked)
         return await self.parts.runs.call(caller, session, "step", digest, prepare)
+
+    async def _settled(self, session: Session, asked: dict[str, Any]) -> dict[str, Any]:
+        """The arguments, with how often each example will be measured."""
+        if asked.get("repeats", 1) == 1:
+            return asked
+        losses = await self.parts.store.graph.loss_outputs(session.pk)
+        program = await self.parts.store.graph.program(session.pk, losses, everything=True)
+        return repeats.settled(asked, program)
 
     async def _reflected_on(self, session: Session, ids: Sequence[str] | None) -> Variable:
         """The parameter that a reflection improves: the one named, or the only one there is."""
@@ -90,7 +100,8 @@ class Step(Tool[StepArguments, Result]):
         recorded = saved.state_of(work.run, StepRecord, "recorded")
         if recorded is not None:  # killed between the step and the end of its run
             after = await self._following(work, recorded)
-            return show.step_result(work.session, recorded, [], after, known=known)
+            told = work.args.get("notes", [])
+            return show.step_result(work.session, recorded, told, after, known=known)
         bound: dict[str, int] = work.args["bound"]
         parameters = await self._parameters(work.session, list(bound))
         for p in parameters:
@@ -154,7 +165,8 @@ class Step(Tool[StepArguments, Result]):
         installed = {p.variable: p.version for p in stored.proposals if p.version is not None}
         await self._note_scores(work, judged, losses, where, before, before | installed)
         known = show.is_known(work, "backward")
-        told, then = [*notes, *judged.notes], await self._following(work, stored)
+        told = [*work.args.get("notes", []), *notes, *judged.notes]
+        then = await self._following(work, stored)
         return show.step_result(work.session, stored, told, then, known=known)
 
     async def _following(self, work: RunContext, step: StepRecord) -> str:
@@ -235,7 +247,7 @@ class Step(Tool[StepArguments, Result]):
             accepted=False,
             score_before=1.0,
             gate=f"nothing was asked: 1.00 on {len(present.scores)} examples cannot be passed",
-            notes=left_out(present.left_out),
+            notes=[*work.args.get("notes", []), *left_out(present.left_out)],
             next=gate.harder(work.session)
             if list(places) != [NO_EXAMPLE]
             else "The program's own loss is at its best. accept='always' installs without a check.",

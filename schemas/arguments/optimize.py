@@ -9,7 +9,7 @@ from pydantic import Field
 from ..results import OptimizeResult
 from .base import Arguments
 from .rules import Between, Positive
-from .types import Id, Ids, Memory, Number, Session, Whole, one_of
+from .types import Id, Ids, Memory, Number, Repeats, Session, Whole, one_of
 
 Parents = Literal["newest", "best", "pareto"]
 """What a step rewrites: the text installed last, the best so far, or one that is best on some
@@ -59,3 +59,4 @@ class OptimizeArguments(Arguments):
     memory: Annotated[Memory, Between(0, 64)] = 0
     together: Annotated[bool, Field(description="false: one parameter a step, in turn.")] = True
     seed: Whole = 0
+    repeats: Repeats = 1

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ..errors import BadInput
 from ..results import StepResult
 from .base import Arguments
 from .rules import LATER, Between
-from .types import Ids, Memory, Session, Whole
+from .types import Ids, Memory, Repeats, Session, Whole
 
 
 class StepArguments(Arguments):
@@ -40,3 +41,12 @@ class StepArguments(Arguments):
         LATER,
         Field(description="reflect: without backward."),
     ] = "gradient"
+    repeats: Repeats = 1
+
+    def check_together(self) -> None:
+        """Raises BadInput for repeats of what is not measured."""
+        if self.repeats > 1 and self.accept != "if_better":
+            raise BadInput(
+                f"With accept='{self.accept}' nothing is measured that could be repeated.",
+                "Use accept='if_better', or leave repeats out.",
+            )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from ..checks import MOST_INPUTS, NAME_A_SPLIT, TOGETHER
-from .rules import Characters, Count, Each
+from .rules import LATER, Between, Characters, Count, Each
 from .shapes import Shape
 
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
@@ -35,6 +35,12 @@ Examples = Annotated[
     Field(description="Example ids, or a split's name. Default: those in use."),
 ]
 Memory = Annotated[Whole, Field(description="Show so many spent gradients again, 0 to 64.")]
+Repeats = Annotated[
+    Whole,
+    LATER,
+    Between(1, 64, "3 is usual."),
+    Field(description="Runs of each example; the mean counts."),
+]
 Rows = Annotated[
     list[Any], Shape.ROWS, WithJsonSchema({"type": "array", "items": {"type": "object"}})
 ]

@@ -25,7 +25,8 @@ READ = 4
 class Inputs:
     """What one operation reads at one place: `texts`, `values` and `images` by input name.
 
-    `about` names the computation in messages; `sample` counts fresh runs of the same.
+    `about` names the computation in messages; `sample` counts fresh runs of the same, `verdict`
+    fresh judgements of one output.
     """
 
     about: str
@@ -34,6 +35,7 @@ class Inputs:
     system: str | None = None
     images: dict[str, str] = field(default_factory=dict)
     sample: int = 0
+    verdict: int = 0
 
 
 @dataclass(frozen=True)

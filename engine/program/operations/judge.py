@@ -62,6 +62,7 @@ class Judge(Loss):
                 Message(role="user", content=user, images=tuple(inputs.images.values())),
             ),
             reply=schema,
+            sample=inputs.verdict,
             about=inputs.about,
         )
         return await work.ask(request, lambda c: read_critique(c, schema, user))

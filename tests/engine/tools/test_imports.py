@@ -236,6 +236,7 @@ WRONG: dict[str, tuple[Callable[[Document], object], str]] = {
     "a run on what is no loss": (at("the run", "args", "losses", value=["v1"]), "args.losses.*v1"),
     "a goal that is a text": (at("the run", "args", "goal", value="x"), "args.goal"),
     "steps beyond all": (at("the run", "args", "steps", value=10**9), "steps must be between"),
+    "repeats of nothing": (at("the run", "args", "repeats", value=0), "args.repeats|repeats must"),
     "a pool of nothing": (
         at("the run", "state", value={"pool": {"members": []}, "before": [1]}),
         "state.pool.members",

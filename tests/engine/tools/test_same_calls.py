@@ -97,6 +97,10 @@ def test_a_later_argument_counts_where_it_is_not_as_by_default() -> None:
     plain = StepArguments(session_id="tg_x")
     assert "strategy" not in plain.asked()
     assert StepArguments(session_id="tg_x", strategy="reflect").asked()["strategy"] == "reflect"
+    for arguments in (EvaluateArguments, OptimizeArguments):
+        once = arguments.of({"session_id": "tg_x", "repeats": 1})
+        assert once.asked() == arguments.of({"session_id": "tg_x"}).asked()
+        assert arguments.of({"session_id": "tg_x", "repeats": 3}).asked()["repeats"] == 3
 
 
 def test_none_is_left_out() -> None:
