@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.graph import Fate, Variable
+from ..prompts import sentence
 from ..replies.reply import Malformed
 
 Problem = tuple[Fate, str]
@@ -24,7 +25,7 @@ class Reason:
     words: str
 
 
-UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
+UNCHANGED = Reason(Fate.UNCHANGED, sentence("reasons", "unchanged"))
 
 
 @dataclass

@@ -93,3 +93,32 @@ async def choose(
         texts = await demonstrations(work, v, losses, avoid, count, turn)
         candidates += [Candidate(texts={v.id: t}) for t in texts if t != v.value]
     return candidates
+
+
+async def usable_gradients(
+    work: RunContext, parameters: Sequence[Variable]
+) -> tuple[dict[str, list[Gradient]], list[str]]:
+    """Unspent gradients at the parameters' present versions, and notes on stale ones.
+
+    Raises Conflict when a parameter has none.
+    """
+    found = await work.store.history.gradients(work.session.pk, [p.id for p in parameters])
+    fresh: dict[str, list[Gradient]] = {}
+    notes = []
+    for p in parameters:
+        mine = [g for g in found if g.variable == p.id]
+        fresh[p.id] = [g for g in mine if g.version == p.version]
+        stale = len(mine) - len(fresh[p.id])
+        if stale:
+            notes.append(
+                f"{p.label} changed since {stale} of its gradients were computed; those are stale "
+                "and were not used."
+            )
+    bare = [p.label for p in parameters if not fresh[p.id]]
+    if bare:
+        raise Conflict(
+            " ".join([f"No gradient to step from on {', '.join(bare)}.", *notes]),
+            "Call backward first: a step spends the gradients it uses, and a change of the text "
+            "makes the others stale.",
+        )
+    return fresh, notes

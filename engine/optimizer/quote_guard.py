@@ -129,5 +129,5 @@ def _forbidden(rows: Sequence[int]) -> list[str]:
 def _held_out(split: str, count: int) -> list[str]:
     if not count:
         return []
-    rows = "a row" if count == 1 else f"{count} rows"
-    return [sentence("problems", "held_out", rows=rows, split=split)]
+    name = "held_out_one" if count == 1 else "held_out"
+    return [sentence("problems", name, count=str(count), split=split)]

@@ -14,14 +14,13 @@ from typing import Any
 from ...schemas.completions import Completion, CompletionRequest, Purpose
 from ...schemas.errors import ReplyError, TooLong
 from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Variable
-from ..constraints import constraints
-from ..constraints import judge as judged
+from ..prompts import sentence
 from ..replies.reply import Malformed, object_schema, parse_object
 from ..runs.context import RunContext
 from ..runs.schedule import gather
 from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit
 from .edits import EDITS, edited
-from .proposer import broken, ended_like, leaked, others
+from .proposer import breaks, broken, ended_like, leaked, others, unchecked, unusable
 from .reflect_prompt import Reflection, Seen, key, reflection
 
 
@@ -67,17 +66,10 @@ async def reflect(
     try:
         said = await work.ask(request, read, look)
     except TooLong as error:
-        return [_refused(Fate.UNUSABLE, f"it could not be checked: {error.message}")], []
+        return [Candidate(refused=unchecked(error))], []
     except ReplyError as error:
-        cause = error.__cause__
-        why = cause.reason if isinstance(cause, Malformed) else error.message
-        fate = cause.fate if isinstance(cause, Unfit) else Fate.UNUSABLE
-        return [_refused(fate, f"no usable text, not even after a repair: {why}")], []
+        return [Candidate(refused=unusable(error))], []
     return await _candidates(work, parameter, last), [_gradient(parameter, seen, said, last)]
-
-
-def _refused(fate: Fate, words: str) -> Candidate:
-    return Candidate(refused=Reason(fate, words))
 
 
 def _schema(count: int, *, edits: bool) -> dict[str, Any]:
@@ -104,7 +96,7 @@ def drafts(said: Mapping[str, Any], asked: Reflection, old: str) -> list[Draft]:
             continue
         if new.strip():
             found.append(Draft(hypothesis, ended_like(old, new), []))
-    return found or [Draft("", "", [(Fate.UNUSABLE, "There is no new text. Write it whole.")])]
+    return found or [Draft("", "", [(Fate.UNUSABLE, sentence("problems", "no_text"))])]
 
 
 async def _checked(
@@ -129,7 +121,7 @@ async def _candidates(
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=64)
     old = parameter.value or ""
     before = {
-        plain(p.text): f"nearly the text of {p.id}, which was refused"
+        plain(p.text): sentence("reasons", "like_refused", proposal=p.id)
         for p in others(past, old)
         if p.verdict == "refused" and p.fate in (Fate.MINIBATCH, Fate.NOISE, Fate.TIE)
     }
@@ -148,20 +140,14 @@ async def _candidates(
         elif said in before:
             candidate.refused = Reason(Fate.TWICE, before[said])
         else:
-            before[said] = f"nearly the text of candidate {index + 1}"
+            before[said] = sentence("reasons", "like_candidate", n=str(index + 1))
     await gather([_judge(work, parameter, c) for c in candidates if not c.refused])
     return candidates
 
 
 async def _judge(work: RunContext, parameter: Variable, candidate: Candidate) -> None:
     """Refuse a candidate that breaks a constraint in words."""
-    rules = constraints.parse(parameter.constraints).free
-    try:
-        problem = await judged.broken(work, parameter, rules, candidate.texts[parameter.id])
-    except ReplyError as error:
-        problem = f"nobody could say whether it keeps to them ({error.message})"
-    if problem:
-        candidate.refused = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
+    candidate.refused = await breaks(work, parameter, candidate.texts[parameter.id])
 
 
 def plain(new: str) -> tuple[str, ...]:
@@ -183,7 +169,7 @@ def _gradient(
     return Gradient(
         variable=parameter.id,
         version=program.variables[parameter.id].version,
-        text="\n".join(x for x in lines if x) or "New texts were written from the examples.",
+        text="\n".join(x for x in lines if x) or sentence("labels", "no_diagnosis"),
         examples=[f"e{p}" for p, score in seen.scores.items() if p != NO_EXAMPLE and score < 1],
         batch=[f"e{p}" for p in seen.scores if p != NO_EXAMPLE],
         operation=operation.id if operation else "",

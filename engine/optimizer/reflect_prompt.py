@@ -22,7 +22,7 @@ from ..constraints import constraints
 from ..program import beside, quoting
 from ..program.forward import IMAGE_URL, Evaluation, evaluate, load, made_from
 from ..program.operations import find, loss_kind
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..runs.context import RunContext
@@ -124,13 +124,18 @@ async def _asked(
     parts += quoting.in_rewrite(parameter, measured=await quoting.held_out(work))
     if edits:
         parts.append(text("reflect_edits", most=str(MOST)))
-    form = '[{"find": "...", "put": "..."}]' if edits else '"<the text>"'
+    name, form = ("edits", "edits_form") if edits else ("value", "text_form")
     keys = [
-        f'"{key("hypothesis", n)}": "<what is missing or wrong>", '
-        f'"{key("edits" if edits else "value", n)}": {form}'
+        sentence(
+            "labels",
+            "proposal_form",
+            hypothesis=key("hypothesis", n),
+            key=key(name, n),
+            form=sentence("labels", form),
+        )
         for n in range(1, count + 1)
     ]
-    asked = '{"diagnosis": "<what goes wrong, and the rules behind it>", ' + ", ".join(keys) + "}"
+    asked = sentence("labels", "reflect_form", proposals=", ".join(keys))
     return [*parts, text("reply", form=asked)]
 
 
@@ -141,12 +146,13 @@ def _used(work: RunContext, seen: Seen, parameter: Variable) -> list[str]:
     for operation in program.operations.values():
         if parameter.id in operation.sources and not operation.is_loss:
             names = [f"{{{n}}}" for n, v in operation.inputs.items() if v == parameter.id]
-            names += ["system prompt"] if operation.system == parameter.id else []
+            names += [sentence("labels", "system")] if operation.system == parameter.id else []
             step = find(operation.kind).use(operation)
-            lines.append(f"It is used as {' and '.join(names)} of {step}.")
+            used = sentence("labels", "used_as", names=" and ".join(names), step=step)
+            lines.append(used)
     losses = [(o, loss_kind(o.kind)) for o in program.operations.values() if o.is_loss]
     rules = [kind.rule(work, o) for o, kind in losses if not kind.of_losses]
-    lines += [f"The output is judged by {rule}" for rule in rules]
+    lines += [sentence("labels", "judged_by", rule=rule) for rule in rules]
     return ["\n".join(dict.fromkeys(lines))] if lines else []
 
 
@@ -166,9 +172,9 @@ def _pieces(seen: Seen, parameter: Variable, place: int) -> list[tuple[str, str,
             continue
         if evaluation.has(variable.id, place):
             value = evaluation.value(variable.id, place).text
-            value = "(a picture)" if value.startswith(IMAGE_URL) else value
+            value = sentence("labels", "picture") if value.startswith(IMAGE_URL) else value
             pieces.append((kind, variable.name or variable.field or variable.id, value))
-    return [*pieces, ("said", "of the output", seen.said(place))]
+    return [*pieces, ("said", sentence("labels", "said_of"), seen.said(place))]
 
 
 def _pictures(seen: Seen, place: int) -> list[str]:
@@ -184,14 +190,16 @@ def _examples(
     failed = sorted((p for p, s in seen.scores.items() if s < 1), key=lambda p: seen.scores[p])
     solved = [p for p in seen.scores if p not in failed]
     parts = []
-    for title, places in (("not solved", failed), ("solved", solved)):
+    for title, places in (("not_solved", failed), ("solved", solved)):
         if not places:
             continue
         if NO_EXAMPLE not in places:
-            parts.append(f"{len(places)} of {len(seen.scores)} examples that were run are {title}:")
+            of = str(len(seen.scores))
+            parts.append(sentence("labels", title, count=str(len(places)), all=of))
         for place in places:
-            name = f"Example e{place}, score" if place != NO_EXAMPLE else "The score is"
-            parts.append(f"{name} {seen.scores[place]:.2f}:")
+            name = "score_of" if place != NO_EXAMPLE else "score"
+            score = f"{seen.scores[place]:.2f}"
+            parts.append(sentence("labels", name, example=f"e{place}", score=score))
             parts += [fence.wrap(k, t, name=n) for k, n, t in shown[place] if t or k == "output"]
     return parts
 
@@ -234,8 +242,9 @@ async def _tried(
         led = [batches[g] for g in proposal.gradients if g in batches]
         said = await _said(work, parameter, losses, proposal, led[-1:], budget)
         used += len(body) + sum(map(len, said.values()))
-        title = "Difference to the present text:" if shorter else "The text:"
-        head = [f"Result: {_result(proposal)}", *_hypothesis(proposal), title]
+        title = sentence("labels", "difference" if shorter else "whole_text")
+        result = sentence("labels", "result", result=_result(proposal))
+        head = [result, *_hypothesis(proposal), title]
         found.append(Tried("\n".join([*head, shorten(body, budget)]), said))
     return found[::-1]
 
@@ -248,7 +257,7 @@ def _result(proposal: Proposal) -> str:
 
 def _hypothesis(proposal: Proposal) -> list[str]:
     said = proposal.reason.partition(HYPOTHESIS)[2].removesuffix(")")
-    return [f"Hypothesis: {shorten(said, 400)}"] if said else []
+    return [sentence("labels", "hypothesis", hypothesis=shorten(said, 400))] if said else []
 
 
 async def _led(work: RunContext, parameter: Variable) -> list[Gradient]:
@@ -276,12 +285,16 @@ async def _said(
     scored: list[tuple[float, str, str]] = []
     for place in train or ([NO_EXAMPLE] if not examples else []):
         if seen := await _recalled(work, losses, {parameter.id: proposal.text}, place):
-            name = f"e{place}" if place != NO_EXAMPLE else "the output"
+            name = f"e{place}" if place != NO_EXAMPLE else sentence("labels", "output")
             outputs = [t for kind, _, t in _pieces(seen, parameter, place) if kind == "output"]
             scored.append((seen.scores[place], name, "\n".join([*outputs, seen.said(place)])))
     worst = sorted(one for one in scored if one[0] < 1)[:SAID]
     room = max(400, budget // (2 * SAID * HISTORY))
-    return {f"{name}, score {s:.2f}": shorten(said, room) for s, name, said in worst if said}
+    return {
+        sentence("labels", "said_on", name=name, score=f"{s:.2f}"): shorten(said, room)
+        for s, name, said in worst
+        if said
+    }
 
 
 async def _recalled(

@@ -331,7 +331,7 @@ def _prompt(
 def _as(operation: Operation, source: str) -> str:
     names = [name for name, v in operation.inputs.items() if v == source]
     if source == operation.system:
-        names.append("system prompt")
+        names.append(sentence("labels", "system"))
     return " and ".join(names)
 
 

@@ -10,7 +10,7 @@ from ....schemas.checks import check_text
 from ....schemas.errors import BadInput, ReplyError, TextGradError, TooLong
 from ....schemas.graph import Operation, Value, Variable
 from ...evaluators.evaluators import Evaluators
-from ...prompts import text
+from ...prompts import sentence, text
 from ...runs.context import RunContext
 from ...workers.pool import Workers
 
@@ -127,7 +127,7 @@ class Primitive:
 
     def use(self, operation: Operation) -> str:
         """What uses a text that it reads, in a few words for whoever rewrites that."""
-        return f"a step ({operation.spec.get('function') or self.summary})"
+        return sentence("labels", "a_step", does=operation.spec.get("function") or self.summary)
 
     def answer_of(self, operation: Operation) -> str | None:
         """The name of the input that is a right answer, where one must be readable."""
@@ -187,7 +187,8 @@ class Loss(Primitive):
 
     def rule(self, work: RunContext, operation: Operation) -> str:
         """By what it judges, in words for whoever rewrites the text that is judged."""
-        return f"what was measured: {operation.spec.get('instruction') or 'see below'}"
+        told = operation.spec.get("instruction") or sentence("labels", "see_below")
+        return sentence("labels", "measured", told=told)
 
     def in_pairs(self, operation: Operation) -> bool:
         """Whether it gives no score, so that results are compared two by two by its instruction."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ....schemas.errors import BadInput
 from ....schemas.graph import Kind, Operation, Value, Variable
-from ...prompts import template, text
+from ...prompts import sentence, template, text
 from ...runs.context import RunContext
 from .base import Inputs, Primitive
 from .templates import filled
@@ -33,7 +33,7 @@ class Format(Primitive):
 
     def use(self, operation: Operation) -> str:
         """Whatever the template says."""
-        return "a template"
+        return sentence("labels", "a_template")
 
     def check_sources(self, sources: Sequence[Variable]) -> None:
         """No picture can stand in a text."""

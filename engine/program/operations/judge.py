@@ -68,7 +68,7 @@ class Judge(Loss):
 
     def rule(self, work: RunContext, operation: Operation) -> str:
         """The instruction."""
-        return f"a judge, who is told: {operation.spec['instruction']}"
+        return sentence("labels", "a_judge", instruction=operation.spec["instruction"])
 
     def in_pairs(self, operation: Operation) -> bool:
         """Without a score."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....schemas.completions import CompletionRequest, Message, Purpose
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
-from ...prompts import template, text
+from ...prompts import sentence, template, text
 from ...runs.context import RunContext
 from .base import Inputs, Primitive
 from .templates import filled, prompt_of
@@ -35,7 +35,7 @@ class Llm(Primitive):
 
     def use(self, operation: Operation) -> str:
         """Whatever model it is."""
-        return "a language model"
+        return sentence("labels", "a_model")
 
     async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """The model's reply."""

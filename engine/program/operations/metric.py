@@ -9,6 +9,7 @@ from typing import Any
 from ....schemas.errors import TooLong
 from ....schemas.graph import Operation, Value
 from ... import metrics
+from ...prompts import sentence
 from ...runs.context import RunContext
 from ...workers.pool import Job
 from .base import Inputs, Loss, Made, Making, failure_in
@@ -39,8 +40,10 @@ class Metric(Loss):
     def rule(self, work: RunContext, operation: Operation) -> str:
         """Its name and options."""
         metric, options = operation.spec["metric"], operation.spec.get("options")
-        more = f" with {json.dumps(options, ensure_ascii=False)}" if options else ""
-        return f"the metric {metric}{more}."
+        if not options:
+            return sentence("labels", "a_metric", metric=metric)
+        said = json.dumps(options, ensure_ascii=False)
+        return sentence("labels", "a_metric_with", metric=metric, options=said)
 
     def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Made:
         """Score and feedback, at once where that takes milliseconds."""
