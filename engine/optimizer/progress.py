@@ -120,7 +120,7 @@ class SearchState(BaseModel):
                 name=f"candidate {index + 1} of {step}",
                 texts=texts,
                 scores=scores,
-                led={} if installed else _led(record.proposals, texts),
+                led={} if installed else _lineage(record.proposals, texts),
             )
             self.pool.add(member, installed=installed)
             self.note(member.name, judged.trial.scores.get(index, {}))
@@ -174,6 +174,6 @@ def stopped(loop: SearchState, args: Mapping[str, Any]) -> str:
     return NO_MORE if idle else ""
 
 
-def _led(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:
+def _lineage(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:
     """The gradients that led to these texts, by variable."""
     return {p.variable: p.gradients for p in proposals if texts.get(p.variable) == p.text}

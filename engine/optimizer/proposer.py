@@ -175,8 +175,8 @@ async def leaked(
 
 def headings() -> tuple[str, ...]:
     """What stands above the parts of a request for a rewrite."""
-    told = (text(f"update_{name}") for name in ("beside", "tried", "earlier"))
-    return TEXT, RULES, *told, FEEDBACK
+    titles = (text(f"update_{name}") for name in ("beside", "tried", "earlier"))
+    return TEXT, RULES, *titles, FEEDBACK
 
 
 def ended_like(old: str, new: str) -> str:
@@ -205,8 +205,8 @@ async def _update_prompt(
     tried = [(fate_of(p), shorten(p.text, budget // 2 // HISTORY)) for p in others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
     given = await beside.constants(work, parameter, gradients)
-    told = [(v, shorten(v.value or "", budget // 2 // len(given))) for v in given]
-    fenced = [t for _, t in [*tried, *earlier]] + [t for _, t in told]
+    constants = [(v, shorten(v.value or "", budget // 2 // len(given))) for v in given]
+    fenced = [t for _, t in [*tried, *earlier]] + [t for _, t in constants]
     fence = Fence([value, *feedback, *fenced])
     same = [p for p in past if p.text.strip() == value.strip()]
     parts = [TEXT, fence.wrap("text", value, role=parameter.role, **score_of(same))]
@@ -216,9 +216,9 @@ async def _update_prompt(
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
-    if told:
+    if constants:
         parts.append(text("update_beside"))
-        parts += [fence.wrap("context", t, role=v.role) for v, t in told]
+        parts += [fence.wrap("context", t, role=v.role) for v, t in constants]
     if tried:
         parts.append(text("update_tried"))
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
@@ -233,7 +233,7 @@ async def _update_prompt(
     parts.append(text("update_ask_itself" if itself else "update_ask"))
     parts.append(text("reply", form=sentence("labels", "value_form", whole=FORM)))
     user = Message(role="user", content="\n\n".join(parts))
-    material = (parameter.role, *parameter.constraints, *feedback, *(t for _, t in told))
+    material = (parameter.role, *parameter.constraints, *feedback, *(t for _, t in constants))
     return Asked(fence, (Message(role="system", content=text("update")), user), material)
 
 

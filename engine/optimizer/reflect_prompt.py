@@ -230,7 +230,7 @@ async def _tried(
     budget: int,
 ) -> list[Tried]:
     """The newest attempts, oldest first; whole or as a difference, as many as there is room for."""
-    batches = {g.id: g for g in await _led(work, parameter)}
+    batches = {g.id: g for g in await _spent_gradients(work, parameter)}
     value, used = parameter.value or "", 0
     found: list[Tried] = []
     for proposal in others(past, value):
@@ -239,8 +239,8 @@ async def _tried(
         body = difference if shorter else proposal.text
         if found and used + len(body) > budget:
             break
-        led = [batches[g] for g in proposal.gradients if g in batches]
-        said = await _said(work, parameter, losses, proposal, led[-1:], budget)
+        spent = [batches[g] for g in proposal.gradients if g in batches]
+        said = await _said(work, parameter, losses, proposal, spent[-1:], budget)
         used += len(body) + sum(map(len, said.values()))
         title = sentence("labels", "difference" if shorter else "whole_text")
         result = sentence("labels", "result", result=_result(proposal))
@@ -260,7 +260,7 @@ def _hypothesis(proposal: Proposal) -> list[str]:
     return [sentence("labels", "hypothesis", hypothesis=shorten(said, 400))] if said else []
 
 
-async def _led(work: RunContext, parameter: Variable) -> list[Gradient]:
+async def _spent_gradients(work: RunContext, parameter: Variable) -> list[Gradient]:
     spent = await work.store.history.gradients(
         work.session.pk, [parameter.id], unspent=False, limit=8 * HISTORY
     )
@@ -272,14 +272,14 @@ async def _said(
     parameter: Variable,
     losses: Sequence[str],
     proposal: Proposal,
-    led: Sequence[Gradient],
+    spent: Sequence[Gradient],
     budget: int,
 ) -> dict[str, str]:
     """What was said of an attempt on training examples it did not solve, where it is on record."""
-    if proposal.fate not in MEASURED or not led:
+    if proposal.fate not in MEASURED or not spent:
         return {}
     examples = await work.store.examples.get(
-        work.session.pk, [number(e, "e") or NO_EXAMPLE for g in led for e in g.batch]
+        work.session.pk, [number(e, "e") or NO_EXAMPLE for g in spent for e in g.batch]
     )
     train = [number(e.id, "e") or NO_EXAMPLE for e in examples.values() if e.split == "train"]
     scored: list[tuple[float, str, str]] = []

@@ -87,7 +87,7 @@ def drawn(places: Sequence[int], args: Mapping[str, Any]) -> list[int]:
     return sorted(draw.sample(list(places), most))
 
 
-def told(args: Mapping[str, Any]) -> list[str]:
+def notes(args: Mapping[str, Any]) -> list[str]:
     """What a step was made of, where its sizes were left open."""
     left_open = [k for k in args.get("open", []) if k != "strategy"]
     if not left_open:

@@ -55,7 +55,7 @@ class Backward:
     plan: Plan
     wanted: set[str] = field(default_factory=set)
     measured: bool = False
-    told: dict[Node, dict[str, list[str]]] = field(default_factory=dict)
+    collected: dict[Node, dict[str, list[str]]] = field(default_factory=dict)
     gradients: dict[tuple[str, str, int], Gradient] = field(default_factory=dict)
 
     @property
@@ -68,7 +68,7 @@ class Backward:
 
         Not in the order it came: the same pass must always write the same prompts.
         """
-        by_operation = self.told.get((variable, place), {})
+        by_operation = self.collected.get((variable, place), {})
         said = [t for op in sorted(by_operation, key=_number) for t in by_operation[op]]
         return list(dict.fromkeys(said))
 
@@ -171,7 +171,7 @@ def _places(state: Backward, variable: str) -> Sequence[int]:
 
 def _tell(state: Backward, operation: Operation, variable: str, place: int, feedback: str) -> None:
     node = (variable, place_of(state.program.variables[variable], place))
-    state.told.setdefault(node, {}).setdefault(operation.id, []).append(feedback)
+    state.collected.setdefault(node, {}).setdefault(operation.id, []).append(feedback)
 
 
 def _pass_through(state: Backward, operation: Operation, inputs: list[str]) -> None:

@@ -70,7 +70,7 @@ class RunContext:
     @property
     def fence(self) -> RunFence:
         """What guards this run's writes."""
-        return number(self.run.id, "r") or 0, self.run.owner
+        return number(self.run.id, "r") or 0, self.run.process
 
     @property
     def state(self) -> dict[str, Any]:

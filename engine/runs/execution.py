@@ -110,7 +110,7 @@ class Execution:
                 return await self.bodies[work.tool][1](work)
             except NotYet:
                 pk, run = work.session.pk, work.run
-                paused = await self.store.runs.pause_run(pk, run.id, run.owner, work.chain)
+                paused = await self.store.runs.pause_run(pk, run.id, run.process, work.chain)
                 if paused is None:
                     return None
                 if paused:
@@ -127,7 +127,7 @@ class Execution:
         return await self.store.runs.end(
             work.session.pk,
             work.run.id,
-            work.run.owner,
+            work.run.process,
             status,
             result=result.model_dump(mode="json") if result is not None else None,
             error=error,
@@ -135,7 +135,7 @@ class Execution:
         )
 
     async def _drop(self, work: RunContext) -> None:
-        await self.store.runs.drop_run(work.session.pk, work.run.id, work.run.owner, work.chain)
+        await self.store.runs.drop_run(work.session.pk, work.run.id, work.run.process, work.chain)
 
 
 def _left_no_trace(work: RunContext) -> bool:

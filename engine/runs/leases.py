@@ -40,7 +40,7 @@ class Heart:
         works: Callable[[], Iterable[RunContext]],
         lost: Callable[[RunContext], None],
     ) -> None:
-        self.owner = secrets.token_hex(16)
+        self.process = secrets.token_hex(16)
         self.pause = LEASE_SECONDS / BEATS
         self._store, self._works, self._lost = store, works, lost
         self._task: asyncio.Task[None] | None = None
@@ -80,7 +80,7 @@ class Heart:
     async def _once(self, works: list[RunContext]) -> None:
         until = time.monotonic() + LEASE_SECONDS
         by_key = {(work.session.pk, work.run.id): work for work in works}
-        ours = await self._store.runs.keep_alive(self.owner, by_key)
+        ours = await self._store.runs.keep_alive(self.process, by_key)
         for key, work in by_key.items():
             if key in ours:
                 work.alive_until = until
@@ -90,7 +90,7 @@ class Heart:
 
 @dataclass
 class _Sighting:
-    owner: str
+    process: str
     lease: float
     since: float
     last: float
@@ -107,8 +107,8 @@ class Sightings:
         """Whether the process of a running run, as it was just read, gives no sign of life."""
         now = self._now()
         one = self._seen.pop((session, run.id), None)
-        if one is None or (one.owner, one.lease) != (run.owner, run.lease):
-            one = _Sighting(run.owner, run.lease, now, now)
+        if one is None or (one.process, one.lease) != (run.process, run.lease):
+            one = _Sighting(run.process, run.lease, now, now)
         elif now - one.last > BLINK_SECONDS:
             one.since = now
         one.last = now

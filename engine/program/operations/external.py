@@ -10,7 +10,7 @@ from ....schemas.graph import Operation, Value
 from ...prompts import text
 from ...runs.context import RunContext
 from .base import Inputs, Primitive
-from .supplied import asking, told
+from .supplied import asking, with_result
 
 
 class External(Primitive):
@@ -42,7 +42,7 @@ class External(Primitive):
         request = asking(inputs, text("external", function=operation.spec.get("function", "")))
         said = operation.spec.get("output")
         if said is not None:
-            request = await told(work, operation, request, said)
+            request = await with_result(work, operation, request, said)
         return Value(text=await work.ask(request, lambda c: c.text))
 
 

@@ -13,7 +13,7 @@ from ...prompts import text
 from ...runs.context import RunContext
 from .base import Inputs, Loss
 from .critique import FEEDBACK_REPLY, read_critique
-from .supplied import asking, told
+from .supplied import asking, with_result
 
 BESIDE = "context"
 """An input of this name is for whoever rewrites; whoever measures is not shown it again."""
@@ -55,7 +55,7 @@ class Feedback(Loss):
         if "function" in spec:
             found = {"feedback": spec["function"], "score": spec.get("score")}
             said = json.dumps(found, ensure_ascii=False)
-            request = await told(work, operation, request, said)
+            request = await with_result(work, operation, request, said)
         return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
     def describe(self, operation: Operation) -> str:
