@@ -13,7 +13,7 @@ from typing import Any
 
 from ...schemas.completions import Completion, CompletionRequest, Purpose
 from ...schemas.errors import ReplyError, TooLong
-from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Variable
+from ...schemas.graph import Fate, Variable
 from ..prompts import sentence
 from ..replies.reply import Malformed, object_schema, parse_object
 from ..runs.context import RunContext
@@ -21,7 +21,8 @@ from ..runs.schedule import gather
 from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit
 from .edits import EDITS, edited
 from .proposer import breaks, broken, ended_like, leaked, others, unchecked, unusable
-from .reflect_prompt import Reflection, Seen, key, reflection
+from .reflect_prompt import Reflection, key, reflection
+from .seen import Seen
 
 
 @dataclass
@@ -35,8 +36,9 @@ class Draft:
 
 async def reflect(
     work: RunContext, parameter: Variable, seen: Seen, count: int, check: Check
-) -> tuple[list[Candidate], list[Gradient]]:
-    """Up to `count` candidates for a parameter, and their diagnosis, if there is one.
+) -> tuple[list[Candidate], str]:
+    """Up to `count` candidates for a parameter, and the diagnosis they follow; without a usable
+    reply that is empty, and the one candidate says why.
 
     A reply of which no text can be taken is sent back once.
     """
@@ -66,10 +68,10 @@ async def reflect(
     try:
         said = await work.ask(request, read, look)
     except TooLong as error:
-        return [Candidate(refused=unchecked(error))], []
+        return [Candidate(refused=unchecked(error))], ""
     except ReplyError as error:
-        return [Candidate(refused=unusable(error))], []
-    return await _candidates(work, parameter, last), [_gradient(parameter, seen, said, last)]
+        return [Candidate(refused=unusable(error))], ""
+    return await _candidates(work, parameter, last), _diagnosis(said, last)
 
 
 def _schema(count: int, *, edits: bool) -> dict[str, Any]:
@@ -158,20 +160,8 @@ def plain(new: str) -> tuple[str, ...]:
 _DRESS = re.compile(r"[\s*#`_>.,;:!]+")
 
 
-def _gradient(
-    parameter: Variable, seen: Seen, said: Mapping[str, Any], found: Sequence[Draft]
-) -> Gradient:
-    """The diagnosis with its hypotheses, as feedback on the text that was seen."""
-    program = seen.evaluation.program
-    operation = program.operation_of(seen.losses[0])
+def _diagnosis(said: Mapping[str, Any], found: Sequence[Draft]) -> str:
+    """The diagnosis in a reply with its hypotheses, as it is kept."""
     lines = [str(said.get("diagnosis") or "").strip()]
     lines += [f"{n}. {d.hypothesis}" for n, d in enumerate(found, 1) if d.hypothesis]
-    return Gradient(
-        variable=parameter.id,
-        version=program.variables[parameter.id].version,
-        text="\n".join(x for x in lines if x) or sentence("labels", "no_diagnosis"),
-        examples=[f"e{p}" for p, score in seen.scores.items() if p != NO_EXAMPLE and score < 1],
-        batch=[f"e{p}" for p in seen.scores if p != NO_EXAMPLE],
-        operation=operation.id if operation else "",
-        losses=seen.losses,
-    )
+    return "\n".join(x for x in lines if x) or sentence("labels", "no_diagnosis")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...schemas.completions import Message
 from ...schemas.distance import diff
@@ -13,14 +13,13 @@ from ...schemas.graph import (
     NO_EXAMPLE,
     Fate,
     Gradient,
-    Kind,
     Proposal,
     Variable,
     number,
 )
 from ..constraints import constraints
 from ..program import beside, quoting
-from ..program.forward import IMAGE_URL, Evaluation, evaluate, load, made_from
+from ..program.forward import evaluate, load
 from ..program.operations import find, loss_kind
 from ..prompts import sentence, text
 from ..prompts.fence import Fence
@@ -28,7 +27,7 @@ from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..runs.context import RunContext
 from .edits import MOST
 from .proposer import HISTORY, RULES, TEXT, fate_of, others, score_of
-from .training import Row
+from .seen import Seen, seen_in
 
 LONG = 4000
 """Characters of a text from which on it is edited, not written anew."""
@@ -37,24 +36,6 @@ HYPOTHESIS = " (hypothesis: "
 SAID = 3
 """Of so many examples it is told what was said of an attempt's outputs, those it did worst on."""
 MEASURED = frozenset({Fate.MINIBATCH, Fate.NOISE, Fate.TIE, Fate.BEATEN, Fate.ACCEPTED})
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a text did: an evaluation with it in place, and the mean of the losses by example.
-
-    `others` are examples that were not run.
-    """
-
-    evaluation: Evaluation
-    losses: list[str]
-    scores: dict[int, float]
-    others: list[Row] = field(default_factory=list)
-
-    def said(self, place: int) -> str:
-        """What the losses say of the outputs."""
-        words = [self.evaluation.value(x, place).text.strip() for x in self.losses]
-        return "\n\n".join(w for w in words if w)
 
 
 @dataclass(frozen=True)
@@ -82,7 +63,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     """
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
     value = parameter.value or ""
-    pieces = {p: _pieces(seen, parameter, p) for p in seen.scores}
+    pieces = {p: seen.pieces(parameter, p) for p in seen.scores}
     room = budget // 2 // max(1, sum(map(len, pieces.values())))
     shown = {p: [(k, n, shorten(t, max(room, 200))) for k, n, t in of] for p, of in pieces.items()}
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
@@ -100,7 +81,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     parts += [*_examples(fence, seen, shown), *_others(fence, seen)]
     parts += _attempts(fence, tried, same)
     edits = len(value) > LONG
-    images = [t for p in seen.scores for t in _pictures(seen, p)]
+    images = [t for p in seen.scores for t in seen.pictures(p)]
     parts += [text("gradient_pictures")] if images else []
     itself = beside.is_used_as_it_stands(seen.evaluation.program, parameter)
     parts += await _asked(work, parameter, count, edits=edits, itself=itself)
@@ -154,33 +135,6 @@ def _used(work: RunContext, seen: Seen, parameter: Variable) -> list[str]:
     rules = [kind.rule(work, o) for o, kind in losses if not kind.of_losses]
     lines += [sentence("labels", "judged_by", rule=rule) for rule in rules]
     return ["\n".join(dict.fromkeys(lines))] if lines else []
-
-
-def _pieces(seen: Seen, parameter: Variable, place: int) -> list[tuple[str, str, str]]:
-    """An example as kinds, names and texts: what went in, what came out, what was wanted."""
-    evaluation = seen.evaluation
-    fields = [v for v in evaluation.program.variables.values() if v.kind is Kind.FIELD]
-    found = [("input", v) for v in fields if not v.reference]
-    made = made_from(evaluation.program, [parameter.id])
-    losses = {o.output for o in evaluation.program.operations.values() if o.is_loss}
-    outputs = sorted(made - losses, key=lambda v: number(v, "v") or 0)
-    found += [("output", evaluation.program.variables[v]) for v in outputs]
-    found += [("expected", v) for v in fields if v.reference]
-    pieces = []
-    for kind, variable in found:
-        if place == NO_EXAMPLE and variable.kind is Kind.FIELD:
-            continue
-        if evaluation.has(variable.id, place):
-            value = evaluation.value(variable.id, place).text
-            value = sentence("labels", "picture") if value.startswith(IMAGE_URL) else value
-            pieces.append((kind, variable.name or variable.field or variable.id, value))
-    return [*pieces, ("said", sentence("labels", "said_of"), seen.said(place))]
-
-
-def _pictures(seen: Seen, place: int) -> list[str]:
-    fields = [v for v in seen.evaluation.program.variables.values() if v.kind is Kind.FIELD]
-    values = [seen.evaluation.value(v.id, place).text for v in fields if place != NO_EXAMPLE]
-    return [value for value in values if value.startswith(IMAGE_URL)]
 
 
 def _examples(
@@ -286,7 +240,7 @@ async def _said(
     for place in train or ([NO_EXAMPLE] if not examples else []):
         if seen := await _recalled(work, losses, {parameter.id: proposal.text}, place):
             name = f"e{place}" if place != NO_EXAMPLE else sentence("labels", "output")
-            outputs = [t for kind, _, t in _pieces(seen, parameter, place) if kind == "output"]
+            outputs = [t for kind, _, t in seen.pieces(parameter, place) if kind == "output"]
             scored.append((seen.scores[place], name, "\n".join([*outputs, seen.said(place)])))
     worst = sorted(one for one in scored if one[0] < 1)[:SAID]
     room = max(400, budget // (2 * SAID * HISTORY))
@@ -308,18 +262,3 @@ async def _recalled(
     except TextGradError:
         return None
     return seen_in(evaluation, losses, [place]) if place not in evaluation.left_out else None
-
-
-def seen_in(evaluation: Evaluation, losses: Sequence[str], places: Sequence[int]) -> Seen | None:
-    """What an evaluation shows at those places where all losses have a value; None without any.
-
-    A loss without scores counts as solved where it finds nothing to say.
-    """
-    scores = {}
-    for place in places:
-        if all(evaluation.has(x, place) for x in losses):
-            found = [evaluation.value(x, place).score for x in losses]
-            bare = [float(not evaluation.value(x, place).text.strip()) for x in losses]
-            graded = [b if s is None else s for s, b in zip(found, bare, strict=True)]
-            scores[place] = sum(graded) / len(graded)
-    return Seen(evaluation, list(losses), scores) if scores else None

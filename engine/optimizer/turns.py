@@ -21,8 +21,7 @@ from .gradients import BackwardPass, backward_pass, choose, outputs_on
 from .pool import PoolEntry
 from .progress import SearchState
 from .quote_guard import QuoteGuard
-from .reflect import reflect
-from .reflect_prompt import seen_in
+from .seen import Seen, seen_in
 from .sizes import FEEDBACK
 from .strategies import STRATEGIES, Strategy
 
@@ -198,11 +197,12 @@ async def _written(
         return await by.propose(
             work, based, gradients, count=count, check=guard.objections, memory=memory
         )
-    return await reflected(work, learnt, based[0], work.args["losses"], count, guard)
+    return await reflected(work, by, learnt, based[0], work.args["losses"], count, guard)
 
 
 async def reflected(
     work: RunContext,
+    by: Strategy,
     learnt: BackwardPass,
     parameter: Variable,
     losses: Sequence[str],
@@ -212,17 +212,33 @@ async def reflected(
     """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on; so are
     the examples that it was shown beside those of `learnt`."""
     seen = seen_in(learnt.evaluation, losses, learnt.places)
-    if seen is None:
+    if seen is None or by.reflect is None:
         return []
     if list(seen.scores) != [NO_EXAMPLE]:
         room = work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
         others = await training.not_run(work, guard, learnt.places, room)
         seen = dataclasses.replace(seen, others=list(others.values()))
         learnt.others = list(others)
-    found, diagnosis = await reflect(work, parameter, seen, count, guard.objections)
+    found, diagnosis = await by.reflect(work, parameter, seen, count, guard.objections)
     store, pk = work.store, work.session.pk
-    learnt.gradients = await store.history.add_gradients(pk, diagnosis, work.fence, work.chain)
+    made = [_gradient(parameter, seen, diagnosis)] if diagnosis else []
+    learnt.gradients = await store.history.add_gradients(pk, made, work.fence, work.chain)
     return found
+
+
+def _gradient(parameter: Variable, seen: Seen, diagnosis: str) -> Gradient:
+    """A diagnosis as feedback on the text that was seen."""
+    program = seen.evaluation.program
+    operation = program.operation_of(seen.losses[0])
+    return Gradient(
+        variable=parameter.id,
+        version=program.variables[parameter.id].version,
+        text=diagnosis,
+        examples=[f"e{p}" for p, score in seen.scores.items() if p != NO_EXAMPLE and score < 1],
+        batch=[f"e{p}" for p in seen.scores if p != NO_EXAMPLE],
+        operation=operation.id if operation else "",
+        losses=seen.losses,
+    )
 
 
 def by_variable(learnt: BackwardPass) -> dict[str, list[Gradient]]:

@@ -15,6 +15,7 @@ from ..optimizer.gradients import choose, outputs_on, usable_gradients
 from ..optimizer.proposer import propose
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
+from ..optimizer.strategies import STRATEGIES
 from ..optimizer.trial import Trial
 from ..program.missing_fields import left_out
 from ..prompts import sentence
@@ -216,7 +217,8 @@ class Step(Tool[StepArguments, Result]):
                 "Use others: forward(session_id, examples='train').",
             )
         guard, count = await QuoteGuard.of(work, losses), work.args["candidates"]
-        candidates = await turns.reflected(work, learnt, parameter, losses, count, guard)
+        by = STRATEGIES["reflect"]
+        candidates = await turns.reflected(work, by, learnt, parameter, losses, count, guard)
         await guard.note(candidates)
         judged = await self._judged(work, candidates, losses, learnt.places, where)
         record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
