@@ -17,9 +17,11 @@ from .demonstrations import demonstrations
 
 @dataclass
 class BackwardPass:
-    """What a backward pass found at `places`, the examples that gave usable replies.
+    """What a backward pass found: the values, the gradients that were stored, and `places`, the
+    numbers of the examples that gave usable replies (NO_EXAMPLE alone in a program without).
 
-    `notes` are on examples that were left out; `others` were shown and not run.
+    `notes` are sentences on examples that were left out; `others` are examples that the critic was
+    shown without their being run.
     """
 
     evaluation: Evaluation
@@ -59,9 +61,9 @@ async def outputs_on(
     *,
     texts: Mapping[str, str] | None = None,
 ) -> BackwardPass:
-    """The losses at `places`, with other `texts` for some parameters, and no gradients yet.
+    """Compute the losses at `places`, with other `texts` for some parameters, and no gradients yet.
 
-    Raises as `gradients_on`.
+    Raises as `backward_pass`.
     """
     work.phase = "computing losses"
     full, notes = await complete(work.store, work.session.pk, losses, places)
@@ -86,7 +88,8 @@ async def choose(
     avoid: Sequence[int],
     count: int,
 ) -> list[Candidate]:
-    """Candidates that show other training examples in one demonstrations variable each."""
+    """Up to `count` candidates for each demonstrations variable, each of which shows other training
+    examples there; those numbered in `avoid` are not shown."""
     turn = await work.store.history.last_step(work.session.pk)
     candidates = []
     for v in variables:
@@ -98,7 +101,8 @@ async def choose(
 async def usable_gradients(
     work: RunContext, parameters: Sequence[Variable]
 ) -> tuple[dict[str, list[Gradient]], list[str]]:
-    """Unspent gradients at the parameters' present versions, and notes on stale ones.
+    """The gradients of each parameter that no step has used and that are of its present version, by
+    its id; and notes on those of earlier versions, which are left out.
 
     Raises Conflict when a parameter has none.
     """

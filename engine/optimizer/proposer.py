@@ -149,7 +149,7 @@ async def breaks(work: RunContext, parameter: Variable, new: str) -> Reason | No
 
 
 async def broken(work: RunContext, parameter: Variable, old: str, new: str) -> list[Problem]:
-    """Which constraints that code checks a new text breaks."""
+    """The constraints checked by code that `new` breaks, as problems; empty if it keeps to all."""
     lines, owner = parameter.constraints, work.session.owner
     broken = await constrained.violations(work.workers, owner, lines, old, new)
     return problems(Fate.BROKEN, broken)
@@ -158,7 +158,8 @@ async def broken(work: RunContext, parameter: Variable, old: str, new: str) -> l
 async def leaked(
     work: RunContext, parameter: Variable, material: Sequence[str], new: str
 ) -> list[Problem]:
-    """What a new text has taken over of the request for it, beside the `material` shown there."""
+    """What `new` has copied from the request that asked for it, as problems. What others have
+    written there (`material`) may be copied. Raises TooLong."""
     if constraints.may_quote_request(parameter.constraints):
         return []
     old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
@@ -174,7 +175,7 @@ async def leaked(
 
 
 def headings() -> tuple[str, ...]:
-    """What stands above the parts of a request for a rewrite."""
+    """The headings above the parts of a request for a rewrite."""
     titles = (text(f"update_{name}") for name in ("beside", "tried", "earlier"))
     return TEXT, RULES, *titles, FEEDBACK
 
@@ -186,7 +187,8 @@ def ended_like(old: str, new: str) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request for a rewrite; `material` is what it shows that others have written."""
+    """A request for a rewrite, with the fence around what others wrote in it; `material` is
+    that."""
 
     fence: Fence
     messages: tuple[Message, ...]
@@ -275,7 +277,7 @@ def score_of(same: Sequence[Proposal]) -> dict[str, str]:
 
 
 def fate_of(proposal: Proposal) -> str:
-    """What came of a proposal, in words for a model."""
+    """What came of a proposal (verdict, scores or reason), in a few words for a model."""
     if proposal.fate is Fate.COPIED:  # older reasons have words of the examples
         return sentence("labels", "tried_copied", verdict=proposal.verdict)
     if proposal.score is None or proposal.parent_score is None:

@@ -27,7 +27,7 @@ from .seen import Seen
 
 @dataclass
 class Draft:
-    """A new text by a hypothesis; `problems` are what is wrong with it."""
+    """A new text and the hypothesis it follows; `problems` are what is wrong with it."""
 
     hypothesis: str
     text: str
@@ -84,7 +84,8 @@ def _schema(count: int, *, edits: bool) -> dict[str, Any]:
 
 
 def drafts(said: Mapping[str, Any], asked: Reflection, old: str) -> list[Draft]:
-    """The new texts in a reply, with the hypotheses that they follow."""
+    """The new texts in a reply, each with its hypothesis; one with a problem where there is none.
+    `old` is the text that edits are made to."""
     found = []
     for n in range(1, len(said) + 1):
         given = said.get(key("edits" if asked.edits else "value", n))
@@ -153,7 +154,8 @@ async def _judge(work: RunContext, parameter: Variable, candidate: Candidate) ->
 
 
 def plain(new: str) -> tuple[str, ...]:
-    """What a text says, for telling near-duplicates: its words in any order, however set out."""
+    """The words of a text, sorted, without case and marks: equal for texts that are nearly the
+    same."""
     return tuple(sorted(_DRESS.sub(" ", new).casefold().split()))
 
 

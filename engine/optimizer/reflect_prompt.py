@@ -40,7 +40,8 @@ MEASURED = frozenset({Fate.MINIBATCH, Fate.NOISE, Fate.TIE, Fate.BEATEN, Fate.AC
 
 @dataclass(frozen=True)
 class Reflection:
-    """A request: `material` is what it shows that others have written; `edits` are asked for."""
+    """A request for several new texts; `material` is what it shows that others have written. With
+    `edits`, the reply is to hold edits of the text and not whole texts."""
 
     fence: Fence
     messages: tuple[Message, ...]
@@ -50,7 +51,8 @@ class Reflection:
 
 @dataclass(frozen=True)
 class Tried:
-    """An attempt: what came of it with its text or difference, and what was said, by example."""
+    """An earlier proposal as the request shows it: its result with its text or difference, and what
+    was said of its outputs, by example."""
 
     body: str
     said: dict[str, str]

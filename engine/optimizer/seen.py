@@ -53,16 +53,17 @@ class Seen:
         return [*pieces, ("said", sentence("labels", "said_of"), self.said(place))]
 
     def pictures(self, place: int) -> list[str]:
-        """The pictures of the example `place`, as data URLs or addresses."""
+        """The pictures of the example `place`, as data URLs."""
         fields = [v for v in self.evaluation.program.variables.values() if v.kind is Kind.FIELD]
         values = [self.evaluation.value(v.id, place).text for v in fields if place != NO_EXAMPLE]
         return [value for value in values if value.startswith(IMAGE_URL)]
 
 
 def seen_in(evaluation: Evaluation, losses: Sequence[str], places: Sequence[int]) -> Seen | None:
-    """What an evaluation shows at those places where all losses have a value; None without any.
+    """What an evaluation shows at those `places` where all losses have a value; None if there is
+    none.
 
-    A loss without scores counts as solved where it finds nothing to say.
+    A loss that gives no score counts as 1 where it finds nothing to say, else as 0.
     """
     scores = {}
     for place in places:

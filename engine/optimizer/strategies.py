@@ -71,7 +71,8 @@ class Strategy:
         return self.reflect is not None
 
     def critiques(self, batch: int) -> int:
-        """Requests for feedback through one operation on `batch` examples that share calls."""
+        """How many requests for feedback one operation takes on `batch` examples that share
+        calls."""
         return batch if self.exact else 0 if self.direct or self.reflects else 1
 
 

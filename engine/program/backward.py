@@ -64,9 +64,10 @@ class Backward:
         return self.evaluation.program
 
     def feedback(self, variable: str, place: int) -> list[str]:
-        """What was said about a node, in the order of the operations that said it.
+        """What was said about a variable at a place, without repetitions.
 
-        Not in the order it came: the same pass must always write the same prompts.
+        In the order of the operations that said it, not in the order it came: the same pass must
+        always write the same prompts.
         """
         by_operation = self.collected.get((variable, place), {})
         said = [t for op in sorted(by_operation, key=_number) for t in by_operation[op]]
@@ -74,7 +75,7 @@ class Backward:
 
 
 def requires_grad(program: Program) -> set[str]:
-    """The variables from which a parameter can be reached upstream, parameters included."""
+    """The ids of the variables that depend on a parameter, parameters included."""
     parameters = {v.id for v in program.variables.values() if v.requires_grad and v.is_leaf}
     return parameters | made_from(program, parameters)
 

@@ -19,7 +19,8 @@ from .operations import find, kind_of
 async def constants(
     work: RunContext, parameter: Variable, gradients: Sequence[Gradient]
 ) -> list[Variable]:
-    """The constants that the losses behind `gradients` read beside what `parameter` makes."""
+    """The constants that the losses behind `gradients` read beside what is made with `parameter`:
+    the task or policy that a rewrite must know."""
     program = await behind(work, gradients)
     made = {parameter.id, *made_from(program, [parameter.id])}
     found = [

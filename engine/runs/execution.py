@@ -34,7 +34,7 @@ class Active:
     waiting: int = 0
 
     async def stop(self) -> None:
-        """End it; what is under way at an endpoint is still recorded."""
+        """End the run; what is under way at an endpoint is still recorded."""
         self.work.stop()
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
@@ -49,7 +49,7 @@ class Execution:
 
     @property
     def kinds(self) -> dict[str, type[Result]]:
-        """The kind of each tool's results."""
+        """The class of each tool's result, by the tool's name."""
         return {tool: kind for tool, (kind, _) in self.bodies.items()}
 
     async def execute(self, work: RunContext) -> Result | None:

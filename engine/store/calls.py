@@ -79,9 +79,9 @@ class CallRows:
     ) -> int:
         """Record that a completion is needed (once for each key); gives the call's number.
 
-        What it may cost is set aside first: raises BudgetExhausted when that is not left,
-        QuotaExceeded when its owner may make no more, and Conflict when the run that `fence`
-        names is no longer its owner's. With `chain`, the call is on disk once that is settled;
+        What it may cost (`price`) is set aside first: raises BudgetExhausted when that is not left,
+        QuotaExceeded when its owner may make no more, and Conflict when the run that `fence` names
+        is no longer its process's. With `chain`, the call is on disk once that is settled;
         `lazily`, it is written with whatever is written next.
         """
         run = fence[0] if fence else None
@@ -139,7 +139,7 @@ class CallRows:
         attempts: Sequence[Attempt] = (),
         chain: Chain | None = None,
     ) -> Completion:
-        """Record what was asked for; gives the completion that is on record from now on.
+        """Record the reply to a call; gives the completion that is on record from now on.
 
         That is another one where somebody else's came first; then this one is kept among the
         attempts, and what it cost is counted all the same. `attempts` are the tries that brought
@@ -183,10 +183,10 @@ class CallRows:
         await self.db.write(job, session=session)
 
     async def hand_in(self, session: int, answers: Mapping[int, Completion]) -> dict[int, str]:
-        """Take completions from outside; gives what became of each.
+        """Record completions that a caller hands in, by call number; gives what became of each.
 
-        That is `taken`; `before` (the first answer stands); `asked`: the server itself asks for it
-        at this moment, so its own answer will be used, and this one is kept among the attempts.
+        That is `taken`; `before` (an earlier answer stands); or `asked`: the server itself asks for
+        it at this moment, so its own answer will be used, and this one is kept among the attempts.
         Calls that do not exist are left out.
         """
 
@@ -235,7 +235,7 @@ class CallRows:
         return await self.db.read(job, session=session, single=True)
 
     async def set_unusable(self, session: int, key: str) -> None:
-        """Mark an answered call as one whose reply could not be used."""
+        """Mark the answered call with this key as one whose reply could not be used."""
 
         def job(db: Connection) -> None:
             db.execute(
@@ -304,7 +304,8 @@ class CallRows:
         return await self.db.read(job, session=session, single=True)
 
     async def get(self, session: int, n: int) -> dict[str, object] | None:
-        """One call whole: request, reply, attempts."""
+        """One call with its request, reply and attempts, as columns by name; None where there is
+        none."""
 
         def job(db: Connection) -> dict[str, object] | None:
             found = row(db, "SELECT * FROM calls WHERE session = ? AND n = ?", session, n)

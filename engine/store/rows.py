@@ -100,7 +100,8 @@ def check_owned(run: Row | None, fence: RunFence) -> None:
 
 
 def readable(what: str) -> Callable[[Reader], Reader]:
-    """For what reads rows: one that cannot be read is named by `what`, filled in from the row."""
+    """A decorator for functions that read a row: a row that cannot be read raises StoreError, which
+    names it by `what`, filled in from the row."""
 
     def decorate(read: Reader) -> Reader:
         @functools.wraps(read)

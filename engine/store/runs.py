@@ -40,7 +40,11 @@ KEPT_SECONDS = 7200.0
 
 @dataclass(frozen=True)
 class NewRun:
-    """A call that is to be run. `came` says when it came in, by this process's own time."""
+    """A call that is to become a run: its tool, arguments and digest, the `process` that runs it,
+    and who answers.
+
+    `came` is when it came in, in seconds of this process's own clock.
+    """
 
     tool: str
     args: dict[str, Any]
@@ -52,7 +56,8 @@ class NewRun:
 
 @dataclass(frozen=True)
 class Admitted:
-    """The run of a call, and the session as it was then; `mine` unless another began it."""
+    """The run of a call, with the session as it was when it was admitted; `mine` unless an equal
+    call began it."""
 
     run: Run
     session: Session
@@ -151,7 +156,7 @@ class RunRows:
         return await self.db.read(job, session=session, single=True)
 
     async def running(self) -> list[Running]:
-        """What runs, or should, in all processes."""
+        """The runs that are marked as running, in all processes."""
 
         def job(db: Connection) -> list[Running]:
             sql = (
@@ -222,8 +227,11 @@ class RunRows:
     async def end_quietly(
         self, session: int, run: Run, result: dict[str, Any], chain: Chain | None = None
     ) -> bool:
-        """End a run that needed nothing from anybody, so that it is no news: what it gave is kept
-        for a while, for whoever made the same call meanwhile. False as for `end_run`."""
+        """End a run that needed nothing from anybody, so that it is no news: its result is kept for
+        a while, for whoever made the same call meanwhile.
+
+        False as for `end`.
+        """
 
         def job(db: Connection) -> bool:
             sql = (
@@ -274,7 +282,7 @@ class RunRows:
         await self.db.write(job, session=session, after=chain)
 
     async def cancel(self, session: int, run_id: str) -> bool:
-        """End an active run; what it had answered stays. False when it was not active."""
+        """End an active run; what was answered stays. False when it was not active."""
 
         def job(db: Connection) -> bool:
             cursor = db.execute(
@@ -317,7 +325,7 @@ class RunRows:
         return await self.db.write(job)
 
     async def give_back(self, process: str) -> None:
-        """Let anybody go on at once with what this process was running."""
+        """Let any process go on at once with what this one was running."""
 
         def job(db: Connection) -> None:
             sql = "UPDATE runs SET owner = '', lease = 0 WHERE owner = ? AND status = 'running'"
@@ -327,7 +335,8 @@ class RunRows:
 
 
 def set_state(db: Connection, session: int, fence: RunFence | None, state: dict[str, Any]) -> None:
-    """What a run remembers from now on. Call inside a write."""
+    """Replace what the run that `fence` names remembers (nothing without one). Call inside a
+    write."""
     if fence is not None:
         sql = "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?"
         db.execute(sql, (dumps(state), now(), session, fence[0]))

@@ -23,9 +23,10 @@ READ = 4
 
 @dataclass
 class Inputs:
-    """What one operation reads at one place: `texts`, `values` and `images` by input name.
+    """What one operation reads for one example, by the names of its inputs: the `texts`, the whole
+    `values` (with scores), and the `images`.
 
-    `about` names the computation in messages; `sample` counts fresh runs of the same.
+    `about` names the computation in messages; `sample` numbers repeated runs of the same.
     """
 
     about: str
@@ -114,7 +115,7 @@ class Primitive:
             )
 
     def was_given(self, operation: Operation) -> bool:
-        """Whether the caller told what comes out."""
+        """Whether the caller supplied the output with the call."""
         return "output" in operation.spec
 
     def shown(self, operation: Operation, inputs: Inputs) -> dict[str, str]:
@@ -126,7 +127,7 @@ class Primitive:
         return text("step_function", function=operation.spec.get("function") or self.summary)
 
     def use(self, operation: Operation) -> str:
-        """What uses a text that it reads, in a few words for whoever rewrites that."""
+        """What it is, in a few words for the model that rewrites a text which it reads."""
         return sentence("labels", "a_step", does=operation.spec.get("function") or self.summary)
 
     def answer_of(self, operation: Operation) -> str | None:
@@ -137,7 +138,8 @@ class Primitive:
         """Raises ExampleError for a right answer that cannot be read."""
 
     async def ballot(self, work: RunContext, operation: Operation, texts: Mapping[str, str]) -> str:
-        """What counts as the same when the majority of several outputs is taken."""
+        """The part of an output that counts when the majority of several is taken; equal parts are
+        equal votes."""
         return "\n".join(texts.values()).strip()
 
 
@@ -186,7 +188,7 @@ class Loss(Primitive):
         return text("step_judged", how=str(how))
 
     def rule(self, work: RunContext, operation: Operation) -> str:
-        """By what it judges, in words for whoever rewrites the text that is judged."""
+        """By what it judges, in words for the model that rewrites the text that is judged."""
         told = operation.spec.get("instruction") or sentence("labels", "see_below")
         return sentence("labels", "measured", told=told)
 

@@ -98,7 +98,7 @@ class _Program:
 
 
 class Evaluator(Loss):
-    """Run once for the same texts, like any completion."""
+    """The score and feedback of the operator's program, run once for the same texts."""
 
     name = "evaluator"
     by_words = True

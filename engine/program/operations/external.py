@@ -14,7 +14,8 @@ from .supplied import asking, with_result
 
 
 class External(Primitive):
-    """Whatever is described in `function`; its output is told at once, or asked for."""
+    """Whatever the caller's `function` describes; its output is supplied with the call, or asked
+    for."""
 
     name = "external"
     takes = frozenset({"function", "output"})

@@ -20,14 +20,15 @@ BESIDE = "context"
 
 
 class Feedback(Loss):
-    """Told at once for one example, and asked for on others, by what was found on the first."""
+    """What the caller found: supplied with the call for one example, and asked for on others, by
+    the same description."""
 
     name = "feedback"
     asks = "caller"
     by_words = True
 
     def spec(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """With what was found."""
+        """The arguments that are kept, with what was found."""
         return super().spec(given) | {"function": given["feedback"]}
 
     def check_spec(self, operation: Operation) -> None:

@@ -32,7 +32,7 @@ class Format(Primitive):
         return template.check(operation.spec["template"], operation.inputs)
 
     def use(self, operation: Operation) -> str:
-        """Whatever the template says."""
+        """That a template shows it."""
         return sentence("labels", "a_template")
 
     def check_sources(self, sources: Sequence[Variable]) -> None:
@@ -49,7 +49,7 @@ class Format(Primitive):
         return Value(text=filled(work, operation, inputs))
 
     def describe(self, operation: Operation) -> str:
-        """That texts are put together."""
+        """That texts are put together by a template."""
         return text("step_format")
 
 

@@ -34,7 +34,7 @@ class Llm(Primitive):
         return []
 
     def use(self, operation: Operation) -> str:
-        """Whatever model it is."""
+        """That a language model reads it."""
         return sentence("labels", "a_model")
 
     async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
@@ -55,7 +55,7 @@ class Llm(Primitive):
         return {"prompt": prompt_of(operation, inputs)}
 
     def describe(self, operation: Operation) -> str:
-        """That a model is called."""
+        """That a language model answers a prompt."""
         return text("step_llm")
 
 
