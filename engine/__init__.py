@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .opening import open_engine as open_engine
     from .optimizer.candidate import Candidate as Candidate
     from .optimizer.candidate import Check as Check
+    from .optimizer.seen import Seen as Seen
     from .optimizer.strategies import Strategy as Strategy
     from .program.operations.base import Inputs as Inputs
     from .program.operations.base import Loss as Loss
@@ -75,6 +76,7 @@ _PLACES = {
     ".metrics.base": "Metric Options",
     ".opening": "open_engine",
     ".optimizer.candidate": "Candidate Check",
+    ".optimizer.seen": "Seen",
     ".optimizer.strategies": "Strategy",
     ".program.operations.base": "Inputs Loss Primitive",
     ".runs.context": "RunContext",
@@ -121,6 +123,7 @@ __all__ = [
     "RoleSettings",
     "Rule",
     "RunContext",
+    "Seen",
     "Settings",
     "StoreBusy",
     "StoreError",

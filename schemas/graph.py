@@ -203,7 +203,7 @@ STATE_VERSION = 1
 class Run(BaseModel):
     """One tool call that computes. Durable: running it again continues it.
 
-    `digest` is of the call that began it. `owner` is the process that runs it, or empty when none
+    `digest` is of the call that began it. `process` is the one that runs it, or empty when none
     does; `lease` changes while that process lives. `answerers` says who answers its calls.
     `damaged` names what of it cannot be read.
     """
@@ -216,7 +216,7 @@ class Run(BaseModel):
     state: dict[str, Any] = Field(default_factory=dict)
     result: dict[str, Any] | None = None
     error: str = ""
-    owner: str = ""
+    process: str = ""
     digest: str = ""
     lease: float = 0.0
     answerers: str = ""

@@ -29,7 +29,9 @@ FLOORS = """
 """From the top to the ground. A new room gets its place here."""
 
 HEIGHT = {room: -depth for depth, floor in enumerate(FLOORS.split("\n")) for room in floor.split()}
-MODULES = modules(sources())
+TEXTS = sources()
+MODULES = modules(TEXTS)
+MOST_LINES = 400
 
 
 def upwards(graph: Graph) -> list[str]:
@@ -61,3 +63,8 @@ def test_an_import_upwards_and_a_circle_are_seen() -> None:
     }
     assert upwards(rooms(modules(files))) == ["engine.store imports engine.runs"]
     assert len(circle(modules(files))) == 3
+
+
+def test_no_file_is_too_long_to_be_read_at_once() -> None:
+    lines = {path: text.count("\n") for path, text in TEXTS.items()}
+    assert {path: n for path, n in lines.items() if n > MOST_LINES} == {}

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ...schemas.graph import Fate, Variable
+from ..prompts import sentence
 from ..replies.reply import Malformed
 
 Problem = tuple[Fate, str]
@@ -18,21 +19,22 @@ Check = Callable[[Variable, str], Awaitable[list[Problem]]]
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a candidate came to its fate."""
+    """Why a candidate was accepted or refused: the kind of outcome (`fate`), and a sentence."""
 
     fate: Fate
     words: str
 
 
-UNCHANGED = Reason(Fate.UNCHANGED, "the text as it was")
+UNCHANGED = Reason(Fate.UNCHANGED, sentence("reasons", "unchanged"))
 
 
 @dataclass
 class Candidate:
-    """One proposal for each parameter; `refused` says why it is out of the running.
+    """One proposal: a text for each parameter, by the parameter's id.
 
-    `quotes` are the numbers of the training examples that its texts quote; `idea` is the hypothesis
-    that it follows, if it was told.
+    `refused` says why it is out of the running, None while it is in. `quotes` are the numbers of
+    the training examples that its texts quote; `idea` is the hypothesis that its writer gave with
+    it, or empty.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
@@ -42,7 +44,10 @@ class Candidate:
 
 
 class Unfit(Malformed):
-    """A proposed text that cannot be taken; `fate` is that of the first of its problems."""
+    """Raised for a proposed text that has `problems`, so that its writer is asked to repair it.
+
+    `fate` is that of the first problem.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(" ".join(words for _, words in problems))
@@ -50,5 +55,5 @@ class Unfit(Malformed):
 
 
 def problems(fate: Fate, sentences: Iterable[str]) -> list[Problem]:
-    """Problems that would all come to the same fate."""
+    """One problem for each of the sentences, all of the same fate."""
     return [(fate, words) for words in sentences]

@@ -33,9 +33,10 @@ _UNITS = {"calls": "calls", "tokens": "tokens", "cost": "dollars"}
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What one gated step takes: calls, and of tokens and dollars at least so many.
+    """What one gated step takes at least: model calls, tokens, and dollars (`cost`).
 
-    `more_tokens` and `more_cost` are what short replies, critique and rewriting are likely to add.
+    `more_tokens` and `more_cost` are what replies, critique and rewriting are likely to add to the
+    prompts, which alone can be counted beforehand.
     """
 
     calls: int
@@ -45,14 +46,14 @@ class CostEstimate:
     more_cost: float = 0.0
 
     def sensible(self, key: str) -> float:
-        """A budget that pays for several steps."""
+        """A budget of `key` (calls, tokens or cost) that pays for several steps."""
         if key == "cost":
             return math.ceil(_MANY * (self.cost + self.more_cost) * 1000) / 1000
         return _MANY * (self.calls if key == "calls" else self.tokens + self.more_tokens)
 
 
 def asking(program: Program) -> int:
-    """How many calls an example takes, whoever answers them."""
+    """How many calls one example takes in the program, whoever answers them."""
     return sum(kind_of(o).asks is not None for o in program.operations.values())
 
 

@@ -16,10 +16,11 @@ EDITS = {
 
 
 def edited(text: str, edits: Sequence[Mapping[str, str]]) -> str:
-    """`text` after the edits, one after the other: each puts something in the place of a piece.
+    """`text` after the edits, made one after the other: each replaces the piece `find` by `put`; an
+    empty `find` adds `put` at the end.
 
-    An empty piece adds at the end. Raises Malformed for too many edits, and for a piece that does
-    not stand in the text exactly once.
+    Raises Malformed for too many edits, and for a piece that does not stand in the text exactly
+    once.
     """
     if len(edits) > MOST:
         raise Malformed(sentence("problems", "edits", count=str(len(edits)), most=str(MOST)))

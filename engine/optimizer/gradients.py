@@ -17,9 +17,11 @@ from .demonstrations import demonstrations
 
 @dataclass
 class BackwardPass:
-    """What a backward pass found at `places`, the examples that gave usable replies.
+    """What a backward pass found: the values, the gradients that were stored, and `places`, the
+    numbers of the examples that gave usable replies (NO_EXAMPLE alone in a program without).
 
-    `notes` are on examples that were left out; `others` were shown and not run.
+    `notes` are sentences on examples that were left out; `others` are examples that the critic was
+    shown without their being run.
     """
 
     evaluation: Evaluation
@@ -59,9 +61,9 @@ async def outputs_on(
     *,
     texts: Mapping[str, str] | None = None,
 ) -> BackwardPass:
-    """The losses at `places`, with other `texts` for some parameters, and no gradients yet.
+    """Compute the losses at `places`, with other `texts` for some parameters, and no gradients yet.
 
-    Raises as `gradients_on`.
+    Raises as `backward_pass`.
     """
     work.phase = "computing losses"
     full, notes = await complete(work.store, work.session.pk, losses, places)
@@ -86,10 +88,41 @@ async def choose(
     avoid: Sequence[int],
     count: int,
 ) -> list[Candidate]:
-    """Candidates that show other training examples in one demonstrations variable each."""
+    """Up to `count` candidates for each demonstrations variable, each of which shows other training
+    examples there; those numbered in `avoid` are not shown."""
     turn = await work.store.history.last_step(work.session.pk)
     candidates = []
     for v in variables:
         texts = await demonstrations(work, v, losses, avoid, count, turn)
         candidates += [Candidate(texts={v.id: t}) for t in texts if t != v.value]
     return candidates
+
+
+async def usable_gradients(
+    work: RunContext, parameters: Sequence[Variable]
+) -> tuple[dict[str, list[Gradient]], list[str]]:
+    """The gradients of each parameter that no step has used and that are of its present version, by
+    its id; and notes on those of earlier versions, which are left out.
+
+    Raises Conflict when a parameter has none.
+    """
+    found = await work.store.history.gradients(work.session.pk, [p.id for p in parameters])
+    fresh: dict[str, list[Gradient]] = {}
+    notes = []
+    for p in parameters:
+        mine = [g for g in found if g.variable == p.id]
+        fresh[p.id] = [g for g in mine if g.version == p.version]
+        stale = len(mine) - len(fresh[p.id])
+        if stale:
+            notes.append(
+                f"{p.label} changed since {stale} of its gradients were computed; those are stale "
+                "and were not used."
+            )
+    bare = [p.label for p in parameters if not fresh[p.id]]
+    if bare:
+        raise Conflict(
+            " ".join([f"No gradient to step from on {', '.join(bare)}.", *notes]),
+            "Call backward first: a step spends the gradients it uses, and a change of the text "
+            "makes the others stale.",
+        )
+    return fresh, notes

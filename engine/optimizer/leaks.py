@@ -56,9 +56,11 @@ _WRAPPERS = {
 def leaked(
     new: str, old: str, material: Iterable[str], headings: Sequence[str], sentences: Sequence[str]
 ) -> list[str]:
-    """Sentences on pieces of a request that `new` holds, and neither `old` nor the `material`.
+    """What `new` has copied from the request that asked for it, as sentences for its writer; empty
+    if nothing.
 
-    `headings` and `sentences` are what all requests of this kind say.
+    What the text before (`old`) or the `material` that was shown has too is no copy. `headings` and
+    `sentences` are the words that all requests of this kind contain.
     """
     said = list(material)
     known = [old, *said]

@@ -18,9 +18,10 @@ MOST = 24
 
 
 class PoolEntry(BaseModel):
-    """Texts that were scored on the validation split. `name` says where they come from.
+    """Texts, by the parameter's id, with their score on each validation example (0 to 1).
 
-    `led` are the ids of the gradients that led to them since texts of this line were installed.
+    `name` says where they come from. `led` are the ids of the gradients that led from the texts
+    last installed to these, by parameter.
     """
 
     name: str
@@ -41,7 +42,8 @@ class CandidatePool(BaseModel):
     current: int = 0
 
     def choose(self, how: Parents, seed: int, iteration: int) -> PoolEntry:
-        """The parent of this iteration: the same for the same history, seed and iteration."""
+        """The texts to rewrite in this iteration, drawn as `how` says; the same for the same
+        history, seed and iteration."""
         if how == "newest" or len(self.members) == 1:
             return self.members[self.current]
         if how == "best":

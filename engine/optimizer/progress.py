@@ -78,15 +78,15 @@ class SearchState(BaseModel):
         return self.pool.members[self.pool.current]
 
     def scored(self, places: Sequence[int]) -> list[int]:
-        """Those of these examples that could be scored at the start."""
+        """`places` without the examples that could not be scored at the start."""
         return [p for p in places if f"e{p}" not in self.left_out]
 
     def dump(self) -> dict[str, Any]:
-        """As it is saved."""
+        """The state as JSON values, with its format's version, as it is saved with the run."""
         return {"version": STATE_VERSION, **self.model_dump(mode="json")}
 
     def standing(self) -> str:
-        """How far it has come, for whoever watches."""
+        """How far the search has come, in a few words for progress notifications."""
         if self.paired:
             return f"step {self.steps + 1}, {self.accepted} accepted so far"
         start = sum(self.before) / len(self.before)
@@ -120,7 +120,7 @@ class SearchState(BaseModel):
                 name=f"candidate {index + 1} of {step}",
                 texts=texts,
                 scores=scores,
-                led={} if installed else _led(record.proposals, texts),
+                led={} if installed else _lineage(record.proposals, texts),
             )
             self.pool.add(member, installed=installed)
             self.note(member.name, judged.trial.scores.get(index, {}))
@@ -133,11 +133,13 @@ class SearchState(BaseModel):
             self.scores.setdefault(text, {}).update({str(p): s for p, s in scores.items()})
 
     def show(self, examples: Iterable[int]) -> None:
-        """Remember that a writer was shown these."""
+        """Remember that these examples (by number) were shown to a writer: they cannot be
+        referees."""
         self.shown = sorted({*self.shown, *examples} - {NO_EXAMPLE})
 
     def fall_back(self) -> None:
-        """Go on by feedback and rewrites, which a small model writes more easily."""
+        """From now on ask for feedback and single rewrites, not for reflections: a small model
+        manages those more easily."""
         self.plain = True
         self.unwritten = 0
 
@@ -152,12 +154,13 @@ class SearchState(BaseModel):
 
 
 def load(run: Run) -> SearchState | None:
-    """The loop in a run's state, if it has got that far. Raises Outdated if it cannot be read."""
+    """The search that a run has saved; None if it has saved none yet. Raises Outdated if it cannot
+    be read."""
     return saved.state_of(run, SearchState) if "pool" in run.state else None
 
 
 def stopped(loop: SearchState, args: Mapping[str, Any]) -> str:
-    """Why the loop is over, or an empty text."""
+    """Why the search is over, as a phrase for the result; empty while it goes on."""
     if loop.current.mean >= args["goal"] and any(loop.current.scores):
         return "goal"
     if loop.steps >= args["steps"] or loop.iteration >= 4 * args["steps"]:
@@ -174,6 +177,6 @@ def stopped(loop: SearchState, args: Mapping[str, Any]) -> str:
     return NO_MORE if idle else ""
 
 
-def _led(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:
+def _lineage(proposals: Sequence[Proposal], texts: Mapping[str, str]) -> dict[str, list[str]]:
     """The gradients that led to these texts, by variable."""
     return {p.variable: p.gradients for p in proposals if texts.get(p.variable) == p.text}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ...schemas.errors import Conflict, ReplyError, TooLong
+from ...schemas.errors import ReplyError, TooLong
 from ...schemas.graph import Fate, Gradient, Proposal, Variable
 from ..constraints import checks as constrained
 from ..constraints import constraints
@@ -37,35 +37,6 @@ FEEDBACK = sentence("labels", "feedback")
 LEAK_SMALL = 20_000
 """Characters that are gone through for a leak at once: a few milliseconds."""
 FORM = sentence("labels", "whole")
-
-
-async def usable_gradients(
-    work: RunContext, parameters: Sequence[Variable]
-) -> tuple[dict[str, list[Gradient]], list[str]]:
-    """Unspent gradients at the parameters' present versions, and notes on stale ones.
-
-    Raises Conflict when a parameter has none.
-    """
-    found = await work.store.history.gradients(work.session.pk, [p.id for p in parameters])
-    fresh: dict[str, list[Gradient]] = {}
-    notes = []
-    for p in parameters:
-        mine = [g for g in found if g.variable == p.id]
-        fresh[p.id] = [g for g in mine if g.version == p.version]
-        stale = len(mine) - len(fresh[p.id])
-        if stale:
-            notes.append(
-                f"{p.label} changed since {stale} of its gradients were computed; those are stale "
-                "and were not used."
-            )
-    bare = [p.label for p in parameters if not fresh[p.id]]
-    if bare:
-        raise Conflict(
-            " ".join([f"No gradient to step from on {', '.join(bare)}.", *notes]),
-            "Call backward first: a step spends the gradients it uses, and a change of the text "
-            "makes the others stale.",
-        )
-    return fresh, notes
 
 
 async def propose(
@@ -101,7 +72,7 @@ async def propose(
 
 def _apart(sample: int) -> str:
     """What tells whoever answers that the same prompt stands there more than once."""
-    return f", candidate {sample + 1} from this prompt: another good text" if sample else ""
+    return sentence("labels", "again", n=str(sample + 1)) if sample else ""
 
 
 async def _propose_one(
@@ -120,7 +91,6 @@ async def _propose_one(
         about=f"a new text for {parameter.label}" + _apart(sample),
     )
     old = parameter.value or ""
-    rules = constraints.parse(parameter.constraints)
 
     def read(completion: Completion) -> str:
         value = parse_object(completion.text, VALUE_REPLY, old)["value"]
@@ -142,32 +112,45 @@ async def _propose_one(
     try:
         new = await work.ask(request, read, look)
     except TooLong as error:
-        words = f"it could not be checked: {error.message}"
-        candidate.refused = candidate.refused or Reason(Fate.UNUSABLE, words)
+        candidate.refused = candidate.refused or unchecked(error)
         return
     except ReplyError as error:
-        cause = error.__cause__
-        why = cause.reason if isinstance(cause, Malformed) else error.message
-        fate = cause.fate if isinstance(cause, Unfit) else Fate.UNUSABLE
-        words = f"no usable text, not even after a repair: {why}"
-        candidate.refused = candidate.refused or Reason(fate, words)
+        candidate.refused = candidate.refused or unusable(error)
         return
     candidate.texts[parameter.id] = new
     work.proposed.setdefault((parameter.id, new), f"candidate {sample + 1}")
     if new.strip() == old.strip():
         candidate.refused = candidate.refused or UNCHANGED
         return
+    breach = await breaks(work, parameter, new)
+    candidate.refused = candidate.refused or breach
+
+
+def unchecked(error: TooLong) -> Reason:
+    """Why a text is refused that is too long to be checked."""
+    return Reason(Fate.UNUSABLE, sentence("reasons", "unchecked", why=error.message))
+
+
+def unusable(error: ReplyError) -> Reason:
+    """Why a candidate is refused whose writer gave no usable text, not even after a repair."""
+    cause = error.__cause__
+    why = cause.reason if isinstance(cause, Malformed) else error.message
+    fate = cause.fate if isinstance(cause, Unfit) else Fate.UNUSABLE
+    return Reason(fate, sentence("reasons", "unusable", why=why))
+
+
+async def breaks(work: RunContext, parameter: Variable, new: str) -> Reason | None:
+    """Which constraint in words a new text breaks, as a judge says; None if it keeps to all."""
+    rules = constraints.parse(parameter.constraints).free
     try:
-        problem = await judged.broken(work, parameter, rules.free, new)
+        problem = await judged.broken(work, parameter, rules, new)
     except ReplyError as error:
-        problem = f"nobody could say whether it keeps to them ({error.message})"
-    if problem:
-        breach = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
-        candidate.refused = candidate.refused or breach
+        problem = sentence("reasons", "unsure", why=error.message)
+    return Reason(Fate.BROKEN, sentence("reasons", "breaks", problem=problem)) if problem else None
 
 
 async def broken(work: RunContext, parameter: Variable, old: str, new: str) -> list[Problem]:
-    """Which constraints that code checks a new text breaks."""
+    """The constraints checked by code that `new` breaks, as problems; empty if it keeps to all."""
     lines, owner = parameter.constraints, work.session.owner
     broken = await constrained.violations(work.workers, owner, lines, old, new)
     return problems(Fate.BROKEN, broken)
@@ -176,20 +159,24 @@ async def broken(work: RunContext, parameter: Variable, old: str, new: str) -> l
 async def leaked(
     work: RunContext, parameter: Variable, material: Sequence[str], new: str
 ) -> list[Problem]:
-    """What a new text has taken over of the request for it, beside the `material` shown there."""
+    """What `new` has copied from the request that asked for it, as problems. What others have
+    written there (`material`) may be copied. Raises TooLong."""
     if constraints.may_quote_request(parameter.constraints):
         return []
     old, sentences = parameter.value or "", [text(name) for name in INSTRUCTIONS]
     args = new, old, list(material), [*headings(), FORM], sentences
     if len(new) + len(old) + sum(map(len, material)) <= LEAK_SMALL:
         return problems(Fate.LEAKED, leaks.leaked(*args))
-    what = f"Comparing a text of {len(new):,} characters with its request"
-    job = Job(work.session.owner, what, "Shorten the text.")
+    job = Job(
+        work.session.owner,
+        f"Comparing a text of {len(new):,} characters with its request",
+        "Shorten the text.",
+    )
     return problems(Fate.LEAKED, await work.workers.run(job, leaks.leaked, *args))
 
 
 def headings() -> tuple[str, ...]:
-    """What stands above the parts of a request for a rewrite."""
+    """The headings above the parts of a request for a rewrite."""
     names = "read_beside", "beside", "others", "tried", "earlier"
     return TEXT, RULES, *(text(f"update_{name}") for name in names), FEEDBACK
 
@@ -201,7 +188,8 @@ def ended_like(old: str, new: str) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request for a rewrite; `material` is what it shows that others have written."""
+    """A request for a rewrite, with the fence around what others wrote in it; `material` is
+    that."""
 
     fence: Fence
     messages: tuple[Message, ...]
@@ -245,7 +233,7 @@ async def _update_prompt(
     parts += quoting.in_rewrite(parameter, measured=measured)
     itself = beside.is_used_as_it_stands(program, parameter)
     parts.append(text("update_ask_itself" if itself else "update_ask"))
-    parts.append(text("reply", form=f'{{"value": "{FORM}"}}'))
+    parts.append(text("reply", form=sentence("labels", "value_form", whole=FORM)))
     user = Message(role="user", content="\n\n".join(parts))
     material = (parameter.role, *parameter.constraints, *feedback, *given)
     return Asked(fence, (Message(role="system", content=text("update")), user), material)
@@ -309,7 +297,7 @@ def score_of(same: Sequence[Proposal]) -> dict[str, str]:
 
 
 def fate_of(proposal: Proposal) -> str:
-    """What came of a proposal, in words for a model."""
+    """What came of a proposal (verdict, scores or reason), in a few words for a model."""
     if proposal.fate is Fate.COPIED:  # older reasons have words of the examples
         return sentence("labels", "tried_copied", verdict=proposal.verdict)
     if proposal.score is None or proposal.parent_score is None:

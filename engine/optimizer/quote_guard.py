@@ -27,10 +27,11 @@ SMALL = 20_000
 
 @dataclass(frozen=True)
 class QuoteGuard:
-    """The rows that a program reads: `inputs` and `answers` are the names of their fields.
+    """Finds quotations of examples in proposed texts. `inputs` and `answers` are the names of the
+    fields that the program reads as such.
 
-    Training rows may be quoted, those that measure never. One whose input training has too is no
-    secret: that is a fault of the split.
+    Training rows may be quoted, rows of the other splits never. A held-out row whose input also
+    stands in training is no secret: that is a fault of the split.
     """
 
     work: RunContext
@@ -39,23 +40,22 @@ class QuoteGuard:
 
     @classmethod
     async def of(cls, work: RunContext, losses: Sequence[str]) -> QuoteGuard:
-        """The guard of the program behind `losses`."""
+        """The guard for the program that makes `losses`."""
         program = await work.store.graph.program(work.session.pk, losses, everything=True)
         return cls.for_program(work, program)
 
     @classmethod
     def for_program(cls, work: RunContext, program: Program) -> QuoteGuard:
-        """An answer is what losses alone read, or what is called one."""
+        """The guard for `program`. A field is an answer if losses alone read it, or if it is marked
+        as one."""
         read = {v for o in program.operations.values() if not o.is_loss for v in o.sources}
         fields = [v for v in program.variables.values() if v.kind is Kind.FIELD and v.field]
         inputs = {v.field or "" for v in fields if v.id in read and not v.reference}
         return cls(work, sorted(inputs), sorted({v.field or "" for v in fields} - inputs))
 
     async def objections(self, parameter: Variable, new: str) -> list[Problem]:
-        """What is wrong with `new` as a text for `parameter`. No held-out word is repeated.
-
-        Raises TooLong.
-        """
+        """What is wrong with `new` as a text for `parameter`, as problems whose sentences repeat no
+        held-out word; empty if nothing is. Raises TooLong."""
         rule = constraints.examples_rule(parameter.constraints)
         before = f"{parameter.value or ''}\n{parameter.role}"
         said = []
@@ -67,7 +67,7 @@ class QuoteGuard:
         return problems(Fate.COPIED, said)
 
     async def quoted(self, texts: Iterable[str]) -> list[int]:
-        """The training rows that `texts` quote. Raises TooLong."""
+        """The numbers of the training rows that `texts` quote, in order. Raises TooLong."""
         return _rows(await self._found("train", quotes.quoted, self.answers, list(texts)))
 
     async def note(self, candidates: Sequence[Candidate]) -> None:
@@ -129,5 +129,5 @@ def _forbidden(rows: Sequence[int]) -> list[str]:
 def _held_out(split: str, count: int) -> list[str]:
     if not count:
         return []
-    rows = "a row" if count == 1 else f"{count} rows"
-    return [sentence("problems", "held_out", rows=rows, split=split)]
+    name = "held_out_one" if count == 1 else "held_out"
+    return [sentence("problems", name, count=str(count), split=split)]

@@ -37,10 +37,10 @@ class _Text:
 
 
 def quoted(page: Page, inputs: Sequence[str], answers: Sequence[str], texts: Sequence[str]) -> Hits:
-    """The rows that stand whole in one of `texts`, with each input of theirs that does.
+    """The rows of `page` that stand whole in one of `texts`, each with the input of it that does.
 
     `inputs` and `answers` name the fields that a program reads as such. Where a row has no answer,
-    an input of some length is the whole row.
+    an input of some length counts as the whole row.
     """
     searched = [_Text(text) for text in texts]
     found: Hits = []
@@ -53,7 +53,8 @@ def quoted(page: Page, inputs: Sequence[str], answers: Sequence[str], texts: Seq
 
 
 def touched(page: Page, inputs: Sequence[str], new: str, old: str) -> Hits:
-    """The rows of which `new`, and not `old`, has an input, or a run of words of one."""
+    """The rows of `page` of which `new` has an input, or a run of words of one, that `old` has
+    not."""
     after, before = _Text(new), _Text(old)
     added = set(runs(after.words, RUN)) - set(runs(before.words, RUN))
     found: Hits = []
@@ -66,7 +67,7 @@ def touched(page: Page, inputs: Sequence[str], new: str, old: str) -> Hits:
 
 
 def known(page: Page, inputs: Sequence[str], pieces: Sequence[str]) -> Hits:
-    """The rows that have one of these pieces as an input."""
+    """The rows of `page` that have one of these pieces as an input."""
     wanted = set(pieces)
     return [
         (n, said)

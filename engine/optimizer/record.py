@@ -18,15 +18,15 @@ def record_of(
     gradients: Mapping[str, Sequence[Gradient]],
     candidates: Sequence[Candidate],
     judged: gate.GateResult,
-    led: Mapping[str, Sequence[str]] | None = None,
+    lineage: Mapping[str, Sequence[str]] | None = None,
 ) -> StepRecord:
     """The step to be stored: every proposal with its verdict, reason and scores.
 
-    `led` are gradients of earlier steps that led to the text which was rewritten now.
+    `lineage` are the gradients of earlier steps that led to the text which was rewritten now.
     """
-    before = led or {}
+    before = lineage or {}
     compared = bool(judged.split)
-    told = judged.told
+    gain = judged.told
     proposals = [
         Proposal(
             step="",
@@ -48,9 +48,9 @@ def record_of(
         gate=judged.summary,
         before=judged.before if compared else None,
         after=judged.scores.get(judged.winner) if judged.winner is not None else None,
-        gain=told.gain if told else None,
-        error=told.standard_error if told else None,
-        p=told.p if told else None,
+        gain=gain.gain if gain else None,
+        error=gain.standard_error if gain else None,
+        p=gain.p if gain else None,
         split=judged.split or None,
         examples=judged.places,
         proposals=proposals,

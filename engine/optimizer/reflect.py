@@ -13,21 +13,21 @@ from typing import Any
 
 from ...schemas.completions import Completion, CompletionRequest, Purpose
 from ...schemas.errors import ReplyError, TooLong
-from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Variable
-from ..constraints import constraints
-from ..constraints import judge as judged
+from ...schemas.graph import Fate, Variable
+from ..prompts import sentence
 from ..replies.reply import Malformed, object_schema, parse_object
 from ..runs.context import RunContext
 from ..runs.schedule import gather
 from .candidate import UNCHANGED, Candidate, Check, Problem, Reason, Unfit
 from .edits import EDITS, edited
-from .proposer import broken, ended_like, leaked, others
-from .reflect_prompt import Reflection, Seen, key, reflection
+from .proposer import breaks, broken, ended_like, leaked, others, unchecked, unusable
+from .reflect_prompt import Reflection, key, reflection
+from .seen import Seen
 
 
 @dataclass
 class Draft:
-    """A new text by a hypothesis; `problems` are what is wrong with it."""
+    """A new text and the hypothesis it follows; `problems` are what is wrong with it."""
 
     hypothesis: str
     text: str
@@ -36,8 +36,9 @@ class Draft:
 
 async def reflect(
     work: RunContext, parameter: Variable, seen: Seen, count: int, check: Check
-) -> tuple[list[Candidate], list[Gradient]]:
-    """Up to `count` candidates for a parameter, and their diagnosis, if there is one.
+) -> tuple[list[Candidate], str]:
+    """Up to `count` candidates for a parameter, and the diagnosis they follow; without a usable
+    reply that is empty, and the one candidate says why.
 
     A reply of which no text can be taken is sent back once.
     """
@@ -67,17 +68,10 @@ async def reflect(
     try:
         said = await work.ask(request, read, look)
     except TooLong as error:
-        return [_refused(Fate.UNUSABLE, f"it could not be checked: {error.message}")], []
+        return [Candidate(refused=unchecked(error))], ""
     except ReplyError as error:
-        cause = error.__cause__
-        why = cause.reason if isinstance(cause, Malformed) else error.message
-        fate = cause.fate if isinstance(cause, Unfit) else Fate.UNUSABLE
-        return [_refused(fate, f"no usable text, not even after a repair: {why}")], []
-    return await _candidates(work, parameter, last), [_gradient(parameter, seen, said, last)]
-
-
-def _refused(fate: Fate, words: str) -> Candidate:
-    return Candidate(refused=Reason(fate, words))
+        return [Candidate(refused=unusable(error))], ""
+    return await _candidates(work, parameter, last), _diagnosis(said, last)
 
 
 def _schema(count: int, *, edits: bool) -> dict[str, Any]:
@@ -90,7 +84,8 @@ def _schema(count: int, *, edits: bool) -> dict[str, Any]:
 
 
 def drafts(said: Mapping[str, Any], asked: Reflection, old: str) -> list[Draft]:
-    """The new texts in a reply, with the hypotheses that they follow."""
+    """The new texts in a reply, each with its hypothesis; one with a problem where there is none.
+    `old` is the text that edits are made to."""
     found = []
     for n in range(1, len(said) + 1):
         given = said.get(key("edits" if asked.edits else "value", n))
@@ -104,7 +99,7 @@ def drafts(said: Mapping[str, Any], asked: Reflection, old: str) -> list[Draft]:
             continue
         if new.strip():
             found.append(Draft(hypothesis, ended_like(old, new), []))
-    return found or [Draft("", "", [(Fate.UNUSABLE, "There is no new text. Write it whole.")])]
+    return found or [Draft("", "", [(Fate.UNUSABLE, sentence("problems", "no_text"))])]
 
 
 async def _checked(
@@ -129,7 +124,7 @@ async def _candidates(
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=64)
     old = parameter.value or ""
     before = {
-        plain(p.text): f"nearly the text of {p.id}, which was refused"
+        plain(p.text): sentence("reasons", "like_refused", proposal=p.id)
         for p in others(past, old)
         if p.verdict == "refused" and p.fate in (Fate.MINIBATCH, Fate.NOISE, Fate.TIE)
     }
@@ -148,44 +143,27 @@ async def _candidates(
         elif said in before:
             candidate.refused = Reason(Fate.TWICE, before[said])
         else:
-            before[said] = f"nearly the text of candidate {index + 1}"
+            before[said] = sentence("reasons", "like_candidate", n=str(index + 1))
     await gather([_judge(work, parameter, c) for c in candidates if not c.refused])
     return candidates
 
 
 async def _judge(work: RunContext, parameter: Variable, candidate: Candidate) -> None:
     """Refuse a candidate that breaks a constraint in words."""
-    rules = constraints.parse(parameter.constraints).free
-    try:
-        problem = await judged.broken(work, parameter, rules, candidate.texts[parameter.id])
-    except ReplyError as error:
-        problem = f"nobody could say whether it keeps to them ({error.message})"
-    if problem:
-        candidate.refused = Reason(Fate.BROKEN, f"it breaks a constraint: {problem}")
+    candidate.refused = await breaks(work, parameter, candidate.texts[parameter.id])
 
 
 def plain(new: str) -> tuple[str, ...]:
-    """What a text says, for telling near-duplicates: its words in any order, however set out."""
+    """The words of a text, sorted, without case and marks: equal for texts that are nearly the
+    same."""
     return tuple(sorted(_DRESS.sub(" ", new).casefold().split()))
 
 
 _DRESS = re.compile(r"[\s*#`_>.,;:!]+")
 
 
-def _gradient(
-    parameter: Variable, seen: Seen, said: Mapping[str, Any], found: Sequence[Draft]
-) -> Gradient:
-    """The diagnosis with its hypotheses, as feedback on the text that was seen."""
-    program = seen.evaluation.program
-    operation = program.operation_of(seen.losses[0])
+def _diagnosis(said: Mapping[str, Any], found: Sequence[Draft]) -> str:
+    """The diagnosis in a reply with its hypotheses, as it is kept."""
     lines = [str(said.get("diagnosis") or "").strip()]
     lines += [f"{n}. {d.hypothesis}" for n, d in enumerate(found, 1) if d.hypothesis]
-    return Gradient(
-        variable=parameter.id,
-        version=program.variables[parameter.id].version,
-        text="\n".join(x for x in lines if x) or "New texts were written from the examples.",
-        examples=[f"e{p}" for p, score in seen.scores.items() if p != NO_EXAMPLE and score < 1],
-        batch=[f"e{p}" for p in seen.scores if p != NO_EXAMPLE],
-        operation=operation.id if operation else "",
-        losses=seen.losses,
-    )
+    return "\n".join(x for x in lines if x) or sentence("labels", "no_diagnosis")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...schemas.completions import Message
 from ...schemas.distance import diff
@@ -13,22 +13,21 @@ from ...schemas.graph import (
     NO_EXAMPLE,
     Fate,
     Gradient,
-    Kind,
     Proposal,
     Variable,
     number,
 )
 from ..constraints import constraints
 from ..program import beside, quoting
-from ..program.forward import IMAGE_URL, Evaluation, evaluate, load, made_from
+from ..program.forward import evaluate, load
 from ..program.operations import find, loss_kind
-from ..prompts import text
+from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..runs.context import RunContext
 from .edits import MOST
 from .proposer import HISTORY, RULES, TEXT, fate_of, others, score_of
-from .training import Row
+from .seen import Seen, seen_in
 
 LONG = 4000
 """Characters of a text from which on it is edited, not written anew."""
@@ -40,26 +39,9 @@ MEASURED = frozenset({Fate.MINIBATCH, Fate.NOISE, Fate.TIE, Fate.BEATEN, Fate.AC
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a text did: an evaluation with it in place, and the mean of the losses by example.
-
-    `others` are examples that were not run.
-    """
-
-    evaluation: Evaluation
-    losses: list[str]
-    scores: dict[int, float]
-    others: list[Row] = field(default_factory=list)
-
-    def said(self, place: int) -> str:
-        """What the losses say of the outputs."""
-        words = [self.evaluation.value(x, place).text.strip() for x in self.losses]
-        return "\n\n".join(w for w in words if w)
-
-
-@dataclass(frozen=True)
 class Reflection:
-    """A request: `material` is what it shows that others have written; `edits` are asked for."""
+    """A request for several new texts; `material` is what it shows that others have written. With
+    `edits`, the reply is to hold edits of the text and not whole texts."""
 
     fence: Fence
     messages: tuple[Message, ...]
@@ -69,7 +51,8 @@ class Reflection:
 
 @dataclass(frozen=True)
 class Tried:
-    """An attempt: what came of it with its text or difference, and what was said, by example."""
+    """An earlier proposal as the request shows it: its result with its text or difference, and what
+    was said of its outputs, by example."""
 
     body: str
     said: dict[str, str]
@@ -82,7 +65,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     """
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
     value = parameter.value or ""
-    pieces = {p: _pieces(seen, parameter, p) for p in seen.scores}
+    pieces = {p: seen.pieces(parameter, p) for p in seen.scores}
     room = budget // 2 // max(1, sum(map(len, pieces.values())))
     shown = {p: [(k, n, shorten(t, max(room, 200))) for k, n, t in of] for p, of in pieces.items()}
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
@@ -100,7 +83,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     parts += [*_examples(fence, seen, shown), *_others(fence, seen)]
     parts += _attempts(fence, tried, same)
     edits = len(value) > LONG
-    images = [t for p in seen.scores for t in _pictures(seen, p)]
+    images = [t for p in seen.scores for t in seen.pictures(p)]
     parts += [text("gradient_pictures")] if images else []
     itself = beside.is_used_as_it_stands(seen.evaluation.program, parameter)
     parts += await _asked(work, parameter, count, edits=edits, itself=itself)
@@ -124,13 +107,18 @@ async def _asked(
     parts += quoting.in_rewrite(parameter, measured=await quoting.held_out(work))
     if edits:
         parts.append(text("reflect_edits", most=str(MOST)))
-    form = '[{"find": "...", "put": "..."}]' if edits else '"<the text>"'
+    name, form = ("edits", "edits_form") if edits else ("value", "text_form")
     keys = [
-        f'"{key("hypothesis", n)}": "<what is missing or wrong>", '
-        f'"{key("edits" if edits else "value", n)}": {form}'
+        sentence(
+            "labels",
+            "proposal_form",
+            hypothesis=key("hypothesis", n),
+            key=key(name, n),
+            form=sentence("labels", form),
+        )
         for n in range(1, count + 1)
     ]
-    asked = '{"diagnosis": "<what goes wrong, and the rules behind it>", ' + ", ".join(keys) + "}"
+    asked = sentence("labels", "reflect_form", proposals=", ".join(keys))
     return [*parts, text("reply", form=asked)]
 
 
@@ -141,40 +129,14 @@ def _used(work: RunContext, seen: Seen, parameter: Variable) -> list[str]:
     for operation in program.operations.values():
         if parameter.id in operation.sources and not operation.is_loss:
             names = [f"{{{n}}}" for n, v in operation.inputs.items() if v == parameter.id]
-            names += ["system prompt"] if operation.system == parameter.id else []
+            names += [sentence("labels", "system")] if operation.system == parameter.id else []
             step = find(operation.kind).use(operation)
-            lines.append(f"It is used as {' and '.join(names)} of {step}.")
+            used = sentence("labels", "used_as", names=" and ".join(names), step=step)
+            lines.append(used)
     losses = [(o, loss_kind(o.kind)) for o in program.operations.values() if o.is_loss]
     rules = [kind.rule(work, o) for o, kind in losses if not kind.of_losses]
-    lines += [f"The output is judged by {rule}" for rule in rules]
+    lines += [sentence("labels", "judged_by", rule=rule) for rule in rules]
     return ["\n".join(dict.fromkeys(lines))] if lines else []
-
-
-def _pieces(seen: Seen, parameter: Variable, place: int) -> list[tuple[str, str, str]]:
-    """An example as kinds, names and texts: what went in, what came out, what was wanted."""
-    evaluation = seen.evaluation
-    fields = [v for v in evaluation.program.variables.values() if v.kind is Kind.FIELD]
-    found = [("input", v) for v in fields if not v.reference]
-    made = made_from(evaluation.program, [parameter.id])
-    losses = {o.output for o in evaluation.program.operations.values() if o.is_loss}
-    outputs = sorted(made - losses, key=lambda v: number(v, "v") or 0)
-    found += [("output", evaluation.program.variables[v]) for v in outputs]
-    found += [("expected", v) for v in fields if v.reference]
-    pieces = []
-    for kind, variable in found:
-        if place == NO_EXAMPLE and variable.kind is Kind.FIELD:
-            continue
-        if evaluation.has(variable.id, place):
-            value = evaluation.value(variable.id, place).text
-            value = "(a picture)" if value.startswith(IMAGE_URL) else value
-            pieces.append((kind, variable.name or variable.field or variable.id, value))
-    return [*pieces, ("said", "of the output", seen.said(place))]
-
-
-def _pictures(seen: Seen, place: int) -> list[str]:
-    fields = [v for v in seen.evaluation.program.variables.values() if v.kind is Kind.FIELD]
-    values = [seen.evaluation.value(v.id, place).text for v in fields if place != NO_EXAMPLE]
-    return [value for value in values if value.startswith(IMAGE_URL)]
 
 
 def _examples(
@@ -184,14 +146,16 @@ def _examples(
     failed = sorted((p for p, s in seen.scores.items() if s < 1), key=lambda p: seen.scores[p])
     solved = [p for p in seen.scores if p not in failed]
     parts = []
-    for title, places in (("not solved", failed), ("solved", solved)):
+    for title, places in (("not_solved", failed), ("solved", solved)):
         if not places:
             continue
         if NO_EXAMPLE not in places:
-            parts.append(f"{len(places)} of {len(seen.scores)} examples that were run are {title}:")
+            of = str(len(seen.scores))
+            parts.append(sentence("labels", title, count=str(len(places)), all=of))
         for place in places:
-            name = f"Example e{place}, score" if place != NO_EXAMPLE else "The score is"
-            parts.append(f"{name} {seen.scores[place]:.2f}:")
+            name = "score_of" if place != NO_EXAMPLE else "score"
+            score = f"{seen.scores[place]:.2f}"
+            parts.append(sentence("labels", name, example=f"e{place}", score=score))
             parts += [fence.wrap(k, t, name=n) for k, n, t in shown[place] if t or k == "output"]
     return parts
 
@@ -222,7 +186,7 @@ async def _tried(
     budget: int,
 ) -> list[Tried]:
     """The newest attempts, oldest first; whole or as a difference, as many as there is room for."""
-    batches = {g.id: g for g in await _led(work, parameter)}
+    batches = {g.id: g for g in await _spent_gradients(work, parameter)}
     value, used = parameter.value or "", 0
     found: list[Tried] = []
     for proposal in others(past, value):
@@ -231,11 +195,12 @@ async def _tried(
         body = difference if shorter else proposal.text
         if found and used + len(body) > budget:
             break
-        led = [batches[g] for g in proposal.gradients if g in batches]
-        said = await _said(work, parameter, losses, proposal, led[-1:], budget)
+        spent = [batches[g] for g in proposal.gradients if g in batches]
+        said = await _said(work, parameter, losses, proposal, spent[-1:], budget)
         used += len(body) + sum(map(len, said.values()))
-        title = "Difference to the present text:" if shorter else "The text:"
-        head = [f"Result: {_result(proposal)}", *_hypothesis(proposal), title]
+        title = sentence("labels", "difference" if shorter else "whole_text")
+        result = sentence("labels", "result", result=_result(proposal))
+        head = [result, *_hypothesis(proposal), title]
         found.append(Tried("\n".join([*head, shorten(body, budget)]), said))
     return found[::-1]
 
@@ -248,10 +213,10 @@ def _result(proposal: Proposal) -> str:
 
 def _hypothesis(proposal: Proposal) -> list[str]:
     said = proposal.reason.partition(HYPOTHESIS)[2].removesuffix(")")
-    return [f"Hypothesis: {shorten(said, 400)}"] if said else []
+    return [sentence("labels", "hypothesis", hypothesis=shorten(said, 400))] if said else []
 
 
-async def _led(work: RunContext, parameter: Variable) -> list[Gradient]:
+async def _spent_gradients(work: RunContext, parameter: Variable) -> list[Gradient]:
     spent = await work.store.history.gradients(
         work.session.pk, [parameter.id], unspent=False, limit=8 * HISTORY
     )
@@ -263,25 +228,29 @@ async def _said(
     parameter: Variable,
     losses: Sequence[str],
     proposal: Proposal,
-    led: Sequence[Gradient],
+    spent: Sequence[Gradient],
     budget: int,
 ) -> dict[str, str]:
     """What was said of an attempt on training examples it did not solve, where it is on record."""
-    if proposal.fate not in MEASURED or not led:
+    if proposal.fate not in MEASURED or not spent:
         return {}
     examples = await work.store.examples.get(
-        work.session.pk, [number(e, "e") or NO_EXAMPLE for g in led for e in g.batch]
+        work.session.pk, [number(e, "e") or NO_EXAMPLE for g in spent for e in g.batch]
     )
     train = [number(e.id, "e") or NO_EXAMPLE for e in examples.values() if e.split == "train"]
     scored: list[tuple[float, str, str]] = []
     for place in train or ([NO_EXAMPLE] if not examples else []):
         if seen := await _recalled(work, losses, {parameter.id: proposal.text}, place):
-            name = f"e{place}" if place != NO_EXAMPLE else "the output"
-            outputs = [t for kind, _, t in _pieces(seen, parameter, place) if kind == "output"]
+            name = f"e{place}" if place != NO_EXAMPLE else sentence("labels", "output")
+            outputs = [t for kind, _, t in seen.pieces(parameter, place) if kind == "output"]
             scored.append((seen.scores[place], name, "\n".join([*outputs, seen.said(place)])))
     worst = sorted(one for one in scored if one[0] < 1)[:SAID]
     room = max(400, budget // (2 * SAID * HISTORY))
-    return {f"{name}, score {s:.2f}": shorten(said, room) for s, name, said in worst if said}
+    return {
+        sentence("labels", "said_on", name=name, score=f"{s:.2f}"): shorten(said, room)
+        for s, name, said in worst
+        if said
+    }
 
 
 async def _recalled(
@@ -295,18 +264,3 @@ async def _recalled(
     except TextGradError:
         return None
     return seen_in(evaluation, losses, [place]) if place not in evaluation.left_out else None
-
-
-def seen_in(evaluation: Evaluation, losses: Sequence[str], places: Sequence[int]) -> Seen | None:
-    """What an evaluation shows at those places where all losses have a value; None without any.
-
-    A loss without scores counts as solved where it finds nothing to say.
-    """
-    scores = {}
-    for place in places:
-        if all(evaluation.has(x, place) for x in losses):
-            found = [evaluation.value(x, place).score for x in losses]
-            bare = [float(not evaluation.value(x, place).text.strip()) for x in losses]
-            graded = [b if s is None else s for s, b in zip(found, bare, strict=True)]
-            scores[place] = sum(graded) / len(graded)
-    return Seen(evaluation, list(losses), scores) if scores else None

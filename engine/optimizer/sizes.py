@@ -26,8 +26,8 @@ FEEDBACK = ((4, 3), (4, 2), (4, 1))
 
 
 def strategy(program: Program, variables: Sequence[str] | None) -> str:
-    """The usual strategy: `reflect` where one text is improved and FAR steps at most are between it
-    and its loss, for one call can see all of that; else `gradient`."""
+    """The name of the usual strategy: `reflect` where one text is improved and at most FAR steps
+    stand between it and its loss, so that one call can see all of that; else `gradient`."""
     texts = [v for v in program.variables.values() if v.kind is Kind.PARAMETER]
     mine = [v.id for v in texts if variables is None or v.id in variables]
     affected = made_from(program, mine)
@@ -38,10 +38,11 @@ def strategy(program: Program, variables: Sequence[str] | None) -> str:
 
 
 def chosen(asked: Mapping[str, Any], per_example: int, places: int, usual: str) -> dict[str, Any]:
-    """The arguments of `optimize` with what was left open, where an example takes so many calls
-    and there are so many examples to measure on.
+    """The arguments of `optimize`, with values for what the caller left open (None).
 
-    The usual sizes, or smaller ones where the budget would not pay for the start and a step.
+    `per_example` is how many calls an example takes, `places` how many examples there are to
+    measure on, `usual` the strategy if none is named. Sizes are the usual ones, or smaller where
+    the budget would not pay for the start and one step.
     """
     left_open = [k for k in ("strategy", "batch_size", "candidates") if asked[k] is None]
     asked = {**asked, "strategy": asked["strategy"] or usual}
@@ -89,8 +90,8 @@ def drawn(places: Sequence[int], args: Mapping[str, Any]) -> list[int]:
     return sorted(draw.sample(list(places), most))
 
 
-def told(args: Mapping[str, Any]) -> list[str]:
-    """What a step was made of, where its sizes were left open."""
+def notes(args: Mapping[str, Any]) -> list[str]:
+    """A note on how large each step was, for the result; none where the caller chose all sizes."""
     left_open = [k for k in args.get("open", []) if k != "strategy"]
     if not left_open:
         return []

@@ -11,6 +11,8 @@ from ..extensions.table import Table
 from ..runs.context import RunContext
 from .candidate import Candidate, Check
 from .proposer import propose
+from .reflect import reflect
+from .seen import Seen
 
 
 class Propose(Protocol):
@@ -35,20 +37,42 @@ class Propose(Protocol):
         ...
 
 
+class Reflect(Protocol):
+    """Writes candidates from what a text did, without gradients."""
+
+    async def __call__(
+        self, work: RunContext, parameter: Variable, seen: Seen, count: int, check: Check
+    ) -> tuple[list[Candidate], str]:
+        """Up to `count` candidates, each with a text for the parameter, whose `value` is the text
+        that was seen; and what is wrong with that one, or an empty text.
+
+        `seen` has its outputs, scores and what was said of them, by example; `check` says what
+        else is wrong with a text. A candidate that is out of the running says why. Raises NotYet,
+        AnswererError.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Strategy:
     """One strategy. `exact` asks for feedback on each edge and example by itself; `direct` asks
-    for none: what was criticised is the feedback. `reflects`: one request sees what a text did and
-    brings all candidates, else `propose` writes them from the gradients."""
+    for none: what was criticised is the feedback. With `reflect` it sees what one parameter's text
+    did and writes all candidates from that; else `propose` writes them from the gradients."""
 
     name: str
     exact: bool = False
     direct: bool = False
-    reflects: bool = False
+    reflect: Reflect | None = None
     propose: Propose = propose
 
+    @property
+    def reflects(self) -> bool:
+        """Whether candidates are written from what a text did, one parameter at a time."""
+        return self.reflect is not None
+
     def critiques(self, batch: int) -> int:
-        """Requests for feedback through one operation on `batch` examples that share calls."""
+        """How many requests for feedback one operation takes on `batch` examples that share
+        calls."""
         return batch if self.exact else 0 if self.direct or self.reflects else 1
 
 
@@ -57,10 +81,10 @@ STRATEGIES: Table[Strategy] = Table(
     "strategies",
     {
         "gradient": Strategy("gradient"),
-        "reflect": Strategy("reflect", reflects=True),
+        "reflect": Strategy("reflect", reflect=reflect),
         "rewrite": Strategy("rewrite", direct=True),
         "exact": Strategy("exact", exact=True),
     },
     Strategy,
-    {"propose": (list,)},
+    {"propose": (list,), "reflect": (tuple,)},
 )

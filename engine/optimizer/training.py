@@ -31,7 +31,8 @@ Row = list[tuple[str, str, str]]
 
 
 async def pieces(work: RunContext, guard: QuoteGuard, train: Sequence[int]) -> Pieces:
-    """What the right answers of examples show that their inputs do not, if they are few enough."""
+    """For each training example, the words of its right answer that its input has not; empty where
+    there are too many examples, or no right answers."""
     if len(train) > MOST_ANSWERS or not guard.answers:
         return {}
     found = await work.store.examples.get(work.session.pk, train)
@@ -48,7 +49,8 @@ async def pieces(work: RunContext, guard: QuoteGuard, train: Sequence[int]) -> P
 
 
 async def answers(work: RunContext, guard: QuoteGuard, train: Sequence[int]) -> dict[int, str]:
-    """The right answers of examples, where there are few enough to look at all of them."""
+    """The right answers of examples by number; empty where there are too many examples, or no
+    answers."""
     if len(train) > MOST_ANSWERS or not guard.answers:
         return {}
     found = await work.store.examples.get(work.session.pk, train)
@@ -56,13 +58,14 @@ async def answers(work: RunContext, guard: QuoteGuard, train: Sequence[int]) -> 
 
 
 def wanted(validation: int) -> int:
-    """How many referees a run calls at most, with so many examples to validate on."""
+    """How many referees (training examples that help to decide) a run calls at most, beside so many
+    `validation` examples; 0 for none."""
     count = min(ENOUGH - validation, MOST)
     return count if count >= FEW else 0
 
 
 async def referees(work: RunContext, shown: Collection[int]) -> list[int]:
-    """The training examples that decide now: some of those that were not `shown` to a writer."""
+    """The numbers of the training examples that help to decide: some that no writer was `shown`."""
     count = int(work.args.get("referees") or 0)
     if not count:
         return []

@@ -21,8 +21,7 @@ from .gradients import BackwardPass, backward_pass, choose, outputs_on
 from .pool import PoolEntry
 from .progress import SearchState
 from .quote_guard import QuoteGuard
-from .reflect import reflect
-from .reflect_prompt import seen_in
+from .seen import Seen, seen_in
 from .sizes import FEEDBACK
 from .strategies import STRATEGIES, Strategy
 
@@ -31,7 +30,8 @@ ROOM = 6
 
 
 def strategy(work: RunContext, loop: SearchState) -> Strategy:
-    """The strategy in force."""
+    """The strategy in force: the one that was asked for, or `gradient` where its replies could not
+    be read."""
     return STRATEGIES.find("gradient" if loop.plain else work.args["strategy"])
 
 
@@ -87,7 +87,8 @@ def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
 async def learn(
     work: RunContext, loop: SearchState, batch: Sequence[int], parent: PoolEntry
 ) -> BackwardPass | None:
-    """What a minibatch teaches; None where no usable feedback could be had on it."""
+    """Compute a minibatch with the texts of `parent`, and feedback on it where the strategy asks
+    for that; None where no usable feedback or output could be had."""
     by, losses = strategy(work, loop), work.args["losses"]
     try:
         if by.reflects:
@@ -127,7 +128,7 @@ async def to_improve(work: RunContext, loop: SearchState, learnt: BackwardPass) 
 
 
 def improvable(learnt: BackwardPass, losses: Sequence[str]) -> bool:
-    """Whether anything is wrong with what came out."""
+    """Whether there is feedback, or a score below 1."""
     mean = show.mean_score(learnt.evaluation, losses, learnt.places)
     return bool(learnt.gradients) or mean not in (None, 1.0)
 
@@ -147,7 +148,7 @@ def demonstrations(work: RunContext, learnt: BackwardPass) -> list[Variable]:
 def in_turn(
     parameters: list[Variable], chosen: list[Variable], turn: int
 ) -> tuple[list[Variable], list[Variable]]:
-    """One of the variables that can be improved, another one each turn."""
+    """The same two lists, with one variable of both together: another one each turn."""
     order = sorted([*parameters, *chosen], key=lambda v: number(v.id, "v") or 0)
     if not order:
         return [], []
@@ -164,7 +165,8 @@ async def candidates(
     parent: PoolEntry,
     guard: QuoteGuard,
 ) -> list[Candidate]:
-    """Rewrites, and other demonstrations, about half of each."""
+    """New candidates: rewrites of `parameters`, and other examples for the demonstrations in
+    `chosen`; about half of each where there are both."""
     count = work.args["candidates"]
     found: list[Candidate] = []
     if parameters:
@@ -198,35 +200,52 @@ async def _written(
         return await by.propose(
             work, based, gradients, count=count, check=guard.objections, memory=memory
         )
-    return await reflected(work, learnt, based[0], work.args["losses"], count, guard)
+    return await reflected(work, by, learnt, based[0], work.args["losses"], count, guard)
 
 
 async def reflected(
     work: RunContext,
+    by: Strategy,
     learnt: BackwardPass,
     parameter: Variable,
     losses: Sequence[str],
     count: int,
     guard: QuoteGuard,
 ) -> list[Candidate]:
-    """Candidates of one reflection, whose diagnosis is a gradient in `learnt` from now on; so are
-    the examples that it was shown beside those of `learnt`."""
+    """The candidates of one reflection. Its diagnosis becomes a gradient in `learnt`, and the
+    examples it was shown without being run become `learnt.others`."""
     seen = seen_in(learnt.evaluation, losses, learnt.places)
-    if seen is None:
+    if seen is None or by.reflect is None:
         return []
     if list(seen.scores) != [NO_EXAMPLE]:
         room = work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
         others = await training.not_run(work, guard, learnt.places, room)
         seen = dataclasses.replace(seen, others=list(others.values()))
         learnt.others = list(others)
-    found, diagnosis = await reflect(work, parameter, seen, count, guard.objections)
+    found, diagnosis = await by.reflect(work, parameter, seen, count, guard.objections)
     store, pk = work.store, work.session.pk
-    learnt.gradients = await store.history.add_gradients(pk, diagnosis, work.fence, work.chain)
+    made = [_gradient(parameter, seen, diagnosis)] if diagnosis else []
+    learnt.gradients = await store.history.add_gradients(pk, made, work.fence, work.chain)
     return found
 
 
+def _gradient(parameter: Variable, seen: Seen, diagnosis: str) -> Gradient:
+    """A diagnosis as feedback on the text that was seen."""
+    program = seen.evaluation.program
+    operation = program.operation_of(seen.losses[0])
+    return Gradient(
+        variable=parameter.id,
+        version=program.variables[parameter.id].version,
+        text=diagnosis,
+        examples=[f"e{p}" for p, score in seen.scores.items() if p != NO_EXAMPLE and score < 1],
+        batch=[f"e{p}" for p in seen.scores if p != NO_EXAMPLE],
+        operation=operation.id if operation else "",
+        losses=seen.losses,
+    )
+
+
 def by_variable(learnt: BackwardPass) -> dict[str, list[Gradient]]:
-    """The gradients of each variable."""
+    """The gradients of `learnt`, by the id of their variable."""
     found: dict[str, list[Gradient]] = {}
     for gradient in learnt.gradients:
         found.setdefault(gradient.variable, []).append(gradient)
@@ -236,7 +255,7 @@ def by_variable(learnt: BackwardPass) -> dict[str, list[Gradient]]:
 def checked_on(
     learnt: BackwardPass, args: Mapping[str, Any], found: Sequence[Candidate], *, plain: bool
 ) -> list[int]:
-    """The examples of a minibatch that candidates are checked on."""
+    """The numbers of those examples of the minibatch that the candidates are checked on."""
     places, check = learnt.places, args.get("check")
     seen = seen_in(learnt.evaluation, args["losses"], places)
     if plain or check is None or check >= len(places) or seen is None:

@@ -55,7 +55,7 @@ class Backward:
     plan: Plan
     wanted: set[str] = field(default_factory=set)
     measured: bool = False
-    told: dict[Node, dict[str, list[str]]] = field(default_factory=dict)
+    collected: dict[Node, dict[str, list[str]]] = field(default_factory=dict)
     gradients: dict[tuple[str, str, int], Gradient] = field(default_factory=dict)
 
     @property
@@ -64,17 +64,18 @@ class Backward:
         return self.evaluation.program
 
     def feedback(self, variable: str, place: int) -> list[str]:
-        """What was said about a node, in the order of the operations that said it.
+        """What was said about a variable at a place, without repetitions.
 
-        Not in the order it came: the same pass must always write the same prompts.
+        In the order of the operations that said it, not in the order it came: the same pass must
+        always write the same prompts.
         """
-        by_operation = self.told.get((variable, place), {})
+        by_operation = self.collected.get((variable, place), {})
         said = [t for op in sorted(by_operation, key=_number) for t in by_operation[op]]
         return list(dict.fromkeys(said))
 
 
 def requires_grad(program: Program) -> set[str]:
-    """The variables from which a parameter can be reached upstream, parameters included."""
+    """The ids of the variables that depend on a parameter, parameters included."""
     parameters = {v.id for v in program.variables.values() if v.requires_grad and v.is_leaf}
     return parameters | made_from(program, parameters)
 
@@ -171,7 +172,7 @@ def _places(state: Backward, variable: str) -> Sequence[int]:
 
 def _tell(state: Backward, operation: Operation, variable: str, place: int, feedback: str) -> None:
     node = (variable, place_of(state.program.variables[variable], place))
-    state.told.setdefault(node, {}).setdefault(operation.id, []).append(feedback)
+    state.collected.setdefault(node, {}).setdefault(operation.id, []).append(feedback)
 
 
 def _pass_through(state: Backward, operation: Operation, inputs: list[str]) -> None:
@@ -331,7 +332,7 @@ def _prompt(
 def _as(operation: Operation, source: str) -> str:
     names = [name for name, v in operation.inputs.items() if v == source]
     if source == operation.system:
-        names.append("system prompt")
+        names.append(sentence("labels", "system"))
     return " and ".join(names)
 
 

@@ -17,7 +17,8 @@ from .operations import find, kind_of
 
 
 def judged_with(program: Program, parameter: Variable) -> list[Variable]:
-    """The constants that losses in words read beside what `parameter` makes."""
+    """The constants that losses in words read beside what is made with `parameter`: the task or
+    policy that a rewrite must know."""
     made = {parameter.id, *made_from(program, [parameter.id])}
     found = [
         program.variables[source]

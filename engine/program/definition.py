@@ -9,7 +9,8 @@ from ...schemas.graph import Kind, Operation, Variable
 
 
 def check_given(op: Operation, places: Sequence[int], given: bool) -> bool:
-    """Whether what was `given` is the output of this one place. Raises BadInput for others."""
+    """Whether the output that was `given` with the call is that of the only place there is. Raises
+    BadInput where one output was given and there are several places."""
     if given and len(places) > 1 and "output" in op.spec:
         raise BadInput(
             f"One output was given, but the operation runs on {len(places)} examples.",
@@ -31,6 +32,7 @@ def output_of(op: Operation, sources: Mapping[str, Variable], role: str, name: s
 
 
 def demonstrations_leaf(leaf: Variable, shots: int) -> Variable:
-    """The leaf as a choice of at most `shots` training examples."""
+    """`leaf` as a demonstrations variable: its text is a choice of at most `shots` training
+    examples."""
     rule = f"demonstrations={shots}"
     return leaf.model_copy(update={"kind": Kind.DEMONSTRATIONS, "constraints": [rule]})

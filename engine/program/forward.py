@@ -21,17 +21,19 @@ Node = tuple[str, int]
 
 
 def place_of(variable: Variable, place: int) -> int:
-    """Where `variable` has its value for the example at `place`."""
+    """The place where `variable` has its value for the example at `place`: that one, or NO_EXAMPLE
+    where it is the same for all."""
     return place if variable.per_example else NO_EXAMPLE
 
 
 @dataclass
 class Evaluation:
-    """A program's values: `known` before, `computed` now, `unusable` where a reply was refused.
+    """A program's values by variable and place (the number of an example, or NO_EXAMPLE): `known`
+    before, `computed` now, and `unusable`, with its error, where a reply could not be used.
 
-    `left_out` are the places of examples that cannot be used, whatever the texts are; `under` says
-    which proposal the overrides are. Another `sample` asks the models afresh, another `verdict` the
-    judges.
+    `left_out` are the places of examples that no text can make usable, with their errors; `under`
+    says which proposal the overriding texts are of. Another `sample` asks the models afresh,
+    another `verdict` the judges.
     """
 
     program: Program
@@ -47,7 +49,7 @@ class Evaluation:
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why examples were left out, by their ids."""
+        """Why examples were left out: sentences by the examples' ids."""
         return {f"e{p}": self.left_out[p].message for p in sorted(self.left_out)}
 
     def value(self, variable: str, place: int) -> Value:
@@ -59,7 +61,7 @@ class Evaluation:
         return self.computed[node] if node in self.computed else self.known[node]
 
     def has(self, variable: str, place: int) -> bool:
-        """Whether there is a value."""
+        """Whether `variable` has a value for the example at `place`."""
         node = (variable, place_of(self.program.variables[variable], place))
         leaf = self.program.variables[variable].is_leaf
         return leaf or node in self.computed or node in self.known

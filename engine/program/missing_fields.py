@@ -35,7 +35,7 @@ async def complete(
 
 
 def named(places: Iterable[int]) -> str:
-    """The ids of the first few examples."""
+    """The ids of the first few examples, as a phrase."""
     found = sorted(places)
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     return ", ".join(f"e{p}" for p in found[:NAMED]) + more

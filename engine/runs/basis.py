@@ -19,7 +19,8 @@ STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 
 
 class Stands(BaseModel):
-    """By digest; `texts` by the variables that hold them."""
+    """What scores rest on, as digests: the texts by variable, and the program, examples and
+    models."""
 
     texts: dict[str, str]
     program: str
@@ -27,11 +28,11 @@ class Stands(BaseModel):
     models: str
 
     def install(self, texts: Mapping[str, str]) -> None:
-        """Stand on these texts from now on."""
+        """Take these texts, by variable, as those the scores rest on from now on."""
         self.texts |= {v: digest(text) for v, text in texts.items()}
 
     def changes(self, now: Stands, split: str) -> list[str]:
-        """What is no longer so, in words."""
+        """What has changed since, as phrases ("the program", ...); empty if nothing has."""
         ids = [v for v in {**self.texts, **now.texts} if self.texts.get(v) != now.texts.get(v)]
         return [
             *([f"the text of {', '.join(ids)}"] if ids else []),
@@ -42,7 +43,7 @@ class Stands(BaseModel):
 
 
 async def stands_on(work: RunContext, losses: Sequence[str], split: str | None) -> Stands:
-    """What the scores of these losses on a split (None: on no examples) stand on now."""
+    """What the scores of `losses` on a `split` (None: without examples) rest on at this moment."""
     store, pk = work.store, work.session.pk
     program = await store.graph.program(pk, losses, everything=True)
     stepped = {v.id: v.value or "" for v in program.variables.values() if v.kind in STEPPED}
@@ -61,5 +62,5 @@ async def stands_on(work: RunContext, losses: Sequence[str], split: str | None) 
 
 
 def digest(text: str) -> str:
-    """What tells one text from another."""
+    """A digest of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -69,8 +69,9 @@ class RunContext:
 
     @property
     def fence(self) -> RunFence:
-        """What guards this run's writes."""
-        return number(self.run.id, "r") or 0, self.run.owner
+        """The run's number and process: with them a write is refused once another process has taken
+        the run over."""
+        return number(self.run.id, "r") or 0, self.run.process
 
     @property
     def state(self) -> dict[str, Any]:
@@ -100,13 +101,13 @@ class RunContext:
             raise self.fatal
 
     def stop(self) -> None:
-        """Make no more calls; those under way are still recorded."""
+        """Make no more calls; the replies to those under way are still recorded."""
         self.fatal = self.fatal or Conflict(
             "The run was cancelled; what was answered is kept.", "Make the same call to go on."
         )
 
     def progress(self) -> None:
-        """Tell whoever watches."""
+        """Tell whoever watches the run how far it is."""
         phase = f"{self.standing()}; {self.phase}" if self.standing else self.phase
         for watcher in self.watchers:
             watcher(self.answered, self.asked, phase)
@@ -117,7 +118,7 @@ class RunContext:
         return self.tool not in ("forward", "compute_loss")
 
     async def supply(self, request: CompletionRequest, text: str) -> None:
-        """Record what the caller told, as the answer to `request`."""
+        """Record `text`, which the caller supplied with the call, as the answer to `request`."""
         pk = self.session.pk
         request = self.ledger.addressed(request)
         call = await self.store.calls.open(pk, request, None, "caller")

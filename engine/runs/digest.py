@@ -9,6 +9,6 @@ from typing import Any
 
 
 def digest_of(tool: str, args: Mapping[str, Any]) -> str:
-    """What makes two calls the same call."""
+    """A digest of a tool's name and arguments: two calls with the same one are the same call."""
     text = json.dumps([tool, args], sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -12,7 +12,7 @@ TELL_SECONDS = 0.5
 
 
 class Elsewhere:
-    """Looks into the store how far a session's run is, and tells it, now and then."""
+    """Reads from the store how far a run in another process is, and tells its waiting caller."""
 
     def __init__(self, news: News, session: int, on_progress: Progress | None) -> None:
         self._news, self._session, self._on_progress = news, session, on_progress

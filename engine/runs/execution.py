@@ -34,7 +34,7 @@ class Active:
     waiting: int = 0
 
     async def stop(self) -> None:
-        """End it; what is under way at an endpoint is still recorded."""
+        """End the run; what is under way at an endpoint is still recorded."""
         self.work.stop()
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
@@ -49,7 +49,7 @@ class Execution:
 
     @property
     def kinds(self) -> dict[str, type[Result]]:
-        """The kind of each tool's results."""
+        """The class of each tool's result, by the tool's name."""
         return {tool: kind for tool, (kind, _) in self.bodies.items()}
 
     async def execute(self, work: RunContext) -> Result | None:
@@ -110,7 +110,7 @@ class Execution:
                 return await self.bodies[work.tool][1](work)
             except NotYet:
                 pk, run = work.session.pk, work.run
-                paused = await self.store.runs.pause_run(pk, run.id, run.owner, work.chain)
+                paused = await self.store.runs.pause_run(pk, run.id, run.process, work.chain)
                 if paused is None:
                     return None
                 if paused:
@@ -127,7 +127,7 @@ class Execution:
         return await self.store.runs.end(
             work.session.pk,
             work.run.id,
-            work.run.owner,
+            work.run.process,
             status,
             result=result.model_dump(mode="json") if result is not None else None,
             error=error,
@@ -135,7 +135,7 @@ class Execution:
         )
 
     async def _drop(self, work: RunContext) -> None:
-        await self.store.runs.drop_run(work.session.pk, work.run.id, work.run.owner, work.chain)
+        await self.store.runs.drop_run(work.session.pk, work.run.id, work.run.process, work.chain)
 
 
 def _left_no_trace(work: RunContext) -> bool:

@@ -40,13 +40,13 @@ class Heart:
         works: Callable[[], Iterable[RunContext]],
         lost: Callable[[RunContext], None],
     ) -> None:
-        self.owner = secrets.token_hex(16)
+        self.process = secrets.token_hex(16)
         self.pause = LEASE_SECONDS / BEATS
         self._store, self._works, self._lost = store, works, lost
         self._task: asyncio.Task[None] | None = None
 
     def beat(self) -> None:
-        """See to it that the signs are given."""
+        """Begin to give signs of life, if that is not done already."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._beat())
 
@@ -62,7 +62,7 @@ class Heart:
         return max(0.0, time.monotonic() - min(since)) if since else 0.0
 
     async def stop(self) -> None:
-        """Give no more."""
+        """Give no more signs of life."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -80,7 +80,7 @@ class Heart:
     async def _once(self, works: list[RunContext]) -> None:
         until = time.monotonic() + LEASE_SECONDS
         by_key = {(work.session.pk, work.run.id): work for work in works}
-        ours = await self._store.runs.keep_alive(self.owner, by_key)
+        ours = await self._store.runs.keep_alive(self.process, by_key)
         for key, work in by_key.items():
             if key in ours:
                 work.alive_until = until
@@ -90,14 +90,14 @@ class Heart:
 
 @dataclass
 class _Sighting:
-    owner: str
+    process: str
     lease: float
     since: float
     last: float
 
 
 class Sightings:
-    """What was seen of the runs of other processes, and when by the observer's own time."""
+    """What was seen of other processes' runs, and when, by the time of this process."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -107,8 +107,8 @@ class Sightings:
         """Whether the process of a running run, as it was just read, gives no sign of life."""
         now = self._now()
         one = self._seen.pop((session, run.id), None)
-        if one is None or (one.owner, one.lease) != (run.owner, run.lease):
-            one = _Sighting(run.owner, run.lease, now, now)
+        if one is None or (one.process, one.lease) != (run.process, run.lease):
+            one = _Sighting(run.process, run.lease, now, now)
         elif now - one.last > BLINK_SECONDS:
             one.since = now
         one.last = now
@@ -119,11 +119,13 @@ class Sightings:
 
     @property
     def silence(self) -> float:
-        """For how many seconds the quietest of those seen a moment ago has given no sign."""
+        """For how many seconds the quietest of the processes seen a moment ago has given no sign of
+        life."""
         now = self._now()
         seen = [one for one in self._seen.values() if now - one.last <= BLINK_SECONDS]
         return max((now - one.since for one in seen), default=0.0)
 
     def forget(self, session: int, run: Run) -> None:
-        """Begin anew with a run."""
+        """Forget what was seen of a run, so that its process has all the time again to show that it
+        lives."""
         self._seen.pop((session, run.id), None)

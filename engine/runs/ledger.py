@@ -35,7 +35,8 @@ USUAL_REPLY = 256
 
 @dataclass
 class Row:
-    """How a call gets its row: in a chain with its reply; `now`, or with what is written next."""
+    """When a call's row is written: in one chain with its reply; `now`, at once; else with whatever
+    is written next."""
 
     chain: Chain = field(default_factory=Chain)
     now: bool = False
@@ -60,15 +61,16 @@ class Ledger:
 
     @property
     def alone(self) -> bool:
-        """Whether all is answered without a caller who waits for it."""
+        """Whether the server itself asks for all answers, so that no caller has to supply any."""
         return not any(a.name in OUTSIDE for a in self.answerers.values())
 
     def models(self) -> list[object]:
-        """Who answers, as far as answers depend on it."""
+        """The model and parameters of each role: what answers depend on."""
         return [(r, a.model, dict(a.params)) for r, a in sorted(self.answerers.items())]
 
     def identity(self, settings: Settings) -> str:
-        """Tells processes apart that would answer the calls of a run differently."""
+        """A digest of who answers, and with which `settings`: processes that would answer a run's
+        calls differently have another one."""
         roles = (settings.forward, settings.backward)
         addresses = [(role.base_url, role.update_params) for role in roles]
         names = sorted((role, answerer.name) for role, answerer in self.answerers.items())

@@ -69,8 +69,8 @@ def pending(kinds: Kinds, run: Run, calls: Sequence[tuple[int, CompletionRequest
 
 
 def running(kinds: Kinds, run: Run, counted: tuple[int, int] | None = None) -> Result:
-    """That the work goes on, with how many of the calls asked were answered, where that is
-    known."""
+    """The result for a caller whose run goes on; `counted` are the calls answered and asked, where
+    that is known."""
     so_far = f" {counted[0]} of {counted[1]} calls answered so far." if counted else ""
     return _result(
         kinds,

@@ -29,7 +29,7 @@ class Meters:
     dollars: Numbers = field(default_factory=_none)
 
     def note(self, who: Asked, attempt: Attempt) -> None:
-        """One more attempt, and what it brought."""
+        """Count one attempt of `who`, and what it brought."""
         self._count(who, attempt.outcome, attempt.latency)
         if attempt.brought is not None:
             self._add(who, attempt.brought)
@@ -37,7 +37,7 @@ class Meters:
             self.retries[who] += 1
 
     def brought(self, who: Asked, completion: Completion) -> None:
-        """What came of a call whose answerer tells of no attempts."""
+        """Count a completion whose answerer reports no attempts."""
         outcome = "ok" if completion.refusal is None else "refused"
         self._count(who, outcome, completion.latency)
         self._add(who, completion)
@@ -55,6 +55,7 @@ class Meters:
 
 
 def asked_of(owner: str, request: CompletionRequest, answerer: Answerer) -> Asked:
-    """Who asks, and whom: programs of the operator count apart."""
+    """By whom and of which role a request is asked; programs of the operator count as the role
+    `evaluator`."""
     is_program = answerer.name.startswith(PROGRAM)
     return owner, "evaluator" if is_program else role_of(request.purpose)

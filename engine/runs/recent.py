@@ -8,7 +8,8 @@ REMEMBERED = 1000
 
 
 class Endings:
-    """The last endings, of so many sessions."""
+    """When the last run of each session ended in this process, for so many sessions as were used
+    last."""
 
     def __init__(self) -> None:
         self._last: dict[int, tuple[str, float]] = {}

@@ -171,7 +171,7 @@ class Runner:
         await self.heart.stop()
         try:
             if self._endings:  # else nothing was ever run here
-                await self.store.runs.give_back(self.heart.owner)
+                await self.store.runs.give_back(self.heart.process)
         except TextGradError as error:
             log.warning("others can go on with our runs only in a while: %s", error)
 
@@ -222,8 +222,8 @@ class Runner:
             raise
         if isinstance(start, Result):
             return await self._standing(session, digest) or start
-        owner, came = self.heart.owner, session.came
-        new = NewRun(tool, start.args, digest, owner, self.answerers, came)
+        process, came = self.heart.process, session.came
+        new = NewRun(tool, start.args, digest, process, self.answerers, came)
         return await self._whole(self._started(session, new, start.adds))
 
     async def _standing(
@@ -242,7 +242,7 @@ class Runner:
         return self._launch(admitted, chain) if admitted.mine else admitted.run
 
     async def _claimed(self, session: Session, run: Run, dead: bool) -> Active | None:
-        claimed = await self.store.runs.claim(session.pk, run, self.heart.owner, dead=dead)
+        claimed = await self.store.runs.claim(session.pk, run, self.heart.process, dead=dead)
         if claimed is None:
             self.sightings.forget(session.pk, run)
             return None
@@ -329,7 +329,7 @@ class Runner:
         Raises Conflict when another call is under way instead.
         """
         dead = run.status == "running" and self.sightings.gone(session.pk, run)
-        nobodys = run.status == "running" and run.owner in ("", self.heart.owner)
+        nobodys = run.status == "running" and run.process in ("", self.heart.process)
         free = nobodys or run.status in waits or _abandoned(run)
         here = self._here(session.pk)
         if here is not None and here.work.run.id == run.id:

@@ -107,7 +107,7 @@ def state_of(run: Run, kind: type[M], key: str = "") -> M | None:
 
 
 def refused(run: Run, why: str) -> Outdated:
-    """What is said of a run that cannot go on, and how to begin anew."""
+    """The error for a run that cannot go on, with `why`, and how to begin anew."""
     return Outdated(
         f"Run {run.id} ({run.tool}) {why}, so it cannot go on.",
         f"Begin anew: make the call again, {run.tool}(session_id='{run.session_id}', ...). What "

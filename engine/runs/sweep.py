@@ -16,19 +16,19 @@ MOST_TAKEN = 3
 
 
 class Sweep:
-    """Looks again and again, from `start` to `stop`."""
+    """A background task that looks for runs of processes that have gone, and goes on with them."""
 
     def __init__(self, runs: Runner) -> None:
         self._runs = runs
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to look."""
         if self._task is None:
             self._task = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -33,8 +33,8 @@ def adding(
 
 
 def recomputing(session: int, batch: Sequence[int] | None) -> Adds:
-    """The part of a run's admission that sets the examples in use, for the run to compute all that
-    is stale then."""
+    """The part of a run's admission that sets the examples in use (`batch`; None: as they are), for
+    the run to compute all that is stale then."""
 
     def recompute(db: Connection) -> dict[str, Any]:
         if batch is not None:

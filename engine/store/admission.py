@@ -20,7 +20,7 @@ ACTIVE = "status IN ('running', 'needs_completions')"
 
 
 def busy(run: Run) -> Conflict:
-    """What a second run in a session is told."""
+    """The Conflict for a call that finds another `run` active in its session."""
     how = "is waiting for completions" if run.status == "needs_completions" else "is running"
     return Conflict(
         f"Run {run.id} ({run.tool}) {how} in this session, and a session does one thing at a time.",
@@ -39,11 +39,9 @@ def check_idle(db: Connection, session: int, besides: int = 0) -> None:
 
 
 def standing(db: Connection, session: int, session_id: str, digest: str, age: float) -> Run | None:
-    """The run that a call has to do with: its own, begun by the same call, or else the active one.
-
-    Its own is one of the same digest that is active, or was until after this call came in, `age`
-    seconds ago.
-    """
+    """The run that an arriving call is to follow: one of the same call (the same `digest`) that is
+    active, or was until after this call came in, `age` seconds ago; else the session's active run;
+    None without either."""
     sql = (
         f"SELECT * FROM runs WHERE session = ? AND {ACTIVE} "
         "UNION SELECT * FROM "

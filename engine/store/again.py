@@ -17,13 +17,14 @@ from .runs import Adds
 
 @dataclass(frozen=True)
 class AgainRows:
-    """Again; each method is one transaction."""
+    """Losses to be measured again, and texts that no step has judged; each method is one
+    transaction."""
 
     db: Backend
 
     async def alike(self, session: int, operation: Operation) -> list[tuple[Operation, bool]]:
-        """The operations of the same kind that read the same, by the same names; and of each,
-        whether its output is out of date."""
+        """The operations of the same kind that read the same variables by the same names, and of
+        each whether its output is out of date."""
         sources = dumps([number(v, "v") for v in operation.sources][:1])
 
         def job(db: Connection) -> list[tuple[Operation, bool]]:
@@ -40,7 +41,8 @@ class AgainRows:
         return await self.db.read(job, session=session, single=True)
 
     async def unjudged(self, session: int, run: int, limit: int) -> list[tuple[str, str]]:
-        """The rewrites that were written in a run since the session's last step, by their calls."""
+        """The rewrites that were written in a run since the session's last step: the ids of their
+        calls, and the replies."""
 
         def job(db: Connection) -> list[tuple[str, str]]:
             sql = (

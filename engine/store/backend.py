@@ -31,7 +31,7 @@ class Chain:
         self.waited = False
 
     def add(self, committed: asyncio.Future[None]) -> None:
-        """One more write, by the future of its commit."""
+        """Add a write to the chain, by the future of its commit."""
         self._commits = [c for c in self._commits if not c.done() or c.exception() is not None]
         self._commits.append(committed)
 
@@ -66,7 +66,8 @@ class Busy:
 
 
 class Backend(Protocol):
-    """A database that is opened once and closed once. `quota_bytes`: what one owner may store."""
+    """A database that is opened once and closed once. `quota_bytes`: how many bytes one owner may
+    store; None without limit."""
 
     quota_bytes: int | None
 
@@ -93,11 +94,11 @@ class Backend(Protocol):
         ...
 
     def hurry(self) -> None:
-        """Begin with what was put off."""
+        """Begin at once with writes that were put off (`lazily`)."""
         ...
 
     def leave(self) -> None:
-        """Wait for nobody for long any more: this process ends."""
+        """From now on wait only briefly for a lock or a server: this process is ending."""
         ...
 
     async def only_read(self) -> None:

@@ -17,7 +17,8 @@ Budget = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Price:
-    """What one call may cost at most, as far as can be known before: tokens and dollars."""
+    """What one call may cost at most, as far as can be known beforehand: `tokens`, and dollars
+    (`cost`)."""
 
     tokens: int = 0
     cost: float = 0.0
@@ -25,9 +26,12 @@ class Price:
 
 @dataclass(frozen=True)
 class Budgets:
-    """What a run, and its whole session, may spend; and how many calls a day its owner may make,
-    where that is limited and this call counts, and have how many bytes. A call that is `free`, a
-    run of the operator's own program, is no call to a model: it only takes time."""
+    """What a run and its session may spend; how many calls a day their owner may make, if that is
+    limited and this call counts; and how many bytes the owner may store.
+
+    A call that is `free`, a run of the operator's own program, is no call to a model: it only takes
+    time.
+    """
 
     run: Budget
     session: Budget
@@ -38,7 +42,7 @@ class Budgets:
 
     @property
     def any(self) -> bool:
-        """Whether a call may be one too many."""
+        """Whether anything is limited for a call."""
         quotas = self.owner_calls, self.owner_bytes
         return bool(self.run or self.session) or quotas != (None, None)
 

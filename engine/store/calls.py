@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...schemas.completions import Completion, CompletionRequest, Usage
-from ...schemas.text import cleaned, storable
+from ...schemas.completions import Completion, CompletionRequest
 from ..answerers import OUTSIDE, Attempt
+from .answers import add_attempt, count_late, set_answer, storable_reply
 from .backend import Backend, Chain
 from .budgets import PAID, Budgets, Price, reserve
 from .dbapi import Connection
@@ -79,9 +79,9 @@ class CallRows:
     ) -> int:
         """Record that a completion is needed (once for each key); gives the call's number.
 
-        What it may cost is set aside first: raises BudgetExhausted when that is not left,
-        QuotaExceeded when its owner may make no more, and Conflict when the run that `fence`
-        names is no longer its owner's. With `chain`, the call is on disk once that is settled;
+        What it may cost (`price`) is set aside first: raises BudgetExhausted when that is not left,
+        QuotaExceeded when its owner may make no more, and Conflict when the run that `fence` names
+        is no longer its process's. With `chain`, the call is on disk once that is settled;
         `lazily`, it is written with whatever is written next.
         """
         run = fence[0] if fence else None
@@ -127,7 +127,7 @@ class CallRows:
         """
 
         def job(db: Connection) -> list[int]:
-            return [n for n, c in answers.items() if _answer(db, session, n, _storable(c))]
+            return [n for n, c in answers.items() if set_answer(db, session, n, storable_reply(c))]
 
         return await self.db.write(job, session=session)
 
@@ -139,23 +139,23 @@ class CallRows:
         attempts: Sequence[Attempt] = (),
         chain: Chain | None = None,
     ) -> Completion:
-        """Record what was asked for; gives the completion that is on record from now on.
+        """Record the reply to a call; gives the completion that is on record from now on.
 
         That is another one where somebody else's came first; then this one is kept among the
         attempts, and what it cost is counted all the same. `attempts` are the tries that brought
         it. Raises StoreError if what came before in `chain` was lost.
         """
-        completion = _storable(completion)
+        completion = storable_reply(completion)
 
         def job(db: Connection) -> Completion:
-            if _answer(db, session, call, completion):
+            if set_answer(db, session, call, completion):
                 for attempt in attempts:
-                    _note(db, session, call, attempt)
+                    add_attempt(db, session, call, attempt)
                 return completion
-            _count(db, session, call, completion)
+            count_late(db, session, call, completion)
             for attempt in attempts or [Attempt("ok", completion.latency)]:
                 late = f"{NOT_USED}: {completion.text}"
-                _note(db, session, call, replace(attempt, detail=late))
+                add_attempt(db, session, call, replace(attempt, detail=late))
             sql = "SELECT * FROM calls WHERE session = ? AND n = ?"
             return to_completion(rows(db, sql, session, call)[0])
 
@@ -169,7 +169,7 @@ class CallRows:
         refused = Completion(text="", finish="refused", refusal=why)
 
         def job(db: Connection) -> None:
-            if _answer(db, session, call, refused):
+            if set_answer(db, session, call, refused):
                 db.execute(
                     "UPDATE calls SET status = 'unusable', key = key || '-' || n "
                     "WHERE session = ? AND n = ?",
@@ -183,10 +183,10 @@ class CallRows:
         await self.db.write(job, session=session)
 
     async def hand_in(self, session: int, answers: Mapping[int, Completion]) -> dict[int, str]:
-        """Take completions from outside; gives what became of each.
+        """Record completions that a caller hands in, by call number; gives what became of each.
 
-        That is `taken`; `before` (the first answer stands); `asked`: the server itself asks for it
-        at this moment, so its own answer will be used, and this one is kept among the attempts.
+        That is `taken`; `before` (an earlier answer stands); or `asked`: the server itself asks for
+        it at this moment, so its own answer will be used, and this one is kept among the attempts.
         Calls that do not exist are left out.
         """
 
@@ -202,10 +202,10 @@ class CallRows:
             fates = {r["n"]: str(r["fate"]) for r in found}
             for n, fate in fates.items():
                 if fate == "taken":
-                    _answer(db, session, n, _storable(answers[n]))
+                    set_answer(db, session, n, storable_reply(answers[n]))
                 elif fate == "asked":
                     late = f"{NOT_USED}: {answers[n].text}"
-                    _note(db, session, n, Attempt("handed in", detail=late))
+                    add_attempt(db, session, n, Attempt("handed in", detail=late))
             return fates
 
         return await self.db.write(bounded(job, session, self.db.quota_bytes), session=session)
@@ -214,7 +214,7 @@ class CallRows:
         """Record one try at a call."""
 
         def job(db: Connection) -> None:
-            _note(db, session, call, attempt)
+            add_attempt(db, session, call, attempt)
 
         await self.db.write(job, session=session)
 
@@ -235,7 +235,7 @@ class CallRows:
         return await self.db.read(job, session=session, single=True)
 
     async def set_unusable(self, session: int, key: str) -> None:
-        """Mark an answered call as one whose reply could not be used."""
+        """Mark the answered call with this key as one whose reply could not be used."""
 
         def job(db: Connection) -> None:
             db.execute(
@@ -304,7 +304,8 @@ class CallRows:
         return await self.db.read(job, session=session, single=True)
 
     async def get(self, session: int, n: int) -> dict[str, object] | None:
-        """One call whole: request, reply, attempts."""
+        """One call with its request, reply and attempts, as columns by name; None where there is
+        none."""
 
         def job(db: Connection) -> dict[str, object] | None:
             found = row(db, "SELECT * FROM calls WHERE session = ? AND n = ?", session, n)
@@ -318,94 +319,3 @@ class CallRows:
             return dict(found) | {"attempts": attempts}
 
         return await self.db.read(job, session=session)
-
-
-def _note(db: Connection, session: int, call: int, attempt: Attempt) -> None:
-    db.later(
-        "INSERT INTO attempts VALUES (?,?,?,?,?,?)",
-        (session, call, attempt.outcome, attempt.latency, storable(attempt.detail), now()),
-    )
-
-
-def _storable(completion: Completion) -> Completion:
-    """A reply is not asked for again for a character that cannot be stored."""
-    said = completion.model_dump(include={"text", "finish", "refusal", "reasoning", "model"})
-    return completion.model_copy(update=cleaned(said))
-
-
-def _answer(db: Connection, session: int, n: int, completion: Completion) -> bool:
-    """Make this the answer to a call; False if it has one already."""
-    cursor = db.execute(
-        "UPDATE calls SET status = 'answered', text = ?, finish = ?, refusal = ?, reasoning = ?, "
-        f"model = ?, answered = ?, {_ADDED} WHERE session = ? AND n = ? AND status = 'pending'",
-        (
-            completion.text,
-            completion.finish,
-            completion.refusal,
-            completion.reasoning,
-            completion.model,
-            now(),
-            *_added(completion),
-            session,
-            n,
-        ),
-    )
-    if cursor.rowcount != 1:
-        return False
-    _total(db, session, n, completion, calls=1)
-    return True
-
-
-def _count(db: Connection, session: int, n: int, completion: Completion) -> None:
-    """Add what a completion cost that came too late to be the answer."""
-    sql = f"UPDATE calls SET {_ADDED} WHERE session = ? AND n = ?"
-    db.later(sql, (*_added(completion), session, n))
-    _total(db, session, n, completion, calls=0)
-
-
-_ADDED = (
-    "prompt_tokens = prompt_tokens + ?, completion_tokens = completion_tokens + ?, "
-    "cached_tokens = cached_tokens + ?, latency = latency + ?, "
-    "cost = CASE WHEN ? IS NULL THEN cost ELSE coalesce(cost, 0) + ? END"
-)
-"""What a completion cost, added to its call."""
-
-
-def _figures(completion: Completion) -> tuple[int, int, int, float]:
-    used: Usage = completion.usage
-    return used.prompt_tokens, used.completion_tokens, used.cached_tokens, completion.latency
-
-
-def _added(completion: Completion) -> tuple[object, ...]:
-    cost = completion.usage.cost
-    return (*_figures(completion), cost, cost)
-
-
-def _total(db: Connection, session: int, n: int, completion: Completion, *, calls: int) -> None:
-    """Add what a completion cost to its purpose, its run and its session."""
-    used: Usage = completion.usage
-    db.later(
-        f"INSERT INTO spent SELECT session, purpose, CASE WHEN {PAID} THEN ? ELSE 0 END, "
-        "?, ?, ?, ?, CAST(? AS REAL) FROM calls WHERE session = ? "
-        "AND n = ? ON CONFLICT (session, purpose) DO UPDATE SET calls = spent.calls + "
-        "excluded.calls, prompt_tokens = spent.prompt_tokens + excluded.prompt_tokens, "
-        "completion_tokens = spent.completion_tokens + excluded.completion_tokens, "
-        "cached_tokens = spent.cached_tokens + excluded.cached_tokens, "
-        "seconds = spent.seconds + excluded.seconds, "
-        "cost = CASE WHEN spent.cost IS NULL THEN excluded.cost "
-        "ELSE spent.cost + coalesce(excluded.cost, 0) END",
-        (calls, *_figures(completion), used.cost, session, n),
-    )
-    tokens, cost = used.prompt_tokens + used.completion_tokens, used.cost or 0.0
-    db.later(
-        "UPDATE runs SET used_tokens = used_tokens + ?, used_cost = used_cost + ? "
-        "WHERE session = ? AND n = (SELECT run FROM calls WHERE session = ? AND n = ?)",
-        (tokens, cost, session, session, n),
-    )
-    db.later(
-        "UPDATE sessions SET used_calls = used_calls + (SELECT CASE WHEN "
-        f"{PAID} THEN ? ELSE 0 END FROM calls WHERE session = ? AND n = ?), "
-        "used_tokens = used_tokens + ?, "
-        "used_cost = used_cost + ?, updated = ? WHERE pk = ?",
-        (calls, session, n, tokens, cost, now(), session),
-    )

@@ -39,7 +39,8 @@ WAL_IS_SAFE = (
 
 @dataclass(frozen=True)
 class Failed:
-    """In place of a job's result: what it raised, in words where it came from the file."""
+    """Stands in place of a job's result: the exception it raised, put into words where it came from
+    the file."""
 
     error: Exception
 
@@ -58,14 +59,14 @@ class Connected(sqlite3.Connection):
         self._reading: list[ref[sqlite3.Cursor]] = []
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
-        """As ever; a cursor with rows is remembered."""
+        """Run one statement; a cursor that has rows is remembered, so that it can be ended."""
         cursor = super().execute(*args)
         if cursor.description is not None:
             self._reading.append(ref(cursor))
         return cursor
 
     def later(self, sql: str, args: Any = (), /) -> None:
-        """Nothing is gained by waiting: it is run at once."""
+        """Run one statement: at once, since nothing is gained by waiting."""
         self.execute(sql, args)
 
     def lock(self, name: str) -> None:

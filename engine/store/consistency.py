@@ -15,7 +15,7 @@ Rows = Mapping[int, Mapping[str, Any]]
 
 
 def refusal(what: str) -> BadInput:
-    """Why a file is not imported."""
+    """The BadInput that tells why a file is not imported: `what` is wrong with it."""
     return BadInput(
         f"This is no usable export of a session; {what}. Nothing was imported.",
         "Export the session again with `textgrad-mcp sessions export`.",
@@ -23,7 +23,8 @@ def refusal(what: str) -> BadInput:
 
 
 def check_consistency(data: Mapping[str, Any]) -> None:
-    """Raises BadInput, saying where, for rows that do not fit. They fit the schema already."""
+    """Raises BadInput, saying where, for exported rows (which fit the schema) of which one names
+    another that is not there, or does not fit it."""
     _check_references(data)
     _check_graph(data)
     _check_calls(data)

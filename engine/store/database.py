@@ -56,7 +56,7 @@ class _Tried(Exception):
 
 
 class Connection(aiosqlite.Connection):
-    """aiosqlite's connection and thread, on which a whole transaction is one trip."""
+    """aiosqlite's connection and thread, on which a whole transaction runs as one call."""
 
     def __init__(self, path: Path, fault: Fault, *, fresh: bool) -> None:
         super().__init__(self._open, 64)
@@ -77,16 +77,16 @@ class Connection(aiosqlite.Connection):
         return self._conn
 
     def transactions(self) -> Transactions:
-        """What the thread is to be sent for, once the file is open."""
+        """The open file's transactions, to be run on the thread."""
         return Transactions(self.connected, self._path, self._fault)
 
     async def trip(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
-        """Do `work` on the thread."""
+        """The result of `work`, run on the thread."""
         done: T = await self._execute(work, *args)  # type: ignore[no-untyped-call]
         return done
 
     def send(self, work: Callable[[], object]) -> None:
-        """Have `work` done on the thread, whatever comes of it."""
+        """Have `work` run on the thread without waiting for it."""
         self._tx.put_nowait((None, work))
 
 
@@ -205,7 +205,7 @@ class Database:
         return made
 
     def hurry(self) -> None:
-        """Begin with what was to be written lazily."""
+        """Begin at once with writes that were put off (`lazily`)."""
         if self._due is not None:
             self._due.cancel()
             self._due = None

@@ -133,9 +133,9 @@ class EvaluationRows:
         return await self.db.read(job, session=session, single=True)
 
     async def progress(self, session: int) -> dict[str, Any]:
-        """How many `steps` there were, and were `accepted`; `gated`: of those that were compared,
-        the score before the first and after the last accepted one (None if none was compared).
-        """
+        """How many `steps` there were and how many were `accepted`; and in `gated`, for accepted
+        steps that were compared, the score before the first and after the last (None if none
+        was)."""
 
         def job(db: Connection) -> dict[str, Any]:
             sql = (

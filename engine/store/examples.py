@@ -21,10 +21,10 @@ from .rows import columns, dumps, next_number, now, rows, to_example
 
 @dataclass(frozen=True)
 class Added:
-    """What became of examples handed in. `elsewhere` counts those another split has too.
+    """What became of the examples that were handed in, by count and number.
 
-    `alike` are the numbers of other splits' examples that differ from one of them in case, spacing
-    or punctuation alone.
+    `elsewhere` counts those that another split has too. `alike` are the numbers of other splits'
+    examples that differ from one of them in case, spacing or punctuation alone.
     """
 
     first: int | None
@@ -93,7 +93,8 @@ class ExampleRows:
         return await self.db.read(job, session=session, single=True)
 
     async def split_digest(self, session: int, split: str) -> str:
-        """What tells one content of a split from another."""
+        """A digest of a split's rows: another one as soon as a row is added, mended or taken
+        out."""
 
         def job(db: Connection) -> str:
             sql = "SELECT n, digest FROM examples WHERE session = ? AND split = ? ORDER BY n"
@@ -197,13 +198,13 @@ def set_batch(db: Connection, session: int, numbers: Sequence[int]) -> None:
 
 
 def digest_of_fields(fields: dict[str, str]) -> str:
-    """What makes two examples the same example."""
+    """A digest of an example's fields: two with the same one are the same example."""
     text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def likeness_of(fields: dict[str, str]) -> str:
-    """What two examples share that differ in case, spacing or punctuation alone.
+    """A digest that two examples share which differ in case, spacing or punctuation alone.
 
     Beside texts of some length, short ones (ids, labels, numbers) do not count.
     """

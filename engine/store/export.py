@@ -39,7 +39,7 @@ class Export:
     db: Backend
 
     async def export_session(self, session: int) -> Document:
-        """Everything in a session, as JSON values (see `shape.file_schema`)."""
+        """Everything in a session, as JSON values (see `export_format.file_schema`)."""
 
         def job(db: Connection) -> Document:
             [found] = rows(db, "SELECT * FROM sessions WHERE pk = ?", session)

@@ -40,9 +40,9 @@ UPSTREAM = """
 
 @dataclass
 class Program:
-    """A part of a graph: variables by id, and the operations that make the outputs in it.
+    """A part of a graph: variables by id, and the operations that make the outputs among them.
 
-    `dirty` are the outputs that lack a value at some place in use.
+    `dirty` are the ids of the outputs that lack a value at some example in use.
     """
 
     variables: dict[str, Variable]
@@ -183,7 +183,7 @@ class GraphRows:
         return await self.db.read(job, session=session, single=True)
 
     async def dirty(self, session: int) -> list[str]:
-        """The outputs that lack a value at some place in use."""
+        """The ids of the outputs that lack a value at some example in use."""
 
         return await self.db.read(lambda db: stale(db, session), session=session, single=True)
 
@@ -197,7 +197,7 @@ class GraphRows:
         return await self.db.read(job, session=session, single=True, join=chain)
 
     async def note_file(self, session: int, variable: str, digest: str) -> None:
-        """Remember what a bound file now holds."""
+        """Remember the digest of what the file bound to a variable now holds."""
 
         def job(db: Connection) -> None:
             n = number(variable, "v")

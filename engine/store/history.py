@@ -148,7 +148,7 @@ class HistoryRows:
         return await self.db.read(job, session=session, single=True)
 
     async def gradient(self, session: int, id_: str) -> Gradient | None:
-        """The gradient `g4`, or None where there is none."""
+        """The gradient with this id (`g4`); None where there is none."""
 
         def job(db: Connection) -> Gradient | None:
             sql = "SELECT * FROM gradients WHERE session = ? AND n = ?"

@@ -25,8 +25,8 @@ NEWEST_RUN = (
 
 @dataclass(frozen=True)
 class Owned:
-    """What an owner has: `newest` grows with each new session, `mark` is another one as soon as
-    anything has changed in any."""
+    """What has changed for an owner: `newest` grows with each new session; `mark` differs as soon
+    as anything has changed in any."""
 
     newest: int
     mark: str
@@ -34,13 +34,13 @@ class Owned:
 
 @dataclass(frozen=True)
 class News:
-    """What has changed; each method is one transaction."""
+    """Marks that tell whether something has changed; each method is one transaction."""
 
     db: Backend
 
     async def of_sessions(self, ids: Iterable[str]) -> dict[str, str]:
-        """For each of these sessions that is there, a mark that is another one as soon as anything
-        in it has changed."""
+        """For each of these sessions that is there, a mark that differs as soon as anything in it
+        has changed."""
         wanted = dumps(sorted(ids))
 
         def job(db: Connection) -> dict[str, str]:
@@ -53,7 +53,7 @@ class News:
         return await self.db.read(job, single=True)
 
     async def of_owners(self, owners: Iterable[str]) -> dict[str, Owned]:
-        """The same for all that these owners have."""
+        """The same for all sessions of each of these owners."""
         wanted = dumps(sorted(owners))
 
         def job(db: Connection) -> dict[str, Owned]:

@@ -23,7 +23,7 @@ class OverviewRows:
     db: Backend
 
     async def revision(self, session: int) -> str:
-        """A mark that is another one as soon as anything in the session has changed."""
+        """A mark that differs as soon as anything in the session has changed."""
 
         def job(db: Connection) -> str:
             sql = f"SELECT {CHANGES} FROM sessions s {NEWEST_RUN} WHERE s.pk = ?"
@@ -89,7 +89,7 @@ class OverviewRows:
         return await self.db.read(job, session=session, single=True)
 
     async def learnt(self, session: int, limit: int | None = None) -> list[Variable]:
-        """The leaves that steps change, in the order they were made."""
+        """The parameters and demonstrations, which steps change, in the order they were made."""
 
         def job(db: Connection) -> list[Variable]:
             sql = (

@@ -20,7 +20,7 @@ Mark = tuple[int, int]
 
 
 class Exchanged(StoreError):
-    """Another file took the database's place while it was being opened."""
+    """Raised where another file took the database's place while it was being opened."""
 
 
 def mark_of(path: Path | str) -> Mark | None:
@@ -60,7 +60,8 @@ class Presence:
         return unmoved and not (self._read_only and os.access(self._path, os.W_OK))
 
     def check(self) -> None:
-        """Raise StoreError, with where the data is and what to do, when it is not so."""
+        """Raise StoreError, with where the data is and what to do, unless every name still stands
+        for the file that is open."""
         if not self.here:
             raise StoreError(*self._words())
 

@@ -30,7 +30,7 @@ from .dbapi import Connection, Row
 
 Reader = TypeVar("Reader", bound=Callable[..., Any])
 RunFence = tuple[int, str]
-"""A run's number and its owner: what a run writes is refused once another has taken it over."""
+"""A run's number and its process: what a run writes is refused once another has taken it over."""
 
 
 def now() -> str:
@@ -83,7 +83,7 @@ def next_number(db: Connection, table: str, session: int) -> int:
 
 
 def check_fence(db: Connection, session: int, fence: RunFence | None) -> None:
-    """Refuse what a run writes when it is no longer its owner's, or no longer active."""
+    """Refuse what a run writes when it is no longer its process's, or no longer active."""
     if fence is None:
         return
     run = row(db, "SELECT status, owner FROM runs WHERE session = ? AND n = ?", session, fence[0])
@@ -100,7 +100,8 @@ def check_owned(run: Row | None, fence: RunFence) -> None:
 
 
 def readable(what: str) -> Callable[[Reader], Reader]:
-    """For what reads rows: one that cannot be read is named by `what`, filled in from the row."""
+    """A decorator for functions that read a row: a row that cannot be read raises StoreError, which
+    names it by `what`, filled in from the row."""
 
     def decorate(read: Reader) -> Reader:
         @functools.wraps(read)
@@ -255,7 +256,7 @@ def to_run(r: Row, session_id: str) -> Run:
         state=saved["state"] or {},
         result=saved["result"] or None,
         error=r["error"],
-        owner=r["owner"],
+        process=r["owner"],
         digest=r["digest"],
         lease=r["lease"],
         answerers=r["answerers"],

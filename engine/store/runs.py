@@ -29,7 +29,7 @@ LEASE_SECONDS = 10.0
 """How long a run is its process's without a sign of life from it."""
 
 LATE_SECONDS = 1.0
-"""A claim that had to wait so long for the file proves nothing: nor could the owner write."""
+"""A claim that had to wait so long for the file proves nothing: nor could its process write."""
 
 Adds = Job[dict[str, Any]]
 """A change that belongs to a run's admission; gives what it adds to the arguments."""
@@ -40,19 +40,24 @@ KEPT_SECONDS = 7200.0
 
 @dataclass(frozen=True)
 class NewRun:
-    """A call that is to be run. `came` says when it came in, by this process's own time."""
+    """A call that is to become a run: its tool, arguments and digest, the `process` that runs it,
+    and who answers.
+
+    `came` is when it came in, in seconds of this process's own clock.
+    """
 
     tool: str
     args: dict[str, Any]
     digest: str
-    owner: str
+    process: str
     answerers: str = ""
     came: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """The run of a call, and the session as it was then; `mine` unless another began it."""
+    """The run of a call, with the session as it was when it was admitted; `mine` unless an equal
+    call began it."""
 
     run: Run
     session: Session
@@ -151,7 +156,7 @@ class RunRows:
         return await self.db.read(job, session=session, single=True)
 
     async def running(self) -> list[Running]:
-        """What runs, or should, in all processes."""
+        """The runs that are marked as running, in all processes."""
 
         def job(db: Connection) -> list[Running]:
             sql = (
@@ -166,10 +171,10 @@ class RunRows:
         return await self.db.read(job, single=True)
 
     async def claim(
-        self, session: int, run: Run, owner: str, *, dead: bool = False
+        self, session: int, run: Run, process: str, *, dead: bool = False
     ) -> Admitted | None:
         """Take over a run that waits, failed, or that no process has; with `dead`, also one whose
-        owner has given no sign of life since it was read as `run`.
+        process has given no sign of life since it was read as `run`.
 
         None when it is alive or has ended, and when the file was locked too long to know. Raises
         Conflict when another run of the session is active.
@@ -188,8 +193,8 @@ class RunRows:
                 "OR (? AND owner = ? AND lease = ?))))"
             )
             sure = dead and time.monotonic() - asked < LATE_SECONDS
-            theirs = (sure, run.owner, run.lease)
-            values = (owner, LEASE_SECONDS, now(), session, n, run.digest, owner, *theirs)
+            theirs = (sure, run.process, run.lease)
+            values = (process, LEASE_SECONDS, now(), session, n, run.digest, process, *theirs)
             if db.execute(sql, values).rowcount != 1:
                 return None
             found = rows(db, "SELECT * FROM runs WHERE session = ? AND n = ?", session, n)
@@ -201,20 +206,20 @@ class RunRows:
         self,
         session: int,
         run_id: str,
-        owner: str,
+        process: str,
         status: str,
         *,
         result: dict[str, Any] | None = None,
         error: str = "",
         chain: Chain | None = None,
     ) -> bool:
-        """Leave a run in `status`; False when it is no longer the owner's.
+        """Leave a run in `status`; False when it is no longer the process's.
 
         Raises StoreError, and leaves it, if what came before in `chain` was lost.
         """
 
         def job(db: Connection) -> bool:
-            fence = (number(run_id, "r") or 0, owner)
+            fence = (number(run_id, "r") or 0, process)
             return _leave(db, session, fence, status, result, error)
 
         return await self.db.write(job, session=session, after=chain)
@@ -222,14 +227,17 @@ class RunRows:
     async def end_quietly(
         self, session: int, run: Run, result: dict[str, Any], chain: Chain | None = None
     ) -> bool:
-        """End a run that needed nothing from anybody, so that it is no news: what it gave is kept
-        for a while, for whoever made the same call meanwhile. False as for `end_run`."""
+        """End a run that needed nothing from anybody, so that it is no news: its result is kept for
+        a while, for whoever made the same call meanwhile.
+
+        False as for `end`.
+        """
 
         def job(db: Connection) -> bool:
             sql = (
                 "DELETE FROM runs WHERE session = ? AND n = ? AND owner = ? AND status = 'running'"
             )
-            if db.execute(sql, (session, number(run.id, "r"), run.owner)).rowcount != 1:
+            if db.execute(sql, (session, number(run.id, "r"), run.process)).rowcount != 1:
                 return False
             sql = (
                 f"DELETE FROM quiet_runs WHERE session = ? AND (stopped < {CLOCK} - ? OR digest IN "
@@ -248,33 +256,33 @@ class RunRows:
         return await self.db.write(job, session=session, after=chain)
 
     async def pause_run(
-        self, session: int, run_id: str, owner: str, chain: Chain | None = None
+        self, session: int, run_id: str, process: str, chain: Chain | None = None
     ) -> bool | None:
         """Let a run wait for the completions that are pending; False when none is any more, so
-        that it can go on, None when it is no longer the owner's."""
+        that it can go on, None when it is no longer the process's."""
         n = number(run_id, "r") or 0
 
         def job(db: Connection) -> bool | None:
             sql = "SELECT 1 FROM calls WHERE session = ? AND run = ? AND status = 'pending' LIMIT 1"
             if row(db, sql, session, n) is None:
                 return False
-            return _leave(db, session, (n, owner), "needs_completions") or None
+            return _leave(db, session, (n, process), "needs_completions") or None
 
         return await self.db.write(job, session=session, after=chain)
 
     async def drop_run(
-        self, session: int, run_id: str, owner: str, chain: Chain | None = None
+        self, session: int, run_id: str, process: str, chain: Chain | None = None
     ) -> None:
         """Forget a run that was refused before it asked or changed anything."""
 
         def job(db: Connection) -> None:
             sql = "DELETE FROM runs WHERE session = ? AND n = ? AND owner = ? AND used_calls = 0"
-            db.execute(sql, (session, number(run_id, "r"), owner))
+            db.execute(sql, (session, number(run_id, "r"), process))
 
         await self.db.write(job, session=session, after=chain)
 
     async def cancel(self, session: int, run_id: str) -> bool:
-        """End an active run; what it had answered stays. False when it was not active."""
+        """End an active run; what was answered stays. False when it was not active."""
 
         def job(db: Connection) -> bool:
             cursor = db.execute(
@@ -287,7 +295,7 @@ class RunRows:
         return await self.db.write(job, session=session)
 
     async def save_state(self, session: int, fence: RunFence | None, state: dict[str, Any]) -> None:
-        """Remember how far a long run has come. Raises Conflict when it is not its owner's."""
+        """Remember how far a long run has come. Raises Conflict when it is not its process's."""
 
         def job(db: Connection) -> None:
             check_fence(db, session, fence)
@@ -295,15 +303,17 @@ class RunRows:
 
         await self.db.write(job, session=session)
 
-    async def keep_alive(self, owner: str, runs: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
+    async def keep_alive(
+        self, process: str, runs: Iterable[tuple[int, str]]
+    ) -> set[tuple[int, str]]:
         """A sign of life for runs of this process, by session and id; gives those still its own."""
         wanted = list(runs)
-        given: dict[str, Any] = {"most": LEASE_SECONDS, "owner": owner}
+        given: dict[str, Any] = {"most": LEASE_SECONDS, "process": process}
 
         def job(db: Connection) -> set[tuple[int, str]]:
             sql = (  # another value each time, whatever the clock does
                 f"UPDATE runs SET lease = CASE WHEN {CLOCK} + :most > lease THEN {CLOCK} + :most "
-                "ELSE lease + 0.001 END WHERE session = :s AND n = :n AND owner = :owner "
+                "ELSE lease + 0.001 END WHERE session = :s AND n = :n AND owner = :process "
                 "AND status = 'running'"
             )
             return {
@@ -314,18 +324,19 @@ class RunRows:
 
         return await self.db.write(job)
 
-    async def give_back(self, owner: str) -> None:
-        """Let anybody go on at once with what this process was running."""
+    async def give_back(self, process: str) -> None:
+        """Let any process go on at once with what this one was running."""
 
         def job(db: Connection) -> None:
             sql = "UPDATE runs SET owner = '', lease = 0 WHERE owner = ? AND status = 'running'"
-            db.execute(sql, (owner,))
+            db.execute(sql, (process,))
 
         await self.db.write(job)
 
 
 def set_state(db: Connection, session: int, fence: RunFence | None, state: dict[str, Any]) -> None:
-    """What a run remembers from now on. Call inside a write."""
+    """Replace what the run that `fence` names remembers (nothing without one). Call inside a
+    write."""
     if fence is not None:
         sql = "UPDATE runs SET state = ?, updated = ? WHERE session = ? AND n = ?"
         db.execute(sql, (dumps(state), now(), session, fence[0]))
@@ -349,7 +360,7 @@ def _insert(
             new.tool,
             dumps(args),
             new.digest,
-            new.owner,
+            new.process,
             LEASE_SECONDS,
             now(),
             now(),
@@ -362,7 +373,7 @@ def _insert(
         tool=new.tool,
         args=args,
         status="running",
-        owner=new.owner,
+        process=new.process,
         digest=new.digest,
         answerers=new.answerers,
     )
@@ -377,7 +388,7 @@ def _leave(
     error: str = "",
 ) -> bool:
     """Leave a run in `status`, from which its time no longer counts; False for one that is not
-    (any longer) the owner's."""
+    (any longer) the process's."""
     sql = (
         "UPDATE runs SET status = ?, result = ?, error = ?, updated = ?, "
         f"stopped = {CLOCK} WHERE session = ? AND n = ? AND owner = ? AND status = 'running'"

@@ -50,9 +50,11 @@ class ValueRows:
         fence: RunFence | None,
         chain: Chain | None = None,
     ) -> None:
-        """Keep computed values; the variables in `clean` now have all that are in use.
+        """Store computed values by variable and place. The variables in `clean` now have all values
+        that are in use: they are no longer stale.
 
-        With `chain`, they are on disk once that is settled.
+        With `chain`, it is on disk once that is settled. Raises Conflict when the run that `fence`
+        names is no longer its process's.
         """
         cells = [
             {"s": session, "v": number(v, "v"), "p": p, "text": x.text, "score": x.score}

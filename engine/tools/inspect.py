@@ -27,7 +27,7 @@ _ALONE = ("session", "calls", "runs", "report")
 View = Callable[[Session, str | None, int], Awaitable[dict[str, Any]]]
 
 
-class Inspect(Listings, Tool[InspectArguments, InspectResult]):
+class Inspect(Tool[InspectArguments, InspectResult], Listings):
     """Reads what there is."""
 
     arguments = InspectArguments

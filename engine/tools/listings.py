@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.distance import diff
@@ -22,11 +23,11 @@ ROOM = 1200
 """Characters of proposals in one page of steps."""
 
 
+@dataclass(eq=False)
 class Listings:
     """Views of gradients, steps, examples and runs."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
+    parts: Parts
 
     async def _gradients(self, session: Session, id: str | None, offset: int) -> dict[str, Any]:  # noqa: A002
         if id is not None and id.startswith("g"):

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Set
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.errors import BadInput
@@ -20,11 +21,11 @@ from .remove import _remeasure
 CHANGES = re.compile(r'\s*\{\s*"e[0-9]+"\s*:\s*\{')
 
 
+@dataclass(frozen=True)
 class Mend:
     """Mends examples."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
+    parts: Parts
 
     async def __call__(
         self, caller: Caller, *, session_id: str, split: str, changes: Mapping[str, Any]

@@ -292,7 +292,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
         if spent is not None:
             found = await self._need(work.session.pk, work.args, places)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
-        notes = [*work.args.get("notes", []), *loop.notes, *notes, *sizes.told(work.args)]
+        notes = [*work.args.get("notes", []), *loop.notes, *notes, *sizes.notes(work.args)]
         if loop.plain:
             notes.append(f"{outcome.FELL_BACK} ({loop.problem})")
         notes += outcome.still_failing(loop, places)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ..runs.runner import Caller
 from .lookup import Parts
@@ -12,11 +13,11 @@ REMEMBERED = 200_000
 """Characters of the latest calls: those before may be forgotten."""
 
 
+@dataclass(frozen=True)
 class ReadBefore:
     """Texts that a page of prompts can name instead of repeating them."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
+    parts: Parts
 
     async def __call__(self, caller: Caller, *, session_id: str) -> list[tuple[str, str]]:
         """The prompts that the assistant has answered, and its answers, each with what it is called

@@ -28,11 +28,11 @@ class Going:
     examples: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
 class Remove:
     """Takes out what was added by mistake."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
+    parts: Parts
 
     async def __call__(
         self, caller: Caller, *, session_id: str, ids: Sequence[str], confirm: bool = False

@@ -12,12 +12,14 @@ from ...schemas.results import Result, StepResult
 from ..evaluation.scoring import compare, in_pairs
 from ..optimizer import gate, repeats, turns
 from ..optimizer.candidate import Candidate, Reason
-from ..optimizer.gradients import choose, outputs_on
-from ..optimizer.proposer import propose, usable_gradients
+from ..optimizer.gradients import choose, outputs_on, usable_gradients
+from ..optimizer.proposer import propose
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
+from ..optimizer.strategies import STRATEGIES
 from ..optimizer.trial import Trial
 from ..program.missing_fields import left_out
+from ..prompts import sentence
 from ..runs import saved_state as saved
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
@@ -227,7 +229,8 @@ class Step(Tool[StepArguments, Result]):
                 "Use others: forward(session_id, examples='train').",
             )
         guard, count = await QuoteGuard.of(work, losses), work.args["candidates"]
-        candidates = await turns.reflected(work, learnt, parameter, losses, count, guard)
+        by = STRATEGIES["reflect"]
+        candidates = await turns.reflected(work, by, learnt, parameter, losses, count, guard)
         await guard.note(candidates)
         judged = await self._judged(work, candidates, losses, learnt.places, where)
         record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
@@ -264,13 +267,14 @@ class Step(Tool[StepArguments, Result]):
         accept = work.args["accept"]
         if where is not None:
             return await gate.judge(work, candidates, losses, batch, *where)
-        only = Reason(Fate.NOT_COMPARED, "proposed only")
+        only = Reason(Fate.NOT_COMPARED, sentence("reasons", "proposed"))
         reasons = {i: c.refused or only for i, c in enumerate(candidates)}
         standing = [i for i, c in enumerate(candidates) if not c.refused]
         if accept == "never" or not standing:
-            why = "proposed only (accept='never')" if standing else reasons[0].words
+            why = sentence("reasons", "proposed_never") if standing else reasons[0].words
             return gate.GateResult(None, why, "", 0, 0.0, trial=Trial(reasons))
-        reasons |= dict.fromkeys(standing, Reason(Fate.BEATEN, "another candidate was taken"))
-        why = "accepted without a check (accept='always')"
+        beaten = Reason(Fate.BEATEN, sentence("reasons", "another"))
+        reasons |= dict.fromkeys(standing, beaten)
+        why = sentence("reasons", "accepted")
         reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
         return gate.GateResult(standing[0], why, "", 0, 0.0, trial=Trial(reasons))

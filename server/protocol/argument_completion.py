@@ -62,7 +62,7 @@ async def _check(server: MCPServer[Any], params: CompleteRequestParams) -> None:
 
 
 def install(server: MCPServer[Any]) -> None:
-    """Serve completion/complete."""
+    """Serve completion/complete on `server`."""
 
     async def on_complete(
         ctx: ServerRequestContext[Any, Any], params: CompleteRequestParams

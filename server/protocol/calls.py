@@ -50,8 +50,11 @@ async def answer(
 
 
 def reply(result: Result, known: Sequence[tuple[str, str]] = ()) -> CallToolResult:
-    """A result; one that failed is marked as an error, so that hosts show it as one. Prompts in it
-    refer to what is `known` to who reads them, in the text alone."""
+    """A result as MCP content; one that failed is marked as an error, so that hosts show it as one.
+
+    Passages of prompts that the reader has `known` before are replaced in the text by where they
+    stand.
+    """
     data = facts(result)
     return CallToolResult(
         content=[TextContent(type="text", text=render(data, known))],
@@ -93,7 +96,8 @@ class ProgressReporter:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, answered: int, asked: int, phase: str) -> None:
-        """Remember where the run stands; the first time, begin to tell."""
+        """Remember how many calls were answered, of how many asked, in which phase; the first time,
+        begin to send."""
         self._news = (answered, asked, phase)
         if self._task is None and not self._over:
             self._task = asyncio.create_task(self._tell())

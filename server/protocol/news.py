@@ -24,7 +24,8 @@ LOOK_SECONDS = 1.0
 
 
 class StoreNews:
-    """Looks at the store for `watchers`, for as long as they watch anything."""
+    """Looks at the store at intervals for `watchers`, while they watch anything, and has what
+    changed announced."""
 
     def __init__(self, watchers: ResourceWatchers, engine: Callable[[], Awaitable[Engine]]) -> None:
         self._watchers, self._engine = watchers, engine
@@ -34,13 +35,15 @@ class StoreNews:
         self._looking: asyncio.Task[None] | None = None
 
     async def begin(self, owner: str, sessions: Iterable[str]) -> None:
-        """These are watched from now on: what changes after this call is announced."""
+        """Take the present state of these sessions of `owner` as known: what changes from now on is
+        announced."""
         await self.told(owner, sessions)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_on())
 
     async def told(self, owner: str, sessions: Iterable[str]) -> None:
-        """Whoever watches knows what has changed in these so far, or is about to be told."""
+        """Take the present state of these sessions as known: their watchers were told of it, or are
+        about to be."""
         try:
             news = (await self._engine()).store.news
             async with self._alone:
@@ -50,7 +53,7 @@ class StoreNews:
             log.warning("what has changed is not known: %s", error)
 
     async def close(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)

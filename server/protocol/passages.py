@@ -17,9 +17,9 @@ Spot = tuple[str, int]
 
 
 class Passages:
-    """Texts by what they are called, and at which place each of their lines stood first.
+    """Texts that a reader has seen, and where each of their lines stood first.
 
-    `referred` says whether a text that was added is referred to.
+    `referred` says whether any text was shortened to refer to one that was added.
     """
 
     def __init__(self) -> None:

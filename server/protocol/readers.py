@@ -18,7 +18,7 @@ MOST = 10_000
 
 
 class Readers:
-    """Sessions whose caller said so with the completions handed in last."""
+    """The sessions whose caller has said that it remembers earlier pages of prompts."""
 
     def __init__(self) -> None:
         self._remembering: dict[tuple[str, str], None] = {}

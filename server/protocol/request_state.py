@@ -29,7 +29,10 @@ Ctx = ServerRequestContext[Any, Any]
 
 
 class SharedSeal:
-    """Seals and opens with the key that `find` gives, once that is `ready`."""
+    """Seals and opens the state of a call's rounds with a key that all servers on a database share.
+
+    `ready` gets the key, before anything is sealed or opened.
+    """
 
     def __init__(self) -> None:
         self._codec: AESGCMRequestStateCodec | None = None
@@ -40,7 +43,7 @@ class SharedSeal:
         return RequestStateSecurity(codec=self, ttl=TTL_SECONDS)
 
     async def ready(self, find: Key) -> None:
-        """Have the key. Raises StoreError."""
+        """Get the key by `find`, once. Raises StoreError."""
         if self._codec is None:
             self._codec = AESGCMRequestStateCodec([await find()])
 
@@ -57,7 +60,7 @@ class SharedSeal:
 
 
 def install(server: MCPServer[Any], seal: SharedSeal) -> None:
-    """Have the key before a token is opened, and before one is made."""
+    """Have the key of `seal` ready before a token is opened, and before one is made."""
 
     async def opening(ctx: Ctx, call_next: CallNext) -> HandlerResult:
         if (ctx.params or {}).get("requestState") is not None:

@@ -75,7 +75,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a run waits for that the client's model may write."""
+    """What a run waits for that the client's model may write: its session, run and pending
+    calls."""
 
     session: Session
     run: str
@@ -173,7 +174,8 @@ class Sampler:
 
 
 class SamplingWave:
-    """One wavefront over the back-channel, as many at a time as the roles allow."""
+    """All that a run waits for, asked over the back-channel, as many at a time as the roles
+    allow."""
 
     def __init__(
         self, ctx: Context[Any, Any], engine: Engine, waiting: Waiting, until: float

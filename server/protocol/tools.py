@@ -95,17 +95,18 @@ OFFERS: list[Offer[Any]] = [
 
 
 class AsGiven(FuncMetadata):
-    """Arguments that the SDK hands on as they are: our own models read them.
+    """The SDK's model of a tool's arguments, which hands them on as they are: our own models read
+    them.
 
-    It would parse any string argument that happens to be JSON, so that a value such as '{"a": 1}'
-    or 'null' for `str | None` would arrive as something else.
+    The SDK would parse any string argument that happens to be JSON, so that a value such as '{"a":
+    1}' or 'null' for `str | None` would arrive as something else.
     """
 
     shapes: dict[str, Shape | None] = {}  # noqa: RUF012 - a model's default is copied
     """What each argument is, for whoever reads it before."""
 
     def validate_arguments(self, arguments_to_validate: dict[str, Any]) -> dict[str, Any]:
-        """All arguments as one."""
+        """The arguments, unread, as the one that the handler takes."""
         return {"given": arguments_to_validate}
 
 

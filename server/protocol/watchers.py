@@ -28,7 +28,7 @@ EVERY_CHANGE = ""
 
 
 class Channel:
-    """What one owner watches: by listen streams, and by connections of the older kind."""
+    """What one owner watches: by listen streams, and by connections of older protocol versions."""
 
     def __init__(self) -> None:
         self.bus = InMemorySubscriptionBus()
@@ -100,7 +100,8 @@ class Channel:
 
 
 class Outbox:
-    """What a connection is still to be told, each address once however often it changed."""
+    """The addresses that a connection is still to be told of, each once however often it
+    changed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -120,7 +121,7 @@ class Outbox:
             await self._connection.send_resource_updated(uri)
 
     def close(self) -> None:
-        """The connection is closed."""
+        """Tell the connection nothing more: it is closed."""
         if self._sending is not None:
             self._sending.cancel()
 

@@ -10,7 +10,7 @@ from ....schemas.checks import check_text
 from ....schemas.errors import BadInput, ReplyError, TextGradError, TooLong
 from ....schemas.graph import Operation, Value, Variable
 from ...evaluators.evaluators import Evaluators
-from ...prompts import text
+from ...prompts import sentence, text
 from ...runs.context import RunContext
 from ...workers.pool import Workers
 
@@ -23,10 +23,11 @@ READ = 4
 
 @dataclass
 class Inputs:
-    """What one operation reads at one place: `texts`, `values` and `images` by input name.
+    """What one operation reads for one example, by the names of its inputs: the `texts`, the whole
+    `values` (with scores), and the `images`.
 
-    `about` names the computation in messages; `sample` counts fresh runs of the same, `verdict`
-    fresh judgements of one output.
+    `about` names the computation in messages; `sample` numbers repeated runs of the same, `verdict`
+    repeated judgements of one output.
     """
 
     about: str
@@ -116,7 +117,7 @@ class Primitive:
             )
 
     def was_given(self, operation: Operation) -> bool:
-        """Whether the caller told what comes out."""
+        """Whether the caller supplied the output with the call."""
         return "output" in operation.spec
 
     def shown(self, operation: Operation, inputs: Inputs) -> dict[str, str]:
@@ -128,8 +129,8 @@ class Primitive:
         return text("step_function", function=operation.spec.get("function") or self.summary)
 
     def use(self, operation: Operation) -> str:
-        """What uses a text that it reads, in a few words for whoever rewrites that."""
-        return f"a step ({operation.spec.get('function') or self.summary})"
+        """What it is, in a few words for the model that rewrites a text which it reads."""
+        return sentence("labels", "a_step", does=operation.spec.get("function") or self.summary)
 
     def answer_of(self, operation: Operation) -> str | None:
         """The name of the input that is a right answer, where one must be readable."""
@@ -139,7 +140,8 @@ class Primitive:
         """Raises ExampleError for a right answer that cannot be read."""
 
     async def ballot(self, work: RunContext, operation: Operation, texts: Mapping[str, str]) -> str:
-        """What counts as the same when the majority of several outputs is taken."""
+        """The part of an output that counts when the majority of several is taken; equal parts are
+        equal votes."""
         return "\n".join(texts.values()).strip()
 
 
@@ -188,8 +190,9 @@ class Loss(Primitive):
         return text("step_judged", how=str(how))
 
     def rule(self, work: RunContext, operation: Operation) -> str:
-        """By what it judges, in words for whoever rewrites the text that is judged."""
-        return f"what was measured: {operation.spec.get('instruction') or 'see below'}"
+        """By what it judges, in words for the model that rewrites the text that is judged."""
+        told = operation.spec.get("instruction") or sentence("labels", "see_below")
+        return sentence("labels", "measured", told=told)
 
     def in_pairs(self, operation: Operation) -> bool:
         """Whether it gives no score, so that results are compared two by two by its instruction."""

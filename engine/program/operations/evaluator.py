@@ -16,6 +16,7 @@ from ....schemas.graph import Operation, Value
 from ...answerers import PROGRAM, Go, RecordAttempt
 from ...evaluators.command import FIX
 from ...evaluators.reply import is_failure
+from ...prompts import sentence
 from ...prompts.fence import Fence, read_named
 from ...runs.context import RunContext
 from .base import Inputs, Loss, Making
@@ -97,7 +98,7 @@ class _Program:
 
 
 class Evaluator(Loss):
-    """Run once for the same texts, like any completion."""
+    """The score and feedback of the operator's program, run once for the same texts."""
 
     name = "evaluator"
     by_words = True
@@ -118,7 +119,7 @@ class Evaluator(Loss):
         """The program's name, and what the operator says of it."""
         found = work.settings.evaluators.get(operation.spec["evaluator"])
         words = f" ({found.description})" if found and found.description else ""
-        return f"a program, {operation.spec['evaluator']}{words}."
+        return sentence("labels", "a_program", name=operation.spec["evaluator"] + words)
 
     async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """What the program says of these texts."""

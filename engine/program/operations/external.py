@@ -10,11 +10,12 @@ from ....schemas.graph import Operation, Value
 from ...prompts import text
 from ...runs.context import RunContext
 from .base import Inputs, Primitive
-from .supplied import asking, told
+from .supplied import asking, with_result
 
 
 class External(Primitive):
-    """Whatever is described in `function`; its output is told at once, or asked for."""
+    """Whatever the caller's `function` describes; its output is supplied with the call, or asked
+    for."""
 
     name = "external"
     takes = frozenset({"function", "output"})
@@ -42,7 +43,7 @@ class External(Primitive):
         request = asking(inputs, text("external", function=operation.spec.get("function", "")))
         said = operation.spec.get("output")
         if said is not None:
-            request = await told(work, operation, request, said)
+            request = await with_result(work, operation, request, said)
         return Value(text=await work.ask(request, lambda c: c.text))
 
 

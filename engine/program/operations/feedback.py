@@ -13,21 +13,22 @@ from ...prompts import text
 from ...runs.context import RunContext
 from .base import Inputs, Loss
 from .critique import FEEDBACK_REPLY, read_critique
-from .supplied import asking, told
+from .supplied import asking, with_result
 
 BESIDE = "context"
 """An input of this name is for whoever rewrites; whoever measures is not shown it again."""
 
 
 class Feedback(Loss):
-    """Told at once for one example, and asked for on others, by what was found on the first."""
+    """What the caller found: supplied with the call for one example, and asked for on others, by
+    the same description."""
 
     name = "feedback"
     asks = "caller"
     by_words = True
 
     def spec(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """With what was found."""
+        """The arguments that are kept, with what was found."""
         return super().spec(given) | {"function": given["feedback"]}
 
     def check_spec(self, operation: Operation) -> None:
@@ -55,7 +56,7 @@ class Feedback(Loss):
         if "function" in spec:
             found = {"feedback": spec["function"], "score": spec.get("score")}
             said = json.dumps(found, ensure_ascii=False)
-            request = await told(work, operation, request, said)
+            request = await with_result(work, operation, request, said)
         return await work.ask(request, lambda c: read_critique(c, FEEDBACK_REPLY, request.prompt))
 
     def describe(self, operation: Operation) -> str:

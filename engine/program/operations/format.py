@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ....schemas.errors import BadInput
 from ....schemas.graph import Kind, Operation, Value, Variable
-from ...prompts import template, text
+from ...prompts import sentence, template, text
 from ...runs.context import RunContext
 from .base import Inputs, Primitive
 from .templates import filled
@@ -32,8 +32,8 @@ class Format(Primitive):
         return template.check(operation.spec["template"], operation.inputs)
 
     def use(self, operation: Operation) -> str:
-        """Whatever the template says."""
-        return "a template"
+        """That a template shows it."""
+        return sentence("labels", "a_template")
 
     def check_sources(self, sources: Sequence[Variable]) -> None:
         """No picture can stand in a text."""
@@ -49,7 +49,7 @@ class Format(Primitive):
         return Value(text=filled(work, operation, inputs))
 
     def describe(self, operation: Operation) -> str:
-        """That texts are put together."""
+        """That texts are put together by a template."""
         return text("step_format")
 
 

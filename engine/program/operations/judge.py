@@ -20,7 +20,7 @@ MOST_INSTRUCTION = 100_000
 
 
 class Judge(Loss):
-    """By an instruction, with a score or (graded=false) without."""
+    """A model's critique by an instruction, with a score from 0 to 1 or (graded=false) without."""
 
     name = "judge"
     asks = "backward"
@@ -28,7 +28,7 @@ class Judge(Loss):
     by_words = True
 
     def spec(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """With whether a score is wanted."""
+        """The arguments that are kept, with whether a score is wanted."""
         return super().spec(given) | {"graded": given["graded"]}
 
     def check_spec(self, operation: Operation) -> None:
@@ -68,11 +68,11 @@ class Judge(Loss):
         return await work.ask(request, lambda c: read_critique(c, schema, user))
 
     def rule(self, work: RunContext, operation: Operation) -> str:
-        """The instruction."""
-        return f"a judge, who is told: {operation.spec['instruction']}"
+        """That a judge reads the output, and its instruction."""
+        return sentence("labels", "a_judge", instruction=operation.spec["instruction"])
 
     def in_pairs(self, operation: Operation) -> bool:
-        """Without a score."""
+        """Whether it gives no score."""
         return not operation.spec.get("graded", True)
 
 

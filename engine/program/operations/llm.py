@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....schemas.completions import CompletionRequest, Message, Purpose
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
-from ...prompts import template, text
+from ...prompts import sentence, template, text
 from ...runs.context import RunContext
 from .base import Inputs, Primitive
 from .templates import filled, prompt_of
@@ -34,8 +34,8 @@ class Llm(Primitive):
         return []
 
     def use(self, operation: Operation) -> str:
-        """Whatever model it is."""
-        return "a language model"
+        """That a language model reads it."""
+        return sentence("labels", "a_model")
 
     async def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Value:
         """The model's reply."""
@@ -55,7 +55,7 @@ class Llm(Primitive):
         return {"prompt": prompt_of(operation, inputs)}
 
     def describe(self, operation: Operation) -> str:
-        """That a model is called."""
+        """That a language model answers a prompt."""
         return text("step_llm")
 
 

@@ -9,13 +9,14 @@ from typing import Any
 from ....schemas.errors import TooLong
 from ....schemas.graph import Operation, Value
 from ... import metrics
+from ...prompts import sentence
 from ...runs.context import RunContext
 from ...workers.pool import Job
 from .base import Inputs, Loss, Made, Making, failure_in
 
 
 class Metric(Loss):
-    """One of the table of metrics, with its options."""
+    """A metric of the table, by name, with its options."""
 
     name = "metric"
 
@@ -26,7 +27,7 @@ class Metric(Loss):
         return []
 
     async def check(self, operation: Operation, making: Making) -> list[str]:
-        """The same, in a worker where it may take long."""
+        """As `check_form`, in a worker process where that may take long."""
         super().check_form(operation, making.most)
         metric, names, options = _asked(operation)
         if metrics.is_quick(metric):
@@ -37,10 +38,12 @@ class Metric(Loss):
         return []
 
     def rule(self, work: RunContext, operation: Operation) -> str:
-        """Its name and options."""
+        """The metric's name and options."""
         metric, options = operation.spec["metric"], operation.spec.get("options")
-        more = f" with {json.dumps(options, ensure_ascii=False)}" if options else ""
-        return f"the metric {metric}{more}."
+        if not options:
+            return sentence("labels", "a_metric", metric=metric)
+        said = json.dumps(options, ensure_ascii=False)
+        return sentence("labels", "a_metric_with", metric=metric, options=said)
 
     def compute(self, work: RunContext, operation: Operation, inputs: Inputs) -> Made:
         """Score and feedback, at once where that takes milliseconds."""
@@ -53,7 +56,7 @@ class Metric(Loss):
             raise failure_in(work, error) from error
 
     def answer_of(self, operation: Operation) -> str | None:
-        """The input that is the right answer, where the metric needs one."""
+        """The name of the input that is the right answer; None where the metric needs none."""
         return metrics.roles(operation.spec["metric"], operation.inputs)[1]
 
     async def check_answer(self, work: RunContext, operation: Operation, answer: str) -> None:

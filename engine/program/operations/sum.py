@@ -54,7 +54,7 @@ class Sum(Loss):
         return Value(text=said, score=score)
 
     def describe(self, operation: Operation) -> str:
-        """That losses are put together."""
+        """That losses are added up."""
         return text("step_format")
 
 

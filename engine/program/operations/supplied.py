@@ -20,12 +20,12 @@ def asking(inputs: Inputs, instructions: str) -> CompletionRequest:
     )
 
 
-async def told(
+async def with_result(
     work: RunContext, operation: Operation, request: CompletionRequest, said: str
 ) -> CompletionRequest:
-    """The request for an operation whose maker told `said`: on these inputs, or on others.
+    """The request for an operation with whose call `said` was supplied, for these inputs or others.
 
-    What was told has a key of its own: two boxes of one description may do different things.
+    What was supplied has a key of its own: two boxes of one description may do different things.
     """
     known = request.model_copy(update={"params": {"told": said}})
     if work.args.get("given") and operation.output in work.args["targets"]:

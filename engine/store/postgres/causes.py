@@ -61,7 +61,8 @@ _REFUSALS: dict[str, str] = {
 
 
 def passing(error: Exception) -> bool:
-    """Whether the transaction was undone by what may be over soon, so that it is to be repeated."""
+    """Whether the error undid the transaction for a reason that may be over soon (a deadlock, a
+    lost connection), so that it is to be repeated."""
     return isinstance(error, AGAIN) or unreachable(error)
 
 
@@ -75,7 +76,7 @@ def unreachable(error: Exception) -> bool:
 
 
 def final(error: Exception) -> bool:
-    """Whether a connection is refused for a reason that waiting does not mend."""
+    """Whether a connection was refused for a reason that waiting does not mend."""
     return isinstance(error, psycopg.Error) and any(mark in str(error) for mark in _REFUSALS)
 
 

@@ -78,7 +78,7 @@ class Found:
 
     @property
     def said(self) -> str:
-        """What the server calls what it did."""
+        """The server's own word for what the statement did ("UPDATE 1")."""
         return str(self._cursor.statusmessage)
 
     @property

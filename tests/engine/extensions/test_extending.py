@@ -152,10 +152,14 @@ async def main():
         found = await engine.optimize(
             ME, session_id=s, loss="v6", strategy="leave_one_out", steps=1, goal=1.0, patience=1
         )
+        seen = await engine.optimize(
+            ME, session_id=s, loss="v8", strategy="worst_first", steps=1, patience=1
+        )
         backward = await engine.backward(ME, session_id=s, losses=["v8"])
         session = await engine.store.sessions.get(s, "local")
         document = await engine.store.export.export_session(session.pk)
-        print(json.dumps([scores, found.status, backward.status, backward.error, document]))
+        optimized = [found.status, seen.status]
+        print(json.dumps([scores, optimized, backward.status, backward.error, document]))
 
 
 asyncio.run(main())
@@ -168,10 +172,12 @@ def test_one_of_each_works_together_and_is_loaded_when_it_is_used(
 ) -> None:
     scores, optimized, backward, error, document = json.loads(run(ALL, site, tmp_path))
     assert scores == [1.0, 1.0, 0.0]
-    assert optimized == "done"
+    assert optimized == ["done", "done"]
     assert (backward, error) != ("done", None)  # "Yes, of course." is no feedback in the form asked
     kinds = [row["kind"] for row in document["operations"]]
     assert kinds == ["llm", "first_code_block", "metric", "yes_no", "evaluator"]
+    assert [p["text"] for p in document["proposals"]][-1] == "Yes, of course."
+    assert "It is no valid Python" in document["gradients"][-1]["text"]
 
 
 WITHOUT = """
@@ -263,6 +269,8 @@ METRIC_BEYOND = metric(lambda *texts: Value(text="", score=7))
 MADE_ODD = Constraint("odd", "odd=1", str)
 RULE_FAILS = Constraint("fails", "fails=1", lambda text: Rule("Be good.", lambda old, new: 1 / 0))
 STRATEGY_FAILS = Strategy("fails", direct=True, propose=propose)
+REFLECT_FAILS = Strategy("blind", reflect=propose)
+REFLECT_ODD = Strategy("mute", reflect=lambda *seen: "better")
 def answerer(settings, limiters):
     return 3
 
@@ -284,7 +292,12 @@ BROKEN_POINTS = {
     "operations": {"wrong": "wrong:THING", "fails": "fails:FAILS", "odd": "fails:ODD"},
     "losses": {"gone": "nowhere:LOSS", "no_loss": "fails:ODD", "llm": "fails:ODD"},
     "constraints": {"odd": "fails:MADE_ODD", "gone": "nowhere:C", "fails": "fails:RULE_FAILS"},
-    "strategies": {"gone": "nowhere:STRATEGY", "fails": "fails:STRATEGY_FAILS"},
+    "strategies": {
+        "gone": "nowhere:STRATEGY",
+        "fails": "fails:STRATEGY_FAILS",
+        "blind": "fails:REFLECT_FAILS",
+        "mute": "fails:REFLECT_ODD",
+    },
     "answerers": {"gone": "nowhere:make", "three": "fails:answerer", "tells": "fails:telling"},
 }
 UNUSABLE: list[tuple[str, str, str]] = [
@@ -303,6 +316,8 @@ UNUSABLE: list[tuple[str, str, str]] = [
     ("constraint", "odd", "made str, not Rule"),
     ("strategy", "gone", "cannot be loaded: ModuleNotFoundError"),
     ("strategy", "fails", "failed: OSError: no strategy"),
+    ("strategy", "blind", "failed: OSError: no strategy"),
+    ("strategy", "mute", "made str, not tuple"),
 ]
 
 
@@ -434,7 +449,7 @@ print(json.dumps([
 ]))
 """
     operation, loss, strategy, metric, constraint = json.loads(run(code, site, tmp_path))
-    assert (operation, loss, strategy) == ("first_code_block", "yes_no", "leave_one_out")
+    assert (operation, loss, strategy) == ("first_code_block", "yes_no", "worst_first")
     assert metric.endswith("Also same_start.")
     assert constraint.endswith("Also never_says.")
 
@@ -466,7 +481,7 @@ Answerer AnswererError BadInput BudgetExhausted Caller Candidate Check Completio
 Conflict Constraint EndpointDown EndpointRefused Engine EvaluatorSettings ExampleError
 ExampleRefused ExtensionFailed Go Gradient Inputs InternalError Loss Message Metric NotFound
 Operation Options Outdated Primitive ProgramFailed PromptRefused Purpose QuotaExceeded RecordAttempt
-ReplyError RoleSettings Rule RunContext Settings StoreBusy StoreError Strategy
+ReplyError RoleSettings Rule RunContext Seen Settings StoreBusy StoreError Strategy
 TextGradError TooLong Value Variable open_engine
 """
 

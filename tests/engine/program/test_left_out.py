@@ -187,7 +187,7 @@ def test_where_no_referee_can_be_scored_the_verdict_of_validation_stands(others:
         async with an_engine(Scripted(now_and_then)) as engine:
             train = ["42", *[others] * 8]
             s = await program(engine, "numeric", train=train, validation=["42"] * 6)
-            how: dict[str, Any] = {"strategy": "gradient", "batch_size": 1, "candidates": 1}
+            how: dict[str, Any] = {"strategy": "gradient", "batch_size": 5, "candidates": 1}
             found = await engine.optimize(ME, session_id=s, steps=1, patience=9, **how)
             assert isinstance(found, OptimizeResult)
             assert found.status == "done"

@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ...helpers import ME, Facts, Scripted, an_engine, made
 TEXTS = Path(__file__).parent.parent.parent.parent / "engine" / "prompts"
 USERS = (r"Instruction: Is it good\?", r"- No slang", r"Too long\.")
 """What else may stand there: what users said themselves."""
-SENTENCES = ("labels", "rules", "problems")
+SENTENCES = ("labels", "rules", "problems", "reasons")
 """The files whose lines are put together, each beneath a key."""
 FENCED = re.compile(r"<([\w-]+-[0-9a-f]{6})[^>]*>\n.*?\n</\1>", re.DOTALL)
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
@@ -62,7 +63,8 @@ Asked = list[CompletionRequest]
 async def on_examples(engine: Engine, boxes: Asked, **loss: Any) -> str:
     """A prompt with rules on examples, judged by `loss`, with a template and a black box."""
     rules = ["No slang", "max_chars=40"]
-    v = await engine.create_variable(ME, role="prompt", value="Answer.", constraints=rules)
+    value = loss.pop("value", "Answer.")
+    v = await engine.create_variable(ME, role="prompt", value=value, constraints=rules)
     s = v.session_id or ""
     await engine.create_variable(ME, session_id=s, role="q", example_field="q")
     await engine.create_variable(ME, session_id=s, role="a", example_field="a", reference=True)
@@ -117,7 +119,25 @@ async def everything(critic: Scripted) -> Asked:
             await run(engine, s, boxes)
             await engine.step(ME, session_id=s, memory=2)
         await with_a_picture(engine, boxes)
+    async with an_engine(critic, minibatch=4) as engine:
+        for judge in (True, False):
+            await by_reflection(engine, boxes, judge=judge)
     return [*critic.asked, *boxes]
+
+
+async def by_reflection(engine: Engine, boxes: Asked, *, judge: bool) -> None:
+    """Reflections on texts short and long, on examples and on none, that are shown each other."""
+    asked: Facts = {"kind": "judge", "instruction": "Is it good?", "with_": {}}
+    metric: Facts = {"kind": "metric", "metric": "exact_match", "with_": {"answer": "v3"}}
+    long: Facts = metric | {"value": "Answer as well as you can. " * 200}
+    s = await on_examples(engine, boxes, **(asked if judge else long))
+    for accept in ("never", "if_better", "never"):
+        await engine.step(ME, session_id=s, strategy="reflect", accept=accept, candidates=2)
+        await run(engine, s, boxes)
+    v = await engine.create_variable(ME, role="answer", value="It is 4.")
+    good: Facts = {"kind": "judge", "instruction": "Is it good?", "inputs": {"text": "v1"}}
+    await engine.compute_loss(ME, session_id=v.session_id, **good)
+    await engine.step(ME, session_id=v.session_id, strategy="reflect", accept="always")
 
 
 async def with_a_picture(engine: Engine, boxes: Asked) -> None:
@@ -245,18 +265,47 @@ def test_a_rule_and_what_breaks_it_are_said_in_the_texts(line: str) -> None:
 
 
 def spoken(tree: ast.AST) -> Iterator[str]:
-    """The words of the code's own in what is wrong with a reply, or in a rule."""
+    """The words of the code's own in what is wrong with a reply, in a rule or in a reason."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Malformed", "Rule"):
-            for part in ast.walk(node.args[0]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Malformed", "Rule", "Reason"):
+            for part in chain(*map(ast.walk, node.args)):
                 if isinstance(part, ast.Constant) and " " in str(part.value).strip():
                     yield str(part.value)
 
 
-def test_no_reply_is_found_fault_with_and_no_rule_stated_in_words_of_the_code() -> None:
-    paths = TEXTS.parent.rglob("*.py")
+FIGURES = ("gate.py", "trial.py")
+"""Here reasons are figures with a few words between, said where they are computed."""
+
+
+def test_no_fault_no_rule_and_no_reason_is_told_in_words_of_the_code() -> None:
+    paths = [path for path in TEXTS.parent.rglob("*.py") if path.name not in FIGURES]
     assert [w for path in paths for w in spoken(ast.parse(path.read_text("utf-8")))] == []
     assert list(spoken(ast.parse("raise Malformed(f'It has {n} words.')"))) == ["It has "]
+    assert list(spoken(ast.parse("Reason(fate, 'it is late')"))) == ["it is late"]
+
+
+NOT_SENT = ("Job", "Conflict")
+"""Calls with words for whoever calls a tool."""
+
+
+def in_requests(tree: ast.AST) -> Iterator[str]:
+    """The words of the code's own where requests are made, but for what says what it is about."""
+    for node in ast.iter_child_nodes(tree):
+        a_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        about = isinstance(node, ast.keyword) and node.arg == "about"
+        told = isinstance(node, ast.Call) and ast.unparse(node.func) in NOT_SENT
+        if isinstance(node, ast.Constant) and " " in str(node.value).strip():
+            yield str(node.value)
+        elif not (a_docstring or about or told or isinstance(node, ast.Raise)):
+            yield from in_requests(node)
+
+
+@pytest.mark.parametrize("module", ["proposer", "reflect", "reflect_prompt"])
+def test_where_rewrites_are_asked_for_the_code_has_no_words_of_its_own(module: str) -> None:
+    path = TEXTS.parent / "optimizer" / f"{module}.py"
+    assert list(in_requests(ast.parse(path.read_text("utf-8")))) == []
+    assert list(in_requests(ast.parse("parts.append(f'Result: {it}')"))) == []
+    assert list(in_requests(ast.parse("parts.append(f'The text: {it}')"))) == ["The text: "]
 
 
 def test_no_key_of_a_sentence_stands_there_in_vain() -> None:

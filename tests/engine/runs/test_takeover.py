@@ -95,10 +95,10 @@ async def until(condition: Callable[[], Any]) -> None:
             await turn()
 
 
-def run_at(lease: float, owner: str = "them") -> Run:
+def run_at(lease: float, process: str = "them") -> Run:
     """What was read of a running run."""
     facts: Facts = {"tool": "forward", "args": {}, "status": "running"}
-    return Run(id="r1", session_id="s", owner=owner, lease=lease, **facts)
+    return Run(id="r1", session_id="s", process=process, lease=lease, **facts)
 
 
 LOOKS = st.lists(st.tuples(st.floats(0.01, 2 * BLINK_SECONDS), st.booleans()), max_size=40)
@@ -276,7 +276,7 @@ def test_a_run_that_others_would_answer_waits_for_its_caller(
             before = await status(another, s)
             await asyncio.sleep(3 * SHORT)
             after = await status(another, s)
-            assert (after.status, after.owner) == ("running", before.owner)
+            assert (after.status, after.process) == ("running", before.process)
 
     asyncio.run(main())
 
@@ -372,7 +372,7 @@ def test_a_server_that_ends_gives_its_runs_back_at_once(tmp_path: Path) -> None:
                 s = await prompts(one)
                 await one.forward(SOON, session_id=s)
             run = await status(another, s)
-            assert (run.status, run.owner) == ("running", "")
+            assert (run.status, run.process) == ("running", "")
             claimed = await another.store.runs.claim(1, run, "somebody")
             assert claimed is not None
 

@@ -175,7 +175,7 @@ def test_a_run_that_its_process_gave_back_is_anybodys_at_once() -> None:
         await store.runs.give_back(A)
         claimed = await store.runs.claim(session.pk, await present(store, session), B)
         assert claimed is not None
-        assert claimed.run.owner == B
+        assert claimed.run.process == B
 
     using(main)
 

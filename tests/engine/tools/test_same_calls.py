@@ -111,8 +111,10 @@ def test_none_is_left_out() -> None:
 def test_a_tool_is_called_with_what_its_model_has() -> None:
     async def main() -> None:
         async with an_engine() as engine:
-            takes = list(inspect.signature(engine.evaluate).parameters)
-            assert takes == ["caller", *EvaluateArguments.model_fields]
+            assert {"evaluate", "inspect", "optimize_prompt"} <= set(engine.tools)
+            for tool in engine.tools.values():
+                takes = list(inspect.signature(tool).parameters)
+                assert takes == ["caller", *tool.arguments.model_fields]
             with pytest.raises(BadInput, match=r"evaluate: vots: extra inputs"):
                 await engine.evaluate(ME, session_id="tg_x", vots=3)
             with pytest.raises(NotFound):

@@ -41,7 +41,7 @@ def test_a_model_call_goes_to_the_server_a_few_times(budgets: Budgets, opened: i
         session = await store.sessions.create("me", "title")
         new = NewRun("backward", {}, "digest", "a")
         run = (await store.runs.start(session.pk, session.id, new)).run
-        fence: RunFence = (1, run.owner)
+        fence: RunFence = (1, run.process)
         for n in (1, 2):
             asked = request(f"{n}")
             opening = store.calls.open(session.pk, asked, fence, "endpoint", Price(), budgets)
