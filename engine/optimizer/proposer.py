@@ -149,6 +149,16 @@ async def breaks(work: RunContext, parameter: Variable, new: str) -> Reason | No
     return Reason(Fate.BROKEN, sentence("reasons", "breaks", problem=problem)) if problem else None
 
 
+async def breach(work: RunContext, parameter: Variable, new: str) -> Reason | None:
+    """Which constraint a new text breaks, by code or as a judge says; None if it keeps to all."""
+    try:
+        for fate, words in await broken(work, parameter, parameter.value or "", new):
+            return Reason(fate, words)
+    except TooLong as error:
+        return unchecked(error)
+    return await breaks(work, parameter, new)
+
+
 async def broken(work: RunContext, parameter: Variable, old: str, new: str) -> list[Problem]:
     """The constraints checked by code that `new` breaks, as problems; empty if it keeps to all."""
     lines, owner = parameter.constraints, work.session.owner

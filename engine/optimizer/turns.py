@@ -20,6 +20,7 @@ from .candidate import Candidate
 from .gradients import BackwardPass, backward_pass, choose, outputs_on
 from .pool import PoolEntry
 from .progress import SearchState
+from .proposer import breach
 from .quote_guard import QuoteGuard
 from .seen import Seen, seen_in
 from .sizes import FEEDBACK
@@ -175,6 +176,8 @@ async def candidates(
         ]
         written = -(-count // 2) if chosen else count
         found = await _written(work, loop, learnt, based, written, guard)
+        if not loop.plain and work.args["strategy"] not in STRATEGIES.own:
+            await _refuse_breaches(work, based, found)
     if chosen:
         rest = max(1, (count - len(found)) // len(chosen))
         found += await choose(work, chosen, work.args["losses"], learnt.places, rest)
@@ -201,6 +204,17 @@ async def _written(
             work, based, gradients, count=count, check=guard.objections, memory=memory
         )
     return await reflected(work, by, learnt, based[0], work.args["losses"], count, guard)
+
+
+async def _refuse_breaches(
+    work: RunContext, parameters: Sequence[Variable], found: Sequence[Candidate]
+) -> None:
+    """Refuse candidates of an added strategy that break a constraint: ours have looked already."""
+    for candidate in found:
+        for parameter in parameters:
+            new = candidate.texts.get(parameter.id)
+            if new is not None and not candidate.refused:
+                candidate.refused = await breach(work, parameter, new)
 
 
 async def reflected(

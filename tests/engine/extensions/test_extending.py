@@ -22,6 +22,7 @@ from textgrad_mcp.engine.extensions.table import Table
 from textgrad_mcp.engine.metrics import METRICS
 from textgrad_mcp.engine.optimizer.strategies import STRATEGIES
 from textgrad_mcp.schemas import errors
+from textgrad_mcp.schemas.graph import Fate
 from textgrad_mcp.schemas.settings import RoleSettings
 
 from ...helpers import Facts, Process, assisted, process
@@ -129,7 +130,10 @@ async def main():
     role = RoleSettings(answerer="canned")
     async with open_engine("t.db", Settings(forward=role, backward=role)) as engine:
         made = await engine.create_variable(
-            ME, role="prompt", value="Be kind. Say yes. Be brief.", constraints=["never_says=maybe"]
+            ME,
+            role="prompt",
+            value="Be kind. Say yes. Be brief.",
+            constraints=["never_says=maybe", "keep=Be kind."],
         )
         s = made.session_id
         await engine.create_variable(ME, session_id=s, role="q", example_field="q")
@@ -176,7 +180,10 @@ def test_one_of_each_works_together_and_is_loaded_when_it_is_used(
     assert (backward, error) != ("done", None)  # "Yes, of course." is no feedback in the form asked
     kinds = [row["kind"] for row in document["operations"]]
     assert kinds == ["llm", "first_code_block", "metric", "yes_no", "evaluator"]
-    assert [p["text"] for p in document["proposals"]][-1] == "Yes, of course."
+    last = document["proposals"][-1]
+    assert last["text"] == "Yes, of course."
+    assert last["fate"] == Fate.BROKEN, last
+    assert "Be kind." in last["reason"]
     assert "It is no valid Python" in document["gradients"][-1]["text"]
 
 
