@@ -102,7 +102,7 @@ def test_prompts_and_templates_are_listed_in_the_era_that_was_asked_for(
     assert inspector.does("initialize")["protocolVersion"] == REVISION[era]
     assert len(inspector.does("resources/templates/list")["resourceTemplates"]) >= 11
     prompts = [prompt["name"] for prompt in inspector.does("prompts/list")["prompts"]]
-    assert len(prompts) == 5
+    assert len(prompts) == 6
     [message] = inspector.does("prompts/get", "--prompt-name", prompts[0])["messages"]
     assert message["content"]["text"]
 
