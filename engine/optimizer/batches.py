@@ -33,9 +33,7 @@ def mixed(
     """
     known = {int(p): score for p, score in scores.get(text, {}).items()}
     solved_by_some = {int(p) for by in scores.values() for p, score in by.items() if score >= 1}
-    chance = random.Random(draw)  # noqa: S311 - a draw that can be repeated
-    order = list(train)
-    chance.shuffle(order)
+    order = shuffled(train, draw)
     failed = [p for p in order if known.get(p, 1.0) < 1]
     wavering = [p for p in failed if p in solved_by_some]
     stubborn = [p for p in failed if p not in solved_by_some]
@@ -47,6 +45,13 @@ def mixed(
     fresh = varied(unseen, pieces or {}, size, [*kept, *sorted(seen)])
     rest = [*fresh, *(p for p in new if p in seen), *failed, *solved]
     return sorted([*kept, *(p for p in rest if p not in kept)][:size])
+
+
+def shuffled(numbers: Sequence[int], draw: str) -> list[int]:
+    """The numbers in an order by chance: the same one for the same `draw`."""
+    order = list(numbers)
+    random.Random(draw).shuffle(order)  # noqa: S311 - a draw that can be repeated
+    return order
 
 
 def spread(order: Sequence[int], answers: Mapping[int, str]) -> list[int]:

@@ -7,13 +7,12 @@ they say as much as validation does, and decide where it is too small to.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ..program.forward import IMAGE_URL
 from ..program.missing_fields import complete
 from ..runs.context import RunContext
-from .batches import Pieces, pieces_of, varied
+from .batches import Pieces, pieces_of, shuffled, varied
 from .quote_guard import QuoteGuard
 
 MOST_ANSWERS = 1000
@@ -33,28 +32,36 @@ Row = list[tuple[str, str, str]]
 async def pieces(work: RunContext, guard: QuoteGuard, train: Sequence[int]) -> Pieces:
     """For each training example, the words of its right answer that its input has not; empty where
     there are too many examples, or no right answers."""
-    if len(train) > MOST_ANSWERS or not guard.answers:
-        return {}
-    found = await work.store.examples.get(work.session.pk, train)
+    rows = await _answered(work, guard, train)
 
     def read() -> Pieces:
-        rows = {n: row.fields for n, row in found.items()}
         return {
-            n: pieces_of(*("\n".join(row.get(f, "") for f in of) for of in both))
+            n: pieces_of(_joined(row, guard.answers), _joined(row, guard.inputs))
             for n, row in rows.items()
         }
 
-    both = guard.answers, guard.inputs
     return await asyncio.to_thread(read)
 
 
 async def answers(work: RunContext, guard: QuoteGuard, train: Sequence[int]) -> dict[int, str]:
     """The right answers of examples by number; empty where there are too many examples, or no
     answers."""
+    rows = await _answered(work, guard, train)
+    return {n: _joined(row, guard.answers) for n, row in rows.items()}
+
+
+async def _answered(
+    work: RunContext, guard: QuoteGuard, train: Sequence[int]
+) -> dict[int, dict[str, str]]:
+    """The fields of training examples that have right answers; empty where they are too many."""
     if len(train) > MOST_ANSWERS or not guard.answers:
         return {}
     found = await work.store.examples.get(work.session.pk, train)
-    return {n: "\n".join(row.fields.get(f, "") for f in guard.answers) for n, row in found.items()}
+    return {n: row.fields for n, row in found.items()}
+
+
+def _joined(row: Mapping[str, str], names: Sequence[str]) -> str:
+    return "\n".join(row.get(name, "") for name in names)
 
 
 def wanted(validation: int) -> int:
@@ -70,7 +77,7 @@ async def referees(work: RunContext, shown: Collection[int]) -> list[int]:
     if not count:
         return []
     train = await work.store.examples.split(work.session.pk, "train")
-    free = _shuffled([n for n in train if n not in shown], f"referees:{work.args['seed']}")
+    free = shuffled([n for n in train if n not in shown], f"referees:{work.args['seed']}")
     found, _ = await complete(work.store, work.session.pk, work.args["losses"], free[:CHOSEN_FROM])
     return sorted(found[:count]) if len(found) >= FEW else []
 
@@ -82,7 +89,7 @@ async def not_run(
     that the ones that were `run` do not. None where there are no right answers to show."""
     train = await work.store.examples.split(work.session.pk, "train")
     free = [n for n in train if n not in run]
-    order = _shuffled(free, f"not run:{sorted(run)}")[:CHOSEN_FROM]
+    order = shuffled(free, f"not run:{sorted(run)}")[:CHOSEN_FROM]
     found = await pieces(work, guard, [*order, *(n for n in train if n in run)])
     chosen = varied(order, found, LISTED, run) if found else []
     examples = await work.store.examples.get(work.session.pk, chosen)
@@ -98,9 +105,3 @@ async def not_run(
             rows[n] = row
             room -= size
     return rows
-
-
-def _shuffled(numbers: Sequence[int], draw: str) -> list[int]:
-    order = list(numbers)
-    random.Random(draw).shuffle(order)  # noqa: S311 - a draw that can be repeated
-    return order

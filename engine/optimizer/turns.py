@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import random
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.context import RunContext
 from ..views import results as show
 from . import training
-from .batches import mixed, spread, to_check
+from .batches import mixed, shuffled, spread, to_check
 from .candidate import Candidate
 from .gradients import BackwardPass, backward_pass, choose, outputs_on
 from .pool import PoolEntry
@@ -74,15 +73,9 @@ async def minibatch(
     else:
         epoch, turn = divmod(loop.iteration, -(-len(train) // size))
         draw, answers = f"{work.args['seed']}:{epoch}", await training.answers(work, guard, train)
-        order = spread(await asyncio.to_thread(_shuffled, train, draw), answers)
+        order = spread(await asyncio.to_thread(shuffled, train, draw), answers)
         batch = sorted(order[turn * size : (turn + 1) * size])
     return (await complete(work.store, work.session.pk, work.args["losses"], batch))[0]
-
-
-def _shuffled(numbers: Sequence[int], seed: str) -> list[int]:
-    order = list(numbers)
-    random.Random(seed).shuffle(order)  # noqa: S311 - repeatable
-    return order
 
 
 async def learn(
