@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ...schemas.database import Location
+from ...schemas.errors import StoreError
 from .dbapi import Job
 
 T = TypeVar("T")
@@ -50,6 +51,18 @@ class Chain:
         self.waited = True
         for committed in list(self._commits):
             await asyncio.shield(committed)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Stands in place of a job's result: the exception it raised, put into words where it came from
+    the database."""
+
+    error: Exception
+
+
+class Tried(Exception):
+    """Undoes what was written only to see whether it can be."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +155,29 @@ class Backend(Protocol):
         ...
 
 
-def checked_job(chain: Chain, job: Job[T]) -> Job[T]:
+def not_open(path: Location) -> StoreError:
+    """What is raised for a job while the database is not open."""
+    return StoreError(
+        f"The database {path} is not open: it is being closed, or opened anew.",
+        "Call again; if that does not help, start the server again.",
+    )
+
+
+def resolve(future: asyncio.Future[Any], outcome: object) -> None:
+    """Hand a job's result, or what it raised, to whoever waits for it; nothing if that is done."""
+    if future.done():
+        return
+    if isinstance(outcome, Failed):
+        future.set_exception(outcome.error)
+        future.exception()  # marks it as seen: the caller may be gone
+    else:
+        future.set_result(outcome)
+
+
+def checked_job(chain: Chain | None, job: Job[T]) -> Job[T]:
     """`job`, refused once a commit of `chain` has failed."""
+    if chain is None:
+        return job
 
     @functools.wraps(job)
     def checked(db: Any) -> T:

@@ -10,12 +10,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import ref
 
 from ...schemas.errors import StoreError
+from .backend import Failed
 from .causes import MEMORY, explain
 from .dbapi import Job
 from .migrations import APPLICATION_ID, MIGRATIONS
@@ -35,14 +35,6 @@ WAL_IS_SAFE = (
     or (3, 50, 7) <= sqlite3.sqlite_version_info < (3, 51, 0)
     or (3, 44, 6) <= sqlite3.sqlite_version_info < (3, 45, 0)
 )
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Stands in place of a job's result: the exception it raised, put into words where it came from
-    the file."""
-
-    error: Exception
 
 
 class Connected(sqlite3.Connection):

@@ -18,9 +18,9 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import aiosqlite
 
 from ...schemas.errors import StoreError
-from .backend import Busy, Chain, checked_job, seen
+from .backend import Busy, Chain, Failed, Tried, checked_job, not_open, resolve, seen
 from .causes import ROOM, explain, obstacle
-from .connection import Connected, Failed, Fault, Transactions, connect
+from .connection import Connected, Fault, Transactions, connect
 from .dbapi import Job
 
 T = TypeVar("T")
@@ -49,10 +49,6 @@ class _Waiting(Generic[T]):
     )
     committed: asyncio.Future[None] | None = None
     lazy: bool = False
-
-
-class _Tried(Exception):
-    """Undoes what was written only to see whether it can be."""
 
 
 class Connection(aiosqlite.Connection):
@@ -154,7 +150,7 @@ class Database:
 
     async def ping(self) -> None:
         """Raise StoreError unless something can be stored. It is tried, and undone."""
-        with suppress(_Tried):
+        with suppress(Tried):
             await self.write(self._try)
 
     def _try(self, db: sqlite3.Connection) -> None:
@@ -162,7 +158,7 @@ class Database:
         found = obstacle(self.path)
         if found is not None:
             raise StoreError(f"The database {self.path} {found[0]}.", found[1])
-        raise _Tried
+        raise Tried
 
     async def read(
         self,
@@ -194,8 +190,7 @@ class Database:
         A job `after` a chain is refused with its error if that was lost. One that is run
         `lazily` waits a moment for another write, before which it is done.
         """
-        chain = join or after
-        checked = job if chain is None else checked_job(chain, job)
+        checked = checked_job(join or after, job)
         if join is None:
             return await self._submit(_Waiting(checked, writes=True, lazy=lazily))
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -213,10 +208,7 @@ class Database:
 
     async def _submit(self, waiting: _Waiting[T]) -> T:
         if self._connection is None:
-            raise StoreError(
-                f"The database {self.path} is not open: it is being closed, or opened anew.",
-                "Call again; if that does not help, start the server again.",
-            )
+            raise not_open(self.path)
         self._queue.append(waiting)
         if not waiting.lazy:
             self._wake()
@@ -314,21 +306,12 @@ def _run(file: Transactions, batch: list[_Waiting[Any]], commit: bool) -> list[o
 def _resolve_early(batch: list[_Waiting[Any]], outcomes: list[object]) -> None:
     """Answer those who do not wait for the commit."""
     for waiting, outcome in zip(batch, outcomes, strict=True):
-        if waiting.chain is not None and not waiting.result.done():
-            _answer(waiting.result, outcome)
+        if waiting.chain is not None:
+            resolve(waiting.result, outcome)
 
 
 def _resolve(batch: list[_Waiting[Any]], outcomes: list[object]) -> None:
     for waiting, outcome in zip(batch, outcomes, strict=True):
-        if not waiting.result.done():
-            _answer(waiting.result, outcome)
-        if waiting.committed is not None and not waiting.committed.done():
-            _answer(waiting.committed, outcome if isinstance(outcome, Failed) else None)
-
-
-def _answer(future: asyncio.Future[Any], outcome: object) -> None:
-    if isinstance(outcome, Failed):
-        future.set_exception(outcome.error)
-        future.exception()  # marks it as seen: the caller may be gone
-    else:
-        future.set_result(outcome)
+        resolve(waiting.result, outcome)
+        if waiting.committed is not None:
+            resolve(waiting.committed, outcome if isinstance(outcome, Failed) else None)

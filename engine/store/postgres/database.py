@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from ....schemas.database import PostgresAddress
 from ....schemas.errors import StoreError
-from ..backend import Busy, Chain, checked_job
-from ..connection import Failed, Fault
+from ..backend import Busy, Chain, Failed, Tried, checked_job, not_open, resolve
+from ..connection import Fault
 from ..dbapi import Connection, Job
 from .schema import check_version
 from .transactions import PATIENCE_SECONDS, Counts, Transactions
@@ -39,10 +39,6 @@ class _Waiting:
     result: asyncio.Future[Any] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-
-
-class _Tried(Exception):
-    """Undoes what was written only to see whether it can be."""
 
 
 class PostgresDatabase:
@@ -126,9 +122,9 @@ class PostgresDatabase:
 
         def job(db: Connection) -> None:
             look(db)
-            raise _Tried
+            raise Tried
 
-        with suppress(_Tried):
+        with suppress(Tried):
             await self.write(job)
 
     async def read(
@@ -162,8 +158,7 @@ class PostgresDatabase:
         """
         if self._only_reads:
             raise StoreError("This process only reads the database.", "Use another command.")
-        chain = join or after
-        checked = job if chain is None else checked_job(chain, job)
+        checked = checked_job(join or after, job)
         # What belongs to no session waits for nobody: signs of life among them.
         lane = ("session", session) if session is not None else ("alone", object())
         made: T = await self._submit(lane, _Waiting(checked, True, False))
@@ -171,10 +166,7 @@ class PostgresDatabase:
 
     async def _submit(self, lane: tuple[str, Any], waiting: _Waiting) -> Any:
         if self._threads is None:
-            raise StoreError(
-                f"The database {self.path} is not open: it is being closed, or opened anew.",
-                "Call again; if that does not help, start the server again.",
-            )
+            raise not_open(self.path)
         if lane in self._waiting:
             self._waiting[lane].append(waiting)
         else:
@@ -227,10 +219,4 @@ class PostgresDatabase:
         except Exception as error:  # noqa: BLE001 - every caller of the batch is told
             outcomes = [Failed(error)] * len(batch)
         for waiting, outcome in zip(batch, outcomes, strict=True):
-            if waiting.result.done():
-                continue
-            if isinstance(outcome, Failed):
-                waiting.result.set_exception(outcome.error)
-                waiting.result.exception()  # marks it as seen: the caller may be gone
-            else:
-                waiting.result.set_result(outcome)
+            resolve(waiting.result, outcome)

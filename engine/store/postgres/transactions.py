@@ -18,7 +18,8 @@ import psycopg
 
 from ....schemas.database import PostgresAddress
 from ....schemas.errors import StoreError
-from ..connection import Failed, Fault
+from ..backend import Failed
+from ..connection import Fault
 from ..dbapi import Job
 from .causes import explain, final, passing, unreachable
 from .connection import Connected
