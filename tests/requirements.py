@@ -233,6 +233,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "shared-calls": "Critiques are reused as gradients and examples share calls.",
         "frugal-reflection": "A reflection is one call and shows no row that measures; its best "
         "text alone is read on validation.",
+        "frugal-check": "On the minibatch nothing is read that could change nothing, and little "
+        "of what a text is shown with is run where it scores 0.",
         "referees": "Where validation cannot decide, training examples do which no writer was "
         "shown.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",

@@ -18,10 +18,10 @@ from ..program.missing_fields import left_out
 from ..runs.context import RunContext
 from ..workers.pool import Job, Workers
 from .candidate import Candidate, Reason
+from .minibatch_check import best_on_minibatch
 from .trial import (
     Trial,
     added,
-    best_on_minibatch,
     failures,
     in_order,
     is_exact,

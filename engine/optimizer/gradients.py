@@ -21,7 +21,7 @@ class BackwardPass:
     numbers of the examples that gave usable replies (NO_EXAMPLE alone in a program without).
 
     `notes` are sentences on examples that were left out; `others` are examples that the critic was
-    shown without their being run.
+    shown without their being run. `fewer` is how many were not run that usually are.
     """
 
     evaluation: Evaluation
@@ -29,6 +29,7 @@ class BackwardPass:
     places: list[int]
     notes: list[str]
     others: list[int] = field(default_factory=list)
+    fewer: int = 0
 
 
 async def backward_pass(

@@ -14,6 +14,9 @@ from .strategies import STRATEGIES
 
 CHECK = 3
 """On so many of the examples that a reflection was shown its texts are checked (docs/gate.md)."""
+FEW = (3, 2)
+"""So many are run and checked on where the text scores 0 on all that measures: one such output
+shows as much as many."""
 LEAST = 8
 """So few validation examples are not chosen for a budget's sake: they would decide by luck."""
 SHARE = 4
@@ -69,8 +72,14 @@ def _affordable(calls: float, per_example: int) -> int:
 
 def _sized(asked: Mapping[str, Any], learn: int, candidates: int) -> dict[str, int]:
     learn = asked["batch_size"] or learn
-    check = min(CHECK, learn) if STRATEGIES.find(asked["strategy"]).reflects else learn
-    return {"batch_size": learn, "check": check, "candidates": asked["candidates"] or candidates}
+    reflects = STRATEGIES.find(asked["strategy"]).reflects
+    few = min(FEW[0], learn) if reflects and not asked["batch_size"] else learn
+    return {
+        "batch_size": learn,
+        "few": few,
+        "check": min(CHECK, learn) if reflects else learn,
+        "candidates": asked["candidates"] or candidates,
+    }
 
 
 def _step(way: Mapping[str, int], per_example: int, places: int, runs: int) -> int:
@@ -98,10 +107,16 @@ def notes(args: Mapping[str, Any]) -> list[str]:
     learn, check, candidates = (args[k] for k in ("batch_size", "check", "candidates"))
     rewrites = "1 rewrite" if candidates == 1 else f"{candidates} rewrites"
     on = f"on {check} of them" if check < learn else "on them"
+    few = (
+        f" ({FEW[0]} and {FEW[1]} while the text scores 0)"
+        if args.get("few", learn) < learn
+        else ""
+    )
     most = "all" if args["measured"] is None else f"up to {args['measured']}"
     more = args.get("referees")
+    how = f"{rewrites} from {learn} training examples, checked {on}{few}"
     decide = f" What those leave open, up to {more} training examples decide." if more else ""
     return [
-        f"Each step: {rewrites} from {learn} training examples, checked {on}, the best of them on "
-        f"{most} validation examples ({' and '.join(left_open)} chosen for the budget).{decide}"
+        f"Each step: {how}, the best of them on {most} validation examples "
+        f"({' and '.join(left_open)} chosen for the budget).{decide}"
     ]

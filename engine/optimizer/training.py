@@ -83,15 +83,15 @@ async def referees(work: RunContext, shown: Collection[int]) -> list[int]:
 
 
 async def not_run(
-    work: RunContext, guard: QuoteGuard, run: Collection[int], room: int
+    work: RunContext, guard: QuoteGuard, run: Collection[int], room: int, count: int = LISTED
 ) -> dict[int, Row]:
-    """Other training examples with their right answers, in `room` characters: those that show most
-    that the ones that were `run` do not. None where there are no right answers to show."""
+    """Up to `count` other training examples with their right answers, in `room` characters: those
+    that show most that the ones that were `run` do not. None without right answers to show."""
     train = await work.store.examples.split(work.session.pk, "train")
     free = [n for n in train if n not in run]
     order = shuffled(free, f"not run:{sorted(run)}")[:CHOSEN_FROM]
     found = await pieces(work, guard, [*order, *(n for n in train if n in run)])
-    chosen = varied(order, found, LISTED, run) if found else []
+    chosen = varied(order, found, count, run) if found else []
     examples = await work.store.examples.get(work.session.pk, chosen)
     kinds = [("input", name) for name in guard.inputs]
     kinds += [("expected", name) for name in guard.answers]

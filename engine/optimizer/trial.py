@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from ...schemas.graph import NO_EXAMPLE, Fate, Kind
+from ...schemas.graph import Fate, Kind
 from ..answerers import OUTSIDE
 from ..evaluation.scoring import Scored, Texts, compare
 from ..program.forward import Evaluation, made_from
-from ..program.missing_fields import named
 from ..program.operations import find
 from ..runs.context import RunContext
 from ..store import Program
@@ -50,63 +49,6 @@ async def score_all(
     return before, dict(zip(standing, after, strict=True))
 
 
-async def best_on_minibatch(
-    work: RunContext,
-    candidates: Sequence[Candidate],
-    losses: Sequence[str],
-    minibatch: Sequence[int],
-    standing: Sequence[int],
-    trial: Trial,
-    parent: Texts,
-) -> list[int]:
-    """The candidate that gained most over its `parent`, or did as well and is shorter; or none.
-
-    Examples that a candidate quotes do not count for it; where it quotes all, it may go on.
-    """
-    present, scored = await score_all(work, candidates, losses, minibatch, standing, parent)
-    trial.parent = dict(present.scores)
-    ranks: dict[int, tuple[float, int, int]] = {}
-    for index, one in scored.items():
-        trial.scores[index] = dict(one.scores)
-        fair = [p for p in present.scores if p not in candidates[index].quotes]
-        before, after = in_order(present, fair), in_order(one, fair)
-        longer = added(present.evaluation, candidates[index].texts, parent)
-        gain = fmean(after) - fmean(before) if fair else 0.0
-        trial.higher = trial.higher or gain > 0
-        if not fair or gain > 0 or (before == after and longer < 0 and any(after)):
-            ranks[index] = gain, -longer, -index
-        else:
-            trial.reasons[index] = _no_gain(fair, before, after, failures(one))
-    if not ranks:
-        return []
-    best = max(ranks, key=lambda i: ranks[i])
-    for index in ranks.keys() - {best}:
-        trial.reasons[index] = _behind(best, ranks[best], ranks[index])
-    return [best]
-
-
-def _behind(best: int, first: tuple[float, int, int], other: tuple[float, int, int]) -> Reason:
-    """Why a candidate that gained is not scored on validation."""
-    which = "gained more" if first[0] > other[0] else "gained as much and is not longer"
-    gains = f"gains of {first[0]:.2f} and {other[0]:.2f}"
-    words = f"candidate {best + 1} {which} on the minibatch: {gains}"
-    return Reason(Fate.BEATEN, words)
-
-
-def _no_gain(
-    places: Sequence[int], before: Sequence[float], after: Sequence[float], failed: str
-) -> Reason:
-    """Why a candidate is out after the minibatch, and on which examples it did worse."""
-    on = f"on {len(places)} examples"
-    if list(before) == list(after):
-        words = f"a tie on the minibatch: {fmean(after):.2f} {on}, and no shorter"
-        return Reason(Fate.MINIBATCH, words + failed)
-    lost = [p for p, b, a in zip(places, before, after, strict=True) if a < b]
-    worse = f"; worse on {named(lost)}" if lost and NO_EXAMPLE not in lost else ""
-    words = f"no gain on the minibatch: {fmean(before):.2f} -> {fmean(after):.2f} {on}{worse}"
-    return Reason(Fate.MINIBATCH, words + failed)
-
-
 async def still_in(
     work: RunContext,
     candidates: Sequence[Candidate],
@@ -121,25 +63,31 @@ async def still_in(
     have. No verdict is another for it: what is read is on record when the whole split is scored.
     """
     standing, places, total = list(standing), list(present.scores), sum(present.scores.values())
-    for end in _ends(work, len(places)):
+    for end in _ends(work, present):
         _, scored = await score_all(work, candidates, losses, places[:end], standing, {})
         for index, one in scored.items():
-            if sum(one.scores.values()) + len(places) - end < total - _ROUNDING:
+            if sum(one.scores.values()) + len(places) - end < total - ROUNDING:
                 trial.reasons[index] = _dropped(present, one, end)
         standing = [i for i in standing if i not in trial.reasons]
     return standing
 
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
-def _ends(work: RunContext, count: int) -> list[int]:
-    """After how many of `count` examples it is looked who is out.
+def in_one_round(work: RunContext, program: Program) -> bool:
+    """Whether texts are scored on all examples at once, for somebody outside answers: each part
+    would be a round of calls for them."""
+    roles = _asked(program) - {None, "caller"}
+    names = {answerer.name for role, answerer in work.ledger.answerers.items() if role in roles}
+    return is_reported(program) or not names.isdisjoint(OUTSIDE)
 
-    Nowhere where somebody outside answers: each part is a round of calls for them.
-    """
-    answerer = work.ledger.answerers["forward"].name
-    parts = 1 if answerer in OUTSIDE else max(1, min(PARTS, count // PART))
+
+def _ends(work: RunContext, present: Scored) -> list[int]:
+    """After how many examples it is looked who is out."""
+    count = len(present.scores)
+    at_once = in_one_round(work, present.evaluation.program)
+    parts = 1 if at_once else max(1, min(PARTS, count // PART))
     return [count * part // parts for part in range(1, parts)]
 
 

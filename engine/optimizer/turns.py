@@ -22,7 +22,7 @@ from .progress import SearchState
 from .proposer import breach
 from .quote_guard import QuoteGuard
 from .seen import Seen, seen_in
-from .sizes import FEEDBACK
+from .sizes import FEEDBACK, FEW
 from .strategies import STRATEGIES, Strategy
 
 ROOM = 6
@@ -69,13 +69,36 @@ async def minibatch(
         draw = f"{work.args['seed']}:{loop.iteration}"
         train = [n for n in train if f"e{n}" not in loop.left_out]
         shows = await training.pieces(work, guard, train)
-        batch = await asyncio.to_thread(mixed, train, loop.scores, parent.name, size, draw, shows)
+        known = train, loop.scores, parent.name
+        batch = await asyncio.to_thread(mixed, *known, size, draw, shows)
+        if _scores_nothing(loop, parent) and (few := int(work.args.get("few", size))) < size:
+            fewer = await asyncio.to_thread(mixed, *known, few, draw, shows)
+            if await _shown_unrun(work, guard, fewer, size - few):
+                batch = fewer
     else:
         epoch, turn = divmod(loop.iteration, -(-len(train) // size))
         draw, answers = f"{work.args['seed']}:{epoch}", await training.answers(work, guard, train)
         order = spread(await asyncio.to_thread(shuffled, train, draw), answers)
         batch = sorted(order[turn * size : (turn + 1) * size])
     return (await complete(work.store, work.session.pk, work.args["losses"], batch))[0]
+
+
+def _scores_nothing(loop: SearchState, parent: PoolEntry) -> bool:
+    """Whether these texts have 0 on all that measures, so that one output shows as much as many."""
+    return not loop.paired and not any(parent.scores)
+
+
+async def _shown_unrun(work: RunContext, guard: QuoteGuard, run: Sequence[int], fewer: int) -> bool:
+    """Whether all of the usual examples beside those that are `run` can be shown without it, and so
+    many more."""
+    others = await training.not_run(work, guard, run, _room(work), training.LISTED + fewer)
+    every = await work.store.examples.split(work.session.pk, "train")
+    return len(others) == min(training.LISTED + fewer, len(every) - len(run))
+
+
+def _room(work: RunContext) -> int:
+    """Characters for examples that were not run."""
+    return work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
 
 
 async def learn(
@@ -106,6 +129,8 @@ async def learn(
     loop.left_out |= learnt.evaluation.reasons
     if seen := seen_in(learnt.evaluation, losses, learnt.places):
         loop.note(parent.name, seen.scores)
+    usual, few = int(work.args["batch_size"]), int(work.args.get("few", work.args["batch_size"]))
+    learnt.fewer = usual - few if _scores_nothing(loop, parent) and len(batch) <= few else 0
     return learnt
 
 
@@ -225,8 +250,8 @@ async def reflected(
     if seen is None or by.reflect is None:
         return []
     if list(seen.scores) != [NO_EXAMPLE]:
-        room = work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
-        others = await training.not_run(work, guard, learnt.places, room)
+        most = training.LISTED + learnt.fewer
+        others = await training.not_run(work, guard, learnt.places, _room(work), most)
         seen = dataclasses.replace(seen, others=list(others.values()))
         learnt.others = list(others)
     found, diagnosis = await by.reflect(work, parameter, seen, count, guard.objections)
@@ -263,7 +288,7 @@ def checked_on(
     learnt: BackwardPass, args: Mapping[str, Any], found: Sequence[Candidate], *, plain: bool
 ) -> list[int]:
     """The numbers of those examples of the minibatch that the candidates are checked on."""
-    places, check = learnt.places, args.get("check")
+    places, check = learnt.places, FEW[1] if learnt.fewer else args.get("check")
     seen = seen_in(learnt.evaluation, args["losses"], places)
     if plain or check is None or check >= len(places) or seen is None:
         return list(places)

@@ -1,0 +1,152 @@
+"""The check on the minibatch: which candidate is the best there, read no further than that takes.
+
+What can change nothing any more is not asked for, so that the outcome is what it would be if all
+candidates were read on all examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from ...schemas.graph import NO_EXAMPLE, Fate
+from ..evaluation.scoring import Scored, Texts
+from ..program.missing_fields import named
+from ..runs.context import RunContext
+from .candidate import Candidate, Reason
+from .trial import ROUNDING, Trial, added, failures, in_one_round, in_order, score_all
+
+HALVES = 2
+"""A candidate is read on the minibatch in so many parts."""
+
+
+@dataclass
+class Reading:
+    """A candidate on those `examples` of the minibatch that count for it, as far as it was read.
+
+    `before` are the scores of its parent there, `after` its own on the first of them, `longer` is
+    by how many characters it exceeds it; `failed` says where an evaluator failed on it.
+    """
+
+    index: int
+    longer: int
+    examples: list[int]
+    before: list[float]
+    after: list[float] = field(default_factory=list)
+    failed: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to be read."""
+        return len(self.after) == len(self.examples)
+
+    @property
+    def rank(self) -> tuple[float, int, int]:
+        """What decides which is the best: its gain if it has 1.00 on all that is left, 0 where no
+        example counts for it; then the shorter, then the first."""
+        most = sum(self.best_case()) - sum(self.before)
+        gain = most / len(self.examples) if abs(most) > ROUNDING else 0.0
+        return gain, -self.longer, -self.index
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it gains, or scores the same everywhere and is shorter, if it has 1.00 on all
+        that is left."""
+        as_good = self.best_case() == self.before and any(self.before)
+        return not self.examples or self.rank[0] > 0 or (as_good and self.longer < 0)
+
+    def next_part(self) -> list[int]:
+        """The examples that were read, and as many more as are read at once."""
+        return self.examples[: len(self.after) - (-len(self.examples) // HALVES)]
+
+    def best_case(self) -> list[float]:
+        """Its scores, with 1.00 on all that is left."""
+        return [*self.after, *[1.0] * (len(self.examples) - len(self.after))]
+
+
+async def best_on_minibatch(
+    work: RunContext,
+    candidates: Sequence[Candidate],
+    losses: Sequence[str],
+    minibatch: Sequence[int],
+    standing: Sequence[int],
+    trial: Trial,
+    parent: Texts,
+) -> list[int]:
+    """The candidate that gained most over its `parent`, or did as well and is shorter; or none.
+
+    Always the one is read on that would be the best if it had 1.00 on all that is left. Examples
+    that a candidate quotes do not count for it; where it quotes all, it may go on.
+    """
+    common = work, candidates, losses
+    present, _ = await score_all(*common, minibatch, [], parent)
+    trial.parent = dict(present.scores)
+    if in_one_round(work, present.evaluation.program):
+        await score_all(*common, minibatch, standing, parent)
+    left = [_unread(present, index, candidates[index], parent) for index in standing]
+
+    async def read(one: Reading, part: list[int]) -> None:
+        _, scored = await score_all(*common, part, [one.index], parent)
+        one.after, one.failed = in_order(scored[one.index], part), failures(scored[one.index])
+        trial.scores[one.index] = dict(scored[one.index].scores)
+
+    best = await first_of(left, read)
+    trial.reasons |= {one.index: _out(one, best) for one in left if one is not best}
+    trial.higher = trial.higher or (best is not None and best.rank[0] > 0)
+    return [best.index] if best else []
+
+
+async def first_of(
+    readings: Sequence[Reading], read: Callable[[Reading, list[int]], Awaitable[None]]
+) -> Reading | None:
+    """The best of those that may pass, or None; `read` fills in one's scores on some examples."""
+    left = list(readings)
+    while left := [one for one in left if one.may_pass]:
+        first = max(left, key=lambda one: one.rank)
+        if first.whole:
+            return first
+        await read(first, first.next_part())
+    return None
+
+
+def _unread(present: Scored, index: int, candidate: Candidate, parent: Texts) -> Reading:
+    examples = [n for n in present.scores if n not in candidate.quotes]
+    longer = added(present.evaluation, candidate.texts, parent)
+    return Reading(index, longer, examples, in_order(present, examples))
+
+
+def _out(one: Reading, best: Reading | None) -> Reason:
+    """Why a candidate is out after the minibatch."""
+    return _behind(best, one) if best and one.may_pass else _no_gain(one)
+
+
+def _behind(best: Reading, other: Reading) -> Reason:
+    """Why a candidate that gained, or still might, is not scored on validation."""
+    more = best.rank[0] > other.rank[0]
+    which = "gained more" if more else "gained as much and is not longer"
+    most = "" if other.whole else "at most "
+    gains = f"gains of {best.rank[0]:.2f} and {most}{other.rank[0]:.2f}"
+    words = f"candidate {best.index + 1} {which} on the minibatch: {gains}"
+    return Reason(Fate.BEATEN, words)
+
+
+def _no_gain(one: Reading) -> Reason:
+    """Why a candidate cannot have gained, and on which examples it did worse."""
+    read, count, failed = one.after, len(one.examples), one.failed
+    before = one.before[: len(read)]
+    if one.whole and before == read:
+        words = f"a tie on the minibatch: {fmean(read):.2f} on {count} examples, and no shorter"
+        return Reason(Fate.MINIBATCH, words + failed)
+    lost = [n for n, b, a in zip(one.examples, before, read, strict=False) if a < b]
+    worse = f"; worse on {named(lost)}" if lost and NO_EXAMPLE not in lost else ""
+    if one.whole:
+        words = f"{fmean(before):.2f} -> {fmean(read):.2f} on {count} examples"
+    elif read:
+        words = (
+            f"{fmean(before):.2f} -> {fmean(read):.2f} on {len(read)} of {count} examples, which "
+            "1.00 on the others would not make up for"
+        )
+    else:
+        words = f"{fmean(one.before):.2f} on {count} examples already, and no shorter"
+    return Reason(Fate.MINIBATCH, f"no gain on the minibatch: {words}{worse}{failed}")
