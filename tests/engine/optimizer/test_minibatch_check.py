@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.optimizer.minibatch_check import Reading, first_of
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
@@ -44,6 +44,7 @@ def best_of_all(readings: list[Reading], scores: list[list[float]]) -> int | Non
 
 
 @pytest.mark.requirement("frugal-check")
+@settings(deadline=None)
 @given(checks())
 def test_what_is_not_read_would_have_changed_nothing(
     given_: tuple[list[Reading], list[list[float]]],
