@@ -119,6 +119,16 @@ class ReplyError(TextGradError):
         return f"{self.message} {cure}".strip()
 
 
+class CutOff(ReplyError):
+    """A program's answer was cut off at the token limit: `said` is as much as there is of it, after
+    so many `tokens` (0: not known)."""
+
+    def __init__(self, message: str, next: str, said: str, tokens: int) -> None:  # noqa: A002
+        super().__init__(message, next)
+        self.said = said
+        self.tokens = tokens
+
+
 class ExampleRefused(ExampleError, ReplyError):
     """An endpoint refuses what the program makes of one example: too long, or filtered.
 

@@ -235,6 +235,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "text alone is read on validation.",
         "frugal-check": "On the minibatch nothing is read that could change nothing, and little "
         "of what a text is shown with is run where it scores 0.",
+        "cut-off": "An answer that was cut off is shown to the critic, as far as it goes, and "
+        "counts as 0.",
         "referees": "Where validation cannot decide, training examples do which no writer was "
         "shown.",
         "bounded-prompts": "No prompt grows beyond its budget, whatever the number of examples.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ...schemas.errors import Conflict
 from ...schemas.graph import Gradient, Variable
 from ..program.backward import Plan, backward, requires_grad
+from ..program.cut_off import keep_cut_off
 from ..program.forward import Evaluation, evaluate, load
 from ..program.missing_fields import complete, left_out
 from ..runs.context import RunContext
@@ -64,7 +65,8 @@ async def outputs_on(
 ) -> BackwardPass:
     """Compute the losses at `places`, with other `texts` for some parameters, and no gradients yet.
 
-    Raises as `backward_pass`.
+    An answer that was cut off is among them, as far as it goes, and counts as 0. Raises as
+    `backward_pass`.
     """
     work.phase = "computing losses"
     full, notes = await complete(work.store, work.session.pk, losses, places)
@@ -76,6 +78,7 @@ async def outputs_on(
             "Create a variable with a value and requires_grad=true and use it in forward.",
         )
     await evaluate(work, evaluation, places, tolerant=True)
+    keep_cut_off(evaluation, places)
     usable = [p for p in places if all(evaluation.has(loss, p) for loss in losses)]
     if not usable:
         raise next(iter(evaluation.unusable.values()))

@@ -19,6 +19,7 @@ from ...schemas.graph import (
 )
 from ..constraints import constraints
 from ..program import beside, quoting
+from ..program.cut_off import keep_cut_off
 from ..program.forward import evaluate, load
 from ..program.operations import find, loss_kind
 from ..prompts import sentence, text
@@ -263,4 +264,5 @@ async def _recalled(
         await evaluate(shut, evaluation, [place], tolerant=True)
     except TextGradError:
         return None
+    keep_cut_off(evaluation, [place])
     return seen_in(evaluation, losses, [place]) if place not in evaluation.left_out else None

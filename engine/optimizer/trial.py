@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from ...schemas.errors import CutOff
 from ...schemas.graph import Fate, Kind
 from ..answerers import OUTSIDE
 from ..evaluation.scoring import Scored, Texts, compare
@@ -107,13 +108,25 @@ def in_order(scored: Scored, places: Sequence[int]) -> list[float]:
 
 
 def failures(scored: Scored) -> str:
-    """What to add where an evaluator failed on a candidate: how often, and how the first time."""
+    """What to add where an evaluator failed on a candidate, or its answers could not be used: how
+    often, and how the first time."""
     failed = scored.failed
     if not failed:
-        return ""
+        return _no_reply(scored)
     how = " ".join(next(iter(failed.values())).split())
     zero = "have a run that counts as 0" if scored.runs else "count as 0"
     return f"; {len(failed)} of {len(scored.scores)} {zero}. {how}"
+
+
+def _no_reply(scored: Scored) -> str:
+    """What to add where a candidate's answers do not end, or cannot be used otherwise."""
+    cut = sum(isinstance(error, CutOff) for error in scored.unusable.values())
+    counts = {
+        "were cut off at the token limit": cut,
+        "gave no usable reply": len(scored.unusable) - cut,
+    }
+    of = len(scored.scores)
+    return "".join(f"; {n} of {of} {what}, which counts as 0" for what, n in counts.items() if n)
 
 
 def added(evaluation: Evaluation, texts: Texts, before: Texts | None = None) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ...schemas.completions import Completion, CompletionRequest, Message, Purpose
-from ...schemas.errors import ExampleRefused, PromptRefused, ReplyError
+from ...schemas.errors import CutOff, ExampleRefused, PromptRefused, ReplyError
 from ..prompts import text
+from ..replies.endings import Ending, ending
 from ..replies.reasoning import apart
 from ..replies.reply import Malformed, understood
 from .asker import Asker
@@ -36,10 +37,7 @@ async def ask(
         return await understood(request, completion, read, look)
     except Malformed as problem:
         if work.measures and request.purpose is Purpose.FORWARD:
-            raise ReplyError(
-                f"{_about(request)}: the reply cannot be used: {problem.reason}",
-                problem.next or "Call forward to have it asked for again.",
-            ) from problem
+            raise _measured(request, completion, problem) from problem
         messages = _repair_messages(request, completion, problem.reason)
         repair = request.model_copy(update={"messages": messages})
     repaired = await _said(work, repair)
@@ -64,6 +62,15 @@ async def _said(work: Asker, request: CompletionRequest) -> Completion:
     except PromptRefused as refused:
         kind = ReplyError if request.purpose in _OURS else ExampleRefused
         raise kind(f"{_about(request)}: {refused.message}", refused.next) from refused
+
+
+def _measured(request: CompletionRequest, completion: Completion, problem: Malformed) -> ReplyError:
+    """What a program's own reply is that cannot be used."""
+    words = f"{_about(request)}: the reply cannot be used: {problem.reason}"
+    way_out = problem.next or "Call forward to have it asked for again."
+    if completion.refusal or ending(completion.finish) is not Ending.CUT:
+        return ReplyError(words, way_out)
+    return CutOff(words, way_out, completion.text, completion.usage.completion_tokens)
 
 
 def _about(request: CompletionRequest) -> str:
