@@ -26,8 +26,10 @@ from statistics import fmean
 from gate import beyond, table
 from textgrad_mcp.engine.optimizer.batches import mixed, varied
 from textgrad_mcp.engine.optimizer.gate import Z_REFEREED
-from textgrad_mcp.engine.optimizer.pool import CandidatePool, How, PoolEntry
+from textgrad_mcp.engine.optimizer.minibatch_check import Reading
+from textgrad_mcp.engine.optimizer.pool import CandidatePool, PoolEntry
 from textgrad_mcp.engine.optimizer.training import FEW, MOST
+from textgrad_mcp.schemas.arguments.optimize import Parents
 
 INVOLVED = (0.9, 0.6, 0.45, 0.3, 0.2, 0.15, 0.12, 0.1)
 """How often each rule is called for."""
@@ -150,7 +152,9 @@ class Ours:
     it to be behind. There a gain of more than `z` standard errors passes; a smaller one is read on
     up to `referees` training examples that no writer was shown, while there are FEW at least, and
     passes if it is more than `refereed` on both. `parents` as in `optimize`;
-    examples are drawn, or `mixed` by what is known of them, or also by what they show, `news`."""
+    examples are drawn, or `mixed` by what is known of them, or also by what they show, `news`.
+    Where a text scores 0 on all of validation, only `few` are run and checked on; `frugal`: the
+    check is read no further than it takes to know the best."""
 
     candidates: int = 3
     learn: int = 6
@@ -159,12 +163,14 @@ class Ours:
     best: bool = True
     halves: bool = True
     together: bool = True
-    parents: How = "best"
+    parents: Parents = "best"
     mixed: bool = True
     news: bool = True
     z: float = 1.0
     referees: int = MOST
     refereed: float = Z_REFEREED
+    few: tuple[int, int] | None = None
+    frugal: bool = False
 
     def run(self, world: World) -> None:
         """Spend the budget."""
@@ -172,8 +178,9 @@ class Ours:
         pool, texts = _pool(scores), {"0": world.start}
         world.hand_out(world.start)
         for turn in count():
-            parent = texts[pool.choose(self.parents, 0, turn).name]
-            found = self._proposed(world, parent)
+            chosen = pool.choose(self.parents, 0, turn)
+            sizes = (self.few if not any(chosen.scores) else None) or (self.learn, self.check)
+            found = self._proposed(world, texts[chosen.name], *sizes)
             present = pool.members[pool.current]
             installed = texts[present.name]
             read = {t: s for t in found if (s := self._read(world, t, present.scores))}
@@ -191,34 +198,43 @@ class Ours:
         every = {p: frozenset(map(str, world.examples[p])) for p in world.train}
         return every if self.news else {}
 
-    def _proposed(self, world: World, parent: Text) -> list[Text]:
+    def _proposed(self, world: World, parent: Text, learn: int, check: int) -> list[Text]:
         """What goes to validation of this turn's rewrites."""
-        shown = self._batch(world, parent)
+        shown = self._batch(world, parent, learn)
         rest = [p for p in world.train if p not in shown]
-        unrun = varied(rest, self._pieces(world), self.unrun, shown)
+        unrun = varied(rest, self._pieces(world), self.unrun + self.learn - learn, shown)
         world.shown.update(shown, unrun)
         world.scores(parent, shown)
         for _ in range(1 if self.together else 1 + self.candidates):
             world.spend()
         hardest = sorted(shown, key=lambda p: world.score(parent, p))
-        checked = [*hardest[: self.check - 1], hardest[-1]]
+        checked = [*hardest[: check - 1], hardest[-1]]
         found = {world.rewrite(parent, shown, unrun) for _ in range(self.candidates)} - {parent}
-        before = sum(world.scores(parent, checked))
-        gains = {t: sum(world.scores(t, checked)) for t in sorted(found, key=lambda t: t.name)}
-        gained = [t for t, after in gains.items() if after > before + 1e-9]
-        best = max(gained, key=lambda t: (gains[t], -t.name), default=None)
-        return ([best] if best else []) if self.best else gained
+        before = world.scores(parent, checked)
+        order = sorted(found, key=lambda t: t.name)
+        readings = [Reading(n, 0, checked, before) for n in range(len(order))]
+        if not self.frugal:
+            for one in readings:
+                one.after = world.scores(order[one.index], checked)
+        while left := [one for one in readings if one.may_pass]:
+            first = max(left, key=lambda one: one.rank)
+            if first.whole:
+                break
+            first.after = world.scores(order[first.index], first.next_part())
+        gained = [one for one in readings if one.may_pass]
+        best = max(gained, key=lambda one: one.rank, default=None)
+        return [order[o.index] for o in ([best] if self.best and best else gained)]
 
-    def _batch(self, world: World, parent: Text) -> list[int]:
+    def _batch(self, world: World, parent: Text, learn: int) -> list[int]:
         if not self.mixed:
-            return world.chance.sample(world.train, self.learn)
+            return world.chance.sample(world.train, learn)
         places = {p for _, p in world.known}
         by: dict[str, dict[str, float]] = {"parent": {}, "any": {str(p): 0.0 for p in places}}
         for (name, place), score in world.known.items():
             if name == parent.name and place in world.train:
                 by["parent"][str(place)] = score
         draw = str(world.chance.random())
-        return mixed(world.train, by, "parent", self.learn, draw, self._pieces(world))
+        return mixed(world.train, by, "parent", learn, draw, self._pieces(world))
 
     def _read(self, world: World, text: Text, present: Sequence[float]) -> list[float] | None:
         half = VALIDATION // 2
@@ -294,6 +310,7 @@ def textgrad(world: World) -> None:
 
 
 CHOSEN = Ours()
+NOW = replace(CHOSEN, few=(3, 2), frugal=True)
 PLAIN = Ours(unrun=0, news=False, referees=0)
 OLD = replace(PLAIN, learn=4, check=4, best=False, halves=False, parents="pareto", mixed=False)
 FED = replace(OLD, together=False)
@@ -306,7 +323,7 @@ WAYS: dict[str, Callable[[World], None]] = {
     "before: 3 of one call, 6 run, checked on 3, mixed, best parent": PLAIN.run,
     "and such as show most": replace(PLAIN, news=True).run,
     "and 12 shown that were not run": replace(PLAIN, news=True, unrun=12).run,
-    "**now**: and referees": CHOSEN.run,
+    "later: and referees": CHOSEN.run,
     "half a standard error, no referees": replace(CHOSEN, referees=0, z=0.5).run,
     "any gain on validation, no referees": replace(CHOSEN, referees=0, z=0.0).run,
     "referees: any gain": replace(CHOSEN, refereed=0.0).run,
@@ -323,6 +340,11 @@ WAYS: dict[str, Callable[[World], None]] = {
     "examples drawn, not mixed": replace(CHOSEN, mixed=False).run,
     "Pareto parents": replace(CHOSEN, parents="pareto").run,
     "the newest parent": replace(CHOSEN, parents="newest").run,
+    "**now**: 3 run, 2 checked on where nothing scores; a frugal check": NOW.run,
+    "a frugal check alone": replace(NOW, few=None).run,
+    "3 run, 2 checked on where nothing scores, alone": replace(NOW, frugal=False).run,
+    "now, 3 run and checked on where nothing scores": replace(NOW, few=(3, 3)).run,
+    "now, 2 run and checked on where nothing scores": replace(NOW, few=(2, 2)).run,
 }
 
 

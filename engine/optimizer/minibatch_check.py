@@ -82,8 +82,6 @@ async def best_on_minibatch(
     common = work, candidates, losses
     present, _ = await score_all(*common, minibatch, [], parent)
     trial.parent = dict(present.scores)
-    if in_one_round(work, present.evaluation.program):
-        await score_all(*common, minibatch, standing, parent)
     left = [_unread(present, index, candidates[index], parent) for index in standing]
 
     async def read(one: Reading, part: list[int]) -> None:
@@ -91,6 +89,11 @@ async def best_on_minibatch(
         one.after, one.failed = in_order(scored[one.index], part), failures(scored[one.index])
         trial.scores[one.index] = dict(scored[one.index].scores)
 
+    if in_one_round(work, present.evaluation.program):
+        await score_all(*common, minibatch, standing, parent)
+        for one in left:
+            if one.examples:
+                await read(one, one.examples)
     best = await first_of(left, read)
     trial.reasons |= {one.index: _out(one, best) for one in left if one is not best}
     trial.higher = trial.higher or (best is not None and best.rank[0] > 0)
