@@ -78,12 +78,13 @@ async def score(
     *,
     sample: int = 0,
     verdict: int = 0,
+    part: bool = False,
 ) -> Scored:
     """The mean of the losses' scores at each place; another `sample` asks the model afresh, another
     `verdict` the judges.
 
     Raises BadInput when a loss gives no score, ExampleError when no example can be scored; that of
-    texts other than the installed ones is 0 then.
+    texts other than the installed ones, and of a `part` of what is measured, is 0 then.
     """
     evaluation = await load(work, losses, places, overrides=texts, sample=sample)
     evaluation.verdict = verdict
@@ -98,7 +99,7 @@ async def score(
         else:
             scores[place] = 0.0
             unusable[place] = _reason(evaluation, place)
-    if not texts:
+    if not texts and not part:
         _check_any(places, unusable)
     return Scored(evaluation, scores, unusable)
 
@@ -112,13 +113,16 @@ def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> Non
 
 
 async def measure(
-    work: RunContext, losses: Sequence[str], places: Sequence[int], texts: Texts | None = None
+    work: RunContext,
+    losses: Sequence[str],
+    places: Sequence[int],
+    texts: Texts | None = None,
+    *,
+    part: bool = False,
 ) -> Scored:
     """`score`, where each example is run as often as the call says (`repeats`): the means."""
-    runs = range(work.args.get("repeats", 1))
-    return _mean(
-        await gather([score(work, losses, places, texts, sample=i, verdict=i) for i in runs])
-    )
+    common, runs = (work, losses, places, texts), range(work.args.get("repeats", 1))
+    return _mean(await gather([score(*common, sample=i, verdict=i, part=part) for i in runs]))
 
 
 def _mean(runs: list[Scored]) -> Scored:
@@ -171,9 +175,11 @@ async def compare(
     places: Sequence[int],
     present: Texts,
     others: Sequence[Texts],
+    *,
+    part: bool = False,
 ) -> tuple[Scored, list[Scored]]:
     """Scores with the `present` texts and with each of the others, all at once, at those `places`
-    where the present texts have one.
+    where the present texts have one; these may be `part` of what is compared.
 
     Where the losses are judges without a score, each result is judged against the present one in
     both orders: 1 if it is better both times, -1 if worse, else 0; the present one has 0. With
@@ -181,7 +187,8 @@ async def compare(
     """
     judges = await _ungraded_judges(work, losses)
     if judges is None:
-        found = await gather([measure(work, losses, places, t) for t in [present, *others]])
+        texts = [present, *others]
+        found = await gather([measure(work, losses, places, t, part=part) for t in texts])
         return found[0], [_beside(found[0], other) for other in found[1:]]
     texts, runs = [present, *others], range(work.args.get("repeats", 1))
     rounds = await gather([_round(work, losses, judges, places, texts, i) for i in runs])

@@ -85,7 +85,7 @@ async def best_on_minibatch(
     left = [_unread(present, index, candidates[index], parent) for index in standing]
 
     async def read(one: Reading, part: list[int]) -> None:
-        _, scored = await score_all(*common, part, [one.index], parent)
+        _, scored = await score_all(*common, part, [one.index], parent, part=True)
         one.after, one.failed = in_order(scored[one.index], part), failures(scored[one.index])
         trial.scores[one.index] = dict(scored[one.index].scores)
 

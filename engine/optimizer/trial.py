@@ -43,10 +43,13 @@ async def score_all(
     places: Sequence[int],
     standing: Sequence[int],
     present: Texts,
+    *,
+    part: bool = False,
 ) -> tuple[Scored, dict[int, Scored]]:
-    """The present texts' scores and the candidates', all at once."""
+    """The present texts' scores and the candidates', all at once, on all that is compared on or a
+    `part` of it."""
     texts = [candidates[i].texts for i in standing]
-    before, after = await compare(work, losses, places, present, texts)
+    before, after = await compare(work, losses, places, present, texts, part=part)
     return before, dict(zip(standing, after, strict=True))
 
 
@@ -65,7 +68,8 @@ async def still_in(
     """
     standing, places, total = list(standing), list(present.scores), sum(present.scores.values())
     for end in _ends(work, present):
-        _, scored = await score_all(work, candidates, losses, places[:end], standing, {})
+        where = losses, places[:end], standing
+        _, scored = await score_all(work, candidates, *where, {}, part=True)
         for index, one in scored.items():
             if sum(one.scores.values()) + len(places) - end < total - ROUNDING:
                 trial.reasons[index] = _dropped(present, one, end)

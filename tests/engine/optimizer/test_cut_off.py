@@ -11,6 +11,7 @@ import pytest
 from textgrad_mcp.engine.answerers import Go, RecordAttempt
 from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.schemas.completions import Completion, CompletionRequest, Purpose, Usage
+from textgrad_mcp.schemas.errors import PromptRefused
 from textgrad_mcp.schemas.results import EvaluateResult, OptimizeResult
 
 from ...helpers import ME, Scripted, an_engine
@@ -158,3 +159,30 @@ def test_what_measures_counts_them_as_0_and_says_how_many() -> None:
     assert (found.mean_score, found.examples) == (0, 8)
     assert "8 examples gave no usable reply, which counts as 0" in found.notes[0]
     assert "cut off at the token limit" in found.notes[0]
+
+
+class Refuser(Talker):
+    """Refuses the first five questions to validate on, and says nothing right unless told how."""
+
+    async def answer(
+        self, request: CompletionRequest, record: RecordAttempt, go: Go
+    ) -> Completion | None:
+        """What the talker says, or a refusal."""
+        if request.purpose is Purpose.FORWARD:
+            go()
+            if request.prompt in {f"validation {n}" for n in range(5)}:
+                raise PromptRefused("The endpoint refuses this prompt.", "Change it.")
+            if "short" not in (request.system or ""):
+                return Completion(text="no")
+        return await super().answer(request, record, go)
+
+
+@pytest.mark.requirement("refused-examples")
+def test_a_part_of_validation_of_which_all_is_refused_is_no_refusal_of_all() -> None:
+    async def main(engine: Engine, s: str) -> OptimizeResult:
+        rows = [{"q": f"validation {n}", "a": f"VALIDATION {n}"} for n in (8, 9)]
+        await engine.add_examples(ME, session_id=s, split="validation", examples=rows)
+        return await optimized(engine, s)
+
+    result = run(Refuser("Be short."), main, "Answer.")
+    assert (result.status, result.accepted, result.score_after) == ("done", 1, 0.5)
