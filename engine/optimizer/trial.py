@@ -24,7 +24,7 @@ PARTS = 4
 
 @dataclass
 class Trial:
-    """What candidates did: why some are out, and the scores of all on the minibatch, by place.
+    """What candidates did: why some are out, and the scores of all on the minibatch, by example.
 
     `parent` are the scores of the texts they were made from; `higher` says whether any candidate
     scored higher anywhere.
@@ -40,7 +40,7 @@ async def score_all(
     work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     standing: Sequence[int],
     present: Texts,
     *,
@@ -49,7 +49,7 @@ async def score_all(
     """The present texts' scores and the candidates', all at once, on all that is compared on or a
     `part` of it."""
     texts = [candidates[i].texts for i in standing]
-    before, after = await compare(work, losses, places, present, texts, part=part)
+    before, after = await compare(work, losses, examples, present, texts, part=part)
     return before, dict(zip(standing, after, strict=True))
 
 
@@ -66,12 +66,12 @@ async def still_in(
     Out is one that even 1.00 on each example left would bring to less than the `present` texts
     have. No verdict is another for it: what is read is on record when the whole split is scored.
     """
-    standing, places, total = list(standing), list(present.scores), sum(present.scores.values())
+    standing, examples, total = list(standing), list(present.scores), sum(present.scores.values())
     for end in _ends(work, present):
-        where = losses, places[:end], standing
+        where = losses, examples[:end], standing
         _, scored = await score_all(work, candidates, *where, {}, part=True)
         for index, one in scored.items():
-            if sum(one.scores.values()) + len(places) - end < total - ROUNDING:
+            if sum(one.scores.values()) + len(examples) - end < total - ROUNDING:
                 trial.reasons[index] = _dropped(present, one, end)
         standing = [i for i in standing if i not in trial.reasons]
     return standing
@@ -97,18 +97,18 @@ def _ends(work: RunContext, present: Scored) -> list[int]:
 
 
 def _dropped(present: Scored, one: Scored, read: int) -> Reason:
-    places = list(present.scores)
-    before, after = (fmean(in_order(s, places[:read])) for s in (present, one))
+    examples = list(present.scores)
+    before, after = (fmean(in_order(s, examples[:read])) for s in (present, one))
     return Reason(
         Fate.NOISE,
-        f"dropped after {read} of {len(places)} examples: {before:.2f} -> {after:.2f}, which "
+        f"dropped after {read} of {len(examples)} examples: {before:.2f} -> {after:.2f}, which "
         f"1.00 on all the others would not make up for",
     )
 
 
-def in_order(scored: Scored, places: Sequence[int]) -> list[float]:
-    """The scores at these places; 0 where there is none."""
-    return [scored.scores.get(p, 0.0) for p in places]
+def in_order(scored: Scored, examples: Sequence[int]) -> list[float]:
+    """The scores on these examples; 0 where there is none."""
+    return [scored.scores.get(n, 0.0) for n in examples]
 
 
 def failures(scored: Scored) -> str:
