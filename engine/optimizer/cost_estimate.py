@@ -59,27 +59,27 @@ def asking(program: Program) -> int:
 
 def estimate(
     program: Program,
-    examples: Sequence[Example],
+    rows: Sequence[Example],
     args: Mapping[str, Any],
-    places: Sequence[int],
+    examples: Sequence[int],
     train: int,
     settings: Settings,
 ) -> CostEstimate:
     """What scoring the start, one proposal and its check take, for `optimize` with these `args`.
 
-    `examples` are some of those at `places`, where candidates are compared; `train` is how many
+    `rows` are some of the `examples` where candidates are compared; `train` is how many
     training examples there are.
     """
     asking = [o for o in program.operations.values() if kind_of(o).asks]
-    batch = 1 if list(places) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
+    batch = 1 if list(examples) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
     check = min(args.get("check", batch), batch)
     strategy = STRATEGIES.find(args["strategy"])
     critics = sum(kind_of(o).backwards == "ask" for o in asking)
     critics *= strategy.critiques(batch)
     runs = args.get("repeats", 1)
     checks = batch + (2 * runs - 1) * check  # the text before was run once to learn from it
-    times = 2 * runs * len(places) + (0 if list(places) == [NO_EXAMPLE] else checks)
-    sizes = [(_prompt(program, o, examples), _role(settings, o)) for o in asking]
+    times = 2 * runs * len(examples) + (0 if list(examples) == [NO_EXAMPLE] else checks)
+    sizes = [(_prompt(program, o, rows), _role(settings, o)) for o in asking]
     writing = critics + (1 if strategy.reflects else args["candidates"])
     critique = _WORDS + batch * sum(size for size, _ in sizes) + USUAL_REPLY
     back = settings.backward
@@ -95,19 +95,19 @@ def estimate(
 
 
 def step_calls(
-    program: Program, args: Mapping[str, Any], places: int, train: int
+    program: Program, args: Mapping[str, Any], examples: int, train: int
 ) -> tuple[int, int]:
-    """Calls that one step takes at most, with `places` to compare on (0: without examples), and
+    """Calls that one step takes at most, with `examples` to compare on (0: without examples), and
     those of a minibatch on which nothing is wrong, which is passed over and is no step.
 
     A step: its minibatch with the present texts and with each candidate, feedback, the rewrites,
-    and each candidate at all places; those scored before are not asked again.
+    and each candidate on all examples; those scored before are not asked again.
     """
     asking = [o for o in program.operations.values() if kind_of(o).asks]
     critics = sum(kind_of(o).backwards == "ask" for o in asking)
-    batch = min(int(args["batch_size"]), train) if places else 0
+    batch = min(int(args["batch_size"]), train) if examples else 0
     candidates = int(args["candidates"])
-    measured = len(asking) * (batch + candidates * (batch + (places or 1)))
+    measured = len(asking) * (batch + candidates * (batch + (examples or 1)))
     return measured + critics + candidates, len(asking) * batch + critics
 
 

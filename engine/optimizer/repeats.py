@@ -42,7 +42,7 @@ def spread(scored: Scored) -> list[str]:
     """A note on how many examples had different scores in their runs; none for a single run."""
     if not scored.runs:
         return []
-    each = {p: {run.scores[p] for run in scored.runs if p in run.scores} for p in scored.scores}
+    each = {n: {run.scores[n] for run in scored.runs if n in run.scores} for n in scored.scores}
     differ = sum(len(found) > 1 for found in each.values())
     whose = "its runs" if NO_EXAMPLE in each else f"the runs of {differ} of {len(each)} examples"
     if differ:
