@@ -111,8 +111,11 @@ class QuoteGuard:
         size = sum(len(fields) for _, fields in page) + sum(len(str(arg)) for arg in args)
         if size <= SMALL:
             return search(page, self.inputs, *args)
-        what = f"Comparing a text with {len(page):,} examples"
-        job = Job(self.work.session.owner, what, "Shorten the text.")
+        job = Job(
+            self.work.session.owner,
+            f"Comparing a text with {len(page):,} examples",
+            "Shorten the text.",
+        )
         return await self.work.workers.run(job, search, page, self.inputs, *args)
 
 

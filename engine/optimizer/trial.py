@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from ...schemas.graph import NO_EXAMPLE, Fate, Kind
+from ...schemas.graph import Kind
 from ..answerers import OUTSIDE
 from ..evaluation.scoring import Scored, Texts, compare
 from ..program.forward import Evaluation, made_from
-from ..program.missing_fields import named
 from ..program.operations import find
 from ..runs.context import RunContext
 from ..store import Program
+from . import reasons
 from .candidate import Candidate, Reason
 
 PART = 5
@@ -65,7 +65,7 @@ async def best_on_minibatch(
     """
     present, scored = await score_all(work, candidates, losses, minibatch, standing, parent)
     trial.parent = dict(present.scores)
-    ranks: dict[int, tuple[float, int, int]] = {}
+    ranks: dict[int, reasons.Rank] = {}
     for index, one in scored.items():
         trial.scores[index] = dict(one.scores)
         fair = [n for n in present.scores if n not in candidates[index].quotes]
@@ -76,35 +76,13 @@ async def best_on_minibatch(
         if not fair or gain > 0 or (before == after and longer < 0 and any(after)):
             ranks[index] = gain, -longer, -index
         else:
-            trial.reasons[index] = _no_gain(fair, before, after, failures(one))
+            trial.reasons[index] = reasons.no_gain(fair, before, after, reasons.failures(one))
     if not ranks:
         return []
     best = max(ranks, key=lambda i: ranks[i])
     for index in ranks.keys() - {best}:
-        trial.reasons[index] = _behind(best, ranks[best], ranks[index])
+        trial.reasons[index] = reasons.behind(best, ranks[best], ranks[index])
     return [best]
-
-
-def _behind(best: int, first: tuple[float, int, int], other: tuple[float, int, int]) -> Reason:
-    """Why a candidate that gained is not scored on validation."""
-    which = "gained more" if first[0] > other[0] else "gained as much and is not longer"
-    gains = f"gains of {first[0]:.2f} and {other[0]:.2f}"
-    words = f"candidate {best + 1} {which} on the minibatch: {gains}"
-    return Reason(Fate.BEATEN, words)
-
-
-def _no_gain(
-    examples: Sequence[int], before: Sequence[float], after: Sequence[float], failed: str
-) -> Reason:
-    """Why a candidate is out after the minibatch, and on which examples it did worse."""
-    on = f"on {len(examples)} examples"
-    if list(before) == list(after):
-        words = f"a tie on the minibatch: {fmean(after):.2f} {on}, and no shorter"
-        return Reason(Fate.MINIBATCH, words + failed)
-    lost = [n for n, b, a in zip(examples, before, after, strict=True) if a < b]
-    worse = f"; worse on {named(lost)}" if lost and NO_EXAMPLE not in lost else ""
-    words = f"no gain on the minibatch: {fmean(before):.2f} -> {fmean(after):.2f} {on}{worse}"
-    return Reason(Fate.MINIBATCH, words + failed)
 
 
 async def still_in(
@@ -146,26 +124,12 @@ def _ends(work: RunContext, count: int) -> list[int]:
 def _dropped(present: Scored, one: Scored, read: int) -> Reason:
     examples = list(present.scores)
     before, after = (fmean(in_order(s, examples[:read])) for s in (present, one))
-    return Reason(
-        Fate.NOISE,
-        f"dropped after {read} of {len(examples)} examples: {before:.2f} -> {after:.2f}, which "
-        f"1.00 on all the others would not make up for",
-    )
+    return reasons.dropped(read, len(examples), before, after)
 
 
 def in_order(scored: Scored, examples: Sequence[int]) -> list[float]:
     """The scores on these examples; 0 where there is none."""
     return [scored.scores.get(n, 0.0) for n in examples]
-
-
-def failures(scored: Scored) -> str:
-    """What to add where an evaluator failed on a candidate: how often, and how the first time."""
-    failed = scored.failed
-    if not failed:
-        return ""
-    how = " ".join(next(iter(failed.values())).split())
-    zero = "have a run that counts as 0" if scored.runs else "count as 0"
-    return f"; {len(failed)} of {len(scored.scores)} {zero}. {how}"
 
 
 def added(evaluation: Evaluation, texts: Texts, before: Texts | None = None) -> int:

@@ -32,6 +32,7 @@ from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
 from ..optimizer.strategies import STRATEGIES
 from ..program.missing_fields import left_out, unusable
+from ..prompts import sentence
 from ..runs.basis import Stands, stands_on
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
@@ -248,7 +249,8 @@ class Optimize(Tool[OptimizeArguments, Result]):
         where = losses, batch, examples, split, parent.texts, referees
         decision = await gate.decide(work, candidates, *where)
         if decision.winner is not None and parent is not loop.current:
-            decision.summary += f" (rewritten from {parent.name}, not from the installed text)"
+            words = decision.summary
+            decision.summary = sentence("reasons", "from_parent", words=words, parent=parent.name)
             decision.reasons[decision.winner] = Reason(Fate.ACCEPTED, decision.summary)
         changed = await self._changed(work, parameters, parent)
         record = record_of(changed, turns.by_variable(learnt), candidates, decision, parent.led)
