@@ -15,7 +15,7 @@ from ...schemas.graph import NO_EXAMPLE, Fate, Session, Variable, number
 from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
-from ..optimizer import cost_estimate, gate, repeats, sizes, training, turns
+from ..optimizer import cost_estimate, gate, repeats, rewrites, sizes, training, turns
 from ..optimizer.candidate import Candidate, Reason
 from ..optimizer.gradients import BackwardPass
 from ..optimizer.pool import CandidatePool, PoolEntry
@@ -253,7 +253,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
             decision.summary = sentence("reasons", "from_parent", words=words, parent=parent.name)
             decision.reasons[decision.winner] = Reason(Fate.ACCEPTED, decision.summary)
         changed = await self._changed(work, parameters, parent)
-        record = record_of(changed, turns.by_variable(learnt), candidates, decision, parent.led)
+        record = record_of(changed, rewrites.by_variable(learnt), candidates, decision, parent.led)
         number_ = await self.parts.store.history.last_step(work.session.pk) + 1
         loop.take(f"s{number_}", candidates, decision, record)
         if loop.unwritten and "strategy" in work.args.get("open", []):
