@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import textgrad_mcp.engine as surface
 from pydantic import SecretStr
-from textgrad_mcp.engine.constraints.constraints import RULES
+from textgrad_mcp.engine.constraints.rules import RULES
 from textgrad_mcp.engine.extensions.operations import FORWARD, LOSSES
 from textgrad_mcp.engine.extensions.table import Table
 from textgrad_mcp.engine.metrics import METRICS
