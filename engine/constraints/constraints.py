@@ -132,6 +132,7 @@ def _made(key: str, text: str) -> Rule:
 
 
 def checked_quickly(lines: Iterable[str]) -> bool:
-    """Whether all rules in `lines` are ours: how long others take, nobody knows."""
+    """Whether all keyed constraints in `lines` are built in: only of those it is known that they
+    take no time, so that no worker process is needed."""
     keyed = [m[1].lower() for m in map(_KEYED.fullmatch, lines) if m]
     return all(key in RULES.own or key not in RULES for key in keyed)

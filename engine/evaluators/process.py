@@ -58,11 +58,12 @@ class Stopped(Exception):
 
 
 class TimedOut(Stopped):
-    """It took too long."""
+    """The program ran longer than its time limit."""
 
 
 class OverLimit(Stopped):
-    """It used more `what` than it may: memory, disk or output (`used` bytes), or processes."""
+    """The program used more than it may of `what`: memory, disk or output (`used` in bytes), or
+    processes (`used` is their number)."""
 
     def __init__(self, what: str, used: int, stderr: str) -> None:
         super().__init__(stderr)

@@ -39,10 +39,14 @@ Z_REFEREED = 0.5
 
 @dataclass
 class GateResult:
-    """What the gate found. `winner` is an index into the candidates, or None.
+    """What the gate found. Candidates are named by their index in the list that was given.
 
-    `present` are the scores of the texts that are installed, by example; `trial` has what became of
-    each on the way, `unusable` why examples gave no usable reply, by their ids.
+    `winner` is the candidate to install, or None; `summary` says why, in a sentence. They were
+    compared on `examples` (a count) of the `split`: there the installed texts have the mean score
+    `before` and the scores `present` by example, candidates the mean `scores` and, in order of the
+    examples, `by_example`. `gains` has the statistics, `trial` what became of each candidate on the
+    way, `unusable` by candidate why examples gave no usable reply, by their ids; `notes` are for
+    the caller.
     """
 
     winner: int | None
@@ -60,12 +64,12 @@ class GateResult:
 
     @property
     def reasons(self) -> dict[int, Reason]:
-        """Why each candidate came to its fate."""
+        """Why each candidate was taken or refused."""
         return self.trial.reasons
 
     @property
     def gain(self) -> Gain | None:
-        """The gain of the winner, else the largest there was."""
+        """The gain of the winner; without one the largest, None where none was measured."""
         if self.winner is not None:
             return self.gains.get(self.winner)
         return max(self.gains.values(), key=lambda g: g.gain, default=None)
@@ -83,9 +87,14 @@ async def decide(
 ) -> GateResult:
     """Decide which candidate, if any, is better than the present texts, or as good and shorter.
 
-    On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
-    it, and the best that does is read on the split, beside the texts that are installed; where
-    that does not decide, on the `referees`, too.
+    `minibatch`, `examples` (those of the `split`) and `referees` are numbers of examples, or
+    NO_EXAMPLE in a program without. On the minibatch a candidate must beat the texts it was made
+    from (the `parent`; empty for those installed), on the examples that it does not quote. The best
+    that does is compared with the installed texts on the split; where that does not decide, on the
+    `referees` as well.
+
+    Raises NotYet while replies are missing, ExampleError when no example can be scored,
+    BudgetExhausted, AnswererError.
     """
     trial = Trial({i: c.refused for i, c in enumerate(candidates) if c.refused})
     standing = [i for i in range(len(candidates)) if i not in trial.reasons]
@@ -217,12 +226,12 @@ def _distinct(candidates: Sequence[Candidate], standing: Sequence[int], trial: T
 
 
 def saturated(scores: Sequence[float]) -> bool:
-    """Whether no text can do better."""
+    """Whether all scores are 1, so that no text can do better."""
     return all(score >= 1 for score in scores)
 
 
 def harder(session: Session) -> str:
-    """What to do where no text can do better on validation."""
+    """What the caller can do where every validation example scores 1, as a sentence."""
     return (
         "Every validation example has the score 1.00, so no rewrite can be better there. Call "
         f"add_examples(session_id='{session.id}', split='validation', ...) with harder ones, or "
@@ -237,7 +246,10 @@ async def _gain(work: RunContext, present: Scored, one: Scored) -> Gain:
 
 
 async def measured(workers: Workers, owner: str, before: list[float], after: list[float]) -> Gain:
-    """`paired_gain`, in a worker where it is long."""
+    """The gain from the scores `before` to those `after`, of the same examples in the same order.
+
+    Worked out in a worker process where it takes long; `owner` is whose turn that is.
+    """
     if is_quick(before, after):
         return paired_gain(before, after)
     job = Job(

@@ -24,10 +24,11 @@ PARTS = 4
 
 @dataclass
 class Trial:
-    """What candidates did: why some are out, and the scores of all on the minibatch, by example.
+    """What became of candidates on their way through the gate, by their index.
 
-    `parent` are the scores of the texts they were made from; `higher` says whether any candidate
-    scored higher anywhere.
+    `reasons` says why some are out of the running. `scores` are theirs on the minibatch, by
+    example, `parent` those of the texts they were made from. `higher` says whether any candidate
+    scored higher than what it was compared with, on the minibatch or on the split.
     """
 
     reasons: dict[int, Reason]
@@ -44,7 +45,8 @@ async def score_all(
     standing: Sequence[int],
     present: Texts,
 ) -> tuple[Scored, dict[int, Scored]]:
-    """The present texts' scores and the candidates', all at once."""
+    """The scores on `examples` of the `present` texts (empty for those installed), and of the
+    candidates that are still `standing`, by their index. All are asked for at once."""
     texts = [candidates[i].texts for i in standing]
     before, after = await compare(work, losses, examples, present, texts)
     return before, dict(zip(standing, after, strict=True))

@@ -43,9 +43,11 @@ def _needed() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """Who wants work done, and what it is: `what` begins a sentence, `advice` is one.
+    """Who wants work done (`owner`), and what is told if it takes too long or too much memory.
 
-    `go` is called when its turn has come, and raises what makes it needless.
+    `what` begins that message, as in "Comparing two texts"; `advice` says what to do, as a
+    sentence. `go` is called just before the work begins; it may raise an error, and then nothing is
+    begun.
     """
 
     owner: str
@@ -83,7 +85,7 @@ class Workers:
         return cast(T, _read(job, answer))
 
     async def close(self) -> None:
-        """End all workers, and what they are at."""
+        """End all worker processes, whatever they are doing."""
         self._idle.clear()
         workers = list(self._all)
         for worker in workers:
