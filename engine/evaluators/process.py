@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-_SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
+SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
+"""The script that runs a program and ends all that it started."""
 _STDERR_KEPT = 8192  # bytes, the last ones
 _STDERR_MOST = 64 << 20  # reading without end would keep the loop from all else
 _GRACE = 10.0  # seconds for a supervisor to end what it runs; it gives up after five
@@ -118,7 +119,7 @@ async def _start(
     with theirs:
         transport, _ = await asyncio.get_running_loop().subprocess_exec(
             lambda: child,
-            *(sys.executable, "-I", "-S", _SUPERVISOR, *map(str, job)),
+            *(sys.executable, "-I", "-S", SUPERVISOR, *map(str, job)),
             env=dict(env),
             pass_fds=(theirs.fileno(),),
             start_new_session=True,

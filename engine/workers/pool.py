@@ -59,7 +59,7 @@ class Job:
 class Workers:
     """At most `most` processes, shared fairly: no owner can keep all of them busy.
 
-    `busy` counts those at work by owner.
+    `busy` counts those at work by owner; `waiting` are the jobs whose turn has not come, by owner.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -67,7 +67,7 @@ class Workers:
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self.busy: Counter[str] = Counter()
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self.waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def run(self, job: Job, function: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
         """What `function`, one of a module of this package, makes of `args`: plain values both.
@@ -125,7 +125,7 @@ class Workers:
     async def _turn(self, owner: str) -> AsyncIterator[None]:
         """Wait for a place; the owners who wait take turns."""
         mine = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(owner, deque()).append(mine)
+        self.waiting.setdefault(owner, deque()).append(mine)
         self._grant()
         try:
             await mine
@@ -139,19 +139,19 @@ class Workers:
         """Give free places away: to those who hold fewest, and never all to one owner."""
         share = max(1, self._most - 1)
         while self.busy.total() < self._most:
-            for owner in list(self._waiting):
-                queue = self._waiting[owner]
+            for owner in list(self.waiting):
+                queue = self.waiting[owner]
                 while queue and queue[0].done():
                     queue.popleft()  # it was cancelled
                 if not queue:
-                    del self._waiting[owner]
-            able = [owner for owner in self._waiting if self.busy[owner] < share]
+                    del self.waiting[owner]
+            able = [owner for owner in self.waiting if self.busy[owner] < share]
             if not able:
                 return
             owner = min(able, key=lambda one: self.busy[one])
-            queue = self._waiting.pop(owner)
+            queue = self.waiting.pop(owner)
             queue.popleft().set_result(None)
-            self._waiting[owner] = queue  # behind the others
+            self.waiting[owner] = queue  # behind the others
             self.busy[owner] += 1
 
 

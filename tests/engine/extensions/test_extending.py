@@ -495,7 +495,7 @@ from textgrad_mcp.engine.extensions import table
 from textgrad_mcp.schemas.settings import Settings
 from textgrad_mcp.server.protocol.app import build
 server = build(Settings())
-assert table._points.cache_info().currsize == 0
+assert table.points.cache_info().currsize == 0
 tools = {t.name: t.input_schema["properties"] for t in asyncio.run(server.list_tools())}
 assert not any(m.startswith("acme") for m in sys.modules)
 assert "textgrad_mcp.engine.engine" not in sys.modules
