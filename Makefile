@@ -1,7 +1,11 @@
 # Every target sets up what it needs; `make demo` and `make test` work from a fresh clone.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := --numprocesses auto --dist worksteal
 TASK ?= dates
+# Tests start hundreds of Python processes: each would compile again what is not kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow lint check bench
 demo: .venv/.local
@@ -9,10 +13,10 @@ demo: .venv/.local
 	$(BIN)/textgrad-mcp demo --task $(TASK)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow and not postgres" --numprocesses auto --dist worksteal
+	$(PYTEST) -m "not slow and not postgres" $(PARALLEL)
 
 test-slow: .venv/.dev .venv/.local
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -63,10 +67,10 @@ $(CLIENTS): tests/clients/package-lock.json
 	touch $@
 
 test-clients: .venv/.dev $(CLIENTS)
-	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest $(CLIENT_TESTS)
+	CLIENTS_REQUIRED=1 $(PYTEST) $(CLIENT_TESTS) $(PARALLEL)
 
 conformance: .venv/.dev $(CLIENTS)
-	CLIENTS_REQUIRED=1 $(BIN)/python -m pytest tests/whole/test_conformance.py -s
+	CLIENTS_REQUIRED=1 $(PYTEST) tests/whole/test_conformance.py -s
 
 # The store's contract on a PostgreSQL server, started on loopback and thrown away. Root gets one, and
 # PgBouncer, from Debian's packages where there is none.
@@ -74,7 +78,7 @@ GET_POSTGRES := apt-get install -y --no-install-recommends postgresql pgbouncer
 
 .PHONY: test-postgres postgres
 test-postgres: postgres .venv/.dev
-	POSTGRES_REQUIRED=1 $(BIN)/python -m pytest -m postgres
+	POSTGRES_REQUIRED=1 $(PYTEST) -m postgres $(PARALLEL)
 
 postgres:
 	@if command -v pg_ctl || ls /usr/lib/postgresql/*/bin/pg_ctl; then :; \
@@ -87,7 +91,7 @@ GET_CHROMIUM := apt-get install -y --no-install-recommends chromium fonts-dejavu
 
 .PHONY: test-page chromium
 test-page: chromium .venv/.dev .venv/.page $(CLIENTS)
-	PAGE_REQUIRED=1 CLIENTS_REQUIRED=1 $(BIN)/python -m pytest $(PAGE_TESTS)
+	PAGE_REQUIRED=1 CLIENTS_REQUIRED=1 $(PYTEST) -m page $(PAGE_TESTS) $(PARALLEL)
 
 chromium:
 	@if command -v chromium || command -v chromium-browser; then :; \

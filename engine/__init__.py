@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from .answerers import Answerer as Answerer
     from .answerers import Go as Go
     from .answerers import RecordAttempt as RecordAttempt
-    from .constraints.constraints import Constraint as Constraint
-    from .constraints.constraints import Rule as Rule
+    from .constraints.rules import Constraint as Constraint
+    from .constraints.rules import Rule as Rule
     from .engine import Engine as Engine
     from .metrics.base import Metric as Metric
     from .metrics.base import Options as Options
@@ -71,7 +71,7 @@ _PLACES = {
     "..schemas.graph": "Gradient Operation Value Variable",
     "..schemas.settings": "EvaluatorSettings RoleSettings Settings",
     ".answerers": "Answerer Go RecordAttempt",
-    ".constraints.constraints": "Constraint Rule",
+    ".constraints.rules": "Constraint Rule",
     ".engine": "Engine",
     ".metrics.base": "Metric Options",
     ".opening": "open_engine",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 Split = Literal["train", "validation", "test"]
 NO_EXAMPLE = 0
-"""The place of a value that depends on no example (example numbers start at 1)."""
+"""Instead of an example's number, for a value that is the same for all (numbers start at 1)."""
 
 
 class Kind(StrEnum):
@@ -115,7 +115,7 @@ class Example(BaseModel):
 
 
 class Value(BaseModel):
-    """A variable's text at one place, with its score if it is a loss."""
+    """A variable's text for one example, with its score if it is a loss."""
 
     text: str
     score: float | None = None

@@ -3,10 +3,15 @@
 A test (or a module, by `pytestmark`) with the mark `each_store` runs on SQLite, and once more,
 marked `postgres`, with a database of a PostgreSQL server in the place of each file that a store
 would be opened on. Those `about_the_file` in such a module do not.
+
+What tests write lies in memory where there is room: on a disk they would mostly wait for it, for
+SQLite has every commit written out. They run in more processes than there are cores, for many wait
+for processes of their own.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,25 @@ from textgrad_mcp.schemas.database import Location, PostgresAddress
 
 from .helpers import MEMORY
 from .postgres_server import shared, stop_shared
+
+IN_MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes that must be free there."""
+
+
+def pytest_configure() -> None:
+    """Choose where temporary folders lie, for this process and those of xdist."""
+    if not IN_MEMORY.is_dir():
+        return
+    found = os.statvfs(IN_MEMORY)
+    if found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three processes for two cores."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

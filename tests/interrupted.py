@@ -108,15 +108,25 @@ async def serving(url: str, database: Path) -> AsyncIterator[Server]:
 
 async def prepared(call: Tools, folder: Path) -> str:
     """A session with the prompt v1 on tickets v2 with their codes v3; the loss is v5."""
-    made = await call("create_variable", role="system prompt", value="Sort the ticket.")
+
+    def filed(split: str, rows: str) -> Facts:
+        (folder / f"{split}.jsonl").write_text(rows, encoding="utf-8")
+        return {"path": f"{split}.jsonl"}
+
+    return await sorter(call, filed)
+
+
+async def sorter(call: Tools, given: Callable[[str, str], Facts], **prompt: Any) -> str:
+    """The same; `given` says how the rows of a split are handed over, `prompt` more of v1."""
+    made = await call("create_variable", role="system prompt", value="Sort the ticket.", **prompt)
     s = str(made["session_id"])
     for name, reference in (("input", False), ("answer", True)):
         role = {"role": name, "example_field": name, "reference": reference}
         await call("create_variable", session_id=s, **role)
     for split, size in SIZES.items():
         rows = (DATA / f"tickets.{split}.jsonl").read_text(encoding="utf-8").splitlines()
-        (folder / f"{split}.jsonl").write_text("\n".join(rows[:size]), encoding="utf-8")
-        await call("add_examples", session_id=s, split=split, path=f"{split}.jsonl")
+        more = given(split, "\n".join(rows[:size]))
+        await call("add_examples", session_id=s, split=split, **more)
     llm = {"operation": "llm", "system": "v1", "inputs": {"input": "v2"}}
     await call("forward", session_id=s, **llm, examples=["e1"])
     metric = {"kind": "metric", "metric": "exact_match"}

@@ -15,7 +15,7 @@ from pathlib import Path
 from textgrad_mcp.schemas.settings import Settings
 
 from .helpers import Facts, Tools, endpoint, tools
-from .interrupted import CODES, DATA, ROOT, SIZES, model
+from .interrupted import CODES, ROOT, model, sorter
 from .standin import Body, StandIn, text_of
 
 PAGE = ROOT / "docs" / "how-a-step-reads.md"
@@ -81,21 +81,7 @@ async def whole(call: Tools, s: str, id: str) -> Facts:  # noqa: A002 - as in th
 
 async def optimised(call: Tools, arguments: Facts) -> str:
     """A session after some steps, with accepted and refused proposals."""
-    made = await call(
-        "create_variable", role="system prompt", value="Sort the ticket.", constraints=RULES
-    )
-    s = str(made["session_id"])
-    for name, reference in (("input", False), ("answer", True)):
-        role = {"role": name, "example_field": name, "reference": reference}
-        await call("create_variable", session_id=s, **role)
-    for split, size in SIZES.items():
-        rows = (DATA / f"tickets.{split}.jsonl").read_text(encoding="utf-8").splitlines()
-        await call("add_examples", session_id=s, split=split, examples="\n".join(rows[:size]))
-    llm = {"operation": "llm", "system": "v1", "inputs": {"input": "v2"}}
-    await call("forward", session_id=s, **llm, examples=["e1"])
-    metric = {"kind": "metric", "metric": "exact_match"}
-    inputs = {"output": "v4", "answer": "v3"}
-    await call("compute_loss", session_id=s, **metric, inputs=inputs, examples=["e1"])
+    s = await sorter(call, lambda _, rows: {"examples": rows}, constraints=RULES)
     await call("optimize", session_id=s, **arguments)
     return s
 

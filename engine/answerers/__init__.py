@@ -35,9 +35,11 @@ def uncounted(names: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a completion, and what it `brought`, if anything. `latency` is in seconds.
+    """One try to get a completion, as it is recorded.
 
-    `ends` is what the call is about to raise, if this was its last try.
+    `outcome` is one word on how it went, `detail` a sentence on what went wrong, `latency` is in
+    seconds. `brought` is the completion, if there is one; `ends` is the error that the call is
+    about to raise, if this was its last try.
     """
 
     outcome: str

@@ -31,7 +31,8 @@ def least_tokens(text: str) -> int:
 
 
 def notes(request: CompletionRequest, completion: Completion, traits: Traits) -> tuple[str, ...]:
-    """A note on a prompt that was cut, once for a model at an endpoint."""
+    """A note where the endpoint seems to have cut the prompt; once for a model at an endpoint, so
+    empty from then on."""
     counted = completion.usage.prompt_tokens + completion.usage.cached_tokens
     if counted < _SMALLEST or 2 * counted >= sum(len(m.content) for m in request.messages):
         return ()

@@ -38,17 +38,20 @@ class Limiter:
 
     @property
     def active(self) -> int:
-        """How many slots are taken."""
+        """How many calls are in flight."""
         return self._active
 
     @property
     def waiting(self) -> int:
-        """How many callers stand in line."""
+        """How many callers wait until their call may go out."""
         return sum(not turn.done() for turn in self._waiting)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[int]:
-        """Wait for a slot and hold it. Yields the wave to name in `throttled`."""
+        """Wait until one more call may go out, and count it until the block ends.
+
+        Yields the number of the wave that the call belongs to: `throttled` wants to know it.
+        """
         await self._acquire()
         try:
             yield self._wave
@@ -57,7 +60,8 @@ class Limiter:
             self._wake()
 
     def throttled(self, wave: int, wait: float) -> None:
-        """A call of `wave` was one too many: halve, and start nothing for `wait` seconds."""
+        """The endpoint said "too many requests" to a call of `wave`: halve the limit, once for all
+        calls of that wave, and start no call for `wait` seconds."""
         if wave == self._wave:
             self._wave += 1
             self._allowed = max(1.0, self.allowed / 2)
@@ -65,7 +69,7 @@ class Limiter:
         self._held_until = max(self._held_until, asyncio.get_running_loop().time() + until)
 
     def succeeded(self) -> None:
-        """A call went through."""
+        """A call was answered: the limit may rise a little."""
         self._allowed = min(float(self.most), self._allowed + 1 / self._allowed)
         self._wake()
 

@@ -31,7 +31,8 @@ _NUMBERS = {
     "presence_penalty": "gen_ai.request.presence_penalty",
     "seed": "gen_ai.request.seed",
 }
-_tracer = get_tracer("textgrad-mcp")
+tracer = get_tracer("textgrad-mcp")
+"""Where our spans begin: with whatever keeps them in this process."""
 
 
 class CompletionSpan:
@@ -79,7 +80,7 @@ def completion_span(
 
     An error leaves it marked with its kind alone.
     """
-    with _tracer.start_as_current_span(
+    with tracer.start_as_current_span(
         f"chat {body['model']}",
         kind=SpanKind.CLIENT,
         attributes=_asked(request, body) | _server(base_url),

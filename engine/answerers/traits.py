@@ -37,7 +37,7 @@ class Traits:
         return next((form for form in left if form not in self.refused), FORMATS[-1])
 
     def once(self, topic: str, words: str) -> tuple[str, ...]:
-        """A note, the first time that there is one on this topic."""
+        """`words`, if this is the first note on the `topic`; else nothing."""
         if topic in self.told:
             return ()
         self.told.add(topic)

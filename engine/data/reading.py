@@ -45,7 +45,7 @@ class Reading:
         return max(MAX_ROW, 2 * self.most)
 
     def say(self, note: str) -> None:
-        """Note something, once."""
+        """Keep a sentence for whoever reads the result, unless it was kept already."""
         if note not in self.notes:
             self.notes.append(note)
 
@@ -54,7 +54,7 @@ class Reading:
         self.dropped[what] += 1
 
     def said(self) -> list[str]:
-        """All that there is to say, when the reading has ended."""
+        """The sentences that were kept, and how many rows were left out; once all is read."""
         left_out = [f"{what}: {count} left out." for what, count in self.dropped.items()]
         nested = sorted(self.nested)
         if nested:
@@ -75,7 +75,7 @@ def listed(names: Collection[str], most: int = 20) -> str:
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """`name`, or with the first number that makes it another than those taken."""
+    """`name`; where that is taken, with the first number behind it that makes it a new one."""
     n, free = 1, name
     while free in taken:
         n += 1

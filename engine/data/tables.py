@@ -77,7 +77,7 @@ class Loaded:
             ) from error
 
     async def pieces(self) -> AsyncIterator[list[dict[str, str]]]:
-        """The rows, some at a time."""
+        """The rows in lists of limited size, so that not all are in memory at once."""
         while piece := await asyncio.to_thread(self._piece):
             yield piece
 

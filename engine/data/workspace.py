@@ -27,7 +27,7 @@ ELSEWHERE = (
 
 
 def digest(text: str) -> str:
-    """What a file's content is recognised by."""
+    """The SHA-256 of a file's content, in hex, by which a change of it is seen."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -37,17 +37,17 @@ class Scored:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Why examples have no score, by their ids."""
+        """Why examples could not be scored, whatever the program: sentences by example id."""
         return self.evaluation.reasons
 
     @property
     def why_unusable(self) -> dict[str, str]:
-        """Why examples gave no usable reply, by their ids."""
+        """Why examples count as 0 for want of a usable reply: sentences by example id."""
         return {f"e{n}" if n != NO_EXAMPLE else "": e.why for n, e in self.unusable.items()}
 
     @property
     def mean(self) -> float:
-        """The mean score."""
+        """The mean score. Raises ZeroDivisionError where no example was scored."""
         return sum(self.scores.values()) / len(self.scores)
 
     @property
@@ -65,7 +65,8 @@ class Scored:
         return found
 
     def worst_run(self, example: int) -> Scored:
-        """The run that went worst on `example`, the first of equals."""
+        """Of several runs the one with the lowest score on `example`, the first of equals; of a
+        single run, itself."""
         there = [run for run in self.runs if example in run.scores]
         return min(there, key=lambda run: run.scores[example], default=self)
 
@@ -120,7 +121,8 @@ async def measure(
     *,
     part: bool = False,
 ) -> Scored:
-    """`score`, where each example is run as often as the call says (`repeats`): the means."""
+    """As `score`, with each example run as often as the call says (its argument `repeats`): the
+    mean of its runs is the example's score."""
     common, runs = (work, losses, examples, texts), range(work.args.get("repeats", 1))
     return _mean(await gather([score(*common, sample=i, verdict=i, part=part) for i in runs]))
 

@@ -11,6 +11,7 @@ from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 from ...schemas.report import OWN_LOSS
+from ..prompts import sentence
 
 EXACT_UP_TO = 16
 """With so many non-zero differences at most, all sign flips are tried."""
@@ -101,24 +102,37 @@ def verdict(
     which would come out the same again, a gain that costs no example anything counts, too;
     `reported` says that they are what somebody measured and told.
     """
-    head = f"{split} {_figure(gain.before)} -> {_figure(gain.after)}".strip()
-    examples = "" if split == OWN_LOSS else f" on {gain.n} example{'' if gain.n == 1 else 's'}"
-    head = f"{head}{examples}, gain {_figure(gain.gain)}"
+    head = _measured(gain, split)
     if gain.tie:
-        return False, f"{head}: a tie"
+        return False, head + sentence("reasons", "tie")
     if gain.gain <= 0:
-        return False, f"{head}: only a gain above 0 is kept"
+        return False, head + sentence("reasons", "not_above")
     if exact and gain.better and not gain.worse:
-        why = "no model stands between text and score"
-        why = "the score is what was reported" if reported else why
-        return True, f"{head}; {why}, and nothing got worse"
+        return True, head + sentence("reasons", "reported" if reported else "exact")
     if gain.standard_error is None:
-        why = "without examples" if split == OWN_LOSS else "with one example"
-        return True, f"{head} > 0; {why} the error is unknown, so any gain counts"
+        return True, head + sentence(
+            "reasons", "no_example" if split == OWN_LOSS else "one_example"
+        )
     kept = gain.gain > z * gain.standard_error + _ROUNDING
-    errors = "standard error" if z == 1 else "standard errors"
-    words = f"{'more' if kept else 'not more'} than {z:g} {errors} ({_figure(gain.standard_error)}"
-    return kept, f"{head}, {words}; p = {_chances(gain.p)})"
+    errors = sentence("reasons", "one_error" if z == 1 else "errors", z=f"{z:g}")
+    figures = {"error": _figure(gain.standard_error), "p": _chances(gain.p)}
+    return kept, head + sentence(
+        "reasons", "beyond" if kept else "within", errors=errors, **figures
+    )
+
+
+def _measured(gain: Gain, split: str) -> str:
+    """Both means and the gain, on how many examples."""
+    many = "measured_on_one" if gain.n == 1 else "measured"
+    figures = {"before": _figure(gain.before), "after": _figure(gain.after)}
+    return sentence(
+        "reasons",
+        "measured_alone" if split == OWN_LOSS else many,
+        split=split,
+        count=str(gain.n),
+        gain=_figure(gain.gain),
+        **figures,
+    ).strip()
 
 
 def _differences(before: Sequence[float], after: Sequence[float]) -> list[float]:

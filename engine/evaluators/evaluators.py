@@ -40,9 +40,11 @@ ADDED: Table[Any] = Table("evaluator", "evaluators", {})
 
 
 class Evaluators:
-    """The evaluators of one server. Those without `slots` of their own share `at_once`.
+    """The evaluators of one server, by name.
 
-    `scored` counts by name how often each gave a score.
+    How many of their programs run at once is limited: those without `slots` of their own share
+    `at_once` of them (as many as the machine has cores, if None). `scored` counts by name how often
+    each gave a score.
     """
 
     def __init__(

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-_SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
+SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
+"""The script that runs a program and ends all that it started."""
 _STDERR_KEPT = 8192  # bytes, the last ones
 _STDERR_MOST = 64 << 20  # reading without end would keep the loop from all else
 _GRACE = 10.0  # seconds for a supervisor to end what it runs; it gives up after five
@@ -58,11 +59,12 @@ class Stopped(Exception):
 
 
 class TimedOut(Stopped):
-    """It took too long."""
+    """The program ran longer than its time limit."""
 
 
 class OverLimit(Stopped):
-    """It used more `what` than it may: memory, disk or output (`used` bytes), or processes."""
+    """The program used more than it may of `what`: memory, disk or output (`used` in bytes), or
+    processes (`used` is their number)."""
 
     def __init__(self, what: str, used: int, stderr: str) -> None:
         super().__init__(stderr)
@@ -117,7 +119,7 @@ async def _start(
     with theirs:
         transport, _ = await asyncio.get_running_loop().subprocess_exec(
             lambda: child,
-            *(sys.executable, "-I", "-S", _SUPERVISOR, *map(str, job)),
+            *(sys.executable, "-I", "-S", SUPERVISOR, *map(str, job)),
             env=dict(env),
             pass_fds=(theirs.fileno(),),
             start_new_session=True,

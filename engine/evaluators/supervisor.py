@@ -192,10 +192,11 @@ class Watch:
 
 def family() -> dict[int, int]:
     """Every descendant of this process, with its resident memory in bytes."""
-    return _family_in_proc() if LINUX else _family_in_ps()
+    return family_in_proc() if LINUX else family_in_ps()
 
 
-def _family_in_proc() -> dict[int, int]:
+def family_in_proc() -> dict[int, int]:
+    """The same from what Linux shows in files."""
     found: dict[int, int] = {}
     waiting = [os.getpid()]
     while waiting:
@@ -233,7 +234,8 @@ def _proportional(pid: int, otherwise: int) -> int:
     return int(found[0]) * 1024 if found else 0
 
 
-def _family_in_ps() -> dict[int, int]:
+def family_in_ps() -> dict[int, int]:
+    """The same from what `ps` lists, itself included; nothing where there is no `ps`."""
     import subprocess
 
     try:

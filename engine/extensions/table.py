@@ -73,7 +73,7 @@ class Table(Mapping[str, T]):
     @property
     def added(self) -> dict[str, EntryPoint]:
         """The entry points of what installed packages add, by name."""
-        found = _points().get(self.group, {})
+        found = points().get(self.group, {})
         return {n: p for n, p in found.items() if n not in self.own and n not in self._taken}
 
     def find(self, name: str) -> T:
@@ -113,7 +113,7 @@ class Table(Mapping[str, T]):
 
 def names_added(group: str) -> list[str]:
     """The names of what installed packages add to a table."""
-    return list(_points().get(GROUPS + group, {}))
+    return list(points().get(GROUPS + group, {}))
 
 
 class _Guarded:
@@ -199,7 +199,7 @@ def _package(point: EntryPoint) -> str:
 
 
 @cache
-def _points() -> Mapping[str, Mapping[str, EntryPoint]]:
+def points() -> Mapping[str, Mapping[str, EntryPoint]]:
     """The entry points of our groups, found once; of two with one name, the first counts."""
     found: dict[str, dict[str, EntryPoint]] = {}
     for point in _every():

@@ -99,7 +99,7 @@ def is_quick(metric: str, texts: Iterable[str] = ()) -> bool:
 
 
 def advice(metric: str) -> str:
-    """What to change where `metric` takes too long."""
+    """What the caller can change where `metric` takes too long, as a sentence."""
     endless = METRICS[metric].endless if metric in METRICS.own else ""
     return endless or "Have shorter texts compared, or use another metric."
 

@@ -38,7 +38,8 @@ _BLANKS = frozenset(  # fillers, a joiner, and variation selectors
 
 
 class Options(BaseModel):
-    """Options of a metric; unknown ones are refused."""
+    """The base of a metric's options: a field for each, with its type and default. Options that
+    have no field are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -130,17 +131,18 @@ def plain(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """`text` without the difference of upper and lower case."""
+    """`text` in small letters, for comparing without regard to case."""
     return unicodedata.normalize("NFC", text.casefold())
 
 
 def skeleton(text: str) -> str:
-    """Equal for texts that look alike: Latin letters for those of other scripts, and so on."""
+    """What `text` looks like: with Latin letters for those of other scripts that look the same, and
+    plain quotes and dashes. Texts that look alike have the same."""
     return unicodedata.normalize("NFKC", text).translate(LOOKALIKES)
 
 
 def look_alike(wanted: str, text: str) -> str | None:
-    """The part of `text` that looks like `wanted` and is another, if there is one."""
+    """The part of `text` that looks like `wanted` without being it, None if there is none."""
     if wanted in text or (wanted.isascii() and text.isascii()):
         return None
     parts = [skeleton(c) for c in text]
@@ -152,7 +154,7 @@ def look_alike(wanted: str, text: str) -> str | None:
 
 
 def wrong(feedback: str, score: float = 0.0) -> Value:
-    """Feedback with a score below 1."""
+    """What a metric gives for an output that is not right: feedback, and a score below 1."""
     return Value(text=feedback, score=score)
 
 

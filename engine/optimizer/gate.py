@@ -15,14 +15,15 @@ from ...schemas.graph import Fate, Session
 from ..evaluation.scoring import Scored, Texts
 from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdict
 from ..program.missing_fields import left_out
+from ..prompts import sentence
 from ..runs.context import RunContext
 from ..workers.pool import Job, Workers
+from . import reasons
 from .candidate import Candidate, Reason
 from .minibatch_check import best_on_minibatch
 from .trial import (
     Trial,
     added,
-    failures,
     in_order,
     is_exact,
     is_reported,
@@ -38,10 +39,14 @@ Z_REFEREED = 0.5
 
 @dataclass
 class GateResult:
-    """What the gate found. `winner` is an index into the candidates, or None.
+    """What the gate found. Candidates are named by their index in the list that was given.
 
-    `present` are the scores of the texts that are installed, by example; `trial` has what became of
-    each on the way, `unusable` why examples gave no usable reply, by their ids.
+    `winner` is the candidate to install, or None; `summary` says why, in a sentence. They were
+    compared on `examples` (a count) of the `split`: there the installed texts have the mean score
+    `before` and the scores `present` by example, candidates the mean `scores` and, in order of the
+    examples, `by_example`. `gains` has the statistics, `trial` what became of each candidate on the
+    way, `unusable` by candidate why examples gave no usable reply, by their ids; `notes` are for
+    the caller.
     """
 
     winner: int | None
@@ -59,12 +64,12 @@ class GateResult:
 
     @property
     def reasons(self) -> dict[int, Reason]:
-        """Why each candidate came to its fate."""
+        """Why each candidate was taken or refused."""
         return self.trial.reasons
 
     @property
     def gain(self) -> Gain | None:
-        """The gain of the winner, else the largest there was."""
+        """The gain of the winner; without one the largest, None where none was measured."""
         if self.winner is not None:
             return self.gains.get(self.winner)
         return max(self.gains.values(), key=lambda g: g.gain, default=None)
@@ -82,13 +87,18 @@ async def decide(
 ) -> GateResult:
     """Decide which candidate, if any, is better than the present texts, or as good and shorter.
 
-    On the minibatch a candidate must beat the `parent` it was made from, where it quotes none of
-    it, and the best that does is read on the split, beside the texts that are installed; where
-    that does not decide, on the `referees`, too.
+    `minibatch`, `examples` (those of the `split`) and `referees` are numbers of examples, or
+    NO_EXAMPLE in a program without. On the minibatch a candidate must beat the texts it was made
+    from (the `parent`; empty for those installed), on the examples that it does not quote. The best
+    that does is compared with the installed texts on the split; where that does not decide, on the
+    `referees` as well.
+
+    Raises NotYet while replies are missing, ExampleError when no example can be scored,
+    BudgetExhausted, AnswererError.
     """
-    reasons = {i: c.refused for i, c in enumerate(candidates) if c.refused}
-    trial = Trial(reasons)
-    standing = _distinct(candidates, [i for i in range(len(candidates)) if i not in reasons], trial)
+    trial = Trial({i: c.refused for i, c in enumerate(candidates) if c.refused})
+    standing = [i for i in range(len(candidates)) if i not in trial.reasons]
+    standing = _distinct(candidates, standing, trial)
     if minibatch and set(minibatch) != set(examples):
         work.phase = "checking candidates on the minibatch"
         common = work, candidates, losses, minibatch
@@ -145,9 +155,10 @@ def _passed(
         better, words = verdict(gain, Z, result.split, **of)
         if gain.tie and gain.after > 0:
             better = longer < 0
-            words += f", and {-longer} characters shorter" if better else ", and no shorter"
+            key = "shorter" if better else "no_shorter"
+            words += sentence("reasons", key, count=str(-longer))
         fate = Fate.ACCEPTED if better else Fate.TIE if gain.tie else Fate.NOISE
-        result.reasons[index] = Reason(fate, words + failures(scored[index]))
+        result.reasons[index] = Reason(fate, words + reasons.failures(scored[index]))
         if better:
             passed[index] = longer
     return passed
@@ -177,13 +188,11 @@ async def _refereed(
     alone = result.gains[index]
     gain = await measured(work.workers, work.session.owner, before, after)
     result.gains[index] = gain
-    better, words = verdict(gain, Z_REFEREED, f"{result.split} and training")
-    words = (
-        f"{alone.before:.2f} -> {alone.after:.2f} on {alone.n} {result.split} examples did not "
-        f"decide; with {len(more.scores)} training examples that no writer was shown: {words}"
-    )
+    both_splits = sentence("reasons", "with_training", split=result.split)
+    better, words = verdict(gain, Z_REFEREED, both_splits)
+    words = reasons.refereed(alone, result.split, len(more.scores), words)
     fate = Fate.ACCEPTED if better else Fate.NOISE
-    result.reasons[index] = Reason(fate, words + failures(scored[index]))
+    result.reasons[index] = Reason(fate, words + reasons.failures(scored[index]))
     return {index: added(present.evaluation, candidates[index].texts)} if better else {}
 
 
@@ -202,10 +211,9 @@ def _choose(result: GateResult, passed: Mapping[int, int], gains: Mapping[int, G
     result.summary = result.reasons[winner].words
     for index in passed.keys() - {winner}:
         as_much = gains[index].gain == gains[winner].gain
-        why = "is shorter" if passed[winner] < passed[index] else "came first"
-        why = f"gained as much and {why}" if as_much else "gained more"
-        words = f"Candidate {winner + 1} was taken, which {why}: {result.reasons[index].words}"
-        result.reasons[index] = Reason(Fate.BEATEN, words)
+        shorter = passed[winner] < passed[index]
+        words = result.reasons[index].words
+        result.reasons[index] = reasons.beaten(winner, words, as_much=as_much, shorter=shorter)
 
 
 def _distinct(candidates: Sequence[Candidate], standing: Sequence[int], trial: Trial) -> list[int]:
@@ -213,17 +221,17 @@ def _distinct(candidates: Sequence[Candidate], standing: Sequence[int], trial: T
     for index in standing:
         same = first.setdefault(tuple(sorted(candidates[index].texts.items())), index)
         if same != index:
-            trial.reasons[index] = Reason(Fate.TWICE, f"the same text as candidate {same + 1}")
+            trial.reasons[index] = reasons.twice(same)
     return list(first.values())
 
 
 def saturated(scores: Sequence[float]) -> bool:
-    """Whether no text can do better."""
+    """Whether all scores are 1, so that no text can do better."""
     return all(score >= 1 for score in scores)
 
 
 def harder(session: Session) -> str:
-    """What to do where no text can do better on validation."""
+    """What the caller can do where every validation example scores 1, as a sentence."""
     return (
         "Every validation example has the score 1.00, so no rewrite can be better there. Call "
         f"add_examples(session_id='{session.id}', split='validation', ...) with harder ones, or "
@@ -238,18 +246,24 @@ async def _gain(work: RunContext, present: Scored, one: Scored) -> Gain:
 
 
 async def measured(workers: Workers, owner: str, before: list[float], after: list[float]) -> Gain:
-    """`paired_gain`, in a worker where it is long."""
+    """The gain from the scores `before` to those `after`, of the same examples in the same order.
+
+    Worked out in a worker process where it takes long; `owner` is whose turn that is.
+    """
     if is_quick(before, after):
         return paired_gain(before, after)
-    what = f"Comparing scores on {len(before):,} examples"
-    job = Job(owner, what, "Use fewer validation examples.")
+    job = Job(
+        owner,
+        f"Comparing scores on {len(before):,} examples",
+        "Use fewer validation examples.",
+    )
     return Gain(*await workers.run(job, gain_of, before, after))
 
 
-def _best_refusal(gains: dict[int, Gain], reasons: dict[int, Reason], count: int) -> str:
+def _best_refusal(gains: dict[int, Gain], refused: dict[int, Reason], count: int) -> str:
     if gains:
         best = max(gains, key=lambda i: gains[i].gain)
-        return reasons[best].words
+        return refused[best].words
     return f"none of {count} candidates got as far as validation: " + "; ".join(
-        reasons[i].words for i in sorted(reasons)
+        refused[i].words for i in sorted(refused)
     )

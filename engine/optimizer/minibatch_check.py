@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
-from ...schemas.graph import NO_EXAMPLE, Fate
 from ..evaluation.scoring import Scored, Texts
-from ..program.missing_fields import named
 from ..runs.context import RunContext
+from . import reasons
 from .candidate import Candidate, Reason
-from .trial import ROUNDING, Trial, added, failures, in_one_round, in_order, score_all
+from .trial import ROUNDING, Trial, added, in_one_round, in_order, score_all
 
 HALVES = 2
 """A candidate is read on the minibatch in so many parts."""
@@ -42,7 +40,7 @@ class Reading:
         return len(self.after) == len(self.examples)
 
     @property
-    def rank(self) -> tuple[float, int, int]:
+    def rank(self) -> reasons.Rank:
         """What decides which is the best: its gain if it has 1.00 on all that is left, 0 where no
         example counts for it; then the shorter, then the first."""
         most = sum(self.best_case()) - sum(self.before)
@@ -86,7 +84,10 @@ async def best_on_minibatch(
 
     async def read(one: Reading, part: list[int]) -> None:
         _, scored = await score_all(*common, part, [one.index], parent, part=True)
-        one.after, one.failed = in_order(scored[one.index], part), failures(scored[one.index])
+        one.after, one.failed = (
+            in_order(scored[one.index], part),
+            reasons.failures(scored[one.index]),
+        )
         trial.scores[one.index] = dict(scored[one.index].scores)
 
     if in_one_round(work, present.evaluation.program):
@@ -120,36 +121,8 @@ def _unread(present: Scored, index: int, candidate: Candidate, parent: Texts) ->
 
 
 def _out(one: Reading, best: Reading | None) -> Reason:
-    """Why a candidate is out after the minibatch."""
-    return _behind(best, one) if best and one.may_pass else _no_gain(one)
-
-
-def _behind(best: Reading, other: Reading) -> Reason:
-    """Why a candidate that gained, or still might, is not scored on validation."""
-    more = best.rank[0] > other.rank[0]
-    which = "gained more" if more else "gained as much and is not longer"
-    most = "" if other.whole else "at most "
-    gains = f"gains of {best.rank[0]:.2f} and {most}{other.rank[0]:.2f}"
-    words = f"candidate {best.index + 1} {which} on the minibatch: {gains}"
-    return Reason(Fate.BEATEN, words)
-
-
-def _no_gain(one: Reading) -> Reason:
-    """Why a candidate cannot have gained, and on which examples it did worse."""
-    read, count, failed = one.after, len(one.examples), one.failed
-    before = one.before[: len(read)]
-    if one.whole and before == read:
-        words = f"a tie on the minibatch: {fmean(read):.2f} on {count} examples, and no shorter"
-        return Reason(Fate.MINIBATCH, words + failed)
-    lost = [n for n, b, a in zip(one.examples, before, read, strict=False) if a < b]
-    worse = f"; worse on {named(lost)}" if lost and NO_EXAMPLE not in lost else ""
-    if one.whole:
-        words = f"{fmean(before):.2f} -> {fmean(read):.2f} on {count} examples"
-    elif read:
-        words = (
-            f"{fmean(before):.2f} -> {fmean(read):.2f} on {len(read)} of {count} examples, which "
-            "1.00 on the others would not make up for"
-        )
-    else:
-        words = f"{fmean(one.before):.2f} on {count} examples already, and no shorter"
-    return Reason(Fate.MINIBATCH, f"no gain on the minibatch: {words}{worse}{failed}")
+    """Why a candidate is out after the minibatch: that it cannot have gained, or that another one
+    gained as much as it still might."""
+    if best and one.may_pass:
+        return reasons.behind(best.index, best.rank, one.rank, whole=one.whole)
+    return reasons.no_gain(one.examples, one.before, one.after, one.failed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ...schemas.graph import Fate, Kind, Variable
 from ..constraints import constraints
+from ..constraints.rules import ANY_COPY, NO_COPY
 from ..program.missing_fields import named
 from ..prompts import sentence
 from ..runs.context import RunContext
@@ -59,9 +60,9 @@ class QuoteGuard:
         rule = constraints.examples_rule(parameter.constraints)
         before = f"{parameter.value or ''}\n{parameter.role}"
         said = []
-        if rule == constraints.NO_COPY:
+        if rule == NO_COPY:
             said += _forbidden(_rows(await self._found("train", quotes.touched, new, before)))
-        if rule != constraints.ANY_COPY:
+        if rule != ANY_COPY:
             for split in HELD_OUT:
                 said += _held_out(split, await self._taken(split, new, before))
         return problems(Fate.COPIED, said)
@@ -111,8 +112,11 @@ class QuoteGuard:
         size = sum(len(fields) for _, fields in page) + sum(len(str(arg)) for arg in args)
         if size <= SMALL:
             return search(page, self.inputs, *args)
-        what = f"Comparing a text with {len(page):,} examples"
-        job = Job(self.work.session.owner, what, "Shorten the text.")
+        job = Job(
+            self.work.session.owner,
+            f"Comparing a text with {len(page):,} examples",
+            "Shorten the text.",
+        )
         return await self.work.workers.run(job, search, page, self.inputs, *args)
 
 

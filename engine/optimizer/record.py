@@ -7,10 +7,10 @@ from typing import Any
 
 from ...schemas.graph import Gradient, Kind, Proposal, Variable
 from ..program.missing_fields import named
+from ..prompts import sentence
 from ..store import StepRecord
 from . import gate
 from .candidate import Candidate
-from .reflect_prompt import HYPOTHESIS
 
 
 def record_of(
@@ -59,9 +59,9 @@ def record_of(
 
 def _quoting(candidate: Candidate) -> str:
     """Notes on the training examples that a proposal quotes, and on the hypothesis behind it."""
-    quotes = candidate.quotes
-    said = f" (quotes training examples: {named(quotes)})" if quotes else ""
-    return said + (f"{HYPOTHESIS}{candidate.idea})" if candidate.idea else "")
+    quotes, idea = candidate.quotes, candidate.idea
+    said = sentence("reasons", "quoting", examples=named(quotes)) if quotes else ""
+    return said + (sentence("reasons", "hypothesis", hypothesis=idea) if idea else "")
 
 
 def _is_proposal(candidate: Candidate, p: Variable) -> bool:

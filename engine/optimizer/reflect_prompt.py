@@ -32,7 +32,7 @@ from .seen import Seen, seen_in
 
 LONG = 4000
 """Characters of a text from which on it is edited, not written anew."""
-HYPOTHESIS = " (hypothesis: "
+HYPOTHESIS = sentence("reasons", "hypothesis").partition("{")[0]
 """What stands before the hypothesis of a proposal, at the end of its reason."""
 SAID = 3
 """Of so many examples it is told what was said of an attempt's outputs, those it did worst on."""

@@ -70,6 +70,11 @@ class Strategy:
         """Whether candidates are written from what a text did, one parameter at a time."""
         return self.reflect is not None
 
+    @property
+    def needs_backward(self) -> bool:
+        """Whether `step` rewrites by feedback that `backward` has asked for before."""
+        return not (self.direct or self.reflects)
+
     def critiques(self, batch: int) -> int:
         """How many requests for feedback one operation takes on `batch` examples that share
         calls."""

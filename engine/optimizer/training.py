@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ..program.forward import IMAGE_URL
 from ..program.missing_fields import complete
+from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.context import RunContext
 from .batches import Pieces, pieces_of, shuffled, varied
 from .quote_guard import QuoteGuard
@@ -19,6 +20,8 @@ MOST_ANSWERS = 1000
 """Of so many training examples at most the right answers are looked at."""
 CHOSEN_FROM = 200
 """Of so many at most, drawn at random, those are chosen that show most."""
+ROOM = 6
+"""Examples that were not run take one part in so many of a request at most."""
 LISTED = 12
 """So many examples that were not run are shown beside those that were."""
 ENOUGH = 24
@@ -80,6 +83,11 @@ async def referees(work: RunContext, shown: Collection[int]) -> list[int]:
     free = shuffled([n for n in train if n not in shown], f"referees:{work.args['seed']}")
     found, _ = await complete(work.store, work.session.pk, work.args["losses"], free[:CHOSEN_FROM])
     return sorted(found[:count]) if len(found) >= FEW else []
+
+
+def room_for_others(work: RunContext) -> int:
+    """How many characters of a request examples may take that were not run."""
+    return work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
 
 
 async def not_run(

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from ...schemas.errors import CutOff
-from ...schemas.graph import Fate, Kind
+from ...schemas.graph import Kind
 from ..answerers import OUTSIDE
 from ..evaluation.scoring import Scored, Texts, compare
 from ..program.forward import Evaluation, made_from
 from ..program.operations import find
 from ..runs.context import RunContext
 from ..store import Program
+from . import reasons
 from .candidate import Candidate, Reason
 
 PART = 5
@@ -24,10 +24,11 @@ PARTS = 4
 
 @dataclass
 class Trial:
-    """What candidates did: why some are out, and the scores of all on the minibatch, by example.
+    """What became of candidates on their way through the gate, by their index.
 
-    `parent` are the scores of the texts they were made from; `higher` says whether any candidate
-    scored higher anywhere.
+    `reasons` says why some are out of the running. `scores` are theirs on the minibatch, by
+    example, `parent` those of the texts they were made from. `higher` says whether any candidate
+    scored higher than what it was compared with, on the minibatch or on the split.
     """
 
     reasons: dict[int, Reason]
@@ -46,8 +47,10 @@ async def score_all(
     *,
     part: bool = False,
 ) -> tuple[Scored, dict[int, Scored]]:
-    """The present texts' scores and the candidates', all at once, on all that is compared on or a
-    `part` of it."""
+    """The scores on `examples` of the `present` texts (empty for those installed), and of the
+    candidates that are still `standing`, by their index. All are asked for at once.
+
+    The examples are all that is compared on, or a `part` of it."""
     texts = [candidates[i].texts for i in standing]
     before, after = await compare(work, losses, examples, present, texts, part=part)
     return before, dict(zip(standing, after, strict=True))
@@ -99,38 +102,12 @@ def _ends(work: RunContext, present: Scored) -> list[int]:
 def _dropped(present: Scored, one: Scored, read: int) -> Reason:
     examples = list(present.scores)
     before, after = (fmean(in_order(s, examples[:read])) for s in (present, one))
-    return Reason(
-        Fate.NOISE,
-        f"dropped after {read} of {len(examples)} examples: {before:.2f} -> {after:.2f}, which "
-        f"1.00 on all the others would not make up for",
-    )
+    return reasons.dropped(read, len(examples), before, after)
 
 
 def in_order(scored: Scored, examples: Sequence[int]) -> list[float]:
     """The scores on these examples; 0 where there is none."""
     return [scored.scores.get(n, 0.0) for n in examples]
-
-
-def failures(scored: Scored) -> str:
-    """What to add where an evaluator failed on a candidate, or its answers could not be used: how
-    often, and how the first time."""
-    failed = scored.failed
-    if not failed:
-        return _no_reply(scored)
-    how = " ".join(next(iter(failed.values())).split())
-    zero = "have a run that counts as 0" if scored.runs else "count as 0"
-    return f"; {len(failed)} of {len(scored.scores)} {zero}. {how}"
-
-
-def _no_reply(scored: Scored) -> str:
-    """What to add where a candidate's answers do not end, or cannot be used otherwise."""
-    cut = sum(isinstance(error, CutOff) for error in scored.unusable.values())
-    counts = {
-        "were cut off at the token limit": cut,
-        "gave no usable reply": len(scored.unusable) - cut,
-    }
-    of = len(scored.scores)
-    return "".join(f"; {n} of {of} {what}, which counts as 0" for what, n in counts.items() if n)
 
 
 def added(evaluation: Evaluation, texts: Texts, before: Texts | None = None) -> int:

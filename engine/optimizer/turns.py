@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ...schemas.errors import Conflict, ExampleError, ReplyError
-from ...schemas.graph import NO_EXAMPLE, Gradient, Kind, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Kind, Variable, number
 from ..program.missing_fields import complete
-from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.context import RunContext
 from ..views import results as show
-from . import training
+from . import rewrites, training
 from .batches import mixed, shuffled, spread, to_check
 from .candidate import Candidate
 from .gradients import BackwardPass, backward_pass, choose, outputs_on
 from .pool import PoolEntry
 from .progress import SearchState
-from .proposer import breach
 from .quote_guard import QuoteGuard
-from .seen import Seen, seen_in
+from .seen import seen_in
 from .sizes import FEEDBACK, FEW
 from .strategies import STRATEGIES, Strategy
-
-ROOM = 6
-"""Examples that were not run take one part in so many of a request at most."""
 
 
 def strategy(work: RunContext, loop: SearchState) -> Strategy:
@@ -91,14 +85,10 @@ def _scores_nothing(loop: SearchState, parent: PoolEntry) -> bool:
 async def _shown_unrun(work: RunContext, guard: QuoteGuard, run: Sequence[int], fewer: int) -> bool:
     """Whether all of the usual examples beside those that are `run` can be shown without it, and so
     many more."""
-    others = await training.not_run(work, guard, run, _room(work), training.LISTED + fewer)
+    room, most = training.room_for_others(work), training.LISTED + fewer
+    others = await training.not_run(work, guard, run, room, most)
     every = await work.store.examples.split(work.session.pk, "train")
-    return len(others) == min(training.LISTED + fewer, len(every) - len(run))
-
-
-def _room(work: RunContext) -> int:
-    """Characters for examples that were not run."""
-    return work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
+    return len(others) == min(most, len(every) - len(run))
 
 
 async def learn(
@@ -194,8 +184,6 @@ async def candidates(
         ]
         written = -(-count // 2) if chosen else count
         found = await _written(work, loop, learnt, based, written, guard)
-        if not loop.plain and work.args["strategy"] not in STRATEGIES.own:
-            await _refuse_breaches(work, based, found)
     if chosen:
         rest = max(1, (count - len(found)) // len(chosen))
         found += await choose(work, chosen, work.args["losses"], learnt.examples, rest)
@@ -214,74 +202,11 @@ async def _written(
     count: int,
     guard: QuoteGuard,
 ) -> list[Candidate]:
-    by = strategy(work, loop)
-    if not by.reflects:
-        memory = work.args.get("memory", 0)
-        gradients = by_variable(learnt)
-        return await by.propose(
-            work, based, gradients, count=count, check=guard.objections, memory=memory
-        )
-    return await reflected(work, by, learnt, based[0], work.args["losses"], count, guard)
-
-
-async def _refuse_breaches(
-    work: RunContext, parameters: Sequence[Variable], found: Sequence[Candidate]
-) -> None:
-    """Refuse candidates of an added strategy that break a constraint: ours have looked already."""
-    for candidate in found:
-        for parameter in parameters:
-            new = candidate.texts.get(parameter.id)
-            if new is not None and not candidate.refused:
-                candidate.refused = await breach(work, parameter, new)
-
-
-async def reflected(
-    work: RunContext,
-    by: Strategy,
-    learnt: BackwardPass,
-    parameter: Variable,
-    losses: Sequence[str],
-    count: int,
-    guard: QuoteGuard,
-) -> list[Candidate]:
-    """The candidates of one reflection. Its diagnosis becomes a gradient in `learnt`, and the
-    examples it was shown without being run become `learnt.others`."""
-    seen = seen_in(learnt.evaluation, losses, learnt.examples)
-    if seen is None or by.reflect is None:
-        return []
-    if list(seen.scores) != [NO_EXAMPLE]:
-        most = training.LISTED + learnt.fewer
-        others = await training.not_run(work, guard, learnt.examples, _room(work), most)
-        seen = dataclasses.replace(seen, others=list(others.values()))
-        learnt.others = list(others)
-    found, diagnosis = await by.reflect(work, parameter, seen, count, guard.objections)
-    store, pk = work.store, work.session.pk
-    made = [_gradient(parameter, seen, diagnosis)] if diagnosis else []
-    learnt.gradients = await store.history.add_gradients(pk, made, work.fence, work.chain)
-    return found
-
-
-def _gradient(parameter: Variable, seen: Seen, diagnosis: str) -> Gradient:
-    """A diagnosis as feedback on the text that was seen."""
-    program = seen.evaluation.program
-    operation = program.operation_of(seen.losses[0])
-    return Gradient(
-        variable=parameter.id,
-        version=program.variables[parameter.id].version,
-        text=diagnosis,
-        examples=[f"e{n}" for n, score in seen.scores.items() if n != NO_EXAMPLE and score < 1],
-        batch=[f"e{n}" for n in seen.scores if n != NO_EXAMPLE],
-        operation=operation.id if operation else "",
-        losses=seen.losses,
-    )
-
-
-def by_variable(learnt: BackwardPass) -> dict[str, list[Gradient]]:
-    """The gradients of `learnt`, by the id of their variable."""
-    found: dict[str, list[Gradient]] = {}
-    for gradient in learnt.gradients:
-        found.setdefault(gradient.variable, []).append(gradient)
-    return found
+    by, losses = strategy(work, loop), work.args["losses"]
+    if by.reflects:
+        return await rewrites.reflected(work, by, learnt, based[0], losses, count, guard)
+    gradients, memory = rewrites.by_variable(learnt), work.args.get("memory", 0)
+    return await rewrites.written(work, by, based, gradients, count, guard, memory)
 
 
 def checked_on(

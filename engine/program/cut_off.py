@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...schemas.errors import CutOff
 from ...schemas.graph import NO_EXAMPLE, Operation, Value
 from ..prompts import sentence
-from .forward import Evaluation, made_from, place_of
+from .forward import Evaluation, example_of, made_from
 from .operations import loss_kind
 
 
@@ -30,7 +30,7 @@ def keep_cut_off(evaluation: Evaluation, examples: Sequence[int]) -> None:
 
 
 def _at(evaluation: Evaluation, operation: Operation, example: int) -> int:
-    return place_of(evaluation.program.variables[operation.output], example)
+    return example_of(evaluation.program.variables[operation.output], example)
 
 
 def _value(evaluation: Evaluation, operation: Operation, example: int, error: CutOff) -> Value:

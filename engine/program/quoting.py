@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...schemas.graph import Variable
-from ..constraints.constraints import NO_COPY, examples_rule
+from ..constraints.constraints import examples_rule
+from ..constraints.rules import NO_COPY
 from ..prompts import text
 from ..runs.context import RunContext
 

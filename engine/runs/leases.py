@@ -31,7 +31,8 @@ MOST_SIGHTINGS = 10_000
 class Heart:
     """Gives signs of life for the runs of this process, for as long as there are any.
 
-    Those that are no longer its own, as it then turns out, are told as `lost`.
+    `works` tells which they are. Those that are no longer its own, as it then turns out, are told
+    as `lost`.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Heart:
     ) -> None:
         self.process = secrets.token_hex(16)
         self.pause = LEASE_SECONDS / BEATS
-        self._store, self._works, self._lost = store, works, lost
+        self._store, self.works, self._lost = store, works, lost
         self._task: asyncio.Task[None] | None = None
 
     def beat(self) -> None:
@@ -53,12 +54,12 @@ class Heart:
     @property
     def count(self) -> int:
         """How many runs are under way in this process."""
-        return len(list(self._works()))
+        return len(list(self.works()))
 
     @property
     def age(self) -> float:
         """Seconds since the last sign for the run that has waited longest for one; 0 without."""
-        since = [work.alive_until - LEASE_SECONDS for work in self._works()]
+        since = [work.alive_until - LEASE_SECONDS for work in self.works()]
         return max(0.0, time.monotonic() - min(since)) if since else 0.0
 
     async def stop(self) -> None:
@@ -68,10 +69,10 @@ class Heart:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _beat(self) -> None:
-        while list(self._works()):
+        while list(self.works()):
             await asyncio.sleep(self.pause)
             try:
-                await self._once(list(self._works()))
+                await self._once(list(self.works()))
             except TextGradError as error:  # a file that is locked now may be free the next time
                 log.warning("no sign of life could be given: %s", error)
             except Exception:

@@ -12,7 +12,7 @@ from .backend import Backend, Chain
 from .budgets import PAID, Budgets, Price, reserve
 from .dbapi import Connection
 from .quotas import bounded
-from .rows import RunFence, dumps, next_number, now, row, rows, to_completion, to_request
+from .rows import RunFence, dumps, listed, next_number, now, row, rows, to_completion, to_request
 
 FREE = Price()
 UNLIMITED = Budgets({}, {})
@@ -291,17 +291,13 @@ class CallRows:
         self, session: int, limit: int, before: int | None = None
     ) -> list[dict[str, object]]:
         """The latest calls, newest first, without their texts."""
-
-        def job(db: Connection) -> list[dict[str, object]]:
-            sql = (
-                "SELECT 'c' || n AS id, purpose, about, status, model, answerer, prompt_tokens, "
-                "completion_tokens, cost, round(latency, 3) AS seconds, finish, created FROM "
-                "calls WHERE session = ? AND n < ? ORDER BY n DESC LIMIT ?"
-            )
-            top = before if before is not None else 1 << 62
-            return [dict(r) for r in rows(db, sql, session, top, limit)]
-
-        return await self.db.read(job, session=session, single=True)
+        sql = (
+            "SELECT 'c' || n AS id, purpose, about, status, model, answerer, prompt_tokens, "
+            "completion_tokens, cost, round(latency, 3) AS seconds, finish, created FROM "
+            "calls WHERE session = ? AND n < ? ORDER BY n DESC LIMIT ?"
+        )
+        top = before if before is not None else 1 << 62
+        return await listed(self.db, sql, session, top, limit)
 
     async def get(self, session: int, n: int) -> dict[str, object] | None:
         """One call with its request, reply and attempts, as columns by name; None where there is

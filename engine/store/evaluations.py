@@ -10,7 +10,7 @@ from typing import Any
 from ...schemas.graph import Fate, number
 from .backend import Backend, Chain
 from .dbapi import Connection
-from .rows import RunFence, check_fence, dumps, next_number, now, row, rows
+from .rows import RunFence, check_fence, dumps, listed, next_number, now, row, rows
 from .runs import set_state
 
 
@@ -92,16 +92,12 @@ class EvaluationRows:
 
     async def latest(self, session: int, limit: int = 20) -> list[dict[str, Any]]:
         """The latest evaluations, newest first."""
-
-        def job(db: Connection) -> list[dict[str, Any]]:
-            sql = (
-                "SELECT 'v' || loss AS loss, split, versions, round(mean, 4) AS mean, "
-                "round(error, 4) AS error, examples, created FROM evaluations "
-                "WHERE session = ? ORDER BY n DESC LIMIT ?"
-            )
-            return [dict(r) for r in rows(db, sql, session, limit)]
-
-        return await self.db.read(job, session=session, single=True)
+        sql = (
+            "SELECT 'v' || loss AS loss, split, versions, round(mean, 4) AS mean, "
+            "round(error, 4) AS error, examples, created FROM evaluations "
+            "WHERE session = ? ORDER BY n DESC LIMIT ?"
+        )
+        return await listed(self.db, sql, session, limit)
 
     async def spans(self, session: int) -> list[dict[str, Any]]:
         """The `first` and the `latest` evaluation of each loss and split, how many there were, and
@@ -180,18 +176,14 @@ class EvaluationRows:
 
     async def lineage(self, session: int, variable: str, limit: int = 20) -> list[dict[str, Any]]:
         """How a parameter came to its present text, newest first: versions, gates, gradients."""
-
-        def job(db: Connection) -> list[dict[str, Any]]:
-            sql = (
-                "SELECT v.version, v.origin, 's' || v.step AS step, p.reason AS gate, "
-                "p.gradients, v.created FROM versions v LEFT JOIN proposals p "
-                "ON p.session = v.session AND p.variable = v.variable "
-                "AND p.version = v.version AND p.step = v.step "
-                "WHERE v.session = ? AND v.variable = ? ORDER BY v.version DESC LIMIT ?"
-            )
-            return [dict(r) for r in rows(db, sql, session, number(variable, "v"), limit)]
-
-        return await self.db.read(job, session=session, single=True)
+        sql = (
+            "SELECT v.version, v.origin, 's' || v.step AS step, p.reason AS gate, "
+            "p.gradients, v.created FROM versions v LEFT JOIN proposals p "
+            "ON p.session = v.session AND p.variable = v.variable "
+            "AND p.version = v.version AND p.step = v.step "
+            "WHERE v.session = ? AND v.variable = ? ORDER BY v.version DESC LIMIT ?"
+        )
+        return await listed(self.db, sql, session, number(variable, "v"), limit)
 
     async def gradient_texts(self, session: int, ids: list[str]) -> dict[str, str]:
         """The texts of gradients by id."""

@@ -19,6 +19,7 @@ from .rows import (
     RunFence,
     check_fence,
     dumps,
+    listed,
     next_number,
     now,
     row,
@@ -318,15 +319,11 @@ class HistoryRows:
 
     async def steps(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest steps, newest first, without their texts."""
-
-        def job(db: Connection) -> list[dict[str, object]]:
-            sql = (
-                "SELECT 's' || n AS id, accepted, gate, before, after, split, examples, created "
-                "FROM steps WHERE session = ? ORDER BY n DESC LIMIT ?"
-            )
-            return [dict(r) for r in rows(db, sql, session, limit)]
-
-        return await self.db.read(job, session=session)
+        sql = (
+            "SELECT 's' || n AS id, accepted, gate, before, after, split, examples, created "
+            "FROM steps WHERE session = ? ORDER BY n DESC LIMIT ?"
+        )
+        return await listed(self.db, sql, session, limit)
 
 
 def _install(

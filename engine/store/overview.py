@@ -13,7 +13,7 @@ from ..extensions.operations import LOSSES
 from .backend import Backend
 from .dbapi import ALL, Connection, Row
 from .news import CHANGES, NEWEST_RUN, mark
-from .rows import columns, dumps, row, rows, to_operation, to_proposal, to_variable
+from .rows import columns, dumps, listed, row, rows, to_operation, to_proposal, to_variable
 
 
 @dataclass(frozen=True)
@@ -172,15 +172,11 @@ class OverviewRows:
 
     async def run_calls(self, session: int, run: int) -> list[dict[str, Any]]:
         """How many calls of a run there are, by status and purpose."""
-
-        def job(db: Connection) -> list[dict[str, Any]]:
-            sql = (
-                "SELECT status, purpose, count(*) AS calls FROM calls INDEXED BY calls_by_run "
-                "WHERE session = ? AND run = ? GROUP BY status, purpose ORDER BY status, purpose"
-            )
-            return [dict(r) for r in rows(db, sql, session, run)]
-
-        return await self.db.read(job, session=session, single=True)
+        sql = (
+            "SELECT status, purpose, count(*) AS calls FROM calls INDEXED BY calls_by_run "
+            "WHERE session = ? AND run = ? GROUP BY status, purpose ORDER BY status, purpose"
+        )
+        return await listed(self.db, sql, session, run)
 
     async def addresses(self, session: int) -> list[tuple[str, dict[str, Any]]]:
         """The models with their parameters that the session's calls went to.

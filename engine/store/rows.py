@@ -26,6 +26,7 @@ from ...schemas.graph import (
     Version,
 )
 from ..extensions.operations import is_loss
+from .backend import Backend
 from .dbapi import Connection, Row
 
 Reader = TypeVar("Reader", bound=Callable[..., Any])
@@ -56,6 +57,15 @@ def row(db: Connection, sql: str, *args: Any) -> Row | None:
     """The first row of one query."""
     found = rows(db, sql, *args)
     return found[0] if found else None
+
+
+async def listed(db: Backend, sql: str, session: int, *args: Any) -> list[dict[str, Any]]:
+    """All rows of one query on a session, its first argument, as columns by name."""
+
+    def job(connection: Connection) -> list[dict[str, Any]]:
+        return [dict(r) for r in rows(connection, sql, session, *args)]
+
+    return await db.read(job, session=session, single=True)
 
 
 def columns(db: Connection, sql: str, *args: Any) -> dict[str, list[Any]]:

@@ -17,6 +17,7 @@ from .rows import (
     RunFence,
     check_fence,
     dumps,
+    listed,
     next_number,
     now,
     row,
@@ -145,15 +146,11 @@ class RunRows:
 
     async def latest(self, session: int, limit: int = 50) -> list[dict[str, object]]:
         """The latest runs, newest first, without their results."""
-
-        def job(db: Connection) -> list[dict[str, object]]:
-            sql = (
-                "SELECT 'r' || n AS id, tool, status, error, created, updated FROM runs "
-                "WHERE session = ? ORDER BY n DESC LIMIT ?"
-            )
-            return [dict(r) for r in rows(db, sql, session, limit)]
-
-        return await self.db.read(job, session=session, single=True)
+        sql = (
+            "SELECT 'r' || n AS id, tool, status, error, created, updated FROM runs "
+            "WHERE session = ? ORDER BY n DESC LIMIT ?"
+        )
+        return await listed(self.db, sql, session, limit)
 
     async def running(self) -> list[Running]:
         """The runs that are marked as running, in all processes."""

@@ -85,7 +85,7 @@ ARGUMENTS: Mapping[str, dict[str, Any]] = {
         "bound accept candidates",
         bound={**_map(_COUNT), "minProperties": 1},
         accept=_choice(StepArguments, "accept"),
-        strategy=_choice(StepArguments, "strategy"),
+        strategy=_TEXT,
         candidates=_COUNT,
         memory=_COUNT,
         repeats=_TIMES,
@@ -228,6 +228,7 @@ class Saved:
                 self._check_places()
             case "step":
                 self._are("args.bound", self._args["bound"], self._rewritten())
+                self._check_strategy()
                 if "recorded" in self._state:
                     self._fits("state.recorded", StepRecord, self._state["recorded"])
             case "evaluate":
@@ -261,11 +262,14 @@ class Saved:
         if wrong:
             raise refusal(f"{self._name('args.places')} names {wrong[0]!r}, which is no example")
 
+    def _check_strategy(self) -> None:
+        if (name := self._args.get("strategy")) is not None:
+            _tried(self._name("args"), lambda: STRATEGIES.find(name))
+
     def _check_optimize(self) -> None:
         self._are("args.losses", self._args["losses"], self._losses)
         self._are("args.variables", self._args["variables"] or [], self._rewritten())
-        if self._args["strategy"] is not None:
-            _tried(self._name("args"), lambda: STRATEGIES.find(self._args["strategy"]))
+        self._check_strategy()
         if "pool" not in self._state:
             return
         members = self._state["pool"]["members"]

@@ -15,7 +15,7 @@ from ...schemas.graph import NO_EXAMPLE, Fate, Session, Variable, number
 from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
-from ..optimizer import cost_estimate, gate, repeats, sizes, training, turns
+from ..optimizer import cost_estimate, gate, repeats, rewrites, sizes, training, turns
 from ..optimizer.candidate import Candidate, Reason
 from ..optimizer.gradients import BackwardPass
 from ..optimizer.pool import CandidatePool, PoolEntry
@@ -32,6 +32,7 @@ from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
 from ..optimizer.strategies import STRATEGIES
 from ..program.missing_fields import left_out, unusable
+from ..prompts import sentence
 from ..runs.basis import Stands, stands_on
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
@@ -248,10 +249,11 @@ class Optimize(Tool[OptimizeArguments, Result]):
         where = losses, batch, examples, split, parent.texts, referees
         decision = await gate.decide(work, candidates, *where)
         if decision.winner is not None and parent is not loop.current:
-            decision.summary += f" (rewritten from {parent.name}, not from the installed text)"
+            words = decision.summary
+            decision.summary = sentence("reasons", "from_parent", words=words, parent=parent.name)
             decision.reasons[decision.winner] = Reason(Fate.ACCEPTED, decision.summary)
         changed = await self._changed(work, parameters, parent)
-        record = record_of(changed, turns.by_variable(learnt), candidates, decision, parent.led)
+        record = record_of(changed, rewrites.by_variable(learnt), candidates, decision, parent.led)
         number_ = await self.parts.store.history.last_step(work.session.pk) + 1
         loop.take(f"s{number_}", candidates, decision, record)
         if loop.unwritten and "strategy" in work.args.get("open", []):

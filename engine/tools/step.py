@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import BadInput, Conflict, Outdated
-from ...schemas.graph import NO_EXAMPLE, Fate, Kind, Session, Variable, number
+from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Kind, Session, Variable, number
 from ...schemas.results import Result, StepResult
 from ..evaluation.scoring import compare, in_pairs
-from ..optimizer import gate, repeats, turns
+from ..optimizer import gate, repeats, rewrites, turns
 from ..optimizer.candidate import Candidate, Reason
-from ..optimizer.gradients import choose, outputs_on, usable_gradients
-from ..optimizer.proposer import propose
+from ..optimizer.gradients import (
+    BackwardPass,
+    backward_pass,
+    choose,
+    outputs_on,
+    usable_gradients,
+)
 from ..optimizer.quote_guard import QuoteGuard
 from ..optimizer.record import record_of
-from ..optimizer.strategies import STRATEGIES
+from ..optimizer.strategies import STRATEGIES, Strategy
 from ..optimizer.trial import Trial
 from ..program.missing_fields import left_out
 from ..prompts import sentence
@@ -34,6 +40,22 @@ from .lookup import gate_examples
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 
 
+Where = tuple[list[int], str] | None
+"""The examples that candidates are compared on, with the name of their split."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a step is made from: the gradients by parameter, the examples (`batch`) and losses that
+    they come from, where candidates are compared, and notes for the caller."""
+
+    losses: list[str]
+    gradients: dict[str, list[Gradient]]
+    batch: list[int]
+    where: Where
+    notes: list[str]
+
+
 class Step(Tool[StepArguments, Result]):
     """Rewrites parameters."""
 
@@ -42,17 +64,17 @@ class Step(Tool[StepArguments, Result]):
     async def run(self, caller: Caller, args: StepArguments) -> Result:
         """Propose and install better parameters. Raises BadInput, NotFound, Conflict.
 
-        The strategy `reflect` needs no gradients: it improves one parameter by the examples in
-        use.
+        A strategy that asks for no feedback needs no `backward` before: it goes by what came of the
+        examples in use. One that reflects, as `reflect` does, improves one parameter.
         """
         session = await self.parts.store.sessions.get(args.session_id, caller.owner)
-        asked = args.asked()
+        asked, by = args.asked(), STRATEGIES.find(args.strategy)
 
         async def prepare(session: Session) -> Start:
-            if args.strategy == "reflect":
+            if by.reflects:
                 parameters = [await self._reflected_on(session, args.variables)]
             else:
-                parameters = await self._parameters(session, args.variables)
+                parameters = await self._parameters(session, args.variables, by)
             bound = binding(session.pk, [p.id for p in parameters])
             return Start(await self._settled(session, asked), bound)
 
@@ -78,8 +100,12 @@ class Step(Tool[StepArguments, Result]):
             )
         return parameters[0]
 
-    async def _parameters(self, session: Session, ids: Sequence[str] | None) -> list[Variable]:
-        """The parameters named, or all that have an unspent gradient."""
+    async def _parameters(
+        self, session: Session, ids: Sequence[str] | None, by: Strategy
+    ) -> list[Variable]:
+        """The parameters named, or all that have an unspent gradient; all, where none is needed."""
+        if ids is None and not by.needs_backward:
+            ids = [v.id for v in await self.parts.store.graph.parameters(session.pk)]
         if ids is None:
             ids = await self.parts.store.history.with_gradients(session.pk)
             if not ids:
@@ -104,18 +130,51 @@ class Step(Tool[StepArguments, Result]):
             after = await self._following(work, recorded)
             told = work.args.get("notes", [])
             return show.step_result(work.session, recorded, told, after, known=known)
+        by = STRATEGIES.find(work.args.get("strategy", "gradient"))
+        parameters = await self._bound(work, by)
+        if by.reflects:
+            return await self._reflected(work, by, parameters[0])
+        written = [p for p in parameters if p.kind is Kind.PARAMETER]
+        chosen = [p for p in parameters if p.kind is Kind.DEMONSTRATIONS]
+        if by.needs_backward:
+            ground = await self._from_gradients(work, written)
+        else:
+            ground = await self._from_losses(work, written)
+        if isinstance(ground, StepResult):
+            return ground
+        count, memory = work.args["candidates"], work.args.get("memory", 0)
+        candidates: list[Candidate] = []
+        if written := [p for p in written if p.id in ground.gradients]:
+            guard = await QuoteGuard.of(work, ground.losses)
+            candidates = await rewrites.written(
+                work, by, written, ground.gradients, count, guard, memory
+            )
+            await guard.note(candidates)
+        candidates += await choose(work, chosen, ground.losses, ground.batch, count)
+        if not candidates:
+            raise Conflict(
+                "There are no other training examples to show than those shown now.",
+                f"Call add_examples(session_id='{work.session.id}', split='train', ...), or step "
+                "on other parameters.",
+            )
+        return await self._gated(work, parameters, ground, candidates)
+
+    async def _bound(self, work: RunContext, by: Strategy) -> list[Variable]:
+        """The parameters that the call is about. Raises Outdated where one was changed since."""
         bound: dict[str, int] = work.args["bound"]
-        parameters = await self._parameters(work.session, list(bound))
+        parameters = await self._parameters(work.session, list(bound), by)
         for p in parameters:
             if p.version != bound[p.id]:
                 raise Outdated(
                     f"{p.label} was changed while this step was under way.",
                     "Run backward and step again: this step would rewrite a text that is gone.",
                 )
-        if work.args.get("strategy") == "reflect":
-            return await self._reflected(work, parameters[0])
-        written = [p for p in parameters if p.kind is Kind.PARAMETER]
-        chosen = [p for p in parameters if p.kind is Kind.DEMONSTRATIONS]
+        return parameters
+
+    async def _from_gradients(
+        self, work: RunContext, written: Sequence[Variable]
+    ) -> Ground | StepResult:
+        """What `backward` found for the parameters; the step's result where nothing can pass."""
         gradients, notes = await usable_gradients(work, written)
         used = [g for found in gradients.values() for g in found]
         losses = list(dict.fromkeys(x for g in used for x in g.losses)) or [
@@ -124,30 +183,44 @@ class Step(Tool[StepArguments, Result]):
         batch = sorted(
             {number(e, "e") or NO_EXAMPLE for g in used for e in g.batch} or {NO_EXAMPLE}
         )
-        where = None
-        if work.args["accept"] == "if_better":  # refuses before anything is asked
-            where = await gate_examples(self.parts, work.session, losses)
-            if full := await self._saturated(work, losses, where[0]):
-                return full
-        count = work.args["candidates"]
-        candidates = []
-        if written:
-            guard = await QuoteGuard.of(work, losses)
-            memory = work.args.get("memory", 0)
-            candidates = await propose(
-                work, written, gradients, count=count, check=guard.objections, memory=memory
-            )
-            await guard.note(candidates)
-        candidates += await choose(work, chosen, losses, batch if used else [], count)
-        if not candidates:
+        where = await self._where(work, losses)
+        if isinstance(where, StepResult):
+            return where
+        return Ground(losses, gradients, batch if used else [], where, notes)
+
+    async def _from_losses(
+        self, work: RunContext, written: Sequence[Variable]
+    ) -> Ground | StepResult:
+        """What the losses say of the training examples in use, as feedback on the parameters; the
+        step's result where nothing can pass."""
+        losses, examples = await self._in_use(work)
+        where = await self._where(work, losses)
+        if isinstance(where, StepResult):
+            return where
+        learnt = await backward_pass(work, losses, examples, direct=True)
+        _check_improvable(learnt, losses)
+        ids = {p.id for p in written}
+        gradients = {v: g for v, g in rewrites.by_variable(learnt).items() if v in ids}
+        if written and not gradients:
             raise Conflict(
-                "There are no other training examples to show than those shown now.",
-                f"Call add_examples(session_id='{work.session.id}', split='train', ...), or step "
-                "on other parameters.",
+                f"The losses say nothing of {', '.join(p.label for p in written)} on the "
+                f"{len(learnt.examples)} examples in use.",
+                "Use others: forward(session_id, examples='train').",
             )
-        decision = await self._decided(work, candidates, losses, batch if used else [], where)
-        record = record_of(parameters, gradients, candidates, decision)
-        return await self._recorded(work, record, decision, losses, where, notes)
+        return Ground(losses, gradients, learnt.examples, where, learnt.notes)
+
+    async def _gated(
+        self,
+        work: RunContext,
+        parameters: Sequence[Variable],
+        ground: Ground,
+        candidates: list[Candidate],
+    ) -> StepResult:
+        """The step that installs the best candidate, if one passes; gives its result."""
+        losses, where = ground.losses, ground.where
+        decision = await self._decided(work, candidates, losses, ground.batch, where)
+        record = record_of(parameters, ground.gradients, candidates, decision)
+        return await self._recorded(work, record, decision, losses, where, ground.notes)
 
     async def _recorded(
         self,
@@ -155,7 +228,7 @@ class Step(Tool[StepArguments, Result]):
         record: StepRecord,
         decision: gate.GateResult,
         losses: Sequence[str],
-        where: tuple[list[int], str] | None,
+        where: Where,
         notes: Sequence[str],
     ) -> StepResult:
         """Record a step, with what was measured for it; gives its result."""
@@ -189,7 +262,7 @@ class Step(Tool[StepArguments, Result]):
         work: RunContext,
         decision: gate.GateResult,
         losses: Sequence[str],
-        where: tuple[list[int], str] | None,
+        where: Where,
         before: Mapping[str, int],
         after: Mapping[str, int],
     ) -> None:
@@ -203,10 +276,24 @@ class Step(Tool[StepArguments, Result]):
         readings = [(before, decision.present), (after, scores)]
         await noted_scores.note_compared(self.parts, work, losses[0], readings)
 
-    async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
+    async def _reflected(self, work: RunContext, by: Strategy, parameter: Variable) -> StepResult:
         """A step on one parameter by what came of the training examples in use."""
+        losses, examples = await self._in_use(work)
+        where = await self._where(work, losses)
+        if isinstance(where, StepResult):
+            return where
+        learnt = await outputs_on(work, losses, examples)
+        _check_improvable(learnt, losses)
+        guard, count = await QuoteGuard.of(work, losses), work.args["candidates"]
+        candidates = await rewrites.reflected(work, by, learnt, parameter, losses, count, guard)
+        await guard.note(candidates)
+        gradients = rewrites.by_variable(learnt)
+        ground = Ground(losses, gradients, learnt.examples, where, learnt.notes)
+        return await self._gated(work, [parameter], ground, candidates)
+
+    async def _in_use(self, work: RunContext) -> tuple[list[str], list[int]]:
+        """All losses, and the training examples in use. Raises Conflict when there are none."""
         named = await self.parts.losses(work.session, None)
-        losses = [v.id for v in named]
         examples = await self.parts.examples_in_use(work.session, named)
         found = await self.parts.store.examples.get(
             work.session.pk, [n for n in examples if n != NO_EXAMPLE]
@@ -217,24 +304,15 @@ class Step(Tool[StepArguments, Result]):
                 "There are no training examples in use to learn from.",
                 f"Call add_examples(session_id='{work.session.id}', split='train', ...).",
             )
-        where = None
-        if work.args["accept"] == "if_better":
-            where = await gate_examples(self.parts, work.session, losses)
-            if full := await self._saturated(work, losses, where[0]):
-                return full
-        learnt = await outputs_on(work, losses, examples)
-        if not turns.improvable(learnt, losses):
-            raise Conflict(
-                f"Nothing is wrong on the {len(learnt.examples)} examples in use.",
-                "Use others: forward(session_id, examples='train').",
-            )
-        guard, count = await QuoteGuard.of(work, losses), work.args["candidates"]
-        by = STRATEGIES["reflect"]
-        candidates = await turns.reflected(work, by, learnt, parameter, losses, count, guard)
-        await guard.note(candidates)
-        decision = await self._decided(work, candidates, losses, learnt.examples, where)
-        record = record_of([parameter], turns.by_variable(learnt), candidates, decision)
-        return await self._recorded(work, record, decision, losses, where, learnt.notes)
+        return [v.id for v in named], examples
+
+    async def _where(self, work: RunContext, losses: Sequence[str]) -> Where | StepResult:
+        """Where candidates are compared, None if they are not; or, before anything is asked, the
+        step's result where no text can do better there."""
+        if work.args["accept"] != "if_better":
+            return None
+        where = await gate_examples(self.parts, work.session, losses)
+        return await self._saturated(work, losses, where[0]) or where
 
     async def _saturated(
         self, work: RunContext, losses: Sequence[str], examples: Sequence[int]
@@ -262,7 +340,7 @@ class Step(Tool[StepArguments, Result]):
         candidates: list[Candidate],
         losses: Sequence[str],
         batch: Sequence[int],
-        where: tuple[list[int], str] | None,
+        where: Where,
     ) -> gate.GateResult:
         accept = work.args["accept"]
         if where is not None:
@@ -278,3 +356,12 @@ class Step(Tool[StepArguments, Result]):
         why = sentence("reasons", "accepted")
         reasons[standing[0]] = Reason(Fate.ACCEPTED, why)
         return gate.GateResult(standing[0], why, "", 0, 0.0, trial=Trial(reasons))
+
+
+def _check_improvable(learnt: BackwardPass, losses: Sequence[str]) -> None:
+    """Raises Conflict where there is nothing to improve on the examples in use."""
+    if not turns.improvable(learnt, losses):
+        raise Conflict(
+            f"Nothing is wrong on the {len(learnt.examples)} examples in use.",
+            "Use others: forward(session_id, examples='train').",
+        )

@@ -37,13 +37,14 @@ class Paired:
 
 
 class Comparisons:
-    """Keeps what was worked out. A key names all that it follows from, so nothing gets stale."""
+    """A cache of comparisons. A key names everything that a comparison depends on, so that an entry
+    never gets stale."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 
     async def once(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """What `make` gives, or gave under the same key lately."""
+        """What `make` gives; if it was asked for under the same key lately, what it gave then."""
         if key not in self._kept:
             self._kept[key] = await make()
             while len(self._kept) > KEPT:

@@ -18,7 +18,7 @@ def said(was: dict[str, Any]) -> dict[str, Any]:
 
 
 def call_line(call: dict[str, object]) -> dict[str, object]:
-    """A call without what goes without saying."""
+    """A call of a model in a line, without the figures that are 0 or as usual."""
     return {
         key: value
         for key, value in call.items()
@@ -31,12 +31,13 @@ TOLD = {"feedback": "function", "score": "score"}
 
 
 def is_told(operation: Operation) -> bool:
-    """Whether a loss was told what was measured: that is of the texts as they were then."""
+    """Whether a loss is a measurement that somebody told, of the texts as they were then."""
     return operation.is_loss and "function" in operation.spec
 
 
 def whole(operation: Operation, now: Value | None) -> dict[str, Any]:
-    """An operation with all it has; of what was told it, when, and what it comes to `now`."""
+    """An operation with all its fields. A measurement that somebody told shows what was told
+    first, and its value `now` (None where none is known of the present texts)."""
     view: dict[str, Any] = operation.model_dump(exclude_none=True, mode="json")
     if not is_told(operation):
         return view
@@ -59,7 +60,7 @@ def drawn(operation: Operation) -> dict[str, Any]:
 
 
 def fitting(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As many of the first as have room on one page, and at least one."""
+    """The first entries that fit on one page together; at least one."""
     used = 0
     page: list[dict[str, Any]] = []
     for item in items:

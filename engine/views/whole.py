@@ -38,7 +38,8 @@ class Whole:
 
 
 class Gathering:
-    """Fills a Whole. `full` knows no limit of size; `redact` leaves inputs and outputs out."""
+    """Collects what goes into a Whole. With `full` there is no limit of size; with `redact` inputs
+    and outputs of examples, and feedback, are left out."""
 
     def __init__(
         self, page: Page, session: Session, *, full: bool = False, redact: bool = False

@@ -43,9 +43,11 @@ def _needed() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """Who wants work done, and what it is: `what` begins a sentence, `advice` is one.
+    """Who wants work done (`owner`), and what is told if it takes too long or too much memory.
 
-    `go` is called when its turn has come, and raises what makes it needless.
+    `what` begins that message, as in "Comparing two texts"; `advice` says what to do, as a
+    sentence. `go` is called just before the work begins; it may raise an error, and then nothing is
+    begun.
     """
 
     owner: str
@@ -57,7 +59,7 @@ class Job:
 class Workers:
     """At most `most` processes, shared fairly: no owner can keep all of them busy.
 
-    `busy` counts those at work by owner.
+    `busy` counts those at work by owner; `waiting` are the jobs whose turn has not come, by owner.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -65,7 +67,7 @@ class Workers:
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self.busy: Counter[str] = Counter()
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self.waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def run(self, job: Job, function: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
         """What `function`, one of a module of this package, makes of `args`: plain values both.
@@ -83,7 +85,7 @@ class Workers:
         return cast(T, _read(job, answer))
 
     async def close(self) -> None:
-        """End all workers, and what they are at."""
+        """End all worker processes, whatever they are doing."""
         self._idle.clear()
         workers = list(self._all)
         for worker in workers:
@@ -123,7 +125,7 @@ class Workers:
     async def _turn(self, owner: str) -> AsyncIterator[None]:
         """Wait for a place; the owners who wait take turns."""
         mine = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(owner, deque()).append(mine)
+        self.waiting.setdefault(owner, deque()).append(mine)
         self._grant()
         try:
             await mine
@@ -137,19 +139,19 @@ class Workers:
         """Give free places away: to those who hold fewest, and never all to one owner."""
         share = max(1, self._most - 1)
         while self.busy.total() < self._most:
-            for owner in list(self._waiting):
-                queue = self._waiting[owner]
+            for owner in list(self.waiting):
+                queue = self.waiting[owner]
                 while queue and queue[0].done():
                     queue.popleft()  # it was cancelled
                 if not queue:
-                    del self._waiting[owner]
-            able = [owner for owner in self._waiting if self.busy[owner] < share]
+                    del self.waiting[owner]
+            able = [owner for owner in self.waiting if self.busy[owner] < share]
             if not able:
                 return
             owner = min(able, key=lambda one: self.busy[one])
-            queue = self._waiting.pop(owner)
+            queue = self.waiting.pop(owner)
             queue.popleft().set_result(None)
-            self._waiting[owner] = queue  # behind the others
+            self.waiting[owner] = queue  # behind the others
             self.busy[owner] += 1
 
 

@@ -28,7 +28,7 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 def main(parent: int) -> None:
-    """Do jobs until there are no more."""
+    """Read jobs from stdin, do each, write its result to stdout; until stdin ends."""
     _end_with(parent)
     _limit_memory()
     jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")

@@ -10,7 +10,7 @@ from ..errors import BadInput
 from ..results import StepResult
 from .base import Arguments
 from .rules import LATER, Between
-from .types import Ids, Memory, Repeats, Session, Whole
+from .types import Ids, Memory, Repeats, Session, Whole, one_of
 
 
 class StepArguments(Arguments):
@@ -37,7 +37,7 @@ class StepArguments(Arguments):
     ] = 1
     memory: Annotated[Memory, Between(0, 64, "0 is usual.")] = 0
     strategy: Annotated[
-        Literal["gradient", "reflect"],
+        Annotated[str, one_of("gradient", "reflect")],
         LATER,
         Field(description="reflect: without backward."),
     ] = "gradient"

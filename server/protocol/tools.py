@@ -33,7 +33,7 @@ A = TypeVar("A", bound=Arguments)
 
 
 async def by_engine(ctx: Context[Any, Any], args: Arguments) -> CallToolResult:
-    """What the engine's tool makes of the arguments."""
+    """What the engine's tool answers to the arguments, as a result of the protocol."""
     return await answer(ctx, lambda engine, caller: engine.tools[args.tool](caller, args))
 
 

@@ -63,7 +63,7 @@ class Channel:
         self._index(uri)
 
     def unsubscribe(self, connection: Connection, uri: str) -> None:
-        """It no longer does."""
+        """A connection no longer watches `uri`."""
         connections = self._subscribed.get(uri, set())
         connections.discard(connection)
         if not connections:
@@ -172,7 +172,7 @@ class ResourceWatchers:
         self.channel(owner).subscribe(connection, uri)
 
     def unsubscribe(self, connection: Connection, owner: str, uri: str) -> None:
-        """It no longer does. What was not watched is no error."""
+        """A connection no longer watches `uri`. To end what was not watched is no error."""
         mine = self._subscribed.get(connection, set())
         if (owner, uri) in mine:
             mine.remove((owner, uri))

@@ -60,7 +60,7 @@ async def main():
     s = (await engine.create_variable(me, role="r", value="x")).session_id
     asked = dict(session_id=s, operation="llm", inputs={"x": "v1"})
     assert (await engine.forward(me, **asked)).status == "done"
-    assert not store.db._connection.in_transaction
+    assert not await store.db.read(lambda db: db.in_transaction, single=True)
     await engine.close()
 
 asyncio.run(main(), debug=True)

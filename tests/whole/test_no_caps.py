@@ -16,7 +16,7 @@ from textgrad_mcp.server.protocol import report_markdown as report
 from textgrad_mcp.server.protocol import resource_views as views
 from textgrad_mcp.server.terminal import Styles
 
-from ..engine.optimizer.test_long_history import _stepped
+from ..engine.optimizer.test_long_history import stepped
 from ..helpers import ME, Scripted, an_engine
 from ..row_copies import copy_first_row
 
@@ -25,7 +25,7 @@ MANY = 1300
 
 async def lengthened(engine: Engine, tables: Mapping[str, Mapping[str, str]]) -> tuple[str, int]:
     """A session that has stepped, with MANY more of the first row of each of these tables."""
-    s = await _stepped(engine)
+    s = await stepped(engine)
     pk = (await engine.store.sessions.get(s, "local")).pk
 
     def job(db: sqlite3.Connection) -> None:
@@ -156,7 +156,7 @@ def test_lists_say_how_to_read_on() -> None:
 def test_a_run_says_how_many_of_its_proposals_are_shown() -> None:
     async def main() -> None:
         async with an_engine(Scripted()) as engine:
-            s = await _stepped(engine)
+            s = await stepped(engine)
             optimized = await engine.optimize(
                 ME, session_id=s, strategy="gradient", steps=6, patience=6, candidates=2
             )

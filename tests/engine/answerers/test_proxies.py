@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from textgrad_mcp.engine.answerers.client import _client
 from textgrad_mcp.engine.answerers.openai import OpenAIAnswerer
 from textgrad_mcp.schemas.completions import Completion
 from textgrad_mcp.schemas.errors import AnswererError, EndpointDown, EndpointRefused
@@ -133,7 +132,6 @@ def test_without_the_extra_a_socks_proxy_is_refused_with_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    _client.cache_clear()
     with StandIn() as server:
         found = outcome(settings(server))
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")

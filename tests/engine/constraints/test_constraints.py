@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textgrad_mcp.engine.constraints.constraints import RULES, Constraints, parse, violations
+from textgrad_mcp.engine.constraints.constraints import Constraints, parse, violations
+from textgrad_mcp.engine.constraints.rules import RULES
 from textgrad_mcp.engine.prompts.length import tokens
 from textgrad_mcp.schemas.errors import BadInput
 

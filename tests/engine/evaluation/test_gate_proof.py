@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from textgrad_mcp.engine.evaluation.statistics import paired_gain, verdict
 
 from ...helpers import Facts, Tools, answered, assisted, drive
-from ..optimizer.test_training_gate import EXACT, TRAIN, Assistant, ready, stepped, text
+from ..optimizer.test_training_gate import EXACT, TRAIN, Assistant, mixed, ready, stepped, text
 
 SCORES = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0])))
 CASES = [{"want": word} for word in ("alpha", "beta", "gamma")]
@@ -120,12 +120,8 @@ def test_a_gate_that_nothing_can_pass_is_said_before_a_rewrite_is_asked_for(tmp_
 def test_a_refused_text_that_scored_higher_is_named_with_the_call_that_installs_it(
     tmp_path: Path, whole: bool
 ) -> None:
-    def model(question: str, system: str) -> str:
-        gets = {"train 0", "held 0", "held 1"} if system == "Mixed." else {"held 2"}
-        return question.upper() if question in gets else question
-
     async def main(call: Tools) -> None:
-        play = Assistant("Mixed.", model=model)
+        play = Assistant("Mixed.", model=mixed)
         s = await ready(call, play, EXACT)
         if whole:
             begun = await call("optimize", session_id=s, steps=1, candidates=1, strategy="gradient")

@@ -89,11 +89,11 @@ def test_both_ways_to_see_a_family_agree() -> None:
     sleeper = "import os, time; os.fork(); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=True) as child:
         try:
-            while len(supervisor._family_in_ps()) < 3:  # ps itself is the third
+            while len(supervisor.family_in_ps()) < 3:  # ps itself is the third
                 pass
-            listed = supervisor._family_in_ps()
+            listed = supervisor.family_in_ps()
             if LINUX:
-                seen = supervisor._family_in_proc()
+                seen = supervisor.family_in_proc()
                 assert seen.keys() == listed.keys() & seen.keys()
                 assert len(seen) == 2
                 assert all(abs(seen[pid] - listed[pid]) < 1 << 20 for pid in seen)
@@ -258,7 +258,7 @@ def test_a_program_that_starts_too_many_processes_is_stopped(
     few.write_text(
         Path(supervisor.__file__).read_text().replace("PROCESSES = 1000", "PROCESSES = 9")
     )
-    monkeypatch.setattr("textgrad_mcp.engine.evaluators.process._SUPERVISOR", str(few))
+    monkeypatch.setattr("textgrad_mcp.engine.evaluators.process.SUPERVISOR", str(few))
     source = "for _ in range(20):\n    if os.fork() == 0: time.sleep(60)\ntime.sleep(60)"
     assert re.search(r"it was stopped: it ran [12]\d processes at once", failure(program(source)))
 

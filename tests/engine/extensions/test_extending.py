@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import textgrad_mcp.engine as surface
 from pydantic import SecretStr
-from textgrad_mcp.engine.constraints.constraints import RULES
+from textgrad_mcp.engine.constraints.rules import RULES
 from textgrad_mcp.engine.extensions.operations import FORWARD, LOSSES
 from textgrad_mcp.engine.extensions.table import Table
 from textgrad_mcp.engine.metrics import METRICS
@@ -185,6 +185,56 @@ def test_one_of_each_works_together_and_is_loaded_when_it_is_used(
     assert last["fate"] == Fate.BROKEN, last
     assert "Be kind." in last["reason"]
     assert "It is no valid Python" in document["gradients"][-1]["text"]
+
+
+STEPS = """
+import asyncio, json
+from textgrad_mcp.engine import BadInput, Caller, RoleSettings, Settings, open_engine
+
+ME = Caller(deadline=60)
+ROWS = [{"q": f"question {n}", "a": "No"} for n in range(3)]
+
+
+async def main():
+    role = RoleSettings(answerer="canned")
+    async with open_engine("t.db", Settings(forward=role, backward=role)) as engine:
+        value, rules = "Be kind. Say yes. Be brief.", ["keep=Be kind."]
+        made = await engine.create_variable(ME, role="prompt", value=value, constraints=rules)
+        s = made.session_id
+        await engine.create_variable(ME, session_id=s, role="q", example_field="q")
+        await engine.create_variable(ME, session_id=s, role="a", example_field="a", reference=True)
+        await engine.add_examples(ME, session_id=s, split="train", examples=ROWS)
+        await engine.forward(ME, session_id=s, operation="llm", system="v1", inputs={"q": "v2"})
+        judged = {"metric": "same_start", "inputs": {"output": "v4", "answer": "v3"}}
+        await engine.compute_loss(ME, session_id=s, kind="metric", **judged)
+        for by in ("worst_first", "leave_one_out"):
+            step = await engine.step(ME, session_id=s, strategy=by, candidates=2)
+            assert step.status == "done", step
+        try:
+            await engine.step(ME, session_id=s, strategy="nobody")
+        except BadInput as error:
+            print(json.dumps(str(error)))
+        session = await engine.store.sessions.get(s, "local")
+        print(json.dumps((await engine.store.export.export_session(session.pk))["proposals"]))
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.requirement("extending")
+def test_a_step_takes_added_strategies_as_optimize_does_and_looks_at_what_they_bring(
+    site: Path, tmp_path: Path
+) -> None:
+    refused, proposals = map(json.loads, run(STEPS, site, tmp_path).splitlines())
+    assert "nobody" in refused
+    assert "leave_one_out" in refused
+    found = [(one["text"], one["fate"]) for one in proposals]
+    assert found == [
+        ("Yes, of course.", Fate.BROKEN),
+        ("Say yes. Be brief.", Fate.BROKEN),
+        ("Be kind. Be brief.", Fate.ACCEPTED),
+    ]
 
 
 WITHOUT = """
@@ -445,18 +495,20 @@ from textgrad_mcp.engine.extensions import table
 from textgrad_mcp.schemas.settings import Settings
 from textgrad_mcp.server.protocol.app import build
 server = build(Settings())
-assert table._points.cache_info().currsize == 0
+assert table.points.cache_info().currsize == 0
 tools = {t.name: t.input_schema["properties"] for t in asyncio.run(server.list_tools())}
 assert not any(m.startswith("acme") for m in sys.modules)
 assert "textgrad_mcp.engine.engine" not in sys.modules
 print(json.dumps([
     tools["forward"]["operation"]["enum"][-1], tools["compute_loss"]["kind"]["enum"][-1],
-    tools["optimize"]["strategy"]["enum"][-1], tools["compute_loss"]["metric"]["description"],
+    tools["optimize"]["strategy"]["enum"][-1], tools["step"]["strategy"]["enum"][-1],
+    tools["compute_loss"]["metric"]["description"],
     tools["create_variable"]["constraints"]["description"],
 ]))
 """
-    operation, loss, strategy, metric, constraint = json.loads(run(code, site, tmp_path))
-    assert (operation, loss, strategy) == ("first_code_block", "yes_no", "worst_first")
+    operation, loss, *strategy, metric, constraint = json.loads(run(code, site, tmp_path))
+    assert (operation, loss) == ("first_code_block", "yes_no")
+    assert strategy == ["worst_first", "worst_first"]
     assert metric.endswith("Also same_start.")
     assert constraint.endswith("Also never_says.")
 

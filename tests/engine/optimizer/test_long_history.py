@@ -22,7 +22,7 @@ HISTORY = {
 """The tables that grow with every step, and what else than the number differs in their rows."""
 
 
-async def _stepped(engine: Engine) -> str:
+async def stepped(engine: Engine) -> str:
     """A session that has taken one step and one look at its test split."""
     s = (await engine.create_variable(ME, role="system prompt", value="Be short.")).session_id or ""
     await engine.create_variable(ME, session_id=s, role="q", example_field="q")
@@ -55,7 +55,7 @@ async def _instructions(path: Path, times: int) -> int:
         count += 1
 
     async with an_engine(Scripted(), path) as engine:
-        s = await _stepped(engine)
+        s = await stepped(engine)
         session = await engine.store.sessions.get(s, "local")
         await engine.store.db.write(lambda db: _lengthen(db, session.pk, times))
         await engine.store.db.read(lambda db: db.set_progress_handler(another, 100), single=True)

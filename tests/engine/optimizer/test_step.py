@@ -41,6 +41,16 @@ async def one_text(engine: Engine, *constraints: str, value: str = "draft") -> s
     return s
 
 
+async def two_parameters(engine: Engine) -> str:
+    """A session with the parameters v1 ('1') and v2 ('2'), and a judge's gradients on both."""
+    s = (await engine.create_variable(ME, role="one", value="1")).session_id or ""
+    await engine.create_variable(ME, session_id=s, role="two", value="2")
+    inputs = {"a": "v1", "b": "v2"}
+    await engine.compute_loss(ME, session_id=s, kind="judge", instruction="i", inputs=inputs)
+    await engine.backward(ME, session_id=s)
+    return s
+
+
 async def text_of(engine: Engine, s: str, variable: str = "v1") -> str:
     """A parameter's present text."""
     session = await engine.store.sessions.get(s, "local")
@@ -170,13 +180,7 @@ def test_what_was_refused_is_shown_to_the_next_update_with_its_scores() -> None:
 def test_a_step_on_some_parameters_leaves_the_gradients_of_the_others() -> None:
     async def main() -> None:
         async with an_engine(writing(lambda r: f"new {r.key}")) as engine:
-            s = (await engine.create_variable(ME, role="one", value="1")).session_id or ""
-            await engine.create_variable(ME, session_id=s, role="two", value="2")
-            inputs = {"a": "v1", "b": "v2"}
-            await engine.compute_loss(
-                ME, session_id=s, kind="judge", instruction="i", inputs=inputs
-            )
-            await engine.backward(ME, session_id=s)
+            s = await two_parameters(engine)
             first = stepped(await engine.step(ME, session_id=s, variables=["v1"]))
             assert first.variables == ["v1"]
             assert await text_of(engine, s, "v2") == "2"
@@ -194,13 +198,7 @@ def test_a_step_of_several_parameters_installs_all_or_none() -> None:
             return "new" if 'role="one"' in improved else " "
 
         async with an_engine(writing(write)) as engine:
-            s = (await engine.create_variable(ME, role="one", value="1")).session_id or ""
-            await engine.create_variable(ME, session_id=s, role="two", value="2")
-            inputs = {"a": "v1", "b": "v2"}
-            await engine.compute_loss(
-                ME, session_id=s, kind="judge", instruction="i", inputs=inputs
-            )
-            await engine.backward(ME, session_id=s)
+            s = await two_parameters(engine)
             step = stepped(await engine.step(ME, session_id=s))
             assert not step.accepted
             assert [await text_of(engine, s, v) for v in ("v1", "v2")] == ["1", "2"]

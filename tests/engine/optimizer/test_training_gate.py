@@ -30,6 +30,12 @@ def obedient(question: str, system: str) -> str:
     return question.upper() if obeys else question
 
 
+def mixed(question: str, system: str) -> str:
+    """Gains a little, and loses some, by the prompt 'Mixed.'."""
+    gets = {"train 0", "held 0", "held 1"} if system == "Mixed." else {"held 2"}
+    return question.upper() if question in gets else question
+
+
 def fair(first: str, second: str) -> str:
     """Prefers capitals, and the first where both are alike."""
     up = ["TRAIN" in part or "HELD" in part for part in (first, second)]
@@ -155,12 +161,8 @@ def test_a_gain_on_the_minibatch_that_validation_does_not_show_is_refused(tmp_pa
 
 @pytest.mark.requirement("gate")
 def test_a_gain_within_noise_is_refused_with_its_figures(tmp_path: Path) -> None:
-    def model(question: str, system: str) -> str:
-        gets = {"train 0", "held 0", "held 1"} if system == "Mixed." else {"held 2"}
-        return question.upper() if question in gets else question
-
     async def main(call: Tools) -> None:
-        play = Assistant("Mixed.", model=model)
+        play = Assistant("Mixed.", model=mixed)
         s = await ready(call, play, EXACT)
         step = await stepped(call, s, play)
         assert step["accepted"] is False

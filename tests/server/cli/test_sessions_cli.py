@@ -24,12 +24,12 @@ class Line:
 
     def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path = path
-        self._capsys = capsys
+        self.capsys = capsys
 
     def __call__(self, *words: object, code: int = 0) -> str:
         """What a command prints, both streams; its exit code is checked."""
         assert main([*map(str, words), "--database", str(self.path)]) == code
-        shown = self._capsys.readouterr()
+        shown = self.capsys.readouterr()
         return shown.out + shown.err
 
     def make(self, owner: str = "local", title: str = "a title") -> str:
@@ -75,7 +75,7 @@ def test_a_session_goes_into_a_file_and_comes_back(line: Line, tmp_path: Path) -
     line("sessions", "export", session, file)
     assert file.stat().st_mode & 0o777 == 0o600
     assert json.loads(line("sessions", "export", session)) == json.loads(file.read_text())
-    other = Line(tmp_path / "other.db", line._capsys)
+    other = Line(tmp_path / "other.db", line.capsys)
     other.make()
     assert session in other("sessions", "import", file, "--owner", "alice")
     assert session in other("sessions", "list", "--owner", "alice")
@@ -128,7 +128,7 @@ def test_a_database_is_checked_and_copied(line: Line, tmp_path: Path) -> None:
     assert "is whole" in line("database", "check")
     line("database", "backup", copy)
     assert "exists already" in line("database", "backup", copy, code=2)
-    assert "is whole" in Line(copy, line._capsys)("database", "check")
+    assert "is whole" in Line(copy, line.capsys)("database", "check")
     elsewhere = tmp_path / "nowhere" / "copy.db"
     assert "could not be written" in line("database", "backup", elsewhere, code=2)
 

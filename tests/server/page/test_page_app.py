@@ -269,13 +269,17 @@ def test_the_height_settles(made: tuple[Path, str], host: str) -> None:
 @browser
 def test_after_its_teardown_the_page_asks_for_nothing(made: tuple[Path, str], host: str) -> None:
     async def main(found: Chat) -> None:
+        page = found.watched.page
+        await page.clock.install()
         await found.mount()
         await found.shown()
-        answered = await found.watched.page.evaluate("() => window.bridge.teardownResource({})")
-        assert answered == {}
-        before = len(found.calls)
-        await found.watched.page.wait_for_timeout(5000)
-        assert len(found.calls) == before
+        first = len(found.calls)
+        while len(found.calls) == first:
+            await page.clock.run_for(1000)
+        assert await page.evaluate("() => window.bridge.teardownResource({})") == {}
+        last = len(found.calls)
+        await page.clock.run_for(60_000)
+        assert len(found.calls) == last
 
     run(made, host, main)
 

@@ -13,17 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.schemas.errors import BadInput
-from textgrad_mcp.server.protocol import shapes
-from textgrad_mcp.server.protocol.app import build
+from textgrad_mcp.server.protocol import page_tools, shapes
 from textgrad_mcp.server.protocol.arguments import MOST, ArgumentReader
-from textgrad_mcp.server.protocol.tools import AsGiven
+from textgrad_mcp.server.protocol.tools import OFFERS, AsGiven, offered
 
-from ...helpers import MEMORY, Facts, Tools, assisted, drive
+from ...helpers import Facts, Tools, assisted, drive
 
 LISTED = [
-    tool
-    for tool in build(assisted(MEMORY))._tool_manager.list_tools()
-    if tool.name != "page_data"  # the page's own: no model and no host fills it in
+    offered(offer)
+    for offer in [*OFFERS, *page_tools.offers("on")]
+    if offer.arguments.tool != "page_data"  # the page's own: no model and no host fills it in
 ]
 SCHEMAS = {tool.name: tool.parameters for tool in LISTED}
 SHAPES = {t.name: t.fn_metadata.shapes for t in LISTED if isinstance(t.fn_metadata, AsGiven)}

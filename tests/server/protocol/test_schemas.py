@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from textgrad_mcp.server.protocol.app import build
 
 from ...helpers import MEMORY, assisted
 
-TOOLS = build(assisted(MEMORY))._tool_manager.list_tools()
+TOOLS = asyncio.run(build(assisted(MEMORY)).list_tools())
 TYPES = {"string", "integer", "number", "boolean", "array", "object"}
 MEANT = {"type", "description", "default", "enum", "items", "properties", "additionalProperties"}
 
@@ -29,7 +30,7 @@ def nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("tool", TOOLS, ids=[tool.name for tool in TOOLS])
 def test_a_tool_says_what_it_takes_in_words_that_every_host_knows(tool: Any) -> None:
-    schema = tool.parameters
+    schema = tool.input_schema
     assert schema["type"] == "object"
     assert schema["additionalProperties"] is False
     assert set(schema.get("required", [])) <= set(schema["properties"])
@@ -46,4 +47,4 @@ def test_a_tool_says_what_it_takes_in_words_that_every_host_knows(tool: Any) -> 
 
 def test_what_may_be_left_out_is_not_required_and_says_nothing_of_null() -> None:
     for tool in TOOLS:
-        assert "null" not in str(tool.parameters).replace("is null", "")
+        assert "null" not in str(tool.input_schema).replace("is null", "")

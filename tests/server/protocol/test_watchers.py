@@ -114,6 +114,6 @@ def test_nothing_is_kept_of_whoever_has_gone() -> None:
         assert watchers.watched("me", "tg_1") == [uri]
         watchers.unlisten("me", [uri, f"{ROOT}/tg_1/variables/v1/versions/1"])
         assert watchers.watched("me", "tg_1") == []
-        assert watchers._channels == {}
+        assert not watchers.watches
 
     asyncio.run(main())

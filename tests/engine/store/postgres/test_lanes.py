@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from textgrad_mcp.engine.store import Store
 from textgrad_mcp.engine.store.dbapi import Connection
+from textgrad_mcp.engine.store.postgres import database
 from textgrad_mcp.engine.store.postgres.database import PostgresDatabase
 from textgrad_mcp.schemas.database import PostgresAddress
 from textgrad_mcp.schemas.errors import StoreError
@@ -86,7 +87,10 @@ def test_a_read_writes_nothing_and_a_store_that_only_reads_refuses_to() -> None:
 
 
 @pytest.mark.requirement("fleet-unknown-commits")
-def test_where_nobody_can_say_what_became_of_a_commit_it_is_said_and_not_repeated() -> None:
+def test_where_nobody_can_say_what_became_of_a_commit_it_is_said_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.5)
     with server() as own:
         url = own.url(own.database())
         away: list[str] = []
@@ -98,7 +102,6 @@ def test_where_nobody_can_say_what_became_of_a_commit_it_is_said_and_not_repeate
         async def main() -> None:
             db = PostgresDatabase(PostgresAddress(url), fault)
             await db.open()
-            db._transactions.patience = 0.5
             away.append("from now on")
             job: Any = lambda db: db.execute(  # noqa: E731
                 "INSERT INTO shared_keys VALUES ('a', 'b')"
