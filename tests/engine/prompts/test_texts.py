@@ -273,7 +273,7 @@ def spoken(tree: ast.AST) -> Iterator[str]:
                     yield str(part.value)
 
 
-FIGURES = ("gate.py", "trial.py")
+FIGURES = ("gate.py", "trial.py", "minibatch_check.py")
 """Here reasons are figures with a few words between, said where they are computed."""
 
 
