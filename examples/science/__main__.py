@@ -1,6 +1,6 @@
 """Science questions: one solution improved at test time with a vote, and a prompt for all.
 
-With --small the prompt alone, on fewer questions, beside a vote that costs as many calls.
+With --small the prompt alone, beside a vote that costs as many calls.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from examples.science.choice import chosen_letter
 
 DATA = Path(__file__).parent / "data"
 SPLITS = {"train": 12, "validation": 12}  # the rest is held out
-SMALL = 8  # of each split with --small
 ITERATIONS = 3
 AT_ONCE = 6  # questions that are worked on at the same time
 PROMPT = "Answer the question."
@@ -80,8 +79,7 @@ async def prompt_level(tools: Tools, args: Arguments) -> int:
     await tools("create_variable", role="the letter", example_field="answer", reference=True)
     given, begin = rows(args.task), 0
     for split, size in SPLITS.items():
-        taken = min(size, SMALL) if args.small else size
-        await tools("add_examples", split=split, examples=given[begin : begin + taken])
+        await tools("add_examples", split=split, examples=given[begin : begin + size])
         begin += size
     await tools("add_examples", split="test", examples=held_out(args.task, args.limit))
     first = {"examples": ["e1"]}
