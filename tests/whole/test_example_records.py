@@ -158,7 +158,7 @@ def test_several_receptors_are_examples_whose_scores_are_averaged_and_told_apart
 
 
 RECORDED = {
-    molecules: ["ache"],
+    molecules: ["ache", "selective"],
     radiotherapy: ["pelvis"],
     science: ["machine_learning", "machine_learning_local"],
     reasoning: ["object_counting", "object_counting_local"],
