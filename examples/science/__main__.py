@@ -233,8 +233,8 @@ def vote_told(record: Record, questions: int) -> str:
 
 def cut_at(ledger: Ledger) -> str:
     """How long answers may be, as the recorded requests say it; empty where they do not."""
-    asked = (call["request"] for call in ledger.replies if call["purpose"] == "forward")
-    most = next(asked, {}).get("params", {}).get("max_tokens")
+    asked = [call["request"] for call in ledger.replies if call["purpose"] == "forward"]
+    most = asked[0]["params"].get("max_tokens")
     return f", and answers of {most} tokens at most" if most else ""
 
 
