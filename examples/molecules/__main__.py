@@ -26,7 +26,9 @@ ROLE = (
     "DOCKSTRING set; ACHE is acetylcholinesterase) and be drug-like."
 )
 CONSTRAINTS = ["max_chars=200"]  # the evaluator itself refuses what is no molecule
-FIGURES = re.compile(r"Vina (-?[\d.]+) kcal/mol|QED ([\d.]+)")
+DOCKED = re.compile(r"Docked into (\w+): Vina (-?[\d.]+) kcal/mol")
+QED = re.compile(r"QED ([\d.]+)")
+PAPER = ("-4.2 to -7.5", "0.44 to 0.79")
 
 
 async def run(tools: Tools, args: Arguments) -> None:
@@ -89,7 +91,10 @@ def report(record: Record) -> Report:
     three = [ours[0], final, *([best(drawn)] if drawn else [])]
     rows = [
         row("score (1 is best)", [f"{one.score:.3f}" for one in three]),
-        row(VINA, [f"{energy(one):.1f}" for one in three], PAPER[0]),
+        *(
+            row(f"Vina into {name}, kcal/mol", energies_of(three, name), PAPER[0])
+            for name in energies(final)
+        ),
         row("QED", [f"{qed(one):.2f}" for one in three], PAPER[1]),
     ]
     return Report(
@@ -97,7 +102,7 @@ def report(record: Record) -> Report:
         rows=rows,
         baseline=f"{len(drawn)} random molecules from pieces of sixteen drugs, the same evaluator; "
         f"the run itself tried {len(ours)}.",
-        differs="one receptor of DOCKSTRING here, 58 targets there with gpt-4o; another box and "
+        differs="58 receptors of DOCKSTRING there with gpt-4o, one to three here; another box and "
         "search depth, so energies are not comparable in the first decimal; ours keeps a rewrite "
         "only if the evaluator says that it is better.",
         verdict=outcome(
@@ -108,19 +113,20 @@ def report(record: Record) -> Report:
     )
 
 
-VINA = "Vina, kcal/mol (mean over receptors)"
-PAPER = ("-4.2 to -7.5", "0.44 to 0.79")
+def energies(one: Evaluated) -> dict[str, float]:
+    """Vina's energies by receptor, as the feedback tells them."""
+    return {name: float(energy) for name, energy in DOCKED.findall(one.feedback)}
 
 
-def energy(one: Evaluated) -> float:
-    """The mean of Vina's energies that the feedback tells."""
-    found = [float(e) for e, _ in FIGURES.findall(one.feedback) if e]
-    return sum(found) / len(found) if found else 0.0
+def energies_of(found: list[Evaluated], receptor: str) -> list[str]:
+    """A receptor's energies as figures, empty for what could not be docked."""
+    told = [energies(one).get(receptor) for one in found]
+    return ["" if energy is None else f"{energy:.1f}" for energy in told]
 
 
 def qed(one: Evaluated) -> float:
     """QED as the feedback tells it."""
-    return next((float(q) for _, q in FIGURES.findall(one.feedback) if q), 0.0)
+    return next((float(said) for said in QED.findall(one.feedback)), 0.0)
 
 
 def picture(record: Record, out: Path) -> list[Path]:

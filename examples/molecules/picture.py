@@ -36,9 +36,9 @@ def draw(path: Path, ours: Points, baseline: Points, report: Report, receptor: s
         ax.imshow(_drawn(smiles))
         ax.axis("off")
         energy, qed = (
-            getattr(row, name) for what, row in rows.items() if what.startswith(("Vina", "QED"))
+            getattr(rows[what], name) for what in (f"Vina into {receptor}, kcal/mol", "QED")
         )
-        title = f"{name.capitalize()}: Vina {energy}, QED {qed}"
+        title = f"{name.capitalize()}: {receptor} {energy}, QED {qed}"
         ax.set_title(title, loc="left", fontsize=10, fontweight="bold")
     _pose(figure.add_subplot(grid[:, 2]), report.after, receptor)
     save(figure, path)

@@ -87,7 +87,7 @@ def report(record: Record) -> Report:
             row("validation", ends(checked)),
         ],
         baseline="plain rewrites from what the metric says, without a critic, through the same "
-        "gate, with as many calls."
+        "gate, with as many calls at most."
         if len(both) > 1
         else "none was run.",
         differs="gpt-3.5-turbo was optimised for there and gpt-4o wrote the gradients; 50 training "

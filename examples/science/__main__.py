@@ -1,6 +1,6 @@
 """Science questions: one solution improved at test time with a vote, and a prompt for all.
 
-With --small the prompt alone, on fewer questions, beside a vote that costs as many calls.
+With --small the prompt alone, beside a vote that costs as many calls.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from examples.science.choice import chosen_letter
 
 DATA = Path(__file__).parent / "data"
 SPLITS = {"train": 12, "validation": 12}  # the rest is held out
-SMALL = 8  # of each split with --small
 ITERATIONS = 3
 AT_ONCE = 6  # questions that are worked on at the same time
 PROMPT = "Answer the question."
@@ -80,8 +79,7 @@ async def prompt_level(tools: Tools, args: Arguments) -> int:
     await tools("create_variable", role="the letter", example_field="answer", reference=True)
     given, begin = rows(args.task), 0
     for split, size in SPLITS.items():
-        taken = min(size, SMALL) if args.small else size
-        await tools("add_examples", split=split, examples=given[begin : begin + taken])
+        await tools("add_examples", split=split, examples=given[begin : begin + size])
         begin += size
     await tools("add_examples", split="test", examples=held_out(args.task, args.limit))
     first = {"examples": ["e1"]}
@@ -203,7 +201,6 @@ def of_prompt(record: Record) -> Report:
     first, last = (ledger.split_scores("test")[at] for at in (0, -1))
     checked = [ledger.split_scores("validation")[at] for at in (0, -1)]
     figures = [figure(one["mean"], one["error"]) for one in (first, last)]
-    attempts = len(record.ledger(VOTED).replies) / max(1, len(votes))
     ours = round(last["mean"] * last["examples"])
     return Report(
         title=f"MMLU {record.task.replace('_', ' ')}, one prompt, questions held out: "
@@ -212,14 +209,33 @@ def of_prompt(record: Record) -> Report:
             row("held out", [*figures, share(votes)], PAPER[record.task]),
             row("validation", [figure(one["mean"], one["error"]) for one in checked]),
         ],
-        baseline=f"the vote over {attempts:.0f} independent solutions of each held-out question, "
-        "told to reason in one line and how to end: as many calls as the optimiser made.",
-        differs="gpt-4o there, which improved each solution by itself; a prompt for all here, and "
-        "answers of 100 tokens at most.",
-        verdict=verdict(ours, sum(votes), len(votes), "The optimised prompt"),
+        baseline=vote_told(record, len(votes)),
+        differs="gpt-4o there, which improved each solution by itself; a prompt for all here"
+        f"{cut_at(ledger)}.",
+        verdict=verdict(ours, sum(votes), len(votes), "The optimised prompt")
+        if votes
+        else f"Held out, {last['mean'] - first['mean']:+.2f}.",
         before=ledger.texts("v1")[0],
         after=ledger.text("v1"),
     )
+
+
+def vote_told(record: Record, questions: int) -> str:
+    """What the vote is, where there is one."""
+    if VOTED not in record.sessions:
+        return "none was run."
+    attempts = len(record.ledger(VOTED).replies) / max(1, questions)
+    return (
+        f"the vote over {attempts:.0f} independent solutions of each held-out question, told to "
+        "reason in one line and how to end: as many calls as the optimiser made."
+    )
+
+
+def cut_at(ledger: Ledger) -> str:
+    """How long answers may be, as the recorded requests say it; empty where they do not."""
+    asked = [call["request"] for call in ledger.replies if call["purpose"] == "forward"]
+    most = asked[0]["params"].get("max_tokens")
+    return f", and answers of {most} tokens at most" if most else ""
 
 
 def of_both(record: Record) -> Report:
@@ -294,7 +310,8 @@ def picture_of_prompt(record: Record, path: Path) -> Path:
     ledger, votes = record.ledger(PROMPTED), voted(record)
     ends = [ledger.split_scores("test")[at] for at in (0, -1)]
     held = [(float(one["mean"]), float(one["error"] or 0.0)) for one in ends]
-    held.append((sum(votes) / max(1, len(votes)), standard_error(votes)))
+    if votes:
+        held.append((sum(votes) / len(votes), standard_error(votes)))
     prompt_run(path, [ledger.validated()], held, "vote over as many calls")
     return path
 
@@ -322,7 +339,7 @@ EXAMPLE = Example(
     local=("forward", "backward"),
     by_assistant=("backward",),
     limit=12,
-    short=100,
+    short=160,
     params={
         "forward": {"temperature": 0.7, "max_tokens": 400},
         "backward": {"temperature": 0.2, "max_tokens": 500},

@@ -190,6 +190,44 @@ def test_benzene_docks_as_it_always_does_however_it_is_spelled(
     assert "TRP84" in said
 
 
+def test_binding_to_what_is_not_wanted_counts_from_the_tolerated_energy_on() -> None:
+    code = (
+        "import json; from examples.molecules.evaluate import binding, combined, parse_goal; "
+        "goal = parse_goal(' JAK2 , not LCK'); "
+        "found = [binding(goal, {'JAK2': -9.0, 'LCK': lck}) for lck in (-5.0, -8.1, -9.1)]; "
+        "print(json.dumps([goal.wanted, goal.unwanted, found, combined(-14, 1), combined(3, 0)]))"
+    )
+    *goal, energies, best, worst = printed(python_of("molecules"), code)
+    assert goal == ["JAK2", "LCK"]
+    assert energies == pytest.approx([-9.0, -9.0, -8.0])
+    assert (best, worst) == (1, 0)
+
+
+def test_every_goal_of_the_example_is_of_receptors_that_there_are() -> None:
+    code = (
+        "import json; from examples.molecules.__main__ import GOALS; "
+        "from examples.molecules.evaluate import parse_goal; "
+        "print(json.dumps({task: [bool(parse_goal(one).unwanted) for one in goals] "
+        "for task, goals in GOALS.items()}))"
+    )
+    found = printed(python_of("molecules"), code)
+    assert found == {"ache": [False], "several": [False] * 3, "selective": [True]}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_molecule_is_docked_into_its_goal_and_into_the_sibling_to_leave_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXAMPLES_CACHE", str(tmp_path))
+    inputs = [BENZENE | {"goal": "JAK2, not LCK"}, BENZENE | {"goal": "JAK2"}]
+    [selective, alone] = scored(python_of("molecules"), "examples.molecules.evaluate", inputs, 250)
+    assert selective[0] == alone[0] > 0.3  # benzene binds LCK less than is tolerated
+    assert "Docked into JAK2: Vina -4." in selective[1]
+    assert "Docked into LCK: Vina -3.7 kcal/mol (not wanted" in selective[1]
+    assert "LCK" not in alone[1]
+
+
 def test_random_molecules_are_valid_different_and_repeatable() -> None:
     code = (
         "import json; from itertools import islice; from rdkit import Chem; "

@@ -62,7 +62,7 @@ def test_a_small_science_run_is_the_prompt_beside_a_vote_of_equal_budget(tmp_pat
     task = "machine_learning"
     record = recorded(tmp_path, science, task, science.rows(task))
     assert set(record.sessions) == {science.PROMPTED, science.VOTED}
-    assert sizes(record.sessions[science.PROMPTED]) == {"train": 8, "validation": 8, "test": 4}
+    assert sizes(record.sessions[science.PROMPTED]) == {"train": 12, "validation": 12, "test": 4}
     said = science.report(record)
     held = said.rows[0]
     assert (held.before, held.after, held.baseline) == ("0 ± 0 %", "100 ± 0 %", "0 ± 0 %")
@@ -71,6 +71,8 @@ def test_a_small_science_run_is_the_prompt_beside_a_vote_of_equal_budget(tmp_pat
     spent = len(record.ledger(science.PROMPTED).replies) - 2 * 4  # what is held out is no part
     votes = len(record.ledger(science.VOTED).replies)
     assert votes == 4 * round(spent / 4)
+    without = science.report(replace(record, sessions={science.PROMPTED: record.only().session}))
+    assert (without.baseline, without.verdict) == ("none was run.", "Held out, +1.00.")
 
 
 def test_a_small_reasoning_run_has_small_splits_and_a_baseline(tmp_path: Path) -> None:

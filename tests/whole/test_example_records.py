@@ -20,7 +20,15 @@ from examples.code.evaluate import tasks
 from examples.common.answering import Mailbox, Recorded, assistant, endpoint_named
 from examples.common.cache import cache_folder, cache_root
 from examples.common.main import FOLDER, _driven
-from examples.common.record import NoRecord, Record, best_so_far, load, seconds, standard_error
+from examples.common.record import (
+    Evaluated,
+    NoRecord,
+    Record,
+    best_so_far,
+    load,
+    seconds,
+    standard_error,
+)
 from examples.common.report import words
 from examples.common.tools import Answer, Facts, Failed, environment, exported, serving
 from examples.molecules import __main__ as molecules
@@ -132,10 +140,27 @@ def test_a_record_that_lacks_what_its_report_needs_is_refused_in_words(record: R
         molecules.report(replace(record, sessions={}))
 
 
+def test_several_receptors_are_examples_whose_scores_are_averaged_and_told_apart() -> None:
+    told = "Score {}.\nDocked into {}: Vina {} kcal/mol. Polar.\nQED 0.50; what holds"
+    energies = {"ACHE": -9.0, "MAOB": -6.0, "BACE1": -7.0}
+    found = [
+        Evaluated({"smiles": smiles, "goal": goal}, score, told.format(score, goal, energy))
+        for smiles, score in (("CC", 0.2), ("CCO", 0.6))
+        for goal, energy in energies.items()
+    ]
+    half = [one for one in found if one.inputs["goal"] != "BACE1" or one.score > 0.5]
+    assert [one.score for one in molecules.whole(found, "several")] == pytest.approx([0.2, 0.6])
+    [only] = molecules.whole(half, "several")  # a molecule that was tried for two of three is none
+    assert only.inputs == {"smiles": "CCO"}
+    assert (molecules.energies(only), molecules.qed(only)) == (energies, 0.5)
+    assert molecules.energies_of([only], "MAOB") == ["-6.0"]
+    assert molecules.energies_of([only], "LCK") == [""]
+
+
 RECORDED = {
-    molecules: ["ache"],
+    molecules: ["ache", "selective"],
     radiotherapy: ["pelvis"],
-    science: ["machine_learning"],
+    science: ["machine_learning", "machine_learning_local"],
     reasoning: ["object_counting", "object_counting_local"],
 }
 
