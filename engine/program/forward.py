@@ -234,8 +234,7 @@ async def _computed(
         evaluation.computed[node] = made
         return None
 
-    roles = work.settings.forward, work.settings.backward
-    wide = max(WIDE, *(4 * role.concurrency for role in roles))
+    wide = max(WIDE, *(4 * one.concurrency for one in work.settings.answering.values()))
     return await wavefront(graph, compute, wide)
 
 
