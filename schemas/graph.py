@@ -105,6 +105,15 @@ class Operation(BaseModel):
         ids = ([self.system] if self.system else []) + list(self.inputs.values())
         return list(dict.fromkeys(ids))
 
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that answer it where it asks one; by default the role's own."""
+        return self.spec.get("models") or ["forward"]
+
+    def model_in(self, lineup: int) -> str:
+        """The model that answers it in a line-up, a number from 0: the first, the second, ..."""
+        return self.models[lineup % len(self.models)]
+
 
 class Example(BaseModel):
     """One row of data."""

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ...schemas.completions import Completion, CompletionRequest, Purpose
 from ...schemas.errors import (
     AnswererError,
-    BadInput,
     BudgetExhausted,
     Conflict,
     PromptRefused,
     StoreBusy,
     TextGradError,
 )
-from ...schemas.near import did_you_mean
 from ...schemas.settings import BACKWARD, Settings
-from ..answerers import OUTSIDE, PROGRAM, Answerer, Assistant, Attempt
+from ..answerers import OUTSIDE, PROGRAM, Answerer, Assistant, Attempt, no_model
 from ..store import Chain, Store
 from ..store.budgets import Budgets, Price
 from .asker import Asker
@@ -66,7 +64,12 @@ class Ledger:
         """Whether the server itself asks for all answers, so that no caller has to supply any."""
         return not any(a.name in OUTSIDE for a in self.answerers.values())
 
-    def models(self) -> list[object]:
+    @property
+    def programs(self) -> list[str]:
+        """The names of the models that may run programs: that of the role, and further ones."""
+        return [name for name in self.answerers if name != BACKWARD]
+
+    def models(self) -> list[tuple[str, str, dict[str, object]]]:
         """The model and parameters of each role and further model: what answers depend on."""
         return [(r, a.model, dict(a.params)) for r, a in sorted(self.answerers.items())]
 
@@ -246,7 +249,7 @@ class Ledger:
     def named(self, name: str) -> Answerer:
         """The answerer of a role or of a further model. Raises BadInput where there is none."""
         if name not in self.answerers:
-            raise no_model(name, self.answerers)
+            raise no_model(name, self.programs)
         return self.answerers[name]
 
     async def close(self, grace: float = 2.0) -> None:
@@ -259,18 +262,6 @@ class Ledger:
             await asyncio.gather(*late, return_exceptions=True)
         for answerer in {id(a): a for a in self.answerers.values()}.values():
             await answerer.close()
-
-
-def no_model(name: str, configured: Iterable[str]) -> BadInput:
-    """The error for a model that is not configured (any more): which are, and how to add one."""
-    known = [one for one in configured if one != BACKWARD]
-    return BadInput(
-        f"There is no model {name[:60]!r}; configured: {', '.join(known)}."
-        f"{did_you_mean(name, known)}",
-        "The server's operator adds one: [models.NAME] with model and base_url in its settings "
-        "file, or TEXTGRAD_MCP_MODELS_NAME_MODEL and ..._BASE_URL; what is left out is as for "
-        "forward.",
-    )
 
 
 async def _patiently(

@@ -61,6 +61,7 @@ def result(
         variables=sorted(loop.current.texts),
         proposals=show.proposals(shown[::-1], among=history)[0],
         refused_higher=higher.id if higher else None,
+        by_model=loop.by_model or None,
         calls=int(spent["calls"]),
         tokens=None if unknown else int(spent["tokens"]),
         cost=spent["cost"] or None,

@@ -27,6 +27,7 @@ from ..runs.runner import Caller, Start
 from ..store import StepRecord, binding
 from ..views import results as show
 from ..views.after_step import following, telling_again
+from ..views.lineups import by_model
 from . import noted_scores
 from .base import Tool
 from .lookup import gate_places
@@ -168,8 +169,13 @@ class Step(Tool[StepArguments, Result]):
         await self._note_scores(work, judged, losses, where, before, before | installed)
         known = show.is_known(work, "backward")
         told = [*work.args.get("notes", []), *notes, *judged.notes]
+        if judged.by_model:
+            program = await self.parts.store.graph.program(work.session.pk, losses, everything=True)
+            told += by_model(program, judged.by_model)
         then = await self._following(work, stored)
-        return show.step_result(work.session, stored, told, then, known=known)
+        result = show.step_result(work.session, stored, told, then, known=known)
+        result.by_model = judged.by_model
+        return result
 
     async def _following(self, work: RunContext, step: StepRecord) -> str:
         """What to do after this step, where it was accepted."""
@@ -200,7 +206,8 @@ class Step(Tool[StepArguments, Result]):
             return
         found = dict(zip(where[0], judged.by_place[judged.winner], strict=True))
         scores = {p: found[p] for p in judged.present}
-        readings = [(before, judged.present), (after, scores)]
+        now = judged.models[judged.winner]
+        readings = [(before, judged.present, judged.models[None]), (after, scores, now)]
         await noted_scores.note_compared(self.parts, work, losses[0], readings)
 
     async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
