@@ -9,8 +9,8 @@ from pydantic import Field
 from ..errors import BadInput
 from ..results import ForwardResult
 from .base import Arguments
-from .rules import LATER, Characters, Count
-from .types import AnyText, DisplayName, Examples, Id, Inputs, Lines, Session, Text, one_of
+from .rules import LATER, Characters
+from .types import AnyText, DisplayName, Examples, Id, Inputs, Models, Session, Text, one_of
 
 
 class ForwardArguments(Arguments):
@@ -41,15 +41,11 @@ class ForwardArguments(Arguments):
         AnyText | None, Field(description="external: its output, if you have run it already.")
     ] = None
     models: Annotated[
-        Lines | None,
-        LATER,
-        Count("Name fewer.", 8, where=""),
+        Models,
         Field(description="llm: configured models. Several: measured with each; the mean counts."),
     ] = None
     worst: Annotated[bool, LATER, Field(description="The worst of them counts.")] = False
-    role: Annotated[
-        Text, Characters(2000, empty=True), Field(description="Role of the output.")
-    ] = ""
+    role: Annotated[Text, Characters(2000, empty=True)] = ""
     name: DisplayName = ""
     examples: Examples = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ....schemas.checks import MOST_MODELS
 from ....schemas.completions import CompletionRequest, Message, Purpose
 from ....schemas.errors import BadInput
 from ....schemas.graph import Operation, Value
@@ -13,9 +14,6 @@ from ...prompts import sentence, template, text
 from ...runs.context import RunContext
 from .base import Inputs, Making, Primitive
 from .templates import filled, prompt_of
-
-MOST_MODELS = 8
-"""So many models may answer one operation: each runs every example."""
 
 
 class Llm(Primitive):
