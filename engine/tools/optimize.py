@@ -303,5 +303,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
         if loop.plain:
             notes.append(f"{outcome.FELL_BACK} ({loop.problem})")
         notes += outcome.still_failing(loop, places)
+        guard = await QuoteGuard.of(work, work.args["losses"])
+        notes += outcome.copied(await turns.quoted_by(work, guard, {}))
         tested = "test" in await self.parts.store.examples.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)

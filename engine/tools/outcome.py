@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ...schemas.graph import NO_EXAMPLE, Proposal
 from ...schemas.results import OptimizeResult
@@ -94,6 +94,13 @@ def still_failing(loop: SearchState, places: Sequence[int]) -> list[str]:
         return []
     of = f"{len(failing)} of {len(places)} validation examples"
     return [f"Still below 1 with the installed texts: {of} ({named(failing)})."]
+
+
+def copied(rows: Collection[int]) -> list[str]:
+    """A note on the training examples, by number, that the installed texts quote."""
+    if not rows:
+        return []
+    return [f"The installed texts quote training examples: {named(rows)}."]
 
 
 def hopeless(loop: SearchState, why: str) -> str:
