@@ -69,13 +69,14 @@ class Scored:
 
     @property
     def by_model(self) -> dict[str, float]:
-        """The mean score of each line-up of models, by its name; empty where there is one alone."""
+        """The mean score of each line-up of models by its name, to four decimals; empty where there
+        is one alone."""
         names = lineups(self.evaluation.program)
         found: dict[str, list[float]] = {}
         for run in self.runs if len(names) > 1 else []:
             scores = [run.scores[p] for p in self.scores if p in run.scores]
             found.setdefault(names[run.evaluation.lineup], []).extend(scores)
-        return {name: fmean(scores) for name, scores in found.items() if scores}
+        return {name: round(fmean(scores), 4) for name, scores in found.items() if scores}
 
     def worst_run(self, place: int) -> Scored:
         """The run that went worst at `place`, the first of equals."""

@@ -6,9 +6,6 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,110 +16,8 @@ from textgrad_mcp.schemas.settings import RoleSettings, Settings
 
 from ...helpers import Facts, Tools, answered, drive, endpoint, process
 from ...interrupted import Hanging
-from ...standin import StandIn, default_reply, text_of
-
-START, TWO_LINES = "Add a mark.", "Loud ones in capitals.\nAdd a mark."
-ONE_LINE = "Capitals for the loud ones, and a mark at the end of every answer."
-"""What each text makes of a question, and which model heeds what, says `answer`."""
-BOTH = ["forward", "narrow"]
-
-
-def answer(system: str, question: str, *, last_line_only: bool) -> str:
-    """A question with a mark, as every text says; in capitals where the rule is heeded."""
-    heeded = system.split("\n")[-1] if last_line_only else system
-    loud = question.startswith("loud") and "capitals" in heeded.casefold()
-    return f"{question.upper() if loud else question}!"
-
-
-def right(question: str) -> str:
-    """The right answer to a question."""
-    return answer(ONE_LINE, question, last_line_only=True)
-
-
-@dataclass
-class World:
-    """Two endpoints: one heeds every line of its prompt, the other the last alone; a critic who
-    proposes these `texts`, and the requests that it got."""
-
-    able: StandIn
-    narrow: StandIn
-    critic: StandIn
-
-    def settings(self, path: Path, **fields: Any) -> Settings:
-        """Settings with the model `narrow` beside that of the role forward: of one name."""
-        return Settings(
-            database=path,
-            forward=endpoint(self.able),
-            backward=endpoint(self.critic),
-            models={"narrow": endpoint(self.narrow), **fields},
-        )
-
-    @property
-    def runs(self) -> Counter[tuple[str, str, str]]:
-        """How often each model was asked what."""
-        every = (("forward", self.able), ("narrow", self.narrow))
-        return Counter(
-            (name, text_of(seen.body["messages"][0]), text_of(seen.body["messages"][1]))
-            for name, server in every
-            for seen in server.log
-        )
-
-    @property
-    def asked(self) -> int:
-        """How many calls there were, of whomever."""
-        return len(self.able.log) + len(self.narrow.log) + len(self.critic.log)
-
-    @property
-    def requests(self) -> list[str]:
-        """What the critic was asked."""
-        return [text_of(seen.body["messages"][-1]) for seen in self.critic.log]
-
-
-@contextlib.contextmanager
-def world(*texts: str, faults: Any = None) -> Iterator[World]:
-    """The two models, and a critic whose reflections hold `texts`."""
-
-    def model(*, last_line_only: bool) -> Any:
-        def reply(body: dict[str, Any]) -> str:
-            system, question = (text_of(m) for m in body["messages"])
-            return answer(system, question, last_line_only=last_line_only)
-
-        return reply
-
-    def critic(body: dict[str, Any]) -> str:
-        keys = body["response_format"]["json_schema"]["schema"]["properties"]
-        if "value" not in keys:
-            return default_reply(body)
-        values = dict(zip((k for k in keys if k.startswith("value")), texts, strict=False))
-        return json.dumps({"diagnosis": "Loud ones are not loud."} | values)
-
-    with (
-        StandIn(reply=model(last_line_only=False)) as able,
-        StandIn(reply=model(last_line_only=True), faults=faults) as narrow,
-        StandIn(reply=critic) as critics,
-    ):
-        yield World(able, narrow, critics)
-
-
-async def ready(call: Tools, prompt: str = START, **how: Any) -> str:
-    """A prompt on questions of which every second is loud, 4 to learn from, 12 and 4 to measure."""
-    s = str((await call("create_variable", role="prompt", value=prompt))["session_id"])
-    await call("create_variable", session_id=s, role="q", example_field="q")
-    await call("create_variable", session_id=s, role="a", example_field="a", reference=True)
-    for split, count in (("train", 4), ("validation", 12), ("test", 4)):
-        questions = [f"{'loud' if n % 2 else 'calm'} {split} {n}" for n in range(count)]
-        rows = [{"q": q, "a": right(q)} for q in questions]
-        await call("add_examples", session_id=s, split=split, examples=rows)
-    await call("forward", session_id=s, operation="llm", system="v1", inputs={"q": "v2"}, **how)
-    named = {"output": "v4", "answer": "v3"}
-    await call("compute_loss", session_id=s, kind="metric", metric="exact_match", inputs=named)
-    return s
-
-
-async def text(call: Tools, s: str) -> str:
-    """The installed text."""
-    found = await call("inspect", session_id=s, what="variable", id="v1")
-    return str(found["view"]["text"])
+from ...standin import StandIn, text_of
+from ...two_models import BOTH, ONE_LINE, START, TWO_LINES, answer, ready, right, text, world
 
 
 @pytest.mark.requirement("several-models")
@@ -333,3 +228,81 @@ def test_the_assistant_may_be_one_of_the_models_and_is_told_which(tmp_path: Path
         drive(main, there.settings(tmp_path / "one.db", narrow=one))
         assert not there.narrow.log
         assert len(there.able.log) == 8 + 12
+
+
+@pytest.mark.requirement("several-models")
+def test_one_call_builds_it_for_several_models_and_budgets_count_the_calls_of_all(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"q": q, "answer": right(q)}
+        for q in (f"{'loud' if n % 2 else 'calm'} question {n}" for n in range(24))
+    ]
+    given = {"prompt": START, "examples": rows, "metric": "exact_match"}
+
+    async def main(call: Tools) -> None:
+        found = await call("optimize_prompt", **given, models=BOTH)
+        assert found["by_model"].keys() == {"forward", "narrow"}
+        assert {*found["by_model"].values()} == {found["mean_score"]}
+        s, held = found["session_id"], found["splits"]["validation"]
+        assert len(there.narrow.log) == held
+        words = await call.refused("optimize", session_id=s, budget={"calls": 2 * 2 * held})
+        least = int(words.partition("that takes about ")[2].split()[0])
+        alone = await call("optimize_prompt", **given)
+        words = await call.refused(
+            "optimize", session_id=alone["session_id"], budget={"calls": 2 * held}
+        )
+        assert least - 1 == 2 * (int(words.partition("that takes about ")[2].split()[0]) - 1)
+        session = await call("inspect", session_id=s)
+        assert session["view"]["answerers"].keys() == {"forward", "backward", "narrow"}
+        judged = {"prompt": "A text.", "judge": "Is it good?", "models": BOTH}
+        assert "there are none" in await call.refused("optimize_prompt", **judged)
+
+    with world() as there:
+        drive(main, there.settings(tmp_path / "t.db"))
+
+
+@pytest.mark.requirement("several-models")
+def test_the_operations_of_a_pipeline_have_models_of_their_own(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        s = await ready(call, TWO_LINES, models=["narrow"])
+        second = {"operation": "llm", "system": "v6", "inputs": {"q": "v4"}}
+        await call("create_variable", session_id=s, role="prompt", value="Add a mark.")
+        await call("forward", session_id=s, models=["forward", "narrow", "third"], **second)
+        named = {"output": "v7", "answer": "v3"}
+        how = {"kind": "metric", "metric": "contains", "inputs": named}
+        await call("compute_loss", session_id=s, **how)
+        asked = len(there.narrow.log)
+        found = await call("evaluate", session_id=s, loss="v8")
+        assert found["by_model"] == dict.fromkeys(["forward", "narrow", "third"], 0.5)
+        assert len(there.narrow.log) - asked == 12 + 2 * 12  # first step, then as two models
+
+    with world() as there:
+        drive(main, there.settings(tmp_path / "t.db", third=endpoint(there.narrow)))
+
+
+@pytest.mark.requirement("several-models")
+def test_judges_without_scores_prefer_for_each_model_by_itself(tmp_path: Path) -> None:
+    def judge(body: dict[str, Any]) -> str:
+        keys = body["response_format"]["json_schema"]["schema"]["properties"]
+        said = text_of(body["messages"][-1])
+        if "better" in keys:
+            first, second = said.find("LOUD"), said.find("Second candidate")
+            won = "equal" if first < 0 else "first" if first < second else "second"
+            return json.dumps({"reason": "Louder.", "better": won})
+        known = {"feedback": "Louder.", "value": TWO_LINES}
+        return json.dumps({key: known.get(key, "Ask for capitals.") for key in keys})
+
+    async def main(call: Tools) -> None:
+        for worst in (False, True):
+            s = await ready(call, models=BOTH, worst=worst)
+            how = {"kind": "judge", "graded": False, "instruction": "Loud?"}
+            await call("compute_loss", session_id=s, inputs={"output": "v4"}, **how)
+            await call("backward", session_id=s, losses=["v6"])
+            stepped = await call("step", session_id=s, accept="if_better")
+            assert stepped["accepted"] is not worst
+
+    with world() as there, StandIn(reply=judge) as critic:
+        role = endpoint(critic)
+        settings = there.settings(tmp_path / "t.db").model_copy(update={"backward": role})
+        drive(main, settings)
