@@ -38,10 +38,13 @@ def _joined(
     names = lineups(every[0].program)
     seen = [seen_in(one, losses, places) for one in every]
     joined = replace(every[0], known={}, computed={}, unusable={}, lineups={}, by_model={})
-    for index, place in enumerate(places):
+    times: Counter[float] = Counter()  # so that failures and solved examples take turns apart
+    for place in places:
         scores = {n: s.scores[place] for n, s in enumerate(seen) if s and place in s.scores}
-        worst = [n for n, score in scores.items() if score == min(scores.values())] or [0]
-        joined.lineups[place] = worst[index % len(worst)]
+        least = min(scores.values(), default=0.0)
+        worst = [n for n, score in scores.items() if score == least] or [0]
+        joined.lineups[place] = worst[times[least] % len(worst)]
+        times[least] += 1
         joined.by_model[place] = {names[n]: score for n, score in scores.items()}
     for n, one in enumerate(every):
         mine = {place for place, lineup in joined.lineups.items() if lineup == n}

@@ -167,7 +167,9 @@ _JSON_COLUMNS: dict[tuple[str, str], dict[str, Any]] = {
     ("evaluations", "scores"): {
         "type": ["object", "null"],
         "additionalProperties": _TYPES["f"],
-        "propertyNames": {"pattern": "^([1-9][0-9]{0,11}|[a-z][a-z0-9_]*( [+] [a-z][a-z0-9_]*)*)$"},
+        "propertyNames": {
+            "pattern": "^(0|[1-9][0-9]{0,11}|[a-z][a-z0-9_]*( [+] [a-z][a-z0-9_]*)*)$"
+        },
     },
     ("sessions", "batch"): {"type": "array", "items": _TYPES["n"], "uniqueItems": True},
     ("sessions", "budget"): _NUMBERS,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from textgrad_mcp.engine.store import Store
 from textgrad_mcp.schemas.settings import RoleSettings, Settings
 
 from ...helpers import Facts, Tools, answered, drive, endpoint, process
@@ -306,3 +307,46 @@ def test_judges_without_scores_prefer_for_each_model_by_itself(tmp_path: Path) -
         role = endpoint(critic)
         settings = there.settings(tmp_path / "t.db").model_copy(update={"backward": role})
         drive(main, settings)
+
+
+@pytest.mark.requirement("several-models")
+def test_without_examples_the_program_counts_as_it_went_worst_and_moves_to_another_database(
+    tmp_path: Path,
+) -> None:
+    session: list[str] = []
+    reports: list[Facts] = []
+
+    async def main(call: Tools) -> None:
+        made = await call("create_variable", role="plan", value="loud plan\nAdd a mark.")
+        s = str(made["session_id"])
+        rule = await call("create_variable", session_id=s, role="prompt", value=TWO_LINES)
+        how = {"operation": "llm", "inputs": {"plan": "v1"}, "system": rule["variable"]}
+        await call("forward", session_id=s, models=BOTH, worst=True, **how)
+        named = {"kind": "metric", "metric": "regex", "options": {"pattern": "LOUD"}}
+        await call("compute_loss", session_id=s, inputs={"output": "v3"}, **named)
+        found = await call("evaluate", session_id=s, loss="v4")
+        assert (found["mean_score"], found["by_model"]) == (0.0, {"forward": 1.0, "narrow": 0.0})
+        learnt = await call("backward", session_id=s)
+        assert "The program is taken as it went worst: by narrow." in learnt["notes"]
+        session.append(s)
+        reports.append((await call("inspect", session_id=s, what="report"))["view"])
+
+    async def moved(call: Tools) -> None:
+        reports.append((await call("inspect", session_id=session[0], what="report"))["view"])
+
+    async def move(source: Path, target: Path) -> None:
+        from_, to = Store(source), Store(target)
+        await from_.open()
+        await to.open()
+        pk = (await from_.sessions.get(session[0], "local")).pk
+        document = json.loads(json.dumps(await from_.export.export_session(pk)))
+        await to.export.import_session("local", document)
+        await from_.close()
+        await to.close()
+
+    with world(ONE_LINE) as there:
+        drive(main, there.settings(tmp_path / "one.db"))
+        asyncio.run(move(tmp_path / "one.db", tmp_path / "two.db"))
+        drive(moved, there.settings(tmp_path / "two.db"))
+    assert "(forward 1.000, narrow 0.000)" in reports[0]["scores"][0]["latest"]
+    assert reports[0]["scores"] == reports[1]["scores"]
