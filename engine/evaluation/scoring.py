@@ -25,7 +25,7 @@ Texts = Mapping[str, str]
 
 @dataclass
 class Scored:
-    """Scores by place, in order; `evaluation` holds the values behind them.
+    """Scores by example, in order; `evaluation` holds the values behind them.
 
     An example whose program gave no usable reply counts as 0; it is in `unusable`. One that cannot
     be scored, whatever the program, is not in `scores` but in `left_out`, by its id. Where each
@@ -46,7 +46,7 @@ class Scored:
     @property
     def why_unusable(self) -> dict[str, str]:
         """Why examples gave no usable reply, by their ids."""
-        return {f"e{p}" if p != NO_EXAMPLE else "": e.why for p, e in self.unusable.items()}
+        return {f"e{n}" if n != NO_EXAMPLE else "": e.why for n, e in self.unusable.items()}
 
     @property
     def mean(self) -> float:
@@ -55,16 +55,16 @@ class Scored:
 
     @property
     def failed(self) -> dict[int, str]:
-        """The places where an evaluator failed on the program's output, and how."""
+        """The examples where an evaluator failed on the program's output, and how."""
         if self.runs:
-            return {p: how for run in reversed(self.runs) for p, how in run.failed.items()}
+            return {n: how for run in reversed(self.runs) for n, how in run.failed.items()}
         found: dict[int, str] = {}
         operations = self.evaluation.program.operations.values()
         for kind, loss in [(loss_kind(o.kind), o.output) for o in operations if o.is_loss]:
-            for place in self.scores:
-                if self.evaluation.has(loss, place):
-                    value = self.evaluation.value(loss, place)
-                    found |= {place: value.text} if kind.is_failure(value) else {}
+            for example in self.scores:
+                if self.evaluation.has(loss, example):
+                    value = self.evaluation.value(loss, example)
+                    found |= {example: value.text} if kind.is_failure(value) else {}
         return found
 
     @property
@@ -74,75 +74,75 @@ class Scored:
         names = lineups(self.evaluation.program)
         found: dict[str, list[float]] = {}
         for run in self.runs if len(names) > 1 else []:
-            scores = [run.scores[p] for p in self.scores if p in run.scores]
+            scores = [run.scores[n] for n in self.scores if n in run.scores]
             found.setdefault(names[run.evaluation.lineup], []).extend(scores)
         return {name: round(fmean(scores), 4) for name, scores in found.items() if scores}
 
-    def worst_run(self, place: int) -> Scored:
-        """The run that went worst at `place`, the first of equals."""
-        there = [run for run in self.runs if place in run.scores]
-        return min(there, key=lambda run: run.scores[place], default=self)
+    def worst_run(self, example: int) -> Scored:
+        """The run that went worst on `example`, the first of equals."""
+        there = [run for run in self.runs if example in run.scores]
+        return min(there, key=lambda run: run.scores[example], default=self)
 
 
 async def score(
     work: RunContext,
     losses: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     texts: Texts | None = None,
     *,
     sample: int = 0,
     verdict: int = 0,
     lineup: int = 0,
 ) -> Scored:
-    """The mean of the losses' scores at each place; another `sample` asks the model afresh, another
+    """The mean of the losses' scores on each example; another `sample` asks the model afresh, another
     `verdict` the judges, another `lineup` the next models.
 
     Raises BadInput when a loss gives no score, ExampleError when no example can be scored; that of
     texts other than the installed ones is 0 then.
     """
-    evaluation = await load(work, losses, places, overrides=texts, sample=sample, lineup=lineup)
+    evaluation = await load(work, losses, examples, overrides=texts, sample=sample, lineup=lineup)
     evaluation.verdict = verdict
-    return await _scored(work, losses, places, evaluation)
+    return await _scored(work, losses, examples, evaluation)
 
 
 async def _scored(
-    work: RunContext, losses: Sequence[str], places: Sequence[int], evaluation: Evaluation
+    work: RunContext, losses: Sequence[str], examples: Sequence[int], evaluation: Evaluation
 ) -> Scored:
-    await evaluate(work, evaluation, places, tolerant=True)
+    await evaluate(work, evaluation, examples, tolerant=True)
     scores: dict[int, float] = {}
     unusable: dict[int, ReplyError] = {}
-    for place in places:
-        if place in evaluation.left_out:
+    for example in examples:
+        if example in evaluation.left_out:
             continue
-        if all(evaluation.has(loss, place) for loss in losses):
-            scores[place] = sum(_score(evaluation, x, place) for x in losses) / len(losses)
+        if all(evaluation.has(loss, example) for loss in losses):
+            scores[example] = sum(_score(evaluation, x, example) for x in losses) / len(losses)
         else:
-            scores[place] = 0.0
-            unusable[place] = _reason(evaluation, place)
+            scores[example] = 0.0
+            unusable[example] = _reason(evaluation, example)
     if not evaluation.overrides:
-        _check_any(places, unusable)
+        _check_any(examples, unusable)
     return Scored(evaluation, scores, unusable)
 
 
-def _check_any(places: Sequence[int], unusable: Mapping[int, ReplyError]) -> None:
+def _check_any(examples: Sequence[int], unusable: Mapping[int, ReplyError]) -> None:
     """Raise what an endpoint says where it refuses every example: then no example is to blame."""
     refused = [e for e in unusable.values() if isinstance(e, ExampleRefused)]
-    if len(refused) == len(places) > 0:
+    if len(refused) == len(examples) > 0:
         first = refused[0]
         raise ExampleRefused(f"Every example was refused. {first.message}", first.next)
 
 
 async def measure(
-    work: RunContext, losses: Sequence[str], places: Sequence[int], texts: Texts | None = None
+    work: RunContext, losses: Sequence[str], examples: Sequence[int], texts: Texts | None = None
 ) -> Scored:
     """`score`, where each example is run with each line-up of models, and as often as the call says
     (`repeats`)."""
-    first = await load(work, losses, places, overrides=texts)
+    first = await load(work, losses, examples, overrides=texts)
     others = [
-        score(work, losses, places, texts, sample=i, verdict=i, lineup=n)
+        score(work, losses, examples, texts, sample=i, verdict=i, lineup=n)
         for n, i in _runs(work, first.program)[1:]
     ]
-    return combined(await gather([_scored(work, losses, places, first), *others]))
+    return combined(await gather([_scored(work, losses, examples, first), *others]))
 
 
 def _runs(work: RunContext, program: Program) -> list[tuple[int, int]]:
@@ -152,7 +152,7 @@ def _runs(work: RunContext, program: Program) -> list[tuple[int, int]]:
 
 
 def combined(runs: list[Scored]) -> Scored:
-    """The scores of several runs at the places of the first: the mean of each line-up of models,
+    """The scores of several runs on the examples of the first: the mean of each line-up of models,
     and the mean of those, or the worst where the program says so."""
     if len(runs) == 1:
         return runs[0]
@@ -163,11 +163,11 @@ def combined(runs: list[Scored]) -> Scored:
     for p in runs[0].scores:
         of = [[run.scores[p] for run in group if p in run.scores] for group in groups]
         scores[p] = pick([fmean(found) for found in of if found])
-    unusable = {p: why for run in reversed(runs) for p, why in run.unusable.items()}
-    return Scored(runs[0].evaluation, scores, {p: unusable[p] for p in sorted(unusable)}, runs)
+    unusable = {n: why for run in reversed(runs) for n, why in run.unusable.items()}
+    return Scored(runs[0].evaluation, scores, {n: unusable[n] for n in sorted(unusable)}, runs)
 
 
-async def vote(work: RunContext, loss: str, places: Sequence[int], votes: int) -> Scored:
+async def vote(work: RunContext, loss: str, examples: Sequence[int], votes: int) -> Scored:
     """The scores of the most frequent outputs of `votes` fresh runs (self-consistency).
 
     Outputs count as the same by the letter or number that the loss's metric reads from them, else
@@ -175,15 +175,15 @@ async def vote(work: RunContext, loss: str, places: Sequence[int], votes: int) -
     """
     program = await work.store.graph.program(work.session.pk, [loss], everything=True)
     return combined(
-        [await _voted(work, loss, places, votes, n) for n in range(len(lineups(program)))]
+        [await _voted(work, loss, examples, votes, n) for n in range(len(lineups(program)))]
     )
 
 
 async def _voted(
-    work: RunContext, loss: str, places: Sequence[int], votes: int, lineup: int
+    work: RunContext, loss: str, examples: Sequence[int], votes: int, lineup: int
 ) -> Scored:
     samples = range(votes)
-    runs = await gather([score(work, [loss], places, sample=i, lineup=lineup) for i in samples])
+    runs = await gather([score(work, [loss], examples, sample=i, lineup=lineup) for i in samples])
     return await _majority(work, loss, runs)
 
 
@@ -191,35 +191,35 @@ async def _majority(work: RunContext, loss: str, runs: Sequence[Scored]) -> Scor
     first = runs[0]
     operation = first.evaluation.program.operation_of(loss)
     result = Scored(first.evaluation, {})
-    for place in first.scores:
-        ballots = [await _ballot(work, run, operation, place) for run in runs]
+    for example in first.scores:
+        ballots = [await _ballot(work, run, operation, example) for run in runs]
         cast = [b for b in ballots if b is not None]
         if not cast:
-            result.scores[place] = 0.0
-            result.unusable[place] = first.unusable[place]
+            result.scores[example] = 0.0
+            result.unusable[example] = first.unusable[example]
             continue
         winner = ballots.index(max(cast, key=lambda b: (cast.count(b), -cast.index(b))))
-        result.scores[place] = runs[winner].scores[place]
+        result.scores[example] = runs[winner].scores[example]
     return result
 
 
 async def _ballot(
-    work: RunContext, run: Scored, operation: Operation | None, place: int
+    work: RunContext, run: Scored, operation: Operation | None, example: int
 ) -> str | None:
-    if place in run.unusable or place not in run.scores or operation is None:
+    if example in run.unusable or example not in run.scores or operation is None:
         return None
-    texts = run.evaluation.inputs(operation, place).texts
+    texts = run.evaluation.inputs(operation, example).texts
     return await find(operation.kind).ballot(work, operation, texts)
 
 
 async def compare(
     work: RunContext,
     losses: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     present: Texts,
     others: Sequence[Texts],
 ) -> tuple[Scored, list[Scored]]:
-    """Scores with the `present` texts and with each of the others, all at once, at those `places`
+    """Scores with the `present` texts and with each of the others, all at once, on those `examples`
     where the present texts have one.
 
     Where the losses are judges without a score, each result is judged against the present one in
@@ -228,12 +228,12 @@ async def compare(
     """
     judges = await _ungraded_judges(work, losses)
     if judges is None:
-        found = await gather([measure(work, losses, places, t) for t in [present, *others]])
+        found = await gather([measure(work, losses, examples, t) for t in [present, *others]])
         return found[0], [_beside(found[0], other) for other in found[1:]]
     texts = [present, *others]
     program = await work.store.graph.program(work.session.pk, losses, everything=True)
     runs = _runs(work, program)
-    rounds = await gather([_round(work, losses, judges, places, texts, *run) for run in runs])
+    rounds = await gather([_round(work, losses, judges, examples, texts, *run) for run in runs])
     return rounds[0][0], [combined(list(won)) for won in zip(*(r[1] for r in rounds), strict=True)]
 
 
@@ -241,39 +241,39 @@ async def _round(
     work: RunContext,
     losses: Sequence[str],
     judges: Sequence[Operation],
-    places: Sequence[int],
+    examples: Sequence[int],
     texts: Sequence[Texts],
     lineup: int,
     sample: int,
 ) -> tuple[Scored, list[Scored]]:
     """One run of all `texts`, each compared with the first of them."""
-    runs = await gather([_values(work, losses, places, t, lineup, sample) for t in texts])
-    places = [p for p in places if p not in runs[0].left_out]
-    won = await gather([_contests(work, judges, places, runs[0], run) for run in runs[1:]])
-    return Scored(runs[0], dict.fromkeys(places, 0.0)), won
+    runs = await gather([_values(work, losses, examples, t, lineup, sample) for t in texts])
+    examples = [n for n in examples if n not in runs[0].left_out]
+    won = await gather([_contests(work, judges, examples, runs[0], run) for run in runs[1:]])
+    return Scored(runs[0], dict.fromkeys(examples, 0.0)), won
 
 
 def _beside(present: Scored, other: Scored) -> Scored:
     """The `other` scores where there are present ones: 0 for what only these texts lost."""
-    scores = {p: other.scores.get(p, 0.0) for p in present.scores}
+    scores = {n: other.scores.get(n, 0.0) for n in present.scores}
     return Scored(other.evaluation, scores, other.unusable, other.runs)
 
 
 async def _values(
     work: RunContext,
     losses: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     texts: Texts,
     lineup: int,
     sample: int,
 ) -> Evaluation:
-    evaluation = await load(work, losses, places, overrides=texts, sample=sample, lineup=lineup)
+    evaluation = await load(work, losses, examples, overrides=texts, sample=sample, lineup=lineup)
     evaluation.verdict = sample
     # The judges' own critiques are not needed to compare.
     evaluation.program.operations = {
         k: o for k, o in evaluation.program.operations.items() if o.output not in losses
     }
-    await evaluate(work, evaluation, places, tolerant=True)
+    await evaluate(work, evaluation, examples, tolerant=True)
     return evaluation
 
 
@@ -294,35 +294,35 @@ async def _ungraded_judges(work: RunContext, losses: Sequence[str]) -> list[Oper
 async def _contests(
     work: RunContext,
     judges: Sequence[Operation],
-    places: Sequence[int],
+    examples: Sequence[int],
     present: Evaluation,
     other: Evaluation,
 ) -> Scored:
-    won = await gather([_contest(work, judges, p, present, other) for p in places])
+    won = await gather([_contest(work, judges, n, present, other) for n in examples])
     return Scored(
         other,
-        dict(zip(places, won, strict=True)),
-        {p: _reason(other, p) for p in places if not _complete(other, judges, p)},
+        dict(zip(examples, won, strict=True)),
+        {n: _reason(other, n) for n in examples if not _complete(other, judges, n)},
     )
 
 
-def _complete(evaluation: Evaluation, judges: Sequence[Operation], place: int) -> bool:
-    return all(evaluation.has(v, place) for judge in judges for v in judge.inputs.values())
+def _complete(evaluation: Evaluation, judges: Sequence[Operation], example: int) -> bool:
+    return all(evaluation.has(v, example) for judge in judges for v in judge.inputs.values())
 
 
 async def _contest(
     work: RunContext,
     judges: Sequence[Operation],
-    place: int,
+    example: int,
     present: Evaluation,
     other: Evaluation,
 ) -> float:
-    if not _complete(other, judges, place):
+    if not _complete(other, judges, example):
         return -1.0
-    if not _complete(present, judges, place):
+    if not _complete(present, judges, example):
         return 1.0
     asked = [
-        _preferred(work, judge, place, *pair)
+        _preferred(work, judge, example, *pair)
         for judge in judges
         for pair in ((other, present), (present, other))
     ]
@@ -345,9 +345,9 @@ COMPARISON = object_schema(
 
 
 async def _preferred(
-    work: RunContext, judge: Operation, place: int, first: Evaluation, second: Evaluation
+    work: RunContext, judge: Operation, example: int, first: Evaluation, second: Evaluation
 ) -> str:
-    one, two = first.inputs(judge, place), second.inputs(judge, place)
+    one, two = first.inputs(judge, example), second.inputs(judge, example)
     a, b = one.texts, two.texts
     images = tuple(dict.fromkeys([*one.images.values(), *two.images.values()]))
     if a == b:
@@ -366,7 +366,8 @@ async def _preferred(
         ),
         reply=COMPARISON,
         sample=first.verdict,
-        about="which of two results is better" + (f" for e{place}" if place != NO_EXAMPLE else ""),
+        about="which of two results is better"
+        + (f" for e{example}" if example != NO_EXAMPLE else ""),
     )
 
     def read(completion: Completion) -> str:
@@ -375,8 +376,8 @@ async def _preferred(
     return await work.ask(request, read)
 
 
-def _score(evaluation: Evaluation, loss: str, place: int) -> float:
-    value = evaluation.value(loss, place)
+def _score(evaluation: Evaluation, loss: str, example: int) -> float:
+    value = evaluation.value(loss, example)
     if value.score is None:
         raise BadInput(
             f"{loss} gives feedback but no score, so nothing can be compared by it.",
@@ -385,6 +386,6 @@ def _score(evaluation: Evaluation, loss: str, place: int) -> float:
     return value.score
 
 
-def _reason(evaluation: Evaluation, place: int) -> ReplyError:
-    here = [e for (_, p), e in evaluation.unusable.items() if p in (place, NO_EXAMPLE)]
+def _reason(evaluation: Evaluation, example: int) -> ReplyError:
+    here = [e for (_, n), e in evaluation.unusable.items() if n in (example, NO_EXAMPLE)]
     return here[0] if here else ReplyError("No usable reply.", "Call resume to ask afresh.")

@@ -60,27 +60,27 @@ def asking(program: Program) -> int:
 
 def estimate(
     program: Program,
-    examples: Sequence[Example],
+    rows: Sequence[Example],
     args: Mapping[str, Any],
-    places: Sequence[int],
+    examples: Sequence[int],
     train: int,
     settings: Settings,
 ) -> CostEstimate:
     """What scoring the start, one proposal and its check take, for `optimize` with these `args`.
 
-    `examples` are some of those at `places`, where candidates are compared; `train` is how many
+    `rows` are some of the `examples` where candidates are compared; `train` is how many
     training examples there are.
     """
     asking = calls_of(program)
-    batch = 1 if list(places) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
+    batch = 1 if list(examples) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
     check = min(args.get("check", batch), batch)
     strategy = STRATEGIES.find(args["strategy"])
     critics = sum(kind_of(o).backwards == "ask" for o, lineup in asking if not lineup)
     critics *= strategy.critiques(batch)
     runs = args.get("repeats", 1)
     checks = batch + (2 * runs - 1) * check  # the text before was run once to learn from it
-    times = 2 * runs * len(places) + (0 if list(places) == [NO_EXAMPLE] else checks)
-    sizes = [(_prompt(program, o, examples), _role(settings, o, n)) for o, n in asking]
+    times = 2 * runs * len(examples) + (0 if list(examples) == [NO_EXAMPLE] else checks)
+    sizes = [(_prompt(program, o, rows), _role(settings, o, n)) for o, n in asking]
     writing = critics + (1 if strategy.reflects else args["candidates"])
     critique = _WORDS + batch * sum(size for size, _ in sizes) + USUAL_REPLY
     back = settings.backward
@@ -96,19 +96,19 @@ def estimate(
 
 
 def step_calls(
-    program: Program, args: Mapping[str, Any], places: int, train: int
+    program: Program, args: Mapping[str, Any], examples: int, train: int
 ) -> tuple[int, int]:
-    """Calls that one step takes at most, with `places` to compare on (0: without examples), and
+    """Calls that one step takes at most, with `examples` to compare on (0: without examples), and
     those of a minibatch on which nothing is wrong, which is passed over and is no step.
 
     A step: its minibatch with the present texts and with each candidate, feedback, the rewrites,
-    and each candidate at all places; those scored before are not asked again.
+    and each candidate on all examples; those scored before are not asked again.
     """
     asking = calls_of(program)
     critics = sum(kind_of(o).backwards == "ask" for o, lineup in asking if not lineup)
-    batch = min(int(args["batch_size"]), train) if places else 0
+    batch = min(int(args["batch_size"]), train) if examples else 0
     candidates = int(args["candidates"])
-    measured = len(asking) * (batch + candidates * (batch + (places or 1)))
+    measured = len(asking) * (batch + candidates * (batch + (examples or 1)))
     return measured + critics + candidates, len(asking) * batch + critics
 
 

@@ -52,36 +52,36 @@ async def demonstrations(
     return [t for t in dict.fromkeys(texts) if t]
 
 
-async def _full(work: RunContext, losses: Sequence[str], places: list[int]) -> list[int]:
-    return (await complete(work.store, work.session.pk, losses, places))[0]
+async def _full(work: RunContext, losses: Sequence[str], examples: list[int]) -> list[int]:
+    return (await complete(work.store, work.session.pk, losses, examples))[0]
 
 
-async def _labelled(work: RunContext, losses: Sequence[str], places: list[int]) -> str:
-    evaluation = await load(work, losses, places)
-    return "\n\n".join(_shown(evaluation, evaluation.examples[p], None) for p in places)
+async def _labelled(work: RunContext, losses: Sequence[str], examples: list[int]) -> str:
+    evaluation = await load(work, losses, examples)
+    return "\n\n".join(_shown(evaluation, evaluation.examples[n], None) for n in examples)
 
 
 async def _bootstrapped(
-    work: RunContext, losses: Sequence[str], places: list[int], shots: int
+    work: RunContext, losses: Sequence[str], examples: list[int], shots: int
 ) -> str:
     try:
-        scored = await score(work, losses, places)
+        scored = await score(work, losses, examples)
     except ExampleError:
         return ""  # none of these can show what is right
-    right = [p for p, value in scored.scores.items() if value >= 1][:shots]
+    right = [n for n, value in scored.scores.items() if value >= 1][:shots]
     return "\n\n".join(
-        _shown(scored.evaluation, scored.evaluation.examples[p], _output(scored, losses[0], p))
-        for p in right
+        _shown(scored.evaluation, scored.evaluation.examples[n], _output(scored, losses[0], n))
+        for n in right
     )
 
 
-def _output(scored: Scored, loss: str, place: int) -> str:
+def _output(scored: Scored, loss: str, example: int) -> str:
     """What the program answered: the first thing that the loss judges and somebody computed."""
     evaluation = scored.evaluation
     operation = evaluation.program.operation_of(loss)
     for source in operation.sources if operation else []:
         if not evaluation.program.variables[source].is_leaf:
-            return evaluation.value(source, place).text
+            return evaluation.value(source, example).text
     return ""
 
 

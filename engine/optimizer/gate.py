@@ -48,11 +48,11 @@ class GateResult:
     winner: int | None
     summary: str
     split: str
-    places: int
+    examples: int
     before: float
     present: dict[int, float] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
-    by_place: dict[int, list[float]] = field(default_factory=dict)
+    by_example: dict[int, list[float]] = field(default_factory=dict)
     gains: dict[int, Gain] = field(default_factory=dict)
     trial: Trial = field(default_factory=lambda: Trial({}))
     notes: list[str] = field(default_factory=list)
@@ -71,19 +71,19 @@ class GateResult:
         return {m: (before[m], after[m]) for m in before if m in after} or None
 
     @property
-    def told(self) -> Gain | None:
+    def gain(self) -> Gain | None:
         """The gain of the winner, else the largest there was."""
         if self.winner is not None:
             return self.gains.get(self.winner)
         return max(self.gains.values(), key=lambda g: g.gain, default=None)
 
 
-async def judge(
+async def decide(
     work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
     minibatch: Sequence[int],
-    places: Sequence[int],
+    examples: Sequence[int],
     split: str,
     parent: Texts | None = None,
     referees: Sequence[int] = (),
@@ -97,21 +97,21 @@ async def judge(
     reasons = {i: c.refused for i, c in enumerate(candidates) if c.refused}
     trial = Trial(reasons)
     standing = _distinct(candidates, [i for i in range(len(candidates)) if i not in reasons], trial)
-    if minibatch and set(minibatch) != set(places):
+    if minibatch and set(minibatch) != set(examples):
         work.phase = "checking candidates on the minibatch"
         common = work, candidates, losses, minibatch
         standing = await best_on_minibatch(*common, standing, trial, parent or {})
     work.phase = f"scoring on {split}"
-    present, _ = await score_all(work, candidates, losses, places, [], {})
+    present, _ = await score_all(work, candidates, losses, examples, [], {})
     standing = await still_in(work, candidates, losses, present, standing, trial)
-    present, scored = await score_all(work, candidates, losses, places, standing, {})
+    present, scored = await score_all(work, candidates, losses, examples, standing, {})
     result = GateResult(None, "", split, len(present.scores), present.mean, trial=trial)
     result.present, result.models[None] = dict(present.scores), present.by_model
     result.notes += left_out(present.left_out)
     gains = result.gains
     for index, one in scored.items():
         gains[index] = await _gain(work, present, one)
-        _note(result, index, one, places)
+        _note(result, index, one, examples)
     passed = _passed(result, candidates, present, scored, gains)
     if not passed and referees and not is_exact(present.evaluation.program):
         work.phase = "scoring on more training examples"
@@ -124,10 +124,10 @@ async def judge(
     return result
 
 
-def _note(result: GateResult, index: int, one: Scored, places: Sequence[int]) -> None:
+def _note(result: GateResult, index: int, one: Scored, examples: Sequence[int]) -> None:
     """Keep a candidate's scores."""
     result.scores[index] = one.mean
-    result.by_place[index] = in_order(one, places)
+    result.by_example[index] = in_order(one, examples)
     result.unusable[index], result.models[index] = one.why_unusable, one.by_model
     result.trial.higher = result.trial.higher or one.mean > result.before
     if one.unusable:

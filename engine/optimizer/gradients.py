@@ -18,7 +18,7 @@ from .demonstrations import demonstrations
 
 @dataclass
 class BackwardPass:
-    """What a backward pass found: the values, the gradients that were stored, and `places`, the
+    """What a backward pass found: the values, the gradients that were stored, and `examples`, the
     numbers of the examples that gave usable replies (NO_EXAMPLE alone in a program without).
 
     `notes` are sentences on examples that were left out; `others` are examples that the critic was
@@ -27,7 +27,7 @@ class BackwardPass:
 
     evaluation: Evaluation
     gradients: list[Gradient]
-    places: list[int]
+    examples: list[int]
     notes: list[str]
     others: list[int] = field(default_factory=list)
 
@@ -35,19 +35,19 @@ class BackwardPass:
 async def backward_pass(
     work: RunContext,
     losses: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     *,
     exact: bool = False,
     direct: bool = False,
     texts: Mapping[str, str] | None = None,
 ) -> BackwardPass:
-    """Compute the losses at `places`, with other `texts` for some parameters, and their gradients.
+    """Compute the losses on `examples`, with other `texts` for some parameters, and gradients.
 
     Raises Conflict when no parameter is upstream, ReplyError when no example gave a usable reply,
     ExampleError when none can be scored.
     """
-    learnt = await outputs_on(work, losses, places, texts=texts)
-    evaluation, usable = learnt.evaluation, learnt.places
+    learnt = await outputs_on(work, losses, examples, texts=texts)
+    evaluation, usable = learnt.evaluation, learnt.examples
     work.phase = "writing feedback"
     plan = Plan(work.settings.group_size, work.settings.prompt_budget, exact, direct)
     found = await backward(work, evaluation, list(losses), usable, plan)
@@ -58,26 +58,26 @@ async def backward_pass(
 async def outputs_on(
     work: RunContext,
     losses: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     *,
     texts: Mapping[str, str] | None = None,
 ) -> BackwardPass:
-    """Compute the losses at `places`, with other `texts` for some parameters, and no gradients yet.
+    """Compute the losses on `examples`, with other `texts` for some parameters; no gradients yet.
 
-    Of several line-ups of models each place has the values of the one that did worst there.
+    Of several line-ups of models each example has the values of the one that did worst there.
     Raises as `backward_pass`.
     """
     work.phase = "computing losses"
-    full, notes = await complete(work.store, work.session.pk, losses, places)
-    places = full or places
-    evaluation = await load(work, losses, places, overrides=texts)
+    full, notes = await complete(work.store, work.session.pk, losses, examples)
+    examples = full or examples
+    evaluation = await load(work, losses, examples, overrides=texts)
     if not requires_grad(evaluation.program) & set(losses):
         raise Conflict(
             "No parameter is upstream of these losses, so there is nothing to give feedback on.",
             "Create a variable with a value and requires_grad=true and use it in forward.",
         )
-    evaluation = await weakest.computed(work, evaluation, losses, places)
-    usable = [p for p in places if all(evaluation.has(loss, p) for loss in losses)]
+    evaluation = await weakest.computed(work, evaluation, losses, examples)
+    usable = [n for n in examples if all(evaluation.has(loss, n) for loss in losses)]
     if not usable:
         raise next(iter(evaluation.unusable.values()))
     notes = [*notes, *left_out(evaluation.reasons), *weakest.told(evaluation, usable)]

@@ -79,9 +79,9 @@ class SearchState(BaseModel):
         """The texts that are installed, with their scores."""
         return self.pool.members[self.pool.current]
 
-    def scored(self, places: Sequence[int]) -> list[int]:
-        """`places` without the examples that could not be scored at the start."""
-        return [p for p in places if f"e{p}" not in self.left_out]
+    def scored(self, examples: Sequence[int]) -> list[int]:
+        """`examples` without those that could not be scored at the start."""
+        return [n for n in examples if f"e{n}" not in self.left_out]
 
     def dump(self) -> dict[str, Any]:
         """The state as JSON values, with its format's version, as it is saved with the run."""
@@ -98,27 +98,27 @@ class SearchState(BaseModel):
         self,
         step: str,
         candidates: Sequence[Candidate],
-        judged: gate.GateResult,
+        decision: gate.GateResult,
         record: StepRecord,
     ) -> None:
         """Take in the outcome of `step`: what was scored may be a parent from now on."""
         self.steps += 1
         self.unread = 0
-        self._note_unusable(judged)
-        if judged.winner is not None:
-            self.unusable = judged.unusable.get(judged.winner, {})
-            now = judged.models.get(judged.winner, {})
+        self._note_unusable(decision)
+        if decision.winner is not None:
+            self.unusable = decision.unusable.get(decision.winner, {})
+            now = decision.models.get(decision.winner, {})
             self.by_model = {m: (was, now.get(m, now_)) for m, (was, now_) in self.by_model.items()}
         self.accepted += record.accepted
-        if self.stands is not None and judged.winner is not None:
-            self.stands.install(candidates[judged.winner].texts)
+        if self.stands is not None and decision.winner is not None:
+            self.stands.install(candidates[decision.winner].texts)
         self.refused += sum(p.verdict == "refused" for p in record.proposals)
         gained = record.accepted and (record.gain or 0) > 0
         self.without_gain = 0 if gained else self.without_gain + 1
-        self.tried += len(judged.trial.scores.keys() | judged.scores.keys())
-        self.moved = self.moved or judged.trial.higher
-        for index, scores in judged.by_place.items():
-            installed = index == judged.winner
+        self.tried += len(decision.trial.scores.keys() | decision.scores.keys())
+        self.moved = self.moved or decision.trial.higher
+        for index, scores in decision.by_example.items():
+            installed = index == decision.winner
             texts = candidates[index].texts
             member = PoolEntry(
                 name=f"candidate {index + 1} of {step}",
@@ -127,14 +127,14 @@ class SearchState(BaseModel):
                 led={} if installed else _lineage(record.proposals, texts),
             )
             self.pool.add(member, installed=installed)
-            self.note(member.name, judged.trial.scores.get(index, {}))
+            self.note(member.name, decision.trial.scores.get(index, {}))
         if self.paired and record.accepted:
             self.pool.restart()  # preferences over another text say nothing about these
 
     def note(self, text: str, scores: Mapping[int, float]) -> None:
         """Remember a text's scores on training examples, by its name in the pool."""
         if scores and NO_EXAMPLE not in scores:
-            self.scores.setdefault(text, {}).update({str(p): s for p, s in scores.items()})
+            self.scores.setdefault(text, {}).update({str(n): s for n, s in scores.items()})
 
     def show(self, examples: Iterable[int]) -> None:
         """Remember that these examples (by number) were shown to a writer: they cannot be
@@ -147,9 +147,9 @@ class SearchState(BaseModel):
         self.plain = True
         self.unwritten = 0
 
-    def _note_unusable(self, judged: gate.GateResult) -> None:
+    def _note_unusable(self, decision: gate.GateResult) -> None:
         """Count a step none of whose candidates could be read at all."""
-        reasons = list(judged.reasons.values())
+        reasons = list(decision.reasons.values())
         if reasons and all(reason.fate is Fate.UNUSABLE for reason in reasons):
             self.unwritten += 1
             self.problem = reasons[-1].words

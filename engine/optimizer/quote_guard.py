@@ -83,7 +83,7 @@ class QuoteGuard:
             return 0
         had = _rows(await self._found(split, quotes.quoted, self.answers, [before]))
         pieces = [piece for _, piece in found]
-        trained = {p for _, p in await self._found("train", quotes.known, pieces, shared=True)}
+        trained = {n for _, n in await self._found("train", quotes.known, pieces, shared=True)}
         return len({n for n, piece in found if piece not in trained}.difference(had))
 
     async def _found(

@@ -17,7 +17,7 @@ def record_of(
     parameters: Sequence[Variable],
     gradients: Mapping[str, Sequence[Gradient]],
     candidates: Sequence[Candidate],
-    judged: gate.GateResult,
+    decision: gate.GateResult,
     lineage: Mapping[str, Sequence[str]] | None = None,
 ) -> StepRecord:
     """The step to be stored: every proposal with its verdict, reason and scores.
@@ -25,34 +25,34 @@ def record_of(
     `lineage` are the gradients of earlier steps that led to the text which was rewritten now.
     """
     before = lineage or {}
-    compared = bool(judged.split)
-    gain = judged.told
+    compared = bool(decision.split)
+    gain = decision.gain
     proposals = [
         Proposal(
             step="",
             variable=p.id,
             parent=p.version,
             text=candidate.texts.get(p.id, ""),
-            verdict="accepted" if index == judged.winner else "refused",
-            fate=judged.reasons[index].fate,
-            reason=judged.reasons[index].words + _quoting(candidate),
+            verdict="accepted" if index == decision.winner else "refused",
+            fate=decision.reasons[index].fate,
+            reason=decision.reasons[index].words + _quoting(candidate),
             gradients=[*before.get(p.id, []), *(g.id for g in gradients.get(p.id, []))],
-            **_scores(judged, index),
+            **_scores(decision, index),
         )
         for index, candidate in enumerate(candidates)
         for p in parameters
         if _is_proposal(candidate, p)
     ]
     return StepRecord(
-        accepted=judged.winner is not None,
-        gate=judged.summary,
-        before=judged.before if compared else None,
-        after=judged.scores.get(judged.winner) if judged.winner is not None else None,
+        accepted=decision.winner is not None,
+        gate=decision.summary,
+        before=decision.before if compared else None,
+        after=decision.scores.get(decision.winner) if decision.winner is not None else None,
         gain=gain.gain if gain else None,
         error=gain.standard_error if gain else None,
         p=gain.p if gain else None,
-        split=judged.split or None,
-        examples=judged.places,
+        split=decision.split or None,
+        examples=decision.examples,
         proposals=proposals,
     )
 
@@ -70,17 +70,17 @@ def _is_proposal(candidate: Candidate, p: Variable) -> bool:
     return p.id in candidate.texts and candidate.texts[p.id] != p.value
 
 
-def _scores(judged: gate.GateResult, index: int) -> dict[str, Any]:
+def _scores(decision: gate.GateResult, index: int) -> dict[str, Any]:
     """A proposal's scores, where it got as far as being compared."""
-    if index not in judged.scores:
+    if index not in decision.scores:
         return {}
-    gain = judged.gains[index]
+    gain = decision.gains[index]
     return {
-        "score": judged.scores[index],
-        "parent_score": judged.before,
+        "score": decision.scores[index],
+        "parent_score": decision.before,
         "gain": gain.gain,
         "error": gain.standard_error,
         "p": gain.p,
-        "split": judged.split,
-        "examples": judged.places,
+        "split": decision.split,
+        "examples": decision.examples,
     }

@@ -67,7 +67,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     """
     budget = work.settings.prompt_budget * CHARS_PER_TOKEN
     value = parameter.value or ""
-    pieces = {p: seen.pieces(parameter, p) for p in seen.scores}
+    pieces = {n: seen.pieces(parameter, n) for n in seen.scores}
     room = budget // 2 // max(1, sum(map(len, pieces.values())))
     shown = {p: [(k, n, shorten(t, max(room, 200))) for k, n, t in of] for p, of in pieces.items()}
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
@@ -85,7 +85,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     parts += [*_examples(fence, seen, shown), *_others(fence, seen)]
     parts += _attempts(fence, tried, same)
     edits = len(value) > LONG
-    images = [t for p in seen.scores for t in seen.pictures(p)]
+    images = [t for n in seen.scores for t in seen.pictures(n)]
     parts += [text("gradient_pictures")] if images else []
     itself = beside.is_used_as_it_stands(seen.evaluation.program, parameter)
     parts += await _asked(work, parameter, count, edits=edits, itself=itself)
@@ -147,20 +147,20 @@ def _examples(
     fence: Fence, seen: Seen, shown: Mapping[int, Sequence[tuple[str, str, str]]]
 ) -> list[str]:
     """The examples, those that fail first, with how many there are of each."""
-    failed = sorted((p for p, s in seen.scores.items() if s < 1), key=lambda p: seen.scores[p])
-    solved = [p for p in seen.scores if p not in failed]
+    failed = sorted((n for n, s in seen.scores.items() if s < 1), key=lambda n: seen.scores[n])
+    solved = [n for n in seen.scores if n not in failed]
     parts = []
-    for title, places in (("not_solved", failed), ("solved", solved)):
-        if not places:
+    for title, examples in (("not_solved", failed), ("solved", solved)):
+        if not examples:
             continue
-        if NO_EXAMPLE not in places:
+        if NO_EXAMPLE not in examples:
             of = str(len(seen.scores))
-            parts.append(sentence("labels", title, count=str(len(places)), all=of))
-        for place in places:
-            name = "score_of" if place != NO_EXAMPLE else "score"
-            score = f"{seen.scores[place]:.2f}"
-            parts.append(sentence("labels", name, example=f"e{place}", score=score))
-            parts += [fence.wrap(k, t, name=n) for k, n, t in shown[place] if t or k == "output"]
+            parts.append(sentence("labels", title, count=str(len(examples)), all=of))
+        for example in examples:
+            name = "score_of" if example != NO_EXAMPLE else "score"
+            score = f"{seen.scores[example]:.2f}"
+            parts.append(sentence("labels", name, example=f"e{example}", score=score))
+            parts += [fence.wrap(k, t, name=n) for k, n, t in shown[example] if t or k == "output"]
     return parts
 
 
@@ -238,16 +238,16 @@ async def _said(
     """What was said of an attempt on training examples it did not solve, where it is on record."""
     if proposal.fate not in MEASURED or not spent:
         return {}
-    examples = await work.store.examples.get(
+    rows = await work.store.examples.get(
         work.session.pk, [number(e, "e") or NO_EXAMPLE for g in spent for e in g.batch]
     )
-    train = [number(e.id, "e") or NO_EXAMPLE for e in examples.values() if e.split == "train"]
+    train = [number(e.id, "e") or NO_EXAMPLE for e in rows.values() if e.split == "train"]
     scored: list[tuple[float, str, str]] = []
-    for place in train or ([NO_EXAMPLE] if not examples else []):
-        if seen := await _recalled(work, losses, {parameter.id: proposal.text}, place):
-            name = f"e{place}" if place != NO_EXAMPLE else sentence("labels", "output")
-            outputs = [t for kind, _, t in seen.pieces(parameter, place) if kind == "output"]
-            scored.append((seen.scores[place], name, "\n".join([*outputs, seen.said(place)])))
+    for example in train or ([NO_EXAMPLE] if not rows else []):
+        if seen := await _recalled(work, losses, {parameter.id: proposal.text}, example):
+            name = f"e{example}" if example != NO_EXAMPLE else sentence("labels", "output")
+            outputs = [t for kind, _, t in seen.pieces(parameter, example) if kind == "output"]
+            scored.append((seen.scores[example], name, "\n".join([*outputs, seen.said(example)])))
     worst = sorted(one for one in scored if one[0] < 1)[:SAID]
     room = max(400, budget // (2 * SAID * HISTORY))
     return {
@@ -258,13 +258,13 @@ async def _said(
 
 
 async def _recalled(
-    work: RunContext, losses: Sequence[str], texts: Mapping[str, str], place: int
+    work: RunContext, losses: Sequence[str], texts: Mapping[str, str], example: int
 ) -> Seen | None:
     """What a text did on an example, as far as it is on record: nothing is asked for it."""
     shut = dataclasses.replace(work, fatal=Conflict("Not on record.", "Nothing is asked here."))
-    evaluation = await load(shut, losses, [place], overrides=texts)
+    evaluation = await load(shut, losses, [example], overrides=texts)
     try:
-        evaluation = await weakest.computed(shut, evaluation, losses, [place])
+        evaluation = await weakest.computed(shut, evaluation, losses, [example])
     except TextGradError:
         return None
-    return seen_in(evaluation, losses, [place]) if place not in evaluation.left_out else None
+    return seen_in(evaluation, losses, [example]) if example not in evaluation.left_out else None

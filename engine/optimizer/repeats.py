@@ -47,8 +47,8 @@ def spread(scored: Scored) -> list[str]:
     if all(len(runs) == 1 for runs in groups.values()):
         return []
     each = {
-        p: any(len({run[p] for run in runs if p in run}) > 1 for runs in groups.values())
-        for p in scored.scores
+        n: any(len({run[n] for run in runs if n in run}) > 1 for runs in groups.values())
+        for n in scored.scores
     }
     differ = sum(each.values())
     whose = "its runs" if NO_EXAMPLE in each else f"the runs of {differ} of {len(each)} examples"

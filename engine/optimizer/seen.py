@@ -26,13 +26,13 @@ class Seen:
     scores: dict[int, float]
     others: list[Row] = field(default_factory=list)
 
-    def said(self, place: int) -> str:
-        """What the losses say of the output on the example `place`; empty if nothing is wrong."""
-        words = [self.evaluation.value(x, place).text.strip() for x in self.losses]
+    def said(self, example: int) -> str:
+        """What the losses say of the output on an example; empty if nothing is wrong."""
+        words = [self.evaluation.value(x, example).text.strip() for x in self.losses]
         return "\n\n".join(w for w in words if w)
 
-    def pieces(self, parameter: Variable, place: int) -> Row:
-        """The example `place` as kinds, names and texts: what went in (`input`), what was made of
+    def pieces(self, parameter: Variable, example: int) -> Row:
+        """An example as kinds, names and texts: what went in (`input`), what was made of
         it with the parameter's text (`output`), by which of several models (`model`), what is right
         (`expected`), and what the losses say (`said`)."""
         evaluation = self.evaluation
@@ -43,43 +43,45 @@ class Seen:
         outputs = sorted(made - losses, key=lambda v: number(v, "v") or 0)
         found += [("output", evaluation.program.variables[v]) for v in outputs]
         found += [("expected", v) for v in fields if v.reference]
-        pieces = self._answered(place)
+        pieces = self._answered(example)
         for kind, variable in found:
-            if place == NO_EXAMPLE and variable.kind is Kind.FIELD:
+            if example == NO_EXAMPLE and variable.kind is Kind.FIELD:
                 continue
-            if evaluation.has(variable.id, place):
-                value = evaluation.value(variable.id, place).text
+            if evaluation.has(variable.id, example):
+                value = evaluation.value(variable.id, example).text
                 value = sentence("labels", "picture") if value.startswith(IMAGE_URL) else value
                 pieces.append((kind, variable.name or variable.field or variable.id, value))
-        return [*pieces, ("said", sentence("labels", "said_of"), self.said(place))]
+        return [*pieces, ("said", sentence("labels", "said_of"), self.said(example))]
 
-    def _answered(self, place: int) -> Row:
+    def _answered(self, example: int) -> Row:
         """Which of several models made the output, and how all of them scored."""
-        scores = self.evaluation.by_model.get(place)
+        scores = self.evaluation.by_model.get(example)
         if not scores:
             return []
-        model = lineups(self.evaluation.program)[self.evaluation.lineups[place]]
+        model = lineups(self.evaluation.program)[self.evaluation.lineups[example]]
         each = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
         return [("model", model, sentence("labels", "answered_by", model=model, each=each))]
 
-    def pictures(self, place: int) -> list[str]:
-        """The pictures of the example `place`, as data URLs."""
+    def pictures(self, example: int) -> list[str]:
+        """The pictures of an example, as data URLs."""
         fields = [v for v in self.evaluation.program.variables.values() if v.kind is Kind.FIELD]
-        values = [self.evaluation.value(v.id, place).text for v in fields if place != NO_EXAMPLE]
+        values = [
+            self.evaluation.value(v.id, example).text for v in fields if example != NO_EXAMPLE
+        ]
         return [value for value in values if value.startswith(IMAGE_URL)]
 
 
-def seen_in(evaluation: Evaluation, losses: Sequence[str], places: Sequence[int]) -> Seen | None:
-    """What an evaluation shows at those `places` where all losses have a value; None if there is
+def seen_in(evaluation: Evaluation, losses: Sequence[str], examples: Sequence[int]) -> Seen | None:
+    """What an evaluation shows on those `examples` where all losses have a value; None if there is
     none.
 
     A loss that gives no score counts as 1 where it finds nothing to say, else as 0.
     """
     scores = {}
-    for place in places:
-        if all(evaluation.has(x, place) for x in losses):
-            found = [evaluation.value(x, place).score for x in losses]
-            bare = [float(not evaluation.value(x, place).text.strip()) for x in losses]
+    for example in examples:
+        if all(evaluation.has(x, example) for x in losses):
+            found = [evaluation.value(x, example).score for x in losses]
+            bare = [float(not evaluation.value(x, example).text.strip()) for x in losses]
             graded = [b if s is None else s for s, b in zip(found, bare, strict=True)]
-            scores[place] = sum(graded) / len(graded)
+            scores[example] = sum(graded) / len(graded)
     return Seen(evaluation, list(losses), scores) if scores else None

@@ -37,10 +37,10 @@ def strategy(program: Program, variables: Sequence[str] | None) -> str:
     return "reflect" if len(mine) == 1 and len(steps) <= FAR and not ungraded else "gradient"
 
 
-def chosen(asked: Mapping[str, Any], per_example: int, places: int, usual: str) -> dict[str, Any]:
+def chosen(asked: Mapping[str, Any], per_example: int, examples: int, usual: str) -> dict[str, Any]:
     """The arguments of `optimize`, with values for what the caller left open (None).
 
-    `per_example` is how many calls an example takes, `places` how many examples there are to
+    `per_example` is how many calls an example takes, `examples` how many examples there are to
     measure on, `usual` the strategy if none is named. Sizes are the usual ones, or smaller where
     the budget would not pay for the start and one step.
     """
@@ -48,7 +48,7 @@ def chosen(asked: Mapping[str, Any], per_example: int, places: int, usual: str) 
     asked = {**asked, "strategy": asked["strategy"] or usual}
     reflects = STRATEGIES.find(asked["strategy"]).reflects
     calls, runs = asked["budget"].get("calls"), asked.get("repeats", 1)
-    measured = places if calls is None else min(places, _affordable(calls, per_example * runs))
+    measured = examples if calls is None else min(examples, _affordable(calls, per_example * runs))
     ways = [_sized(asked, *way) for way in (REFLECT if reflects else FEEDBACK)]
     rest = (calls or 0) - per_example * runs * measured
     fitting = (w for w in ways if calls is None or _step(w, per_example, measured, runs) <= rest)
@@ -73,21 +73,21 @@ def _sized(asked: Mapping[str, Any], learn: int, candidates: int) -> dict[str, i
     return {"batch_size": learn, "check": check, "candidates": asked["candidates"] or candidates}
 
 
-def _step(way: Mapping[str, int], per_example: int, places: int, runs: int) -> int:
+def _step(way: Mapping[str, int], per_example: int, examples: int, runs: int) -> int:
     """The calls of a step at most, where what is measured is run so many times; what a step learns
     from is run once."""
     again = (runs - 1) * way["check"]
-    scored = way["batch_size"] + again + runs * (way["candidates"] * way["check"] + places)
+    scored = way["batch_size"] + again + runs * (way["candidates"] * way["check"] + examples)
     return per_example * scored + 1 + way["candidates"]
 
 
-def drawn(places: Sequence[int], args: Mapping[str, Any]) -> list[int]:
+def drawn(examples: Sequence[int], args: Mapping[str, Any]) -> list[int]:
     """The examples that a run measures on: all, or as many as its budget pays for."""
     most = args.get("measured")
-    if most is None or len(places) <= most:
-        return list(places)
+    if most is None or len(examples) <= most:
+        return list(examples)
     draw = random.Random(f"validation:{args['seed']}")  # noqa: S311 - a draw that can be repeated
-    return sorted(draw.sample(list(places), most))
+    return sorted(draw.sample(list(examples), most))
 
 
 def notes(args: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ PARTS = 4
 
 @dataclass
 class Trial:
-    """What candidates did: why some are out, and the scores of all on the minibatch, by place.
+    """What candidates did: why some are out, and the scores of all on the minibatch, by example.
 
     `parent` are the scores of the texts they were made from; `higher` says whether any candidate
     scored higher anywhere.
@@ -41,13 +41,13 @@ async def score_all(
     work: RunContext,
     candidates: Sequence[Candidate],
     losses: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     standing: Sequence[int],
     present: Texts,
 ) -> tuple[Scored, dict[int, Scored]]:
     """The present texts' scores and the candidates', all at once."""
     texts = [candidates[i].texts for i in standing]
-    before, after = await compare(work, losses, places, present, texts)
+    before, after = await compare(work, losses, examples, present, texts)
     return before, dict(zip(standing, after, strict=True))
 
 
@@ -69,7 +69,7 @@ async def best_on_minibatch(
     ranks: dict[int, tuple[float, int, int]] = {}
     for index, one in scored.items():
         trial.scores[index] = dict(one.scores)
-        fair = [p for p in present.scores if p not in candidates[index].quotes]
+        fair = [n for n in present.scores if n not in candidates[index].quotes]
         before, after = in_order(present, fair), in_order(one, fair)
         longer = added(present.evaluation, candidates[index].texts, parent)
         gain = fmean(after) - fmean(before) if fair else 0.0
@@ -95,14 +95,14 @@ def _behind(best: int, first: tuple[float, int, int], other: tuple[float, int, i
 
 
 def _no_gain(
-    places: Sequence[int], before: Sequence[float], after: Sequence[float], failed: str
+    examples: Sequence[int], before: Sequence[float], after: Sequence[float], failed: str
 ) -> Reason:
     """Why a candidate is out after the minibatch, and on which examples it did worse."""
-    on = f"on {len(places)} examples"
+    on = f"on {len(examples)} examples"
     if list(before) == list(after):
         words = f"a tie on the minibatch: {fmean(after):.2f} {on}, and no shorter"
         return Reason(Fate.MINIBATCH, words + failed)
-    lost = [p for p, b, a in zip(places, before, after, strict=True) if a < b]
+    lost = [n for n, b, a in zip(examples, before, after, strict=True) if a < b]
     worse = f"; worse on {named(lost)}" if lost and NO_EXAMPLE not in lost else ""
     words = f"no gain on the minibatch: {fmean(before):.2f} -> {fmean(after):.2f} {on}{worse}"
     return Reason(Fate.MINIBATCH, words + failed)
@@ -121,11 +121,11 @@ async def still_in(
     Out is one that even 1.00 on each example left would bring to less than the `present` texts
     have. No verdict is another for it: what is read is on record when the whole split is scored.
     """
-    standing, places, total = list(standing), list(present.scores), sum(present.scores.values())
-    for end in _ends(work, present.evaluation.program, len(places)):
-        _, scored = await score_all(work, candidates, losses, places[:end], standing, {})
+    standing, examples, total = list(standing), list(present.scores), sum(present.scores.values())
+    for end in _ends(work, present.evaluation.program, len(examples)):
+        _, scored = await score_all(work, candidates, losses, examples[:end], standing, {})
         for index, one in scored.items():
-            if sum(one.scores.values()) + len(places) - end < total - _ROUNDING:
+            if sum(one.scores.values()) + len(examples) - end < total - _ROUNDING:
                 trial.reasons[index] = _dropped(present, one, end)
         standing = [i for i in standing if i not in trial.reasons]
     return standing
@@ -145,18 +145,18 @@ def _ends(work: RunContext, program: Program, count: int) -> list[int]:
 
 
 def _dropped(present: Scored, one: Scored, read: int) -> Reason:
-    places = list(present.scores)
-    before, after = (fmean(in_order(s, places[:read])) for s in (present, one))
+    examples = list(present.scores)
+    before, after = (fmean(in_order(s, examples[:read])) for s in (present, one))
     return Reason(
         Fate.NOISE,
-        f"dropped after {read} of {len(places)} examples: {before:.2f} -> {after:.2f}, which "
+        f"dropped after {read} of {len(examples)} examples: {before:.2f} -> {after:.2f}, which "
         f"1.00 on all the others would not make up for",
     )
 
 
-def in_order(scored: Scored, places: Sequence[int]) -> list[float]:
-    """The scores at these places; 0 where there is none."""
-    return [scored.scores.get(p, 0.0) for p in places]
+def in_order(scored: Scored, examples: Sequence[int]) -> list[float]:
+    """The scores on these examples; 0 where there is none."""
+    return [scored.scores.get(n, 0.0) for n in examples]
 
 
 def failures(scored: Scored) -> str:

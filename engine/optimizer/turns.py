@@ -104,7 +104,7 @@ async def learn(
         loop.left_out |= error.reasons
         return None
     loop.left_out |= learnt.evaluation.reasons
-    if seen := seen_in(learnt.evaluation, losses, learnt.places):
+    if seen := seen_in(learnt.evaluation, losses, learnt.examples):
         loop.note(parent.name, seen.scores)
     return learnt
 
@@ -123,7 +123,7 @@ async def to_improve(work: RunContext, loop: SearchState, learnt: BackwardPass) 
 
 def improvable(learnt: BackwardPass, losses: Sequence[str]) -> bool:
     """Whether there is feedback, or a score below 1."""
-    mean = show.mean_score(learnt.evaluation, losses, learnt.places)
+    mean = show.mean_score(learnt.evaluation, losses, learnt.examples)
     return bool(learnt.gradients) or mean not in (None, 1.0)
 
 
@@ -173,7 +173,7 @@ async def candidates(
             await _refuse_breaches(work, based, found)
     if chosen:
         rest = max(1, (count - len(found)) // len(chosen))
-        found += await choose(work, chosen, work.args["losses"], learnt.places, rest)
+        found += await choose(work, chosen, work.args["losses"], learnt.examples, rest)
     for candidate in found:
         if not candidate.refused:
             candidate.texts = {**parent.texts, **candidate.texts}
@@ -221,12 +221,12 @@ async def reflected(
 ) -> list[Candidate]:
     """The candidates of one reflection. Its diagnosis becomes a gradient in `learnt`, and the
     examples it was shown without being run become `learnt.others`."""
-    seen = seen_in(learnt.evaluation, losses, learnt.places)
+    seen = seen_in(learnt.evaluation, losses, learnt.examples)
     if seen is None or by.reflect is None:
         return []
     if list(seen.scores) != [NO_EXAMPLE]:
         room = work.settings.prompt_budget * CHARS_PER_TOKEN // ROOM
-        others = await training.not_run(work, guard, learnt.places, room)
+        others = await training.not_run(work, guard, learnt.examples, room)
         seen = dataclasses.replace(seen, others=list(others.values()))
         learnt.others = list(others)
     found, diagnosis = await by.reflect(work, parameter, seen, count, guard.objections)
@@ -244,8 +244,8 @@ def _gradient(parameter: Variable, seen: Seen, diagnosis: str) -> Gradient:
         variable=parameter.id,
         version=program.variables[parameter.id].version,
         text=diagnosis,
-        examples=[f"e{p}" for p, score in seen.scores.items() if p != NO_EXAMPLE and score < 1],
-        batch=[f"e{p}" for p in seen.scores if p != NO_EXAMPLE],
+        examples=[f"e{n}" for n, score in seen.scores.items() if n != NO_EXAMPLE and score < 1],
+        batch=[f"e{n}" for n in seen.scores if n != NO_EXAMPLE],
         operation=operation.id if operation else "",
         losses=seen.losses,
     )
@@ -263,9 +263,9 @@ def checked_on(
     learnt: BackwardPass, args: Mapping[str, Any], found: Sequence[Candidate], *, plain: bool
 ) -> list[int]:
     """The numbers of those examples of the minibatch that the candidates are checked on."""
-    places, check = learnt.places, args.get("check")
-    seen = seen_in(learnt.evaluation, args["losses"], places)
-    if plain or check is None or check >= len(places) or seen is None:
-        return list(places)
-    quoted = [p for candidate in found if not candidate.refused for p in candidate.quotes]
+    examples, check = learnt.examples, args.get("check")
+    seen = seen_in(learnt.evaluation, args["losses"], examples)
+    if plain or check is None or check >= len(examples) or seen is None:
+        return list(examples)
+    quoted = [n for candidate in found if not candidate.refused for n in candidate.quotes]
     return to_check(seen.scores, quoted, check)

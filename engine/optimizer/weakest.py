@@ -15,39 +15,39 @@ from .seen import seen_in
 
 
 async def computed(
-    work: RunContext, first: Evaluation, losses: Sequence[str], places: Sequence[int]
+    work: RunContext, first: Evaluation, losses: Sequence[str], examples: Sequence[int]
 ) -> Evaluation:
-    """`first` with what is missing of it at `places`; where a program has several line-ups of
-    models, the values of the one that did worst at each place, in turn where several did.
+    """`first` with what is missing of it at `examples`; where a program has several line-ups of
+    models, the values of the one that did worst at each example, in turn where several did.
 
     Values that hold for all examples are those of the first line-up. Raises as `evaluate`, which
     is tolerant here.
     """
     others = [
-        await load(work, losses, places, overrides=first.overrides, lineup=n)
+        await load(work, losses, examples, overrides=first.overrides, lineup=n)
         for n in range(1, len(lineups(first.program)))
     ]
     every = [first, *others]
-    await gather([evaluate(work, one, places, tolerant=True) for one in every])
-    return _joined(every, losses, places) if others else first
+    await gather([evaluate(work, one, examples, tolerant=True) for one in every])
+    return _joined(every, losses, examples) if others else first
 
 
 def _joined(
-    every: Sequence[Evaluation], losses: Sequence[str], places: Sequence[int]
+    every: Sequence[Evaluation], losses: Sequence[str], examples: Sequence[int]
 ) -> Evaluation:
     names = lineups(every[0].program)
-    seen = [seen_in(one, losses, places) for one in every]
+    seen = [seen_in(one, losses, examples) for one in every]
     joined = replace(every[0], known={}, computed={}, unusable={}, lineups={}, by_model={})
     times: Counter[float] = Counter()  # so that failures and solved examples take turns apart
-    for place in places:
-        scores = {n: s.scores[place] for n, s in enumerate(seen) if s and place in s.scores}
+    for example in examples:
+        scores = {n: s.scores[example] for n, s in enumerate(seen) if s and example in s.scores}
         least = min(scores.values(), default=0.0)
         worst = [n for n, score in scores.items() if score == least] or [0]
-        joined.lineups[place] = worst[times[least] % len(worst)]
+        joined.lineups[example] = worst[times[least] % len(worst)]
         times[least] += 1
-        joined.by_model[place] = {names[n]: score for n, score in scores.items()}
+        joined.by_model[example] = {names[n]: score for n, score in scores.items()}
     for n, one in enumerate(every):
-        mine = {place for place, lineup in joined.lineups.items() if lineup == n}
+        mine = {example for example, lineup in joined.lineups.items() if lineup == n}
         mine |= {NO_EXAMPLE} - joined.lineups.keys() if n == 0 else set()
         joined.known |= {node: v for node, v in one.known.items() if node[1] in mine}
         joined.computed |= {node: v for node, v in one.computed.items() if node[1] in mine}
@@ -56,13 +56,13 @@ def _joined(
     return joined
 
 
-def told(evaluation: Evaluation, places: Sequence[int]) -> list[str]:
-    """A note on whose outputs stand at `places`; none where one line-up of models alone ran."""
+def told(evaluation: Evaluation, examples: Sequence[int]) -> list[str]:
+    """A note on whose outputs stand at `examples`; none where one line-up of models alone ran."""
     names = lineups(evaluation.program)
     if len(names) == 1:
         return []
-    whose = Counter(names[evaluation.lineups.get(p, 0)] for p in places)
-    if list(places) == [NO_EXAMPLE]:
+    whose = Counter(names[evaluation.lineups.get(n, 0)] for n in examples)
+    if list(examples) == [NO_EXAMPLE]:
         return [f"The program is taken as it went worst: by {next(iter(whose))}."]
     by = ", ".join(f"by {name} {count}" for name, count in whose.items())
     return [f"Each example is taken as it went worst: {by}."]

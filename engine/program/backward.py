@@ -21,7 +21,7 @@ from ..runs.context import RunContext
 from ..runs.schedule import gather, raise_first, wavefront
 from ..store import Program
 from . import quoting
-from .forward import Evaluation, Node, made_from, place_of
+from .forward import Evaluation, Node, example_of, made_from
 from .operations import find
 
 PICTURE = 1000
@@ -51,7 +51,7 @@ class Backward:
 
     evaluation: Evaluation
     losses: list[str]
-    places: list[int]
+    examples: list[int]
     plan: Plan
     wanted: set[str] = field(default_factory=set)
     measured: bool = False
@@ -63,13 +63,13 @@ class Backward:
         """The program walked over."""
         return self.evaluation.program
 
-    def feedback(self, variable: str, place: int) -> list[str]:
-        """What was said about a variable at a place, without repetitions.
+    def feedback(self, variable: str, example: int) -> list[str]:
+        """What was said about a variable on an example, without repetitions.
 
         In the order of the operations that said it, not in the order it came: the same pass must
         always write the same prompts.
         """
-        by_operation = self.collected.get((variable, place), {})
+        by_operation = self.collected.get((variable, example), {})
         said = [t for op in sorted(by_operation, key=_number) for t in by_operation[op]]
         return list(dict.fromkeys(said))
 
@@ -81,16 +81,16 @@ def requires_grad(program: Program) -> set[str]:
 
 
 async def backward(
-    work: RunContext, evaluation: Evaluation, losses: list[str], places: list[int], plan: Plan
+    work: RunContext, evaluation: Evaluation, losses: list[str], examples: list[int], plan: Plan
 ) -> list[Gradient]:
     """The gradients of all parameters, in graph order, each with the examples it came from.
 
     An operation is visited once, after everything that uses its output; operations that do not
     depend on each other are asked about at the same time.
     """
-    measured = list(places) != [NO_EXAMPLE] and await quoting.held_out(work)
+    measured = list(examples) != [NO_EXAMPLE] and await quoting.held_out(work)
     wanted = requires_grad(evaluation.program)
-    state = Backward(evaluation, losses, places, plan, wanted, measured)
+    state = Backward(evaluation, losses, examples, plan, wanted, measured)
     graph = _reversed(state)
 
     def visit(operation_id: str) -> Awaitable[None] | None:
@@ -145,57 +145,59 @@ def _visit(work: RunContext, state: Backward, operation: Operation) -> Awaitable
 
 def _seed(state: Backward, operation: Operation) -> None:
     """A loss starts with its own critique, where it found something to improve."""
-    for place in _places(state, operation.output):
-        _criticise(state, operation, operation.output, place)
+    for example in _examples(state, operation.output):
+        _criticise(state, operation, operation.output, example)
 
 
 def _to_parts(state: Backward, operation: Operation, inputs: list[str]) -> None:
     """Each loss in a sum starts with its own critique."""
-    for place in _places(state, operation.output):
-        if state.feedback(operation.output, place):
+    for example in _examples(state, operation.output):
+        if state.feedback(operation.output, example):
             for source in inputs:
-                _criticise(state, operation, source, place)
+                _criticise(state, operation, source, example)
 
 
-def _criticise(state: Backward, operation: Operation, loss: str, place: int) -> None:
-    if not state.evaluation.has(loss, place):
+def _criticise(state: Backward, operation: Operation, loss: str, example: int) -> None:
+    if not state.evaluation.has(loss, example):
         return
-    value = state.evaluation.value(loss, place)
+    value = state.evaluation.value(loss, example)
     solved = value.score is not None and value.score >= 1
     if value.text.strip() and not solved:
-        _tell(state, operation, loss, place, value.text)
+        _tell(state, operation, loss, example, value.text)
 
 
-def _places(state: Backward, variable: str) -> Sequence[int]:
-    return state.places if state.program.variables[variable].per_example else (NO_EXAMPLE,)
+def _examples(state: Backward, variable: str) -> Sequence[int]:
+    return state.examples if state.program.variables[variable].per_example else (NO_EXAMPLE,)
 
 
-def _tell(state: Backward, operation: Operation, variable: str, place: int, feedback: str) -> None:
-    node = (variable, place_of(state.program.variables[variable], place))
+def _tell(
+    state: Backward, operation: Operation, variable: str, example: int, feedback: str
+) -> None:
+    node = (variable, example_of(state.program.variables[variable], example))
     state.collected.setdefault(node, {}).setdefault(operation.id, []).append(feedback)
 
 
 def _pass_through(state: Backward, operation: Operation, inputs: list[str]) -> None:
     """Feedback on the output of a template or of a loss is feedback on its inputs."""
-    for place in _places(state, operation.output):
-        for said in state.feedback(operation.output, place):
+    for example in _examples(state, operation.output):
+        for said in state.feedback(operation.output, example):
             for source in inputs:
                 if state.program.variables[source].is_leaf:
-                    _gradient(state, operation, source, [place], said)
+                    _gradient(state, operation, source, [example], said)
                 else:
-                    _tell(state, operation, source, place, said)
+                    _tell(state, operation, source, example, said)
 
 
 def _gradient(
-    state: Backward, operation: Operation, variable: str, places: Sequence[int], said: str
+    state: Backward, operation: Operation, variable: str, examples: Sequence[int], said: str
 ) -> None:
     key = (variable, operation.id, len(state.gradients))
     state.gradients[key] = Gradient(
         variable=variable,
         version=state.program.variables[variable].version,
         text=said,
-        examples=[f"e{p}" for p in places if p != NO_EXAMPLE],
-        batch=[f"e{p}" for p in state.places if p != NO_EXAMPLE],
+        examples=[f"e{n}" for n in examples if n != NO_EXAMPLE],
+        batch=[f"e{n}" for n in state.examples if n != NO_EXAMPLE],
         operation=operation.id,
         losses=state.losses,
         exact=state.plan.exact,
@@ -204,7 +206,7 @@ def _gradient(
 
 async def _ask(work: RunContext, state: Backward, operation: Operation, inputs: list[str]) -> None:
     criticised = [
-        p for p in _places(state, operation.output) if state.feedback(operation.output, p)
+        n for n in _examples(state, operation.output) if state.feedback(operation.output, n)
     ]
     if not criticised or not inputs:
         return
@@ -212,7 +214,7 @@ async def _ask(work: RunContext, state: Backward, operation: Operation, inputs: 
         _hand_on(state, operation, inputs, criticised)
         return
     if state.plan.exact:
-        jobs = [([place], [source]) for place in criticised for source in inputs]
+        jobs = [([example], [source]) for example in criticised for source in inputs]
     else:
         jobs = [(group, inputs) for group in _groups(state, operation, criticised)]
     replies = await gather([_reply(work, state, operation, *job) for job in jobs])
@@ -224,44 +226,44 @@ async def _ask(work: RunContext, state: Backward, operation: Operation, inputs: 
 def _hand_on(
     state: Backward, operation: Operation, inputs: list[str], criticised: list[int]
 ) -> None:
-    for place in criticised:
-        material = _material(state, operation, place)
+    for example in criticised:
+        material = _material(state, operation, example)
         said = "\n".join(f"{name.capitalize()}: {value}" for name, value in material.items())
         for source in inputs:
             if state.program.variables[source].kind is Kind.PARAMETER:
-                _gradient(state, operation, source, [place], said)
+                _gradient(state, operation, source, [example], said)
             else:
-                for feedback in state.feedback(operation.output, place):
-                    _tell(state, operation, source, place, feedback)
+                for feedback in state.feedback(operation.output, example):
+                    _tell(state, operation, source, example, feedback)
 
 
-def _groups(state: Backward, operation: Operation, places: list[int]) -> list[list[int]]:
+def _groups(state: Backward, operation: Operation, examples: list[int]) -> list[list[int]]:
     """Examples in their order, cut into groups of nearly equal size within the budget."""
     budget = state.plan.tokens * CHARS_PER_TOKEN
     sizes = [
-        sum(len(t) for t in _material(state, operation, p).values())
-        + PICTURE * CHARS_PER_TOKEN * len(state.evaluation.inputs(operation, p).images)
-        for p in places
+        sum(len(t) for t in _material(state, operation, n).values())
+        + PICTURE * CHARS_PER_TOKEN * len(state.evaluation.inputs(operation, n).images)
+        for n in examples
     ]
-    least = max(-(-len(places) // state.plan.group_size), -(-sum(sizes) // budget), 1)
-    width = -(-len(places) // least)
+    least = max(-(-len(examples) // state.plan.group_size), -(-sum(sizes) // budget), 1)
+    width = -(-len(examples) // least)
     groups: list[list[int]] = []
     used = 0
-    for place, size in zip(places, sizes, strict=True):
+    for example, size in zip(examples, sizes, strict=True):
         if not groups or len(groups[-1]) >= width or used + size > budget:
             groups.append([])
             used = 0
-        groups[-1].append(place)
+        groups[-1].append(example)
         used += size
     return groups
 
 
-def _material(state: Backward, operation: Operation, place: int) -> dict[str, str]:
+def _material(state: Backward, operation: Operation, example: int) -> dict[str, str]:
     """What is shown of one example: the operation's inputs, its output and the feedback on it."""
-    inputs = state.evaluation.inputs(operation, place)
+    inputs = state.evaluation.inputs(operation, example)
     shown = find(operation.kind).shown(operation, inputs)
-    shown["output"] = state.evaluation.value(operation.output, place).text
-    shown["feedback"] = "\n\n".join(state.feedback(operation.output, place))
+    shown["output"] = state.evaluation.value(operation.output, example).text
+    shown["feedback"] = "\n\n".join(state.feedback(operation.output, example))
     budget = state.plan.tokens * CHARS_PER_TOKEN
     return {name: shorten(t, budget // (len(shown) + 1)) for name, t in shown.items()}
 
@@ -276,7 +278,7 @@ async def _reply(
     keys = _keys(state, sources, group)
     asked = object_schema({key: {"type": "string"} for key in (RULE, *keys)})
     needed = asked | {"required": keys}
-    shown = [i for p in group for i in state.evaluation.inputs(operation, p).images.values()]
+    shown = [i for n in group for i in state.evaluation.inputs(operation, n).images.values()]
     images = tuple(dict.fromkeys(shown))
     prompt = _prompt(state, operation, group, sources, pictures=bool(images))
     request = CompletionRequest(
@@ -287,7 +289,7 @@ async def _reply(
         ),
         reply=asked,
         about=f"feedback on {', '.join(sources)} through {operation.id}"
-        + (f" from {', '.join(f'e{p}' for p in group)}" if group[0] != NO_EXAMPLE else ""),
+        + (f" from {', '.join(f'e{n}' for n in group)}" if group[0] != NO_EXAMPLE else ""),
     )
 
     def read(completion: Completion) -> dict[str, str]:
@@ -304,7 +306,9 @@ def _shared(state: Backward, source: str) -> bool:
 def _keys(state: Backward, sources: list[str], group: list[int]) -> list[str]:
     keys = []
     for source in sources:
-        keys += [source] if _shared(state, source) else [f"{source} e{place}" for place in group]
+        keys += (
+            [source] if _shared(state, source) else [f"{source} e{example}" for example in group]
+        )
     return keys
 
 
@@ -312,16 +316,16 @@ def _prompt(
     state: Backward, operation: Operation, group: list[int], sources: list[str], *, pictures: bool
 ) -> str:
     variables = state.program.variables
-    materials = {place: _material(state, operation, place) for place in group}
+    materials = {example: _material(state, operation, example) for example in group}
     shared = {s: state.evaluation.value(s, group[0]).text for s in sources if _shared(state, s)}
     fence = Fence([*shared.values(), *(t for m in materials.values() for t in m.values())])
     parts = [find(operation.kind).describe(operation)]
     for source, value in shared.items():
         title = sentence("labels", "source", id=source, names=_as(operation, source))
         parts.append(f"{title}\n" + fence.wrap("text", value, role=variables[source].role))
-    for place, material in materials.items():
-        if place != NO_EXAMPLE:
-            parts.append(sentence("labels", "example", example=f"e{place}"))
+    for example, material in materials.items():
+        if example != NO_EXAMPLE:
+            parts.append(sentence("labels", "example", example=f"e{example}"))
         parts += [fence.wrap(name.replace(" ", "-"), t) for name, t in material.items()]
     if pictures:
         parts.append(text("gradient_pictures"))
@@ -362,7 +366,7 @@ def _spread(
         if reply[source]:
             _gradient(state, operation, source, group, reply[source])
         return
-    for place in [NO_EXAMPLE] if _shared(state, source) else group:
-        said = reply[source if _shared(state, source) else f"{source} e{place}"]
+    for example in [NO_EXAMPLE] if _shared(state, source) else group:
+        said = reply[source if _shared(state, source) else f"{source} e{example}"]
         if said:
-            _tell(state, operation, source, place, said)
+            _tell(state, operation, source, example, said)

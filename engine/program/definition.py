@@ -8,15 +8,17 @@ from ...schemas.errors import BadInput
 from ...schemas.graph import Kind, Operation, Variable
 
 
-def check_given(op: Operation, places: Sequence[int], given: bool) -> bool:
-    """Whether the output that was `given` with the call is that of the only place there is. Raises
-    BadInput where one output was given and there are several places."""
-    if given and len(places) > 1 and "output" in op.spec:
+def check_given(op: Operation, examples: Sequence[int], given: bool) -> bool:
+    """Whether the output that was `given` with the call is that of the only example there is.
+
+    Raises BadInput where one output was given and there are several examples.
+    """
+    if given and len(examples) > 1 and "output" in op.spec:
         raise BadInput(
-            f"One output was given, but the operation runs on {len(places)} examples.",
+            f"One output was given, but the operation runs on {len(examples)} examples.",
             "Leave output out: each example's run is then asked for, and resume takes the outputs.",
         )
-    return given and len(places) == 1
+    return given and len(examples) == 1
 
 
 def output_of(op: Operation, sources: Mapping[str, Variable], role: str, name: str) -> Variable:

@@ -1,4 +1,4 @@
-"""Forward: the values of a program at places (examples), computed only where they are missing."""
+"""Forward: the values of a program on examples, computed only where they are missing."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ EVERYTHING = 100
 """What is put together in one computation: at most so many times the longest value."""
 IMAGE_URL = "data:image/"
 Node = tuple[str, int]
-"""A variable's id and a place."""
+"""A variable's id and the number of an example, or NO_EXAMPLE where the value is of none."""
 
 
-def place_of(variable: Variable, place: int) -> int:
-    """The place where `variable` has its value for the example at `place`: that one, or NO_EXAMPLE
-    where it is the same for all."""
-    return place if variable.per_example else NO_EXAMPLE
+def example_of(variable: Variable, example: int) -> int:
+    """The number under which the value of `variable` for `example` is kept: that one, or NO_EXAMPLE
+    where the value is the same for all."""
+    return example if variable.per_example else NO_EXAMPLE
 
 
 @dataclass
 class Evaluation:
-    """A program's values by variable and place (the number of an example, or NO_EXAMPLE): `known`
-    before, `computed` now, and `unusable`, with its error, where a reply could not be used.
+    """A program's values by variable and example (its number, or NO_EXAMPLE): `known` before,
+    `computed` now, and `unusable`, with its error, where a reply could not be used.
 
-    `left_out` are the places of examples that no text can make usable, with their errors; `under`
+    `left_out` are the examples that no text can make usable, with their errors; `under`
     says which proposal the overriding texts are of. Another `sample` asks the models afresh,
     another `verdict` the judges; another `lineup` asks the next of an operation's models. At the
-    places of `lineups` another one holds; `by_model` has the scores of all of them there.
+    examples of `lineups` another one holds; `by_model` has the scores of all of them there.
     """
 
     program: Program
@@ -54,50 +54,50 @@ class Evaluation:
     @property
     def reasons(self) -> dict[str, str]:
         """Why examples were left out: sentences by the examples' ids."""
-        return {f"e{p}": self.left_out[p].message for p in sorted(self.left_out)}
+        return {f"e{n}": self.left_out[n].message for n in sorted(self.left_out)}
 
-    def value(self, variable: str, place: int) -> Value:
-        """The value of `variable` for the example at `place`. Raises KeyError if it has none."""
+    def value(self, variable: str, example: int) -> Value:
+        """The value of `variable` for one example. Raises KeyError if it has none."""
         v = self.program.variables[variable]
         if v.is_leaf:
-            return Value(text=self._leaf(v, place))
-        node = (variable, place_of(v, place))
+            return Value(text=self._leaf(v, example))
+        node = (variable, example_of(v, example))
         return self.computed[node] if node in self.computed else self.known[node]
 
-    def has(self, variable: str, place: int) -> bool:
-        """Whether `variable` has a value for the example at `place`."""
-        node = (variable, place_of(self.program.variables[variable], place))
+    def has(self, variable: str, example: int) -> bool:
+        """Whether `variable` has a value for one example, by its number."""
+        node = (variable, example_of(self.program.variables[variable], example))
         leaf = self.program.variables[variable].is_leaf
         return leaf or node in self.computed or node in self.known
 
-    def _leaf(self, v: Variable, place: int) -> str:
+    def _leaf(self, v: Variable, example: int) -> str:
         if v.id in self.overrides:
             return self.overrides[v.id]
         if v.kind is not Kind.FIELD:
             return v.value or ""
-        example = self.examples[place]
-        if v.field not in example.fields:
+        row = self.examples[example]
+        if v.field not in row.fields:
             raise BadInput(
-                f"Example {example.id} has no field {v.field!r}, which {v.id} is fed from; it has "
-                f"{', '.join(sorted(example.fields))}.",
+                f"Example {row.id} has no field {v.field!r}, which {v.id} is fed from; it has "
+                f"{', '.join(sorted(row.fields))}.",
                 "Add examples with that field, or create a variable for another example_field.",
             )
-        return example.fields[v.field]
+        return row.fields[v.field]
 
-    def inputs(self, operation: Operation, place: int) -> Inputs:
-        """What `operation` reads for the example at `place`."""
-        values = {name: self.value(v, place) for name, v in operation.inputs.items()}
+    def inputs(self, operation: Operation, example: int) -> Inputs:
+        """What `operation` reads for one example, by its number."""
+        values = {name: self.value(v, example) for name, v in operation.inputs.items()}
         pictures = [n for n in values if self._is_picture(operation, n, values[n])]
-        where = f" for e{place}" if place != NO_EXAMPLE else ""
+        where = f" for e{example}" if example != NO_EXAMPLE else ""
         if find(operation.kind).asks != "backward":  # who judges is not told whose text it is
             where += self.under
-        model = operation.model_in(self.lineups.get(place, self.lineup))
+        model = operation.model_in(self.lineups.get(example, self.lineup))
         by = f", by {model}" if "models" in operation.spec else ""
         return Inputs(
             about=f"{operation.output} ({operation.kind}){where}{by}",
             texts={n: value.text for n, value in values.items() if n not in pictures},
             values=values,
-            system=self.value(operation.system, place).text if operation.system else None,
+            system=self.value(operation.system, example).text if operation.system else None,
             images={n: values[n].text for n in pictures},
             sample=self.sample,
             verdict=self.verdict,
@@ -114,7 +114,7 @@ class Evaluation:
 async def load(
     work: RunContext,
     targets: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     *,
     overrides: Mapping[str, str] | None = None,
     everything: bool = True,
@@ -122,7 +122,7 @@ async def load(
     sample: int = 0,
     lineup: int = 0,
 ) -> Evaluation:
-    """The program that makes `targets`, with the values it has at `places` already.
+    """The program that makes `targets`, with the values it has on `examples` already.
 
     With `overrides` (other texts for some parameters), what depends on them counts as missing.
     Without `everything`, only what is missing at the examples in use, and its direct inputs.
@@ -132,9 +132,9 @@ async def load(
     program = program or await store.graph.program(
         pk, targets, everything=everything, chain=work.chain
     )
-    examples = await store.examples.get(pk, [p for p in places if p != NO_EXAMPLE], work.chain)
+    rows = await store.examples.get(pk, [n for n in examples if n != NO_EXAMPLE], work.chain)
     under = [work.proposed[v, t] for v, t in (overrides or {}).items() if (v, t) in work.proposed]
-    evaluation = Evaluation(program, examples, dict(overrides or {}), sample, lineup=lineup)
+    evaluation = Evaluation(program, rows, dict(overrides or {}), sample, lineup=lineup)
     evaluation.under = f", under {under[0]}" if under else ""
     if sample or lineup:
         return evaluation  # stored values are of the first sample by the first models
@@ -144,9 +144,9 @@ async def load(
         for v in program.variables.values()
         if not v.is_leaf
         and v.id not in affected
-        and (v.per_example or v.id not in program.dirty)  # the others have one place, without value
+        and (v.per_example or v.id not in program.dirty)  # the others lack their one value
     ]
-    evaluation.known = await store.values.get(pk, outputs, [NO_EXAMPLE, *places], work.chain)
+    evaluation.known = await store.values.get(pk, outputs, [NO_EXAMPLE, *examples], work.chain)
     return evaluation
 
 
@@ -169,11 +169,11 @@ def made_from(program: Program, sources: Iterable[str]) -> set[str]:
 async def evaluate(
     work: RunContext,
     evaluation: Evaluation,
-    places: Sequence[int],
+    examples: Sequence[int],
     *,
     tolerant: bool = False,
 ) -> None:
-    """Compute what is missing of the program's outputs at `places`, all that is ready at once.
+    """Compute what is missing of the program's outputs on `examples`, all that is ready at once.
 
     What was computed before an error stays in `evaluation.computed` (and in the ledger). What an
     ExampleError stops has no value, and its example is in `evaluation.left_out`. With `tolerant`,
@@ -182,34 +182,34 @@ async def evaluate(
     example is left.
     """
     if tolerant:
-        evaluation.left_out |= await _unreadable(work, evaluation, places)
-        places = _left(work, evaluation, places)
-    failed = await _computed(work, evaluation, places)
+        evaluation.left_out |= await _unreadable(work, evaluation, examples)
+        examples = _left(work, evaluation, examples)
+    failed = await _computed(work, evaluation, examples)
     if _any(failed, NotYet):  # what comes may be scored, so that failures have a cause
         failed = {n: e for n, e in failed.items() if not isinstance(e, ProgramFailed)}
     elif _any(failed, ProgramFailed) and work.fatal is None:
-        failed = await _computed(work, evaluation, places)  # others may have been scored since
+        failed = await _computed(work, evaluation, examples)  # others may have been scored since
     if tolerant:
         unusable = {n: e for n, e in failed.items() if isinstance(e, ReplyError)}
         evaluation.unusable.update(unusable)
         failed = {n: e for n, e in failed.items() if n not in unusable}
-    out = {place: e for (_, place), e in failed.items() if isinstance(e, ExampleError)}
+    out = {example: e for (_, example), e in failed.items() if isinstance(e, ExampleError)}
     evaluation.left_out |= out
     failed = {n: e for n, e in failed.items() if not isinstance(e, ExampleError)}
     raise_first({node: _placed(work, node, error) for node, error in failed.items()})
-    _left(work, evaluation, places)
+    _left(work, evaluation, examples)
 
 
 def _placed(work: RunContext, node: Node, error: BaseException) -> BaseException:
     """An error that would come again, with where it was met, and the way out there always is."""
-    variable, place = node
+    variable, example = node
     out = f"Or take it out: revert(session_id='{work.session.id}', remove=['{variable}'])."
     if isinstance(error, ReplyError):
         error.next = f"{error.next} {out}"
         return error
     if not isinstance(error, BadInput):
         return error
-    where = f"{variable} for e{place}" if place != NO_EXAMPLE else variable
+    where = f"{variable} for e{example}" if example != NO_EXAMPLE else variable
     return BadInput(f"{where}: {error.message}", f"{error.next} {out}")
 
 
@@ -218,10 +218,10 @@ def _any(failed: Mapping[Node, BaseException], kind: type[BaseException]) -> boo
 
 
 async def _computed(
-    work: RunContext, evaluation: Evaluation, places: Sequence[int]
+    work: RunContext, evaluation: Evaluation, examples: Sequence[int]
 ) -> dict[Node, BaseException]:
     """Computes what is missing; gives what each node that could not be computed raised."""
-    operations = await _nodes(evaluation, places)
+    operations = await _nodes(evaluation, examples)
     graph = {
         node: [n for n in _needs(evaluation, op, node[1]) if n in operations]
         async for node, op in in_turns(operations.items())
@@ -246,36 +246,38 @@ async def _computed(
     return await wavefront(graph, compute, wide)
 
 
-def _left(work: RunContext, evaluation: Evaluation, places: Sequence[int]) -> list[int]:
-    """Those of `places` that are not left out. Raises ExampleError when there is none."""
+def _left(work: RunContext, evaluation: Evaluation, examples: Sequence[int]) -> list[int]:
+    """Those of `examples` that are not left out. Raises ExampleError when there is none."""
     if NO_EXAMPLE in evaluation.left_out:
         raise evaluation.left_out[NO_EXAMPLE]
-    kept = [p for p in places if p not in evaluation.left_out]
-    if places and not kept:
-        why, reasons = evaluation.left_out[places[0]], evaluation.reasons
+    kept = [n for n in examples if n not in evaluation.left_out]
+    if examples and not kept:
+        why, reasons = evaluation.left_out[examples[0]], evaluation.reasons
         message = f"No example can be scored. {next(iter(reasons))}: {why.message}"
-        raise ExampleError(message, f"{why.next} {_way_out(work, evaluation, places[0])}", reasons)
+        raise ExampleError(
+            message, f"{why.next} {_way_out(work, evaluation, examples[0])}", reasons
+        )
     return kept
 
 
-def _way_out(work: RunContext, evaluation: Evaluation, place: int) -> str:
+def _way_out(work: RunContext, evaluation: Evaluation, example: int) -> str:
     """How an example is mended, and how the losses that cannot be computed there are taken out."""
-    s, example = work.session.id, evaluation.examples[place]
+    s, row = work.session.id, evaluation.examples[example]
     losses = [
         o.output
         for o in evaluation.program.operations.values()
-        if o.is_loss and not evaluation.has(o.output, place)
+        if o.is_loss and not evaluation.has(o.output, example)
     ]
     return (
-        f"add_examples(session_id='{s}', split='{example.split}', examples={{'{example.id}': "
+        f"add_examples(session_id='{s}', split='{row.split}', examples={{'{row.id}': "
         f"{{...}}}}) mends one; revert(session_id='{s}', remove={losses}) takes the loss out."
     )
 
 
 async def _unreadable(
-    work: RunContext, evaluation: Evaluation, places: Sequence[int]
+    work: RunContext, evaluation: Evaluation, examples: Sequence[int]
 ) -> dict[int, ExampleError]:
-    """The places where a loss cannot read the right answer, which nobody has to compute."""
+    """The examples where a loss cannot read the right answer, which nobody has to compute."""
     found: dict[int, ExampleError] = {}
     variables = evaluation.program.variables
     for operation in evaluation.program.operations.values():
@@ -287,14 +289,14 @@ async def _unreadable(
         source = variables[operation.inputs[answer]] if answer else None
         if source is None or not source.is_leaf:
             continue
-        for place in places if variables[operation.output].per_example else (NO_EXAMPLE,):
-            if (operation.output, place) not in evaluation.known:
+        for example in examples if variables[operation.output].per_example else (NO_EXAMPLE,):
+            if (operation.output, example) not in evaluation.known:
                 await asyncio.sleep(0)  # others have their turn
                 try:
-                    text = evaluation.value(source.id, place).text
+                    text = evaluation.value(source.id, example).text
                     await kind.check_answer(work, operation, text)
                 except ExampleError as error:
-                    found.setdefault(place, error)
+                    found.setdefault(example, error)
     return found
 
 
@@ -310,17 +312,19 @@ async def _keep(evaluation: Evaluation, node: Node, made: Awaitable[Value]) -> N
     evaluation.computed[node] = await made
 
 
-async def _nodes(evaluation: Evaluation, places: Sequence[int]) -> dict[Node, Operation]:
+async def _nodes(evaluation: Evaluation, examples: Sequence[int]) -> dict[Node, Operation]:
     program = evaluation.program
     found = (
-        ((operation.output, place), operation)
+        ((operation.output, example), operation)
         for operation in program.operations.values()
-        for place in (places if program.variables[operation.output].per_example else (NO_EXAMPLE,))
+        for example in (
+            examples if program.variables[operation.output].per_example else (NO_EXAMPLE,)
+        )
     )
     done = evaluation.known.keys() | evaluation.computed.keys()
     return {node: op async for node, op in in_turns(found) if node not in done}
 
 
-def _needs(evaluation: Evaluation, operation: Operation, place: int) -> Iterable[Node]:
+def _needs(evaluation: Evaluation, operation: Operation, example: int) -> Iterable[Node]:
     for source in operation.sources:
-        yield source, place_of(evaluation.program.variables[source], place)
+        yield source, example_of(evaluation.program.variables[source], example)

@@ -14,31 +14,31 @@ async def complete(
     store: Store,
     session: int,
     targets: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
     program: Program | None = None,
 ) -> tuple[list[int], list[str]]:
-    """Those of `places` that have every field `targets` are made from, and a note on the others.
+    """Those of `examples` that have every field `targets` are made from, and a note on the others.
 
     With `program`, every field that this part of the graph reads.
     """
-    if all(place == NO_EXAMPLE for place in places):
-        return list(places), []
+    if all(example == NO_EXAMPLE for example in examples):
+        return list(examples), []
     program = program or await store.graph.program(session, targets, everything=True)
     fields = {v.field for v in program.variables.values() if v.kind is Kind.FIELD and v.field}
-    examples = await store.examples.get(session, [p for p in places if p != NO_EXAMPLE])
-    lacking = {p: fields - e.fields.keys() for p, e in examples.items() if fields - e.fields.keys()}
-    kept = [p for p in places if p not in lacking]
+    rows = await store.examples.get(session, [n for n in examples if n != NO_EXAMPLE])
+    lacking = {n: fields - e.fields.keys() for n, e in rows.items() if fields - e.fields.keys()}
+    kept = [n for n in examples if n not in lacking]
     if not lacking:
         return kept, []
     names = ", ".join(sorted(set().union(*lacking.values())))
     return kept, [f"Left out, as they lack a field ({names}): {len(lacking)} ({named(lacking)})."]
 
 
-def named(places: Iterable[int]) -> str:
+def named(examples: Iterable[int]) -> str:
     """The ids of the first few examples, as a phrase."""
-    found = sorted(places)
+    found = sorted(examples)
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return ", ".join(f"e{p}" for p in found[:NAMED]) + more
+    return ", ".join(f"e{n}" for n in found[:NAMED]) + more
 
 
 def left_out(reasons: Mapping[str, str]) -> list[str]:

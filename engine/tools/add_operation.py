@@ -33,7 +33,7 @@ async def addition(
     notes = await kind.check(op, Making(session.owner, most, *there))
     output = output_of(op, await sources_of(parts, session, op), role, name)
     in_use = session.model_copy(update={"batch": batch or session.batch})
-    given = check_given(op, await parts.places(in_use, [output]), kind.was_given(op))
+    given = check_given(op, await parts.examples_in_use(in_use, [output]), kind.was_given(op))
     args = {"notes": notes, "given": given}
     return Start(args, adding(session.pk, op, output, batch))
 

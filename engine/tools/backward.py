@@ -32,28 +32,28 @@ class Backward(Tool[BackwardArguments, Result]):
 
         async def prepare(session: Session) -> Start:
             named = await self.parts.losses(session, args.losses)
-            places = (
+            examples = (
                 await self.parts.named_examples(session, args.examples)
                 if args.examples is not None
-                else await self.parts.places(session, named)
+                else await self.parts.examples_in_use(session, named)
             )
             if not any(v.per_example for v in named):
-                places = [NO_EXAMPLE]
-            if not places:
+                examples = [NO_EXAMPLE]
+            if not examples:
                 raise Conflict(
                     "There are no training examples to learn from.",
                     f"Call add_examples(session_id='{args.session_id}', split='train', ...).",
                 )
-            notes = await self._held_out(session, places)
+            notes = await self._held_out(session, examples)
             ids = [v.id for v in named]
-            return Start({"losses": ids, "places": places, "exact": args.exact, "notes": notes})
+            return Start({"losses": ids, "places": examples, "exact": args.exact, "notes": notes})
 
         digest = digest_of("backward", args.asked())
         return await self.parts.runs.call(caller, session, "backward", digest, prepare)
 
-    async def _held_out(self, session: Session, places: Sequence[int]) -> list[str]:
+    async def _held_out(self, session: Session, examples: Sequence[int]) -> list[str]:
         found = await self.parts.store.examples.get(
-            session.pk, [p for p in places if p != NO_EXAMPLE]
+            session.pk, [n for n in examples if n != NO_EXAMPLE]
         )
         splits = {e.split for e in found.values()} - {"train"}
         if not splits:
@@ -79,8 +79,8 @@ class Backward(Tool[BackwardArguments, Result]):
         gated = not sizes or bool(sizes.get("validation"))
         result = _backward_result(work, learnt, spared, gated=gated)
         if learnt.gradients and result.mean_score is not None and NO_EXAMPLE not in args["places"]:
-            places = sizes.get("validation", 0)
-            result.next += _price(learnt, len(blamed), places, is_read=await self._is_read(work))
+            examples = sizes.get("validation", 0)
+            result.next += _price(learnt, len(blamed), examples, is_read=await self._is_read(work))
         if part := await self.parts.part_in_use(work.session, args["places"]):
             result.in_use = part
             result.next = f"{result.next} In use: {part}."
@@ -100,7 +100,7 @@ def _price(learnt: BackwardPass, parameters: int, validation: int, *, is_read: b
     the present texts have been measured on validation."""
     if not validation:
         return ""
-    batch = len(learnt.places)
+    batch = len(learnt.examples)
     runs = 2 * batch + (1 if is_read else 2) * validation
     calls = asking(learnt.evaluation.program) * runs + 2 * parameters
     return (
@@ -113,7 +113,7 @@ def _backward_result(
     work: RunContext, learnt: BackwardPass, spared: Sequence[str], *, gated: bool
 ) -> BackwardResult:
     notes = [*work.args.get("notes", []), *learnt.notes, *spared]
-    unusable = {place for _, place in learnt.evaluation.unusable} - {NO_EXAMPLE}
+    unusable = {example for _, example in learnt.evaluation.unusable} - {NO_EXAMPLE}
     if unusable:
         notes.append(
             f"{len(unusable)} examples gave no usable reply and were left out: {named(unusable)}."
@@ -122,9 +122,9 @@ def _backward_result(
     known = show.is_known(work, "backward")
     gradients, left_out = show.gradients(learnt.gradients, known=known)
     return BackwardResult(
-        examples=[f"e{p}" for p in learnt.places if p != NO_EXAMPLE],
+        examples=[f"e{n}" for n in learnt.examples if n != NO_EXAMPLE],
         gradients=gradients,
-        mean_score=show.mean_score(learnt.evaluation, work.args["losses"], learnt.places),
+        mean_score=show.mean_score(learnt.evaluation, work.args["losses"], learnt.examples),
         notes=[*notes, *left_out],
         next=f"Call step(session_id='{session}', accept='{accept}') to propose better texts."
         + ("" if gated else " With examples in the validation split, accept='if_better' proves it.")

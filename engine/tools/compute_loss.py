@@ -69,7 +69,7 @@ class ComputeLoss(Tool[ComputeLossArguments, Result]):
         note = f"{found.output} is this loss already; {what} for the text as it is now."
         output = await self.parts.one_variable(session, found.output)
         in_use = session.model_copy(update={"batch": batch or session.batch})
-        given = told and len(await self.parts.places(in_use, [output])) == 1
+        given = told and len(await self.parts.examples_in_use(in_use, [output])) == 1
         args = {"targets": [found.output], "made": made, "notes": [note], "given": given}
         return Start(args, measuring_again(session.pk, found, spec, batch))
 

@@ -12,8 +12,7 @@ from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Variable
 from ...schemas.results import EvaluateResult, Failure, Result
 from ..evaluation.scoring import Scored, measure, vote
 from ..evaluation.statistics import mean_and_error
-from ..optimizer import cost_estimate as afford
-from ..optimizer import repeats
+from ..optimizer import cost_estimate, repeats
 from ..optimizer.quote_guard import QuoteGuard
 from ..program.lineups import asked
 from ..program.missing_fields import complete, left_out, named, unusable
@@ -77,17 +76,17 @@ class Evaluate(Tool[EvaluateArguments, Result]):
         """What a run of it does; executed again from the top when the run is resumed."""
         loss, split = work.args["loss"], work.args["split"]
         variable = await self.parts.one_variable(work.session, loss)
-        places = (
+        examples = (
             await self.parts.named_examples(work.session, split)
             if variable.per_example
             else [NO_EXAMPLE]
         )
-        full, lacking = await complete(self.parts.store, work.session.pk, [loss], places)
-        places = full or places  # with none, whatever reads the field says what is missing
+        full, lacking = await complete(self.parts.store, work.session.pk, [loss], examples)
+        examples = full or examples  # with none, whatever reads the field says what is missing
         work.phase = f"evaluating on {split}"
         votes = work.args.get("votes", 1)
         scored = await (
-            vote(work, loss, places, votes) if votes > 1 else measure(work, [loss], places)
+            vote(work, loss, examples, votes) if votes > 1 else measure(work, [loss], examples)
         )
         mean, error = mean_and_error(list(scored.scores.values()))
         known = await self._noted(work, variable, scored)
@@ -171,9 +170,9 @@ class Evaluate(Tool[EvaluateArguments, Result]):
         sizes = await self.parts.store.examples.split_sizes(work.session.pk)
         train = sizes.get("train", 0)
         untested = "test" in sizes and not work.session.test_reads
-        places = 0 if alone else len(scored.scores)
-        calls = afford.step_calls(scored.evaluation.program, STEP, places, train)
-        on = "" if alone else f", on {below} of {places} examples"
+        examples = 0 if alone else len(scored.scores)
+        calls = cost_estimate.step_calls(scored.evaluation.program, STEP, examples, train)
+        on = "" if alone else f", on {below} of {examples} examples"
         gain = f"There is {1 - scored.mean:.2f} to gain{on}. "
         learnt = [v for v in scored.evaluation.program.variables.values() if v.requires_grad]
         next_ = hints.how_to_gain(
@@ -186,8 +185,8 @@ class Evaluate(Tool[EvaluateArguments, Result]):
         program = scored.evaluation.program
         texts = [v.value for v in program.variables.values() if v.is_leaf and v.value]
         quoted = await QuoteGuard.for_program(work, program).quoted(texts)
-        found = [p for p in scored.scores if p in quoted]
-        others = [s for p, s in scored.scores.items() if p not in quoted]
+        found = [n for n in scored.scores if n in quoted]
+        others = [s for n, s in scored.scores.items() if n not in quoted]
         if not found:
             return []
         rest = f": without them it is {fmean(others):.2f}" if others else ""
@@ -208,17 +207,17 @@ def _hold_out(result: EvaluateResult, reads: int, texts: int) -> None:
     )
 
 
-def _failed(places: Collection[int]) -> list[str]:
+def _failed(examples: Collection[int]) -> list[str]:
     """Which examples count as 0 because the evaluator failed on what was made for them."""
-    if not places:
+    if not examples:
         return []
-    which = "" if NO_EXAMPLE in places else f": {named(places)}"
-    many = f"{len(places)} example{'s' if len(places) > 1 else ''}"
+    which = "" if NO_EXAMPLE in examples else f": {named(examples)}"
+    many = f"{len(examples)} example{'s' if len(examples) > 1 else ''}"
     return [f"{many} made the evaluator fail, which counts as 0{which}."]
 
 
 def _worst(scored: Scored, loss: str) -> list[Failure]:
     """The worst failures."""
-    worst = sorted((s, p) for p, s in scored.scores.items() if s < 1)
+    worst = sorted((s, n) for n, s in scored.scores.items() if s < 1)
     shown = worst[: show.FAILURES]
-    return [show.failure(scored.worst_run(p), loss, p, value) for value, p in shown]
+    return [show.failure(scored.worst_run(n), loss, n, value) for value, n in shown]

@@ -72,21 +72,21 @@ class Forward(Tool[ForwardArguments, Result]):
         program = await self.parts.store.graph.program(
             session.pk, targets, everything=False, chain=work.chain
         )
-        places = await self.parts.places(session, list(program.variables.values()))
-        waiting = [v for v in targets if program.variables[v].per_example and not places]
+        examples = await self.parts.examples_in_use(session, list(program.variables.values()))
+        waiting = [v for v in targets if program.variables[v].per_example and not examples]
         if waiting:
-            targets, places = [v for v in targets if v not in waiting], [NO_EXAMPLE]
+            targets, examples = [v for v in targets if v not in waiting], [NO_EXAMPLE]
             program = await self.parts.store.graph.program(session.pk, targets, everything=False)
-        in_use = await self.parts.part_in_use(session, places)
-        full, lacking = await complete(self.parts.store, session.pk, targets, places, program)
-        places = full or places
-        evaluation = await load(work, targets, places, program=program)
+        in_use = await self.parts.part_in_use(session, examples)
+        full, lacking = await complete(self.parts.store, session.pk, targets, examples, program)
+        examples = full or examples
+        evaluation = await load(work, targets, examples, program=program)
         try:
-            await evaluate(work, evaluation, places)
+            await evaluate(work, evaluation, examples)
         finally:
-            await self._save(work, evaluation, places)
+            await self._save(work, evaluation, examples)
         await noted_scores.note(self.parts, work, noted_scores.among(evaluation, targets))
-        kept = [p for p in places if p not in evaluation.left_out]
+        kept = [n for n in examples if n not in evaluation.left_out]
         result = show.forward_result(work, evaluation, targets, kept)
         result.notes = [*lacking, *left_out(evaluation.reasons), *result.notes]
         if in_use and any(program.variables[v].per_example for v in targets):
@@ -97,10 +97,14 @@ class Forward(Tool[ForwardArguments, Result]):
                 result.next = needs_examples(session)
         return result
 
-    async def _save(self, work: RunContext, evaluation: Evaluation, places: Sequence[int]) -> None:
+    async def _save(
+        self, work: RunContext, evaluation: Evaluation, examples: Sequence[int]
+    ) -> None:
         """Keep what was computed, also when not all of it could be."""
         clean = [
-            v for v in evaluation.program.dirty if all(evaluation.has(v, place) for place in places)
+            v
+            for v in evaluation.program.dirty
+            if all(evaluation.has(v, example) for example in examples)
         ]
         if evaluation.computed or clean:
             await self.parts.store.values.save(

@@ -177,11 +177,11 @@ class Inspect(Tool[InspectArguments, InspectResult], Listings):
             ]
             view["next"] = _versions_of(v)
         else:
-            places = await self.parts.places(session, [v])
-            values = await self.parts.store.values.get(session.pk, [v.id], [NO_EXAMPLE, *places])
+            examples = await self.parts.examples_in_use(session, [v])
+            values = await self.parts.store.values.get(session.pk, [v.id], [NO_EXAMPLE, *examples])
             shown = [
-                {"example": f"e{p}" if p else None, "text": cut(x.text, VALUE)[0], "score": x.score}
-                for (_, p), x in values.items()
+                {"example": f"e{n}" if n else None, "text": cut(x.text, VALUE)[0], "score": x.score}
+                for (_, n), x in values.items()
             ]
             view["values"] = shown[offset : offset + PAGE]
             view["next"] = _more(shown, offset, PAGE)

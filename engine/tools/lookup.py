@@ -59,7 +59,7 @@ class Parts:
         await self.runs.give_back()
         await self.store.close()
 
-    async def places(self, session: Session, targets: Sequence[Variable]) -> list[int]:
+    async def examples_in_use(self, session: Session, targets: Sequence[Variable]) -> list[int]:
         """The examples in use, or NO_EXAMPLE alone when none of `targets` depends on examples.
 
         Without a batch of its own, a session uses the first of its training examples.
@@ -70,16 +70,16 @@ class Parts:
             return session.batch
         return await self.store.examples.split(session.pk, "train", self.settings.minibatch)
 
-    async def part_in_use(self, session: Session, places: Sequence[int]) -> str | None:
+    async def part_in_use(self, session: Session, examples: Sequence[int]) -> str | None:
         """How many of the training examples these are, and how all are used; None for all."""
-        if not places or NO_EXAMPLE in places:
+        if not examples or NO_EXAMPLE in examples:
             return None
         total = (await self.store.examples.split_sizes(session.pk)).get("train", 0)
-        if len(places) >= total or not set(places).issubset(
+        if len(examples) >= total or not set(examples).issubset(
             await self.store.examples.split(session.pk, "train")
         ):
             return None
-        return f"{len(places)} of {total} training examples; examples='train' uses all"
+        return f"{len(examples)} of {total} training examples; examples='train' uses all"
 
     async def named_examples(self, session: Session, examples: Sequence[str] | str) -> list[int]:
         """Examples by id, or all of a split. Raises BadInput, NotFound."""
@@ -169,7 +169,7 @@ class Parts:
             ) from error
 
 
-async def gate_places(
+async def gate_examples(
     parts: Parts, session: Session, losses: Sequence[str]
 ) -> tuple[list[int], str]:
     """Where candidates are compared: the validation split, or the program itself without examples.
@@ -179,12 +179,12 @@ async def gate_places(
     named = [await parts.one_variable(session, i) for i in losses]
     if not any(v.per_example for v in named):
         return [NO_EXAMPLE], OWN_LOSS
-    places = await parts.store.examples.split(session.pk, "validation")
-    if not places:
+    examples = await parts.store.examples.split(session.pk, "validation")
+    if not examples:
         raise Conflict(
             "Candidates are compared on the validation split, which is empty.",
             f"Call add_examples(session_id='{session.id}', split='validation', ...), or step with "
             "accept='always'.",
         )
-    full, _ = await complete(parts.store, session.pk, losses, places)
-    return full or places, "validation"
+    full, _ = await complete(parts.store, session.pk, losses, examples)
+    return full or examples, "validation"

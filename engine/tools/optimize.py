@@ -15,8 +15,7 @@ from ...schemas.graph import NO_EXAMPLE, Fate, Session, Variable, number
 from ...schemas.results import Result
 from ..evaluation.scoring import compare, in_pairs
 from ..evaluation.statistics import mean_and_error
-from ..optimizer import cost_estimate as afford
-from ..optimizer import gate, repeats, sizes, training, turns
+from ..optimizer import cost_estimate, gate, repeats, sizes, training, turns
 from ..optimizer.candidate import Candidate, Reason
 from ..optimizer.gradients import BackwardPass
 from ..optimizer.pool import CandidatePool, PoolEntry
@@ -40,7 +39,7 @@ from ..runs.runner import Caller, Start
 from ..views.lineups import by_model
 from . import outcome
 from .base import Tool
-from .lookup import gate_places
+from .lookup import gate_examples
 
 SAMPLED = 64
 """Of so many examples at most the length of the prompts is estimated."""
@@ -77,82 +76,82 @@ class Optimize(Tool[OptimizeArguments, Result]):
 
     async def _chosen(self, session: Session, asked: dict[str, Any]) -> dict[str, Any]:
         """The arguments with what was left open; refuses a budget that pays for no gated step."""
-        places, _ = await gate_places(self.parts, session, asked["losses"])
+        examples, _ = await gate_examples(self.parts, session, asked["losses"])
         program = await self.parts.store.graph.program(session.pk, asked["losses"], everything=True)
         asked = repeats.settled(asked, program)
         usual = sizes.strategy(program, asked["variables"])
-        args = sizes.chosen(asked, afford.asking(program), len(places), usual)
-        alone = list(places) == [NO_EXAMPLE]
-        args["referees"] = 0 if alone else training.wanted(len(sizes.drawn(places, args)))
+        args = sizes.chosen(asked, cost_estimate.asking(program), len(examples), usual)
+        alone = list(examples) == [NO_EXAMPLE]
+        args["referees"] = 0 if alone else training.wanted(len(sizes.drawn(examples, args)))
         if args["budget"]:
-            measured = sizes.drawn(places, args)
+            measured = sizes.drawn(examples, args)
             found = await self._need(session.pk, args, measured)
-            afford.check(args["budget"], found, len(measured))
+            cost_estimate.check(args["budget"], found, len(measured))
         return args
 
     async def _need(
-        self, session: int, args: dict[str, Any], places: Sequence[int]
-    ) -> afford.CostEstimate:
+        self, session: int, args: dict[str, Any], examples: Sequence[int]
+    ) -> cost_estimate.CostEstimate:
         program = await self.parts.store.graph.program(session, args["losses"], everything=True)
         some = await self.parts.store.examples.get(
-            session, [p for p in places[:SAMPLED] if p != NO_EXAMPLE]
+            session, [n for n in examples[:SAMPLED] if n != NO_EXAMPLE]
         )
         train = (await self.parts.store.examples.split_sizes(session)).get("train", 0)
-        return afford.estimate(
-            program, list(some.values()), args, places, train, self.parts.settings
+        return cost_estimate.estimate(
+            program, list(some.values()), args, examples, train, self.parts.settings
         )
 
     async def body(self, work: RunContext) -> Result:
         """What a run of it does; executed again from the top when the run is resumed."""
         args = work.args
-        every, split = await gate_places(self.parts, work.session, args["losses"])
-        places = sizes.drawn(every, args)
+        every, split = await gate_examples(self.parts, work.session, args["losses"])
+        examples = sizes.drawn(every, args)
         loop = load(work.run)
         try:
-            loop = await self._measured(work, loop, places)
-            places = loop.scored(places)
+            loop = await self._measured(work, loop, examples)
+            examples = loop.scored(examples)
             work.standing = loop.standing
             while not (why := stopped(loop, args)):
-                await self._iterate(work, loop, places, split)
+                await self._iterate(work, loop, examples, split)
         except BudgetExhausted as spent:
             if loop is None:
                 raise
-            return await self._report(work, loop, places, "budget", spent)
-        return await self._report(work, loop, places, why, None)
+            return await self._report(work, loop, examples, "budget", spent)
+        return await self._report(work, loop, examples, why, None)
 
     async def _measured(
-        self, work: RunContext, loop: SearchState | None, places: Sequence[int]
+        self, work: RunContext, loop: SearchState | None, examples: Sequence[int]
     ) -> SearchState:
         """The loop as it was saved, or, at the start and where what it stands on has changed, one
         whose scores are measured now."""
-        split = None if list(places) == [NO_EXAMPLE] else "validation"
+        split = None if list(examples) == [NO_EXAMPLE] else "validation"
         now = await stands_on(work, work.args["losses"], split)
         if loop is None:
-            return await self._begin(work, places, now)
+            return await self._begin(work, examples, now)
         if loop.stands is None:
             changed = ["the version of textgrad-mcp"]
         else:
             changed = loop.stands.changes(now, "validation")
-        if not changed and len(loop.before) == len(loop.scored(places)):
+        if not changed and len(loop.before) == len(loop.scored(examples)):
             return loop
         why = (
             f"Meanwhile {' and '.join(changed) or 'something'} changed: the texts were measured "
             f"again after step {loop.steps}, and score_before is what they scored then."
         )
-        return await self._begin(work, places, now, loop.model_copy(update={"notes": [why]}))
+        return await self._begin(work, examples, now, loop.model_copy(update={"notes": [why]}))
 
     async def _begin(
         self,
         work: RunContext,
-        places: Sequence[int],
+        examples: Sequence[int],
         stands: Stands,
         earlier: SearchState | None = None,
     ) -> SearchState:
         """A loop whose scores are measured now; with what `earlier` counted."""
         work.phase = "scoring the start"
-        start, _ = await compare(work, work.args["losses"], places, {}, [])
-        places = list(start.scores)
-        first = PoolEntry(name="the start", texts={}, scores=[start.scores[p] for p in places])
+        start, _ = await compare(work, work.args["losses"], examples, {}, [])
+        examples = list(start.scores)
+        first = PoolEntry(name="the start", texts={}, scores=[start.scores[n] for n in examples])
         loop = SearchState(
             pool=CandidatePool(members=[first]),
             before=first.scores,
@@ -169,7 +168,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
             kept = ("iteration", "steps", "accepted", "refused", "start", "notes")
             loop = loop.model_copy(update={name: getattr(earlier, name) for name in kept})
             first.name = f"the text after step {loop.steps}"
-        await self._note_score(work, loop, places)
+        await self._note_score(work, loop, examples)
         await work.save_state(loop.dump())
         return loop
 
@@ -177,7 +176,9 @@ class Optimize(Tool[OptimizeArguments, Result]):
         """What this run has used so far, by purpose."""
         return await self.parts.store.calls.usage(work.session.pk, number(work.run.id, "r"))
 
-    async def _note_score(self, work: RunContext, loop: SearchState, places: Sequence[int]) -> None:
+    async def _note_score(
+        self, work: RunContext, loop: SearchState, examples: Sequence[int]
+    ) -> None:
         """Remember the installed texts' validation score, for the report."""
         if loop.paired:
             return
@@ -193,16 +194,16 @@ class Optimize(Tool[OptimizeArguments, Result]):
             versions,
             mean,
             error,
-            len(places),
+            len(examples),
             fence,
             state,
             work.chain,
-            dict(zip(places, loop.current.scores, strict=True)),
+            dict(zip(examples, loop.current.scores, strict=True)),
             {name: now for name, (_, now) in loop.by_model.items()},
         )
 
     async def _iterate(
-        self, work: RunContext, loop: SearchState, places: Sequence[int], split: str
+        self, work: RunContext, loop: SearchState, examples: Sequence[int], split: str
     ) -> None:
         args = work.args
         parent = loop.pool.choose(args["parents"], args["seed"], loop.iteration)
@@ -223,8 +224,8 @@ class Optimize(Tool[OptimizeArguments, Result]):
         loop.iteration += 1
         loop.idle = 0
         found = await turns.candidates(work, loop, learnt, parameters, chosen, parent, guard)
-        loop.show([*learnt.places, *learnt.others, *quoted])
-        await self._step(work, loop, learnt, found, [*parameters, *chosen], parent, places, split)
+        loop.show([*learnt.examples, *learnt.others, *quoted])
+        await self._step(work, loop, learnt, found, [*parameters, *chosen], parent, examples, split)
 
     async def _idle(self, work: RunContext, loop: SearchState) -> None:
         """Go on to the next minibatch: there was nothing to learn from this one."""
@@ -240,22 +241,22 @@ class Optimize(Tool[OptimizeArguments, Result]):
         candidates: Sequence[Candidate],
         parameters: Sequence[Variable],
         parent: PoolEntry,
-        places: Sequence[int],
+        examples: Sequence[int],
         split: str,
     ) -> None:
         losses = work.args["losses"]
-        quotes = [p for candidate in candidates for p in candidate.quotes]
+        quotes = [n for candidate in candidates for n in candidate.quotes]
         referees = loop.scored(await training.referees(work, {*loop.shown, *quotes}))
         batch = turns.checked_on(learnt, work.args, candidates, plain=loop.plain)
-        where = losses, batch, places, split, parent.texts, referees
-        judged = await gate.judge(work, candidates, *where)
-        if judged.winner is not None and parent is not loop.current:
-            judged.summary += f" (rewritten from {parent.name}, not from the installed text)"
-            judged.reasons[judged.winner] = Reason(Fate.ACCEPTED, judged.summary)
+        where = losses, batch, examples, split, parent.texts, referees
+        decision = await gate.decide(work, candidates, *where)
+        if decision.winner is not None and parent is not loop.current:
+            decision.summary += f" (rewritten from {parent.name}, not from the installed text)"
+            decision.reasons[decision.winner] = Reason(Fate.ACCEPTED, decision.summary)
         changed = await self._changed(work, parameters, parent)
-        record = record_of(changed, turns.by_variable(learnt), candidates, judged, parent.led)
+        record = record_of(changed, turns.by_variable(learnt), candidates, decision, parent.led)
         number_ = await self.parts.store.history.last_step(work.session.pk) + 1
-        loop.take(f"s{number_}", candidates, judged, record)
+        loop.take(f"s{number_}", candidates, decision, record)
         if loop.unwritten and "strategy" in work.args.get("open", []):
             loop.fall_back()
         await self.parts.store.history.record_step(
@@ -274,13 +275,13 @@ class Optimize(Tool[OptimizeArguments, Result]):
         self,
         work: RunContext,
         loop: SearchState,
-        places: Sequence[int],
+        examples: Sequence[int],
         why: str,
         spent: BudgetExhausted | None,
     ) -> Result:
         usage = await self._usage(work)
         if loop.accepted:
-            await self._note_score(work, loop, places)
+            await self._note_score(work, loop, examples)
         history = await self.parts.store.history.proposals(work.session.pk, limit=LOOKED_THROUGH)
         last = await self.parts.store.history.last_step(work.session.pk)  # nothing is told twice
         history = [p for p in history if (number(p.step, "s") or 0) > last - loop.steps]
@@ -297,12 +298,12 @@ class Optimize(Tool[OptimizeArguments, Result]):
             notes.append(outcome.hopeless(loop, why))
             await self.parts.store.calls.retire_unusable(work.session.pk)
         if spent is not None:
-            found = await self._need(work.session.pk, work.args, places)
+            found = await self._need(work.session.pk, work.args, examples)
             notes += [spent.message, spent.next, outcome.next_step(loop, usage, found)]
         notes = [*work.args.get("notes", []), *loop.notes, *notes, *sizes.notes(work.args)]
         if loop.plain:
             notes.append(f"{outcome.FELL_BACK} ({loop.problem})")
-        notes += outcome.still_failing(loop, places)
+        notes += outcome.still_failing(loop, examples)
         guard = await QuoteGuard.of(work, work.args["losses"])
         notes += outcome.copied(await turns.quoted_by(work, guard, {}))
         tested = "test" in await self.parts.store.examples.split_sizes(work.session.pk)

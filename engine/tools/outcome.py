@@ -85,14 +85,14 @@ def _left_out(history: Sequence[Proposal], loop: SearchState) -> list[str]:
     return [f"The last {len(history)} proposals are shown; inspect(what='steps') has all."]
 
 
-def still_failing(loop: SearchState, places: Sequence[int]) -> list[str]:
+def still_failing(loop: SearchState, examples: Sequence[int]) -> list[str]:
     """A note on the validation examples that score below 1 with the installed texts."""
-    if loop.paired or list(places) == [NO_EXAMPLE]:
+    if loop.paired or list(examples) == [NO_EXAMPLE]:
         return []
-    failing = [p for p, one in zip(places, loop.current.scores, strict=True) if one < 1]
+    failing = [n for n, one in zip(examples, loop.current.scores, strict=True) if one < 1]
     if not failing:
         return []
-    of = f"{len(failing)} of {len(places)} validation examples"
+    of = f"{len(failing)} of {len(examples)} validation examples"
     return [f"Still below 1 with the installed texts: {of} ({named(failing)})."]
 
 

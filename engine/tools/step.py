@@ -30,7 +30,7 @@ from ..views.after_step import following, telling_again
 from ..views.lineups import by_model
 from . import noted_scores
 from .base import Tool
-from .lookup import gate_places
+from .lookup import gate_examples
 
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 
@@ -127,7 +127,7 @@ class Step(Tool[StepArguments, Result]):
         )
         where = None
         if work.args["accept"] == "if_better":  # refuses before anything is asked
-            where = await gate_places(self.parts, work.session, losses)
+            where = await gate_examples(self.parts, work.session, losses)
             if full := await self._saturated(work, losses, where[0]):
                 return full
         count = work.args["candidates"]
@@ -146,15 +146,15 @@ class Step(Tool[StepArguments, Result]):
                 f"Call add_examples(session_id='{work.session.id}', split='train', ...), or step "
                 "on other parameters.",
             )
-        judged = await self._judged(work, candidates, losses, batch if used else [], where)
-        record = record_of(parameters, gradients, candidates, judged)
-        return await self._recorded(work, record, judged, losses, where, notes)
+        decision = await self._decided(work, candidates, losses, batch if used else [], where)
+        record = record_of(parameters, gradients, candidates, decision)
+        return await self._recorded(work, record, decision, losses, where, notes)
 
     async def _recorded(
         self,
         work: RunContext,
         record: StepRecord,
-        judged: gate.GateResult,
+        decision: gate.GateResult,
         losses: Sequence[str],
         where: tuple[list[int], str] | None,
         notes: Sequence[str],
@@ -166,15 +166,15 @@ class Step(Tool[StepArguments, Result]):
             work.session.pk, record, work.fence, chain=work.chain
         )
         installed = {p.variable: p.version for p in stored.proposals if p.version is not None}
-        await self._note_scores(work, judged, losses, where, before, before | installed)
+        await self._note_scores(work, decision, losses, where, before, before | installed)
         known = show.is_known(work, "backward")
-        told = [*work.args.get("notes", []), *notes, *judged.notes]
-        if judged.by_model:
+        told = [*work.args.get("notes", []), *notes, *decision.notes]
+        if decision.by_model:
             program = await self.parts.store.graph.program(work.session.pk, losses, everything=True)
-            told += by_model(program, judged.by_model)
+            told += by_model(program, decision.by_model)
         then = await self._following(work, stored)
         result = show.step_result(work.session, stored, told, then, known=known)
-        result.by_model = judged.by_model
+        result.by_model = decision.by_model
         return result
 
     async def _following(self, work: RunContext, step: StepRecord) -> str:
@@ -193,64 +193,64 @@ class Step(Tool[StepArguments, Result]):
     async def _note_scores(
         self,
         work: RunContext,
-        judged: gate.GateResult,
+        decision: gate.GateResult,
         losses: Sequence[str],
         where: tuple[list[int], str] | None,
         before: Mapping[str, int],
         after: Mapping[str, int],
     ) -> None:
         """Note what the gate has measured of the texts at the versions `before` and `after`."""
-        if where is None or judged.winner is None or len(losses) > 1:
+        if where is None or decision.winner is None or len(losses) > 1:
             return
         if await in_pairs(work, losses):
             return
-        found = dict(zip(where[0], judged.by_place[judged.winner], strict=True))
-        scores = {p: found[p] for p in judged.present}
-        now = judged.models[judged.winner]
-        readings = [(before, judged.present, judged.models[None]), (after, scores, now)]
+        found = dict(zip(where[0], decision.by_example[decision.winner], strict=True))
+        scores = {n: found[n] for n in decision.present}
+        now = decision.models[decision.winner]
+        readings = [(before, decision.present, decision.models[None]), (after, scores, now)]
         await noted_scores.note_compared(self.parts, work, losses[0], readings)
 
     async def _reflected(self, work: RunContext, parameter: Variable) -> StepResult:
         """A step on one parameter by what came of the training examples in use."""
         named = await self.parts.losses(work.session, None)
         losses = [v.id for v in named]
-        places = await self.parts.places(work.session, named)
+        examples = await self.parts.examples_in_use(work.session, named)
         found = await self.parts.store.examples.get(
-            work.session.pk, [p for p in places if p != NO_EXAMPLE]
+            work.session.pk, [n for n in examples if n != NO_EXAMPLE]
         )
-        places = [p for p in places if p == NO_EXAMPLE or found[p].split == "train"]
-        if not places:
+        examples = [n for n in examples if n == NO_EXAMPLE or found[n].split == "train"]
+        if not examples:
             raise Conflict(
                 "There are no training examples in use to learn from.",
                 f"Call add_examples(session_id='{work.session.id}', split='train', ...).",
             )
         where = None
         if work.args["accept"] == "if_better":
-            where = await gate_places(self.parts, work.session, losses)
+            where = await gate_examples(self.parts, work.session, losses)
             if full := await self._saturated(work, losses, where[0]):
                 return full
-        learnt = await outputs_on(work, losses, places)
+        learnt = await outputs_on(work, losses, examples)
         if not turns.improvable(learnt, losses):
             raise Conflict(
-                f"Nothing is wrong on the {len(learnt.places)} examples in use.",
+                f"Nothing is wrong on the {len(learnt.examples)} examples in use.",
                 "Use others: forward(session_id, examples='train').",
             )
         guard, count = await QuoteGuard.of(work, losses), work.args["candidates"]
         by = STRATEGIES["reflect"]
         candidates = await turns.reflected(work, by, learnt, parameter, losses, count, guard)
         await guard.note(candidates)
-        judged = await self._judged(work, candidates, losses, learnt.places, where)
-        record = record_of([parameter], turns.by_variable(learnt), candidates, judged)
-        return await self._recorded(work, record, judged, losses, where, learnt.notes)
+        decision = await self._decided(work, candidates, losses, learnt.examples, where)
+        record = record_of([parameter], turns.by_variable(learnt), candidates, decision)
+        return await self._recorded(work, record, decision, losses, where, learnt.notes)
 
     async def _saturated(
-        self, work: RunContext, losses: Sequence[str], places: Sequence[int]
+        self, work: RunContext, losses: Sequence[str], examples: Sequence[int]
     ) -> StepResult | None:
         """The result of a step that no rewrite could pass; None where one could."""
         if await in_pairs(work, losses):
             return None
         work.phase = "scoring the present text"
-        present, _ = await compare(work, losses, places, {}, [])
+        present, _ = await compare(work, losses, examples, {}, [])
         if not gate.saturated(list(present.scores.values())):
             return None
         return StepResult(
@@ -259,11 +259,11 @@ class Step(Tool[StepArguments, Result]):
             gate=f"nothing was asked: 1.00 on {len(present.scores)} examples cannot be passed",
             notes=[*work.args.get("notes", []), *left_out(present.left_out)],
             next=gate.harder(work.session)
-            if list(places) != [NO_EXAMPLE]
+            if list(examples) != [NO_EXAMPLE]
             else "The program's own loss is at its best. accept='always' installs without a check.",
         )
 
-    async def _judged(
+    async def _decided(
         self,
         work: RunContext,
         candidates: list[Candidate],
@@ -273,7 +273,7 @@ class Step(Tool[StepArguments, Result]):
     ) -> gate.GateResult:
         accept = work.args["accept"]
         if where is not None:
-            return await gate.judge(work, candidates, losses, batch, *where)
+            return await gate.decide(work, candidates, losses, batch, *where)
         only = Reason(Fate.NOT_COMPARED, sentence("reasons", "proposed"))
         reasons = {i: c.refused or only for i, c in enumerate(candidates)}
         standing = [i for i, c in enumerate(candidates) if not c.refused]

@@ -105,57 +105,59 @@ class Examples:
         return await asyncio.to_thread(sort, before, after, there)
 
     async def _scanned(self, loss: str, split: str, texts: Texts, mark: Mark) -> Sorted | None:
-        places = (
+        examples = (
             [NO_EXAMPLE]
             if mark[1] == NO_EXAMPLE
             else await self.store.examples.split(self.session.pk, split)
         )
         sides = []
         for one in texts:
-            found = await self._replayed(loss, places, one)
-            sides.append({p: x.score for p, x in found.items() if x.score is not None})
-        return sort(sides[0], sides[1], set(places)) if all(sides) else None
+            found = await self._replayed(loss, examples, one)
+            sides.append({n: x.score for n, x in found.items() if x.score is not None})
+        return sort(sides[0], sides[1], set(examples)) if all(sides) else None
 
     async def _page(self, loss: str, page: Sequence[int], texts: Texts) -> list[dict[str, Any]]:
         before, after = [await self._replayed(loss, page, one) for one in texts]
-        known = await self.store.examples.get(self.session.pk, [p for p in page if p != NO_EXAMPLE])
+        known = await self.store.examples.get(self.session.pk, [n for n in page if n != NO_EXAMPLE])
         return [
             {
-                "id": _name(p),
-                "fields": _cells(known[p].fields) if p in known else {},
-                "a": _cell(before[p]),
-                "b": _cell(after[p]),
+                "id": _name(n),
+                "fields": _cells(known[n].fields) if n in known else {},
+                "a": _cell(before[n]),
+                "b": _cell(after[n]),
             }
-            for p in page
+            for n in page
         ]
 
     async def example(self, loss: str, id_: str, a: Versions, b: Versions) -> dict[str, Any]:
         """One example whole: fields, outputs, the loss's words, and the calls behind them."""
-        place = number(id_, "e") if id_ != "here" else NO_EXAMPLE
-        known = await self.store.examples.get(self.session.pk, [place] if place else [])
-        if place is None or (place != NO_EXAMPLE and place not in known):
+        example = number(id_, "e") if id_ != "here" else NO_EXAMPLE
+        known = await self.store.examples.get(self.session.pk, [example] if example else [])
+        if example is None or (example != NO_EXAMPLE and example not in known):
             raise NotFound(f"There is no example {id_!r}.", "Rows are named e1, e2, ...")
         sides = []
         for versions in (a, b):
             texts = await self._texts(versions)
-            found, keys = await replay(self.reader, self.session, loss, [place], texts, trace=True)
+            found, keys = await replay(
+                self.reader, self.session, loss, [example], texts, trace=True
+            )
             calls = await self.store.overview.call_numbers(self.session.pk, keys)
-            sides.append(_whole(found[place]) | {"calls": [f"c{n}" for n in calls.values()]})
-        fields = known[place].fields if place in known else {}
+            sides.append(_whole(found[example]) | {"calls": [f"c{n}" for n in calls.values()]})
+        fields = known[example].fields if example in known else {}
         return {
             "id": id_,
-            "split": known[place].split if place in known else "",
+            "split": known[example].split if example in known else "",
             "fields": {name: cut(text, WHOLE)[0] for name, text in fields.items()},
             "a": sides[0],
             "b": sides[1],
         }
 
     async def _replayed(
-        self, loss: str, places: Sequence[int], texts: Mapping[str, str]
+        self, loss: str, examples: Sequence[int], texts: Mapping[str, str]
     ) -> dict[int, Replayed]:
         found: dict[int, Replayed] = {}
-        for start in range(0, len(places), MOST):
-            some = places[start : start + MOST]
+        for start in range(0, len(examples), MOST):
+            some = examples[start : start + MOST]
             one = await replay(self.reader, self.session, loss, some, texts)
             found |= one[0]
         return found
@@ -176,8 +178,8 @@ class Examples:
         return texts
 
 
-def _name(place: int) -> str:
-    return f"e{place}" if place != NO_EXAMPLE else "here"
+def _name(example: int) -> str:
+    return f"e{example}" if example != NO_EXAMPLE else "here"
 
 
 def _cells(fields: Mapping[str, str]) -> dict[str, str]:

@@ -98,14 +98,14 @@ async def replay(
     reader: Reader,
     session: Session,
     loss: str,
-    places: Sequence[int],
+    examples: Sequence[int],
     texts: Mapping[str, str],
     *,
     trace: bool = False,
 ) -> tuple[dict[int, Replayed], list[str]]:
-    """What the program made of each place with `texts` in place of its parameters' own, and the
+    """What the program made of each example with `texts` in place of its parameters' own, and the
     keys of the replies that were read for it, with `trace` of all that stand behind it. At most
-    MOST places are taken."""
+    MOST examples are taken."""
     store, settings = reader.store, reader.settings
     work = RunContext(
         session=session,
@@ -117,38 +117,40 @@ async def replay(
         workers=reader.workers,
     )
     found: dict[int, Replayed] = {}
-    evaluation = await load(work, [loss], list(places)[:MOST], overrides=texts)
+    evaluation = await load(work, [loss], list(examples)[:MOST], overrides=texts)
     if trace:
         evaluation.known = {}
     # One by one: where something was never asked, the others are not to be held back by it.
-    for place in list(places)[:MOST]:
-        found[place] = await _one(work, evaluation, loss, place)
+    for example in list(examples)[:MOST]:
+        found[example] = await _one(work, evaluation, loss, example)
     return found, list(cast(Recorded, work.ledger).keys)
 
 
-async def _one(work: RunContext, evaluation: Evaluation, loss: str, place: int) -> Replayed:
+async def _one(work: RunContext, evaluation: Evaluation, loss: str, example: int) -> Replayed:
     missing = ""
     try:
-        await evaluate(work, evaluation, [place], tolerant=True)
+        await evaluate(work, evaluation, [example], tolerant=True)
     except NotYet:
         missing = "This was never run with these texts."
     except TextGradError as error:
         missing = error.message
-    outputs = _outputs(evaluation, loss, place)
-    if not missing and evaluation.has(loss, place):
-        value = evaluation.value(loss, place)
+    outputs = _outputs(evaluation, loss, example)
+    if not missing and evaluation.has(loss, example):
+        value = evaluation.value(loss, example)
         return Replayed(outputs, value.text, value.score)
-    return Replayed(outputs, missing=missing or _why(evaluation, place))
+    return Replayed(outputs, missing=missing or _why(evaluation, example))
 
 
-def _outputs(evaluation: Evaluation, loss: str, place: int) -> dict[str, str]:
+def _outputs(evaluation: Evaluation, loss: str, example: int) -> dict[str, str]:
     """What the loss judged, of what the program made."""
     operation = evaluation.program.operation_of(loss)
     inputs = operation.inputs.items() if operation else ()
     made = {n: v for n, v in inputs if not evaluation.program.variables[v].is_leaf}
-    return {n: evaluation.value(v, place).text for n, v in made.items() if evaluation.has(v, place)}
+    return {
+        n: evaluation.value(v, example).text for n, v in made.items() if evaluation.has(v, example)
+    }
 
 
-def _why(evaluation: Evaluation, place: int) -> str:
-    found = [e for (_, p), e in evaluation.unusable.items() if p in (place, NO_EXAMPLE)]
+def _why(evaluation: Evaluation, example: int) -> str:
+    found = [e for (_, n), e in evaluation.unusable.items() if n in (example, NO_EXAMPLE)]
     return found[0].message if found else "There is no usable reply."

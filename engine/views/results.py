@@ -22,7 +22,7 @@ from ...schemas.results import (
 from ..evaluation.scoring import Scored
 from ..evaluators.command import listed
 from ..metrics import OUTPUTS
-from ..program.forward import Evaluation, place_of
+from ..program.forward import Evaluation, example_of
 from ..program.lineups import lineups
 from ..program.operations import find
 from ..runs.context import RunContext
@@ -61,15 +61,15 @@ def share(count: int, least: int, most: int, room: int = LIST_CHARS) -> int:
 
 
 def mean_score(
-    evaluation: Evaluation, losses: Sequence[str], places: Sequence[int]
+    evaluation: Evaluation, losses: Sequence[str], examples: Sequence[int]
 ) -> float | None:
     """The mean of the scores there are, or None."""
     scores = [
         value.score
         for loss in losses
-        for place in places
-        if evaluation.has(loss, place)
-        and (value := evaluation.value(loss, place)).score is not None
+        for example in examples
+        if evaluation.has(loss, example)
+        and (value := evaluation.value(loss, example)).score is not None
     ]
     return round(sum(s for s in scores if s is not None) / len(scores), 4) if scores else None
 
@@ -78,15 +78,15 @@ def forward_result(
     work: RunContext,
     evaluation: Evaluation,
     shown: Sequence[str],
-    places: Sequence[int],
+    examples: Sequence[int],
 ) -> ForwardResult:
     """What was computed: the values of `shown`, the first few in words."""
     variables = evaluation.program.variables
     nodes = [
-        (v, p)
+        (v, n)
         for v in shown
-        for p in (places if variables[v].per_example else [NO_EXAMPLE])
-        if evaluation.has(v, p)
+        for n in (examples if variables[v].per_example else [NO_EXAMPLE])
+        if evaluation.has(v, n)
     ]
     values = [_shown(work, evaluation, *node) for node in nodes[:VALUES]]
     made = work.args.get("made", {})
@@ -99,9 +99,9 @@ def forward_result(
         )
     return ForwardResult(
         recomputed=[] if made else list(shown),
-        examples=[f"e{p}" for p in places if p != NO_EXAMPLE],
+        examples=[f"e{n}" for n in examples if n != NO_EXAMPLE],
         values=values,
-        mean_score=mean_score(evaluation, losses, places),
+        mean_score=mean_score(evaluation, losses, examples),
         notes=notes,
         next=_after_forward(work, evaluation, losses, shown),
         **made,
@@ -118,9 +118,9 @@ def is_known(work: RunContext, name: str) -> bool:
     return work.ledger.named(name).name == "assistant"
 
 
-def _shown(work: RunContext, evaluation: Evaluation, variable: str, place: int) -> Shown:
-    where = place_of(evaluation.program.variables[variable], place)
-    value = evaluation.value(variable, place)
+def _shown(work: RunContext, evaluation: Evaluation, variable: str, example: int) -> Shown:
+    where = example_of(evaluation.program.variables[variable], example)
+    value = evaluation.value(variable, example)
     operation = evaluation.program.operation_of(variable)
     asks: str | None = find(operation.kind).asks if operation is not None else None
     if operation is not None and asks == "forward":
@@ -337,21 +337,21 @@ def installing(session: Session, higher: Proposal | None, found: Sequence[Propos
     return f"{what} {higher.score:.2f}, which is higher: {calls} {how} all the same. "
 
 
-def failure(scored: Scored, loss: str, place: int, score: float) -> Failure:
+def failure(scored: Scored, loss: str, example: int, score: float) -> Failure:
     """One bad example: its fields, what the program made of it, and the feedback."""
     evaluation = scored.evaluation
-    example = evaluation.examples.get(place)
-    given = list(example.fields.items() if example else [])[:FIELDS]
+    row = evaluation.examples.get(example)
+    given = list(row.fields.items() if row else [])[:FIELDS]
     fields = {k: cut(v, share(len(given), 40, 200, 500))[0] for k, v in given}
     judged = _judged(evaluation, loss)
-    output = evaluation.value(judged, place).text if evaluation.has(judged, place) else ""
+    output = evaluation.value(judged, example).text if evaluation.has(judged, example) else ""
     feedback = (
-        scored.unusable[place].message
-        if place in scored.unusable
-        else evaluation.value(loss, place).text
+        scored.unusable[example].message
+        if example in scored.unusable
+        else evaluation.value(loss, example).text
     )
     return Failure(
-        example=f"e{place}" if place != NO_EXAMPLE else "",
+        example=f"e{example}" if example != NO_EXAMPLE else "",
         score=round(score, 4),
         fields=fields,
         model=lineups(evaluation.program)[evaluation.lineup] or None,
