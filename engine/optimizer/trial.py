@@ -10,6 +10,7 @@ from ...schemas.graph import NO_EXAMPLE, Fate, Kind
 from ..answerers import OUTSIDE
 from ..evaluation.scoring import Scored, Texts, compare
 from ..program.forward import Evaluation, made_from
+from ..program.lineups import asked
 from ..program.missing_fields import named
 from ..program.operations import find
 from ..runs.context import RunContext
@@ -121,7 +122,7 @@ async def still_in(
     have. No verdict is another for it: what is read is on record when the whole split is scored.
     """
     standing, examples, total = list(standing), list(present.scores), sum(present.scores.values())
-    for end in _ends(work, len(examples)):
+    for end in _ends(work, present.evaluation.program, len(examples)):
         _, scored = await score_all(work, candidates, losses, examples[:end], standing, {})
         for index, one in scored.items():
             if sum(one.scores.values()) + len(examples) - end < total - _ROUNDING:
@@ -133,13 +134,13 @@ async def still_in(
 _ROUNDING = 1e-9
 
 
-def _ends(work: RunContext, count: int) -> list[int]:
+def _ends(work: RunContext, program: Program, count: int) -> list[int]:
     """After how many of `count` examples it is looked who is out.
 
     Nowhere where somebody outside answers: each part is a round of calls for them.
     """
-    answerer = work.ledger.answerers["forward"].name
-    parts = 1 if answerer in OUTSIDE else max(1, min(PARTS, count // PART))
+    outside = any(work.ledger.named(model).name in OUTSIDE for model in asked(program))
+    parts = 1 if outside else max(1, min(PARTS, count // PART))
     return [count * part // parts for part in range(1, parts)]
 
 
