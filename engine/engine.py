@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schemas.completions import Role
 from ..schemas.errors import TextGradError
 from ..schemas.graph import NO_EXAMPLE, Variable
 from ..schemas.results import Result
@@ -43,7 +42,7 @@ def in_files(bound: Sequence[Variable], result: Result) -> list[str]:
 class Engine:
     """Textual gradient descent over stored programs: one attribute a tool. Close it when done."""
 
-    def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
+    def __init__(self, settings: Settings, store: Store, answerers: dict[str, Answerer]) -> None:
         parts = self.parts = Parts(settings, store, answerers)
         self.settings, self.store = settings, store
         self.ledger, self.runs = parts.ledger, parts.runs

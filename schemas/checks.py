@@ -9,6 +9,8 @@ from .text import unstorable
 
 MOST_NAMED = 10_000
 """Ids, or completions, in one call."""
+MOST_MODELS = 8
+"""So many models may answer one operation: each runs every example."""
 MOST_INPUTS = 1_000
 TOGETHER = "Put some of them together outside."
 NAME_A_SPLIT = "Name a split, which means all of it."

@@ -47,7 +47,8 @@ class CompletionRequest(BaseModel):
     """What is asked. Two requests with the same key are answered once within a session.
 
     `reply` is the JSON schema of the reply, or None where any text will do; `sample` tells
-    apart several answers to the same words; `about` is for people and is not part of the key.
+    apart several answers to the same words; `by` names the further model that is to answer, where
+    that is not the role's own; `about` is for people and is not part of the key.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,6 +59,7 @@ class CompletionRequest(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)
     reply: dict[str, Any] | None = None
     sample: int = 0
+    by: str = Field(default="", exclude_if=lambda name: not name)
     about: str = ""
 
     def model_copy(
@@ -74,6 +76,11 @@ class CompletionRequest(BaseModel):
         content = self.model_dump(mode="json", exclude={"about"})
         text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def answers(self) -> str:
+        """Who is to answer, as settings name them: a further model, or the role."""
+        return self.by or role_of(self.purpose)
 
     @property
     def system(self) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 Split = Literal["train", "validation", "test"]
 NO_EXAMPLE = 0
-"""Instead of an example's number, for a value that is the same for all (numbers start at 1)."""
+"""The place of a value that depends on no example (example numbers start at 1)."""
 
 
 class Kind(StrEnum):
@@ -105,6 +105,15 @@ class Operation(BaseModel):
         ids = ([self.system] if self.system else []) + list(self.inputs.values())
         return list(dict.fromkeys(ids))
 
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that answer it where it asks one; by default the role's own."""
+        return self.spec.get("models") or ["forward"]
+
+    def model_in(self, lineup: int) -> str:
+        """The model that answers it in a line-up, a number from 0: the first, the second, ..."""
+        return self.models[lineup % len(self.models)]
+
 
 class Example(BaseModel):
     """One row of data."""
@@ -115,7 +124,7 @@ class Example(BaseModel):
 
 
 class Value(BaseModel):
-    """A variable's text for one example, with its score if it is a loss."""
+    """A variable's text at one place, with its score if it is a loss."""
 
     text: str
     score: float | None = None

@@ -10,17 +10,20 @@ OWN_LOSS = "the program's own loss"
 
 class Measured(BaseModel):
     """A split's mean score with its standard error (None for one example), and the versions of
-    the parameters that had it."""
+    the parameters that had it; `by_model` are the means of several models."""
 
     mean: float
     error: float | None
     examples: int
     versions: dict[str, int]
+    by_model: dict[str, float] = Field(default_factory=dict, exclude_if=lambda found: not found)
 
     @property
     def said(self) -> str:
-        """The mean with its standard error, where it has one."""
-        return f"{self.mean:.3f}" + ("" if self.error is None else f" ± {self.error:.3f}")
+        """The mean with its standard error, where it has one, and those of several models."""
+        each = ", ".join(f"{name} {mean:.3f}" for name, mean in self.by_model.items())
+        error = "" if self.error is None else f" ± {self.error:.3f}"
+        return f"{self.mean:.3f}{error}" + (f" ({each})" if each else "")
 
 
 class Change(BaseModel):

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from .completions import Pending
 
 Status = Literal["done", "needs_completions", "running", "failed"]
+ByModel = dict[str, tuple[float, float]]
+"""The mean score before and after, by model, where several run a program."""
 ShownVerdict = Literal["accepted", "refused", "tie", "not taken", "proposed"]
 
 
@@ -126,14 +128,16 @@ class StepResult(Result):
     score_after: float | None = None
     gate: str | None = None
     refused_higher: str | None = None
+    by_model: ByModel | None = None
 
 
 class Failure(Lazy):
-    """An example the program does badly on."""
+    """An example the program does badly on; of several models, the `model` that did worst."""
 
     example: str
     score: float
     fields: dict[str, str]
+    model: str | None = None
     output: str
     feedback: str
 
@@ -147,6 +151,7 @@ class EvaluateResult(Result):
     standard_error: float | None = None
     examples: int = 0
     failures: list[Failure] = Field(default_factory=list)
+    by_model: dict[str, float] | None = None
     reads: int | None = None
 
 
@@ -166,6 +171,7 @@ class OptimizeResult(Result):
     variables: list[str] = Field(default_factory=list)
     proposals: list[ShownProposal] = Field(default_factory=list)
     refused_higher: str | None = None
+    by_model: ByModel | None = None
     calls: int = 0
     tokens: int | None = None
     cost: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,9 +105,26 @@ def _budget(given: dict[str, float]) -> dict[str, float]:
 OPEN_QUOTA_BYTES = 100_000_000
 
 
+MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+"""Names of further models: what a variable of the environment can spell."""
+FORWARD, BACKWARD = "forward", "backward"
+
+
+def _models(given: dict[str, RoleSettings]) -> dict[str, RoleSettings]:
+    for name in given:
+        if not MODEL_NAME.fullmatch(name) or name in (FORWARD, BACKWARD, "both"):
+            raise ValueError(
+                f"no model can be named {name[:40]!r}: lower-case letters, digits and _, a letter "
+                "first, and not forward, backward or both"
+            )
+    return given
+
+
 class Settings(Strict):
     """Everything in force in one server process.
 
+    `models` are further models, by name, that programs may be run with beside that of the role
+    forward; each holds for itself, what it shares with forward is filled in when it is read.
     `database` is a file, or the address of a PostgreSQL database, with its password in
     `database_password` if libpq's own places do not have it; `database_connections` are those that
     one process may have open there.
@@ -123,6 +141,9 @@ class Settings(Strict):
     database_connections: int = Field(default=CONNECTIONS, ge=1, le=64)
     forward: RoleSettings = Field(default_factory=RoleSettings)
     backward: RoleSettings = Field(default_factory=RoleSettings)
+    models: Annotated[dict[str, RoleSettings], AfterValidator(_models)] = Field(
+        default_factory=dict
+    )
     evaluators: dict[str, EvaluatorSettings] = Field(default_factory=dict)
     data_dir: Path | None = None
     workspace: Path | None = None
@@ -139,6 +160,11 @@ class Settings(Strict):
     minibatch: int = Field(default=8, ge=1, le=1024)
     max_value_chars: int = Field(default=1_000_000, ge=1000)
     page: Literal["on", "link", "off"] = "on"
+
+    @property
+    def answering(self) -> dict[str, RoleSettings]:
+        """Who answers, by name: the two roles, and the further models."""
+        return {FORWARD: self.forward, BACKWARD: self.backward, **self.models}
 
     @model_validator(mode="after")
     def _complete_address(self) -> Settings:

@@ -189,6 +189,8 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "beyond noise, or does the same and is shorter; what was refused and scored more is named.",
         "repeats": "With repeats, each example that measures is run so often and the means are "
         "compared; no run is asked for twice, and a program that cannot vary is measured once.",
+        "several-models": "A program that names several models is measured with each on every "
+        "example: the mean or the worst decides, and results tell all of them.",
         "held-out": "The loop never reads the test split, and each reading of it is counted, once.",
         "references-hidden": "The right answers stand in no forward prompt.",
         "no-leaks": "A rewrite that quotes rows which measure it, or the request it came from, is "

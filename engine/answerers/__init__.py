@@ -8,7 +8,8 @@ from types import NoneType
 from typing import TYPE_CHECKING, Protocol
 
 from ...schemas.completions import Completion, CompletionRequest
-from ...schemas.errors import AnswererError, ExtensionFailed
+from ...schemas.errors import AnswererError, BadInput, ExtensionFailed
+from ...schemas.near import did_you_mean
 from ...schemas.settings import RoleSettings
 from ..extensions.table import Table
 
@@ -143,3 +144,14 @@ def made(name: str, settings: RoleSettings, limiters: Limiters) -> Answerer:
         said = f"The answerer {name!r} is of no use: {why}."
         raise ExtensionFailed(said, "Mend its package, or use another answerer.")
     return ANSWERERS.guard(name, answerer, {"answer": (Completion, NoneType)}, clean)
+
+
+def no_model(name: str, configured: Collection[str]) -> BadInput:
+    """The error for a model that is not configured (any more): which are, and how to add one."""
+    return BadInput(
+        f"There is no model {name[:60]!r}; configured: {', '.join(configured)}."
+        f"{did_you_mean(name, configured)}",
+        "The server's operator adds one: [models.NAME] with model and base_url in its settings "
+        "file, or TEXTGRAD_MCP_MODELS_NAME_MODEL and ..._BASE_URL; what is left out is as for "
+        "forward.",
+    )

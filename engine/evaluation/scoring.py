@@ -10,12 +10,14 @@ from ...schemas.completions import Completion, CompletionRequest, Message, Purpo
 from ...schemas.errors import BadInput, ExampleRefused, ReplyError
 from ...schemas.graph import NO_EXAMPLE, Operation
 from ..program.forward import Evaluation, evaluate, load
+from ..program.lineups import lineups, worst_counts
 from ..program.operations import find, loss_kind
 from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
 from ..runs.context import RunContext
 from ..runs.schedule import gather
+from ..store import Program
 
 Texts = Mapping[str, str]
 """Other texts for some parameters; empty for those that are installed."""
@@ -27,7 +29,8 @@ class Scored:
 
     An example whose program gave no usable reply counts as 0; it is in `unusable`. One that cannot
     be scored, whatever the program, is not in `scores` but in `left_out`, by its id. Where each
-    example was run several times, `runs` has the single runs, and the scores are their means.
+    example was run several times, `runs` has the single runs, and the scores are their means; of
+    several line-ups of models the mean of those, or the worst.
     """
 
     evaluation: Evaluation
@@ -64,6 +67,17 @@ class Scored:
                     found |= {example: value.text} if kind.is_failure(value) else {}
         return found
 
+    @property
+    def by_model(self) -> dict[str, float]:
+        """The mean score of each line-up of models by its name, to four decimals; empty where
+        there is one alone."""
+        names = lineups(self.evaluation.program)
+        found: dict[str, list[float]] = {}
+        for run in self.runs if len(names) > 1 else []:
+            scores = [run.scores[n] for n in self.scores if n in run.scores]
+            found.setdefault(names[run.evaluation.lineup], []).extend(scores)
+        return {name: round(fmean(scores), 4) for name, scores in found.items() if scores}
+
     def worst_run(self, example: int) -> Scored:
         """Of several runs the one with the lowest score on `example`, the first of equals; of a
         single run, itself."""
@@ -79,16 +93,27 @@ async def score(
     *,
     sample: int = 0,
     verdict: int = 0,
+    lineup: int = 0,
     part: bool = False,
 ) -> Scored:
     """The mean of the losses' scores on each example; another `sample` asks the model afresh,
-    another `verdict` the judges.
+    another `verdict` the judges, another `lineup` the next models.
 
     Raises BadInput when a loss gives no score, ExampleError when no example can be scored; that of
     texts other than the installed ones, and of a `part` of what is measured, is 0 then.
     """
-    evaluation = await load(work, losses, examples, overrides=texts, sample=sample)
+    evaluation = await load(work, losses, examples, overrides=texts, sample=sample, lineup=lineup)
     evaluation.verdict = verdict
+    return await _scored(work, losses, examples, evaluation, part)
+
+
+async def _scored(
+    work: RunContext,
+    losses: Sequence[str],
+    examples: Sequence[int],
+    evaluation: Evaluation,
+    part: bool,
+) -> Scored:
     await evaluate(work, evaluation, examples, tolerant=True)
     scores: dict[int, float] = {}
     unusable: dict[int, ReplyError] = {}
@@ -100,7 +125,7 @@ async def score(
         else:
             scores[example] = 0.0
             unusable[example] = _reason(evaluation, example)
-    if not texts and not part:
+    if not evaluation.overrides and not part:
         _check_any(examples, unusable)
     return Scored(evaluation, scores, unusable)
 
@@ -121,17 +146,34 @@ async def measure(
     *,
     part: bool = False,
 ) -> Scored:
-    """As `score`, with each example run as often as the call says (its argument `repeats`): the
-    mean of its runs is the example's score."""
-    common, runs = (work, losses, examples, texts), range(work.args.get("repeats", 1))
-    return _mean(await gather([score(*common, sample=i, verdict=i, part=part) for i in runs]))
+    """As `score`, with each example run with each line-up of models, and as often as the call says
+    (its argument `repeats`): its score is the mean of its runs, or the worst line-up's."""
+    first = await load(work, losses, examples, overrides=texts)
+    others = [
+        score(work, losses, examples, texts, sample=i, verdict=i, lineup=n, part=part)
+        for n, i in _runs(work, first.program)[1:]
+    ]
+    return combined(await gather([_scored(work, losses, examples, first, part), *others]))
 
 
-def _mean(runs: list[Scored]) -> Scored:
-    """The mean scores of several runs on the examples of the first."""
+def _runs(work: RunContext, program: Program) -> list[tuple[int, int]]:
+    """Every run of what is measured: the number of its line-up, and of its sample."""
+    repeats = range(work.args.get("repeats", 1))
+    return [(n, i) for n in range(len(lineups(program))) for i in repeats]
+
+
+def combined(runs: list[Scored]) -> Scored:
+    """The scores of several runs on the examples of the first: the mean of each line-up of models,
+    and the mean of those, or the worst where the program says so."""
     if len(runs) == 1:
         return runs[0]
-    scores = {n: fmean(r.scores[n] for r in runs if n in r.scores) for n in runs[0].scores}
+    pick = min if worst_counts(runs[0].evaluation.program) else fmean
+    every = {run.evaluation.lineup for run in runs}
+    groups = [[run for run in runs if run.evaluation.lineup == i] for i in sorted(every)]
+    scores: dict[int, float] = {}
+    for n in runs[0].scores:
+        of = [[run.scores[n] for run in group if n in run.scores] for group in groups]
+        scores[n] = pick([fmean(found) for found in of if found])
     unusable = {n: why for run in reversed(runs) for n, why in run.unusable.items()}
     return Scored(runs[0].evaluation, scores, {n: unusable[n] for n in sorted(unusable)}, runs)
 
@@ -142,7 +184,17 @@ async def vote(work: RunContext, loss: str, examples: Sequence[int], votes: int)
     Outputs count as the same by the letter or number that the loss's metric reads from them, else
     by their text; of outputs that are as frequent, the one that came first.
     """
-    runs = await gather([score(work, [loss], examples, sample=i) for i in range(votes)])
+    program = await work.store.graph.program(work.session.pk, [loss], everything=True)
+    return combined(
+        [await _voted(work, loss, examples, votes, n) for n in range(len(lineups(program)))]
+    )
+
+
+async def _voted(
+    work: RunContext, loss: str, examples: Sequence[int], votes: int, lineup: int
+) -> Scored:
+    samples = range(votes)
+    runs = await gather([score(work, [loss], examples, sample=i, lineup=lineup) for i in samples])
     return await _majority(work, loss, runs)
 
 
@@ -192,9 +244,11 @@ async def compare(
         texts = [present, *others]
         found = await gather([measure(work, losses, examples, t, part=part) for t in texts])
         return found[0], [_beside(found[0], other) for other in found[1:]]
-    texts, runs = [present, *others], range(work.args.get("repeats", 1))
-    rounds = await gather([_round(work, losses, judges, examples, texts, i) for i in runs])
-    return rounds[0][0], [_mean(list(won)) for won in zip(*(r[1] for r in rounds), strict=True)]
+    texts = [present, *others]
+    program = await work.store.graph.program(work.session.pk, losses, everything=True)
+    runs = _runs(work, program)
+    rounds = await gather([_round(work, losses, judges, examples, texts, *run) for run in runs])
+    return rounds[0][0], [combined(list(won)) for won in zip(*(r[1] for r in rounds), strict=True)]
 
 
 async def _round(
@@ -203,10 +257,11 @@ async def _round(
     judges: Sequence[Operation],
     examples: Sequence[int],
     texts: Sequence[Texts],
+    lineup: int,
     sample: int,
 ) -> tuple[Scored, list[Scored]]:
     """One run of all `texts`, each compared with the first of them."""
-    runs = await gather([_values(work, losses, examples, t, sample) for t in texts])
+    runs = await gather([_values(work, losses, examples, t, lineup, sample) for t in texts])
     examples = [n for n in examples if n not in runs[0].left_out]
     won = await gather([_contests(work, judges, examples, runs[0], run) for run in runs[1:]])
     return Scored(runs[0], dict.fromkeys(examples, 0.0)), won
@@ -219,9 +274,14 @@ def _beside(present: Scored, other: Scored) -> Scored:
 
 
 async def _values(
-    work: RunContext, losses: Sequence[str], examples: Sequence[int], texts: Texts, sample: int
+    work: RunContext,
+    losses: Sequence[str],
+    examples: Sequence[int],
+    texts: Texts,
+    lineup: int,
+    sample: int,
 ) -> Evaluation:
-    evaluation = await load(work, losses, examples, overrides=texts, sample=sample)
+    evaluation = await load(work, losses, examples, overrides=texts, sample=sample, lineup=lineup)
     evaluation.verdict = sample
     # The judges' own critiques are not needed to compare.
     evaluation.program.operations = {

@@ -16,6 +16,7 @@ from ...schemas.errors import BadInput
 from ...schemas.graph import NO_EXAMPLE, Example, Kind, Operation
 from ...schemas.settings import RoleSettings, Settings
 from ..program.forward import IMAGE_URL
+from ..program.lineups import calls_of
 from ..program.operations import kind_of
 from ..prompts.length import CHARS_PER_TOKEN
 from ..runs.ledger import USUAL_REPLY
@@ -53,8 +54,8 @@ class CostEstimate:
 
 
 def asking(program: Program) -> int:
-    """How many calls one example takes in the program, whoever answers them."""
-    return sum(kind_of(o).asks is not None for o in program.operations.values())
+    """How many calls one example takes in the program, with all its models, whoever answers."""
+    return len(calls_of(program))
 
 
 def estimate(
@@ -70,16 +71,16 @@ def estimate(
     `rows` are some of the `examples` where candidates are compared; `train` is how many
     training examples there are.
     """
-    asking = [o for o in program.operations.values() if kind_of(o).asks]
+    asking = calls_of(program)
     batch = 1 if list(examples) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
     check = min(args.get("check", batch), batch)
     strategy = STRATEGIES.find(args["strategy"])
-    critics = sum(kind_of(o).backwards == "ask" for o in asking)
+    critics = sum(kind_of(o).backwards == "ask" for o, lineup in asking if not lineup)
     critics *= strategy.critiques(batch)
     runs = args.get("repeats", 1)
     checks = batch + (2 * runs - 1) * check  # the text before was run once to learn from it
     times = 2 * runs * len(examples) + (0 if list(examples) == [NO_EXAMPLE] else checks)
-    sizes = [(_prompt(program, o, rows), _role(settings, o)) for o in asking]
+    sizes = [(_prompt(program, o, rows), _role(settings, o, n)) for o, n in asking]
     writing = critics + (1 if strategy.reflects else args["candidates"])
     critique = _WORDS + batch * sum(size for size, _ in sizes) + USUAL_REPLY
     back = settings.backward
@@ -103,8 +104,8 @@ def step_calls(
     A step: its minibatch with the present texts and with each candidate, feedback, the rewrites,
     and each candidate on all examples; those scored before are not asked again.
     """
-    asking = [o for o in program.operations.values() if kind_of(o).asks]
-    critics = sum(kind_of(o).backwards == "ask" for o in asking)
+    asking = calls_of(program)
+    critics = sum(kind_of(o).backwards == "ask" for o, lineup in asking if not lineup)
     batch = min(int(args["batch_size"]), train) if examples else 0
     candidates = int(args["candidates"])
     measured = len(asking) * (batch + candidates * (batch + (examples or 1)))
@@ -143,5 +144,7 @@ def _size(program: Program, variable: str, examples: Sequence[Example]) -> float
     return fmean(0 if t.startswith(IMAGE_URL) else len(t) for t in texts)
 
 
-def _role(settings: Settings, operation: Operation) -> RoleSettings:
-    return settings.backward if kind_of(operation).asks == "backward" else settings.forward
+def _role(settings: Settings, operation: Operation, lineup: int) -> RoleSettings:
+    if kind_of(operation).asks == "backward":
+        return settings.backward
+    return settings.answering.get(operation.model_in(lineup), settings.forward)

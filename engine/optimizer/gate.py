@@ -46,7 +46,8 @@ class GateResult:
     `before` and the scores `present` by example, candidates the mean `scores` and, in order of the
     examples, `by_example`. `gains` has the statistics, `trial` what became of each candidate on the
     way, `unusable` by candidate why examples gave no usable reply, by their ids; `notes` are for
-    the caller.
+    the caller. `models` are the mean scores by line-up of models, of candidates and (None) of the
+    installed texts.
     """
 
     winner: int | None
@@ -61,11 +62,18 @@ class GateResult:
     trial: Trial = field(default_factory=lambda: Trial({}))
     notes: list[str] = field(default_factory=list)
     unusable: dict[int, dict[str, str]] = field(default_factory=dict)
+    models: dict[int | None, dict[str, float]] = field(default_factory=dict)
 
     @property
     def reasons(self) -> dict[int, Reason]:
         """Why each candidate was taken or refused."""
         return self.trial.reasons
+
+    @property
+    def by_model(self) -> dict[str, tuple[float, float]] | None:
+        """The score by model before and after, where several are asked and a candidate won."""
+        before, after = self.models.get(None, {}), self.models.get(self.winner, {})
+        return {m: (before[m], after[m]) for m in before if m in after} or None
 
     @property
     def gain(self) -> Gain | None:
@@ -108,7 +116,7 @@ async def decide(
     standing = await still_in(work, candidates, losses, present, standing, trial)
     present, scored = await score_all(work, candidates, losses, examples, standing, {})
     result = GateResult(None, "", split, len(present.scores), present.mean, trial=trial)
-    result.present = dict(present.scores)
+    result.present, result.models[None] = dict(present.scores), present.by_model
     result.notes += left_out(present.left_out)
     gains = result.gains
     for index, one in scored.items():
@@ -130,7 +138,7 @@ def _note(result: GateResult, index: int, one: Scored, examples: Sequence[int]) 
     """Keep a candidate's scores."""
     result.scores[index] = one.mean
     result.by_example[index] = in_order(one, examples)
-    result.unusable[index] = one.why_unusable
+    result.unusable[index], result.models[index] = one.why_unusable, one.by_model
     result.trial.higher = result.trial.higher or one.mean > result.before
     if one.unusable:
         result.notes.append(

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from ...schemas.errors import Conflict
 from ...schemas.graph import Gradient, Variable
 from ..program.backward import Plan, backward, requires_grad
-from ..program.cut_off import keep_cut_off
-from ..program.forward import Evaluation, evaluate, load
+from ..program.forward import Evaluation, load
 from ..program.missing_fields import complete, left_out
 from ..runs.context import RunContext
+from . import weakest
 from .candidate import Candidate
 from .demonstrations import demonstrations
 
@@ -65,7 +65,8 @@ async def outputs_on(
 ) -> BackwardPass:
     """Compute the losses on `examples`, with other `texts` for some parameters; no gradients yet.
 
-    An answer that was cut off is among them, as far as it goes, and counts as 0. Raises as
+    Of several line-ups of models each example has the values of the one that did worst there. An
+    answer that was cut off is among them, as far as it goes, and counts as 0. Raises as
     `backward_pass`.
     """
     work.phase = "computing losses"
@@ -77,12 +78,12 @@ async def outputs_on(
             "No parameter is upstream of these losses, so there is nothing to give feedback on.",
             "Create a variable with a value and requires_grad=true and use it in forward.",
         )
-    await evaluate(work, evaluation, examples, tolerant=True)
-    keep_cut_off(evaluation, examples)
+    evaluation = await weakest.computed(work, evaluation, losses, examples)
     usable = [n for n in examples if all(evaluation.has(loss, n) for loss in losses)]
     if not usable:
         raise next(iter(evaluation.unusable.values()))
-    return BackwardPass(evaluation, [], usable, [*notes, *left_out(evaluation.reasons)])
+    notes = [*notes, *left_out(evaluation.reasons), *weakest.told(evaluation, usable)]
+    return BackwardPass(evaluation, [], usable, notes)
 
 
 async def choose(

@@ -39,7 +39,8 @@ class SearchState(BaseModel):
     `plain`: reflections cannot be read, so feedback and rewrites are asked for one by one.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     `stands`: what the scores stand on; unknown in what earlier versions saved. `notes` are for the
-    result.
+    result. `by_model`: by line-up of models, the mean score it began with and that of the installed
+    texts.
     """
 
     pool: CandidatePool
@@ -64,6 +65,7 @@ class SearchState(BaseModel):
     tried: int = 0
     moved: bool = False
     plain: bool = False
+    by_model: dict[str, tuple[float, float]] = {}
 
     @model_validator(mode="after")
     def _hangs_together(self) -> SearchState:
@@ -105,6 +107,8 @@ class SearchState(BaseModel):
         self._note_unusable(decision)
         if decision.winner is not None:
             self.unusable = decision.unusable.get(decision.winner, {})
+            now = decision.models.get(decision.winner, {})
+            self.by_model = {m: (was, now.get(m, now_)) for m, (was, now_) in self.by_model.items()}
         self.accepted += record.accepted
         if self.stands is not None and decision.winner is not None:
             self.stands.install(candidates[decision.winner].texts)

@@ -19,13 +19,14 @@ from ...schemas.graph import (
 )
 from ..constraints import constraints
 from ..program import beside, quoting
-from ..program.cut_off import keep_cut_off
-from ..program.forward import evaluate, load
+from ..program.forward import load
+from ..program.lineups import lineups
 from ..program.operations import find, loss_kind
 from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..runs.context import RunContext
+from . import weakest
 from .edits import MOST
 from .proposer import HISTORY, RULES, TEXT, fate_of, others, score_of
 from .seen import Seen, seen_in
@@ -137,6 +138,8 @@ def _used(work: RunContext, seen: Seen, parameter: Variable) -> list[str]:
     losses = [(o, loss_kind(o.kind)) for o in program.operations.values() if o.is_loss]
     rules = [kind.rule(work, o) for o, kind in losses if not kind.of_losses]
     lines += [sentence("labels", "judged_by", rule=rule) for rule in rules]
+    if len(names := lineups(program)) > 1:
+        lines.append(sentence("labels", "several_models", names=", ".join(names)))
     return ["\n".join(dict.fromkeys(lines))] if lines else []
 
 
@@ -261,8 +264,7 @@ async def _recalled(
     shut = dataclasses.replace(work, fatal=Conflict("Not on record.", "Nothing is asked here."))
     evaluation = await load(shut, losses, [example], overrides=texts)
     try:
-        await evaluate(shut, evaluation, [example], tolerant=True)
+        evaluation = await weakest.computed(shut, evaluation, losses, [example])
     except TextGradError:
         return None
-    keep_cut_off(evaluation, [example])
     return seen_in(evaluation, losses, [example]) if example not in evaluation.left_out else None

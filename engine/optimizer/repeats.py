@@ -39,11 +39,18 @@ def _asks(program: Program) -> bool:
 
 
 def spread(scored: Scored) -> list[str]:
-    """A note on how many examples had different scores in their runs; none for a single run."""
-    if not scored.runs:
+    """A note on how many examples had different scores in repeated runs by the same models; none
+    where nothing was repeated."""
+    groups: dict[int, list[dict[int, float]]] = {}
+    for run in scored.runs:
+        groups.setdefault(run.evaluation.lineup, []).append(run.scores)
+    if all(len(runs) == 1 for runs in groups.values()):
         return []
-    each = {n: {run.scores[n] for run in scored.runs if n in run.scores} for n in scored.scores}
-    differ = sum(len(found) > 1 for found in each.values())
+    each = {
+        n: any(len({run[n] for run in runs if n in run}) > 1 for runs in groups.values())
+        for n in scored.scores
+    }
+    differ = sum(each.values())
     whose = "its runs" if NO_EXAMPLE in each else f"the runs of {differ} of {len(each)} examples"
     if differ:
         return [f"With the texts that it began with, {whose} differed in score."]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ...schemas.graph import NO_EXAMPLE, Kind, Variable, number
 from ..program.forward import IMAGE_URL, Evaluation, made_from
+from ..program.lineups import lineups
 from ..prompts import sentence
 from .training import Row
 
@@ -32,8 +33,8 @@ class Seen:
 
     def pieces(self, parameter: Variable, example: int) -> Row:
         """An example as kinds, names and texts: what went in (`input`), what was made of
-        it with the parameter's text (`output`), what is right (`expected`), and what the losses
-        say (`said`)."""
+        it with the parameter's text (`output`), by which of several models (`model`), what is right
+        (`expected`), and what the losses say (`said`)."""
         evaluation = self.evaluation
         fields = [v for v in evaluation.program.variables.values() if v.kind is Kind.FIELD]
         found = [("input", v) for v in fields if not v.reference]
@@ -42,7 +43,7 @@ class Seen:
         outputs = sorted(made - losses, key=lambda v: number(v, "v") or 0)
         found += [("output", evaluation.program.variables[v]) for v in outputs]
         found += [("expected", v) for v in fields if v.reference]
-        pieces = []
+        pieces = self._answered(example)
         for kind, variable in found:
             if example == NO_EXAMPLE and variable.kind is Kind.FIELD:
                 continue
@@ -51,6 +52,15 @@ class Seen:
                 value = sentence("labels", "picture") if value.startswith(IMAGE_URL) else value
                 pieces.append((kind, variable.name or variable.field or variable.id, value))
         return [*pieces, ("said", sentence("labels", "said_of"), self.said(example))]
+
+    def _answered(self, example: int) -> Row:
+        """Which of several models made the output, and how all of them scored."""
+        scores = self.evaluation.by_model.get(example)
+        if not scores:
+            return []
+        model = lineups(self.evaluation.program)[self.evaluation.lineups[example]]
+        each = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
+        return [("model", model, sentence("labels", "answered_by", model=model, each=each))]
 
     def pictures(self, example: int) -> list[str]:
         """The pictures of an example, as data URLs."""

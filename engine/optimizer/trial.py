@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from ...schemas.graph import Kind
+from ...schemas.settings import FORWARD
 from ..answerers import OUTSIDE
 from ..evaluation.scoring import Scored, Texts, compare
 from ..program.forward import Evaluation, made_from
+from ..program.lineups import asked
 from ..program.operations import find
 from ..runs.context import RunContext
 from ..store import Program
@@ -87,7 +89,8 @@ def in_one_round(work: RunContext, program: Program) -> bool:
     """Whether texts are scored on all examples at once, for somebody outside answers: each part
     would be a round of calls for them."""
     roles = _asked(program) - {None, "caller"}
-    names = {answerer.name for role, answerer in work.ledger.answerers.items() if role in roles}
+    models = asked(program) if FORWARD in roles else []
+    names = {work.ledger.named(name).name for name in [*models, *(roles - {FORWARD})] if name}
     return is_reported(program) or not names.isdisjoint(OUTSIDE)
 
 

@@ -33,7 +33,8 @@ class Evaluation:
 
     `left_out` are the examples that no text can make usable, with their errors; `under`
     says which proposal the overriding texts are of. Another `sample` asks the models afresh,
-    another `verdict` the judges.
+    another `verdict` the judges; another `lineup` asks the next of an operation's models. At the
+    examples of `lineups` another one holds; `by_model` has the scores of all of them there.
     """
 
     program: Program
@@ -41,7 +42,10 @@ class Evaluation:
     overrides: Mapping[str, str] = field(default_factory=dict)
     sample: int = 0
     verdict: int = 0
+    lineup: int = 0
     under: str = ""
+    lineups: dict[int, int] = field(default_factory=dict)
+    by_model: dict[int, dict[str, float]] = field(default_factory=dict)
     known: dict[Node, Value] = field(default_factory=dict)
     computed: dict[Node, Value] = field(default_factory=dict)
     unusable: dict[Node, ReplyError] = field(default_factory=dict)
@@ -87,14 +91,17 @@ class Evaluation:
         where = f" for e{example}" if example != NO_EXAMPLE else ""
         if find(operation.kind).asks != "backward":  # who judges is not told whose text it is
             where += self.under
+        model = operation.model_in(self.lineups.get(example, self.lineup))
+        by = f", by {model}" if "models" in operation.spec else ""
         return Inputs(
-            about=f"{operation.output} ({operation.kind}){where}",
+            about=f"{operation.output} ({operation.kind}){where}{by}",
             texts={n: value.text for n, value in values.items() if n not in pictures},
             values=values,
             system=self.value(operation.system, example).text if operation.system else None,
             images={n: values[n].text for n in pictures},
             sample=self.sample,
             verdict=self.verdict,
+            model=model,
         )
 
     def _is_picture(self, operation: Operation, name: str, value: Value) -> bool:
@@ -113,6 +120,7 @@ async def load(
     everything: bool = True,
     program: Program | None = None,
     sample: int = 0,
+    lineup: int = 0,
 ) -> Evaluation:
     """The program that makes `targets`, with the values it has on `examples` already.
 
@@ -126,10 +134,10 @@ async def load(
     )
     rows = await store.examples.get(pk, [n for n in examples if n != NO_EXAMPLE], work.chain)
     under = [work.proposed[v, t] for v, t in (overrides or {}).items() if (v, t) in work.proposed]
-    evaluation = Evaluation(program, rows, dict(overrides or {}), sample=sample)
+    evaluation = Evaluation(program, rows, dict(overrides or {}), sample, lineup=lineup)
     evaluation.under = f", under {under[0]}" if under else ""
-    if sample:
-        return evaluation  # stored values are of the first sample
+    if sample or lineup:
+        return evaluation  # stored values are of the first sample by the first models
     affected = made_from(program, evaluation.overrides)
     outputs = [
         v.id
@@ -234,8 +242,7 @@ async def _computed(
         evaluation.computed[node] = made
         return None
 
-    roles = work.settings.forward, work.settings.backward
-    wide = max(WIDE, *(4 * role.concurrency for role in roles))
+    wide = max(WIDE, *(4 * one.concurrency for one in work.settings.answering.values()))
     return await wavefront(graph, compute, wide)
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from pydantic import BaseModel
 
+from ...schemas.completions import Role
 from ...schemas.graph import Kind
 from .context import RunContext
 
+ROLES: tuple[str, ...] = get_args(Role)
 STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 """Leaves whose texts `step` and `optimize` change."""
 
@@ -53,11 +56,13 @@ async def stands_on(work: RunContext, losses: Sequence[str], split: str | None) 
         for v in program.variables.values()
     ]
     made = [o.model_dump(mode="json") for o in program.operations.values()]
+    named = {*ROLES, *(name for o in program.operations.values() for name in o.models)}
+    models = [one for one in work.ledger.models() if one[0] in named]
     return Stands(
         texts={v: digest(text) for v, text in stepped.items()},
         program=digest(json.dumps([rest, made], sort_keys=True, default=str)),
         examples=await store.examples.split_digest(pk, split) if split else "",
-        models=digest(json.dumps(work.ledger.models(), sort_keys=True, default=str)),
+        models=digest(json.dumps(models, sort_keys=True, default=str)),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ...schemas.completions import Completion, CompletionRequest, Purpose, Role, role_of
+from ...schemas.completions import Completion, CompletionRequest, Purpose
 from ...schemas.errors import (
     AnswererError,
     BudgetExhausted,
@@ -17,8 +17,8 @@ from ...schemas.errors import (
     StoreBusy,
     TextGradError,
 )
-from ...schemas.settings import Settings
-from ..answerers import OUTSIDE, PROGRAM, Answerer, Assistant, Attempt
+from ...schemas.settings import BACKWARD, Settings
+from ..answerers import OUTSIDE, PROGRAM, Answerer, Assistant, Attempt, no_model
 from ..store import Chain, Store
 from ..store.budgets import Budgets, Price
 from .asker import Asker
@@ -48,7 +48,7 @@ class Ledger:
     def __init__(
         self,
         store: Store,
-        answerers: dict[Role, Answerer],
+        answerers: dict[str, Answerer],
         update_params: Mapping[str, Any] | None = None,
     ) -> None:
         self.store = store
@@ -64,23 +64,27 @@ class Ledger:
         """Whether the server itself asks for all answers, so that no caller has to supply any."""
         return not any(a.name in OUTSIDE for a in self.answerers.values())
 
-    def models(self) -> list[object]:
-        """The model and parameters of each role: what answers depend on."""
+    @property
+    def programs(self) -> list[str]:
+        """The names of the models that may run programs: that of the role, and further ones."""
+        return [name for name in self.answerers if name != BACKWARD]
+
+    def models(self) -> list[tuple[str, str, dict[str, object]]]:
+        """The model and parameters of each role and further model: what answers depend on."""
         return [(r, a.model, dict(a.params)) for r, a in sorted(self.answerers.items())]
 
     def identity(self, settings: Settings) -> str:
         """A digest of who answers, and with which `settings`: processes that would answer a run's
         calls differently have another one."""
-        roles = (settings.forward, settings.backward)
-        addresses = [(role.base_url, role.update_params) for role in roles]
-        names = sorted((role, answerer.name) for role, answerer in self.answerers.items())
+        addresses = [(one.base_url, one.update_params) for one in settings.answering.values()]
+        names = sorted((name, answerer.name) for name, answerer in self.answerers.items())
         return digest_of("answerers", {"of": [self.models(), names, addresses]})
 
     def addressed(self, request: CompletionRequest) -> CompletionRequest:
         """The request with the model and parameters of whoever serves its role."""
         if request.purpose is Purpose.EXTERNAL:
             return request
-        answerer = self.answerers[role_of(request.purpose)]
+        answerer = self.named(request.answers)
         params = dict(answerer.params) | request.params
         if request.purpose is Purpose.UPDATE:
             params |= self.update_params
@@ -231,9 +235,7 @@ class Ledger:
 
     def _price(self, work: Asker, request: CompletionRequest) -> Price:
         """What the call may cost: its prompt, and a reply as long as it is allowed to be."""
-        settings = work.settings.forward
-        if role_of(request.purpose) == "backward":
-            settings = work.settings.backward
+        settings = work.settings.answering.get(request.answers, work.settings.forward)
         prompt = sum(len(m.content) for m in request.messages) // 4
         reply = int(request.params.get("max_tokens") or USUAL_REPLY)
         cost = prompt * (settings.price_prompt or 0) + reply * (settings.price_completion or 0)
@@ -242,7 +244,13 @@ class Ledger:
     def _answerer(self, request: CompletionRequest) -> Answerer:
         if request.purpose is Purpose.EXTERNAL:
             return self.outside
-        return self.answerers[role_of(request.purpose)]
+        return self.named(request.answers)
+
+    def named(self, name: str) -> Answerer:
+        """The answerer of a role or of a further model. Raises BadInput where there is none."""
+        if name not in self.answerers:
+            raise no_model(name, self.programs)
+        return self.answerers[name]
 
     async def close(self, grace: float = 2.0) -> None:
         """Wait up to `grace` seconds for calls under way, so that paid replies are kept."""

@@ -33,14 +33,18 @@ class EvaluationRows:
         state: dict[str, Any],
         chain: Chain | None = None,
         scores: Mapping[int, float] | None = None,
+        by_model: Mapping[str, float] | None = None,
     ) -> tuple[int, int]:
-        """Remember a split's score, and the `scores` of its examples by number.
+        """Remember a split's score, and the `scores` of its examples by number, beside them those
+        of several models by name.
 
         Gives how often the test split has been read by now, and how many different texts it
         has measured (0 where another split is noted). The run remembers `state` with these as
         `reads`: killed before its end, it must not count twice. With `chain`, all is on disk once
         that is settled.
         """
+
+        kept = {str(place): score for place, score in (scores or {}).items()} | dict(by_model or {})
 
         def job(db: Connection) -> tuple[int, int]:
             check_fence(db, session, fence)
@@ -57,7 +61,7 @@ class EvaluationRows:
                     error,
                     examples,
                     now(),
-                    dumps(dict(scores)) if scores else None,
+                    dumps(kept) if kept else None,
                 ),
             )
             sql = (

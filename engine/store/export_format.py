@@ -145,6 +145,8 @@ _SPEC: dict[str, Any] = {
     "score": {"type": "number", "minimum": 0, "maximum": 1},
     "graded": {"type": "boolean"},
     "weights": _NUMBERS,
+    "models": {"type": "array", "items": _TYPES["s"], "minItems": 1, "uniqueItems": True},
+    "worst": {"type": "boolean"},
 }
 
 
@@ -165,7 +167,9 @@ _JSON_COLUMNS: dict[tuple[str, str], dict[str, Any]] = {
     ("evaluations", "scores"): {
         "type": ["object", "null"],
         "additionalProperties": _TYPES["f"],
-        "propertyNames": {"pattern": "^[1-9][0-9]{0,11}$"},
+        "propertyNames": {
+            "pattern": "^(0|[1-9][0-9]{0,11}|[a-z][a-z0-9_]*( [+] [a-z][a-z0-9_]*)*)$"
+        },
     },
     ("sessions", "batch"): {"type": "array", "items": _TYPES["n"], "uniqueItems": True},
     ("sessions", "budget"): _NUMBERS,

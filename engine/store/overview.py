@@ -161,12 +161,19 @@ class OverviewRows:
 
     async def scores_of(self, session: int, evaluation: int) -> dict[int, float]:
         """The score of each example in an evaluation; empty where they were not kept."""
+        kept = await self._kept(session, evaluation)
+        return {int(key): score for key, score in kept.items() if key.isdigit()}
 
-        def job(db: Connection) -> dict[int, float]:
+    async def by_model(self, session: int, evaluation: int) -> dict[str, float]:
+        """The mean score of each of several models in an evaluation; empty for a single one."""
+        kept = await self._kept(session, evaluation)
+        return {key: score for key, score in kept.items() if not key.isdigit()}
+
+    async def _kept(self, session: int, evaluation: int) -> dict[str, float]:
+        def job(db: Connection) -> dict[str, float]:
             sql = "SELECT scores FROM evaluations WHERE session = ? AND n = ?"
             found = row(db, sql, session, evaluation)
-            kept = json.loads(found["scores"]) if found and found["scores"] else {}
-            return dict(zip(map(int, kept), kept.values(), strict=True))
+            return json.loads(found["scores"]) if found and found["scores"] else {}
 
         return await self.db.read(job, session=session, single=True)
 

@@ -29,7 +29,8 @@ async def addition(
 ) -> Start:
     """What adds `op`, and with it `batch` as the examples in use, and computes its output."""
     kind, most = find(op.kind), parts.settings.max_value_chars
-    notes = await kind.check(op, Making(session.owner, most, parts.evaluators, parts.workers))
+    there = parts.evaluators, parts.workers, parts.ledger.programs
+    notes = await kind.check(op, Making(session.owner, most, *there))
     output = output_of(op, await sources_of(parts, session, op), role, name)
     in_use = session.model_copy(update={"batch": batch or session.batch})
     given = check_given(op, await parts.examples_in_use(in_use, [output]), kind.was_given(op))

@@ -14,6 +14,7 @@ from ..evaluation.scoring import Scored, measure, vote
 from ..evaluation.statistics import mean_and_error
 from ..optimizer import cost_estimate, repeats
 from ..optimizer.quote_guard import QuoteGuard
+from ..program.lineups import asked
 from ..program.missing_fields import complete, left_out, named, unusable
 from ..runs import saved_state as saved
 from ..runs.basis import Stands, stands_on
@@ -23,6 +24,7 @@ from ..runs.runner import Caller, Start
 from ..views import hints
 from ..views import results as show
 from ..views.comparisons import Comparisons
+from ..views.lineups import by_model
 from ..views.session_report import change_of, moved
 from .base import Tool
 
@@ -56,18 +58,18 @@ class Evaluate(Tool[EvaluateArguments, Result]):
         `repeats`, so often, and has the mean score.
         """
         session = await self.parts.store.sessions.get(args.session_id, caller.owner)
-        asked = args.asked()
+        given = args.asked()
 
         async def prepare(session: Session) -> Start:
             named = None if args.loss is None else [args.loss]
             [loss] = await self.parts.losses(session, named)
             if args.repeats == 1:
-                return Start(asked | {"loss": loss.id})
+                return Start(given | {"loss": loss.id})
             graph = self.parts.store.graph
             program = await graph.program(session.pk, [loss.id], everything=True)
-            return Start(repeats.settled(asked | {"loss": loss.id}, program))
+            return Start(repeats.settled(given | {"loss": loss.id}, program))
 
-        digest = digest_of("evaluate", asked)
+        digest = digest_of("evaluate", given)
         return await self.parts.runs.call(caller, session, "evaluate", digest, prepare)
 
     async def body(self, work: RunContext) -> Result:
@@ -94,9 +96,11 @@ class Evaluate(Tool[EvaluateArguments, Result]):
             mean_score=round(mean, 4),
             standard_error=None if error is None else round(error, 4),
             examples=len(scored.scores),
+            by_model=scored.by_model or None,
             notes=[
                 *work.args.get("notes", []),
                 *repeats.spread(scored),
+                *by_model(scored.evaluation.program, scored.by_model),
                 *lacking,
                 *left_out(scored.left_out),
                 *unusable(scored.why_unusable),
@@ -107,7 +111,8 @@ class Evaluate(Tool[EvaluateArguments, Result]):
             result.notes += await self._flattered(work, scored)
         if split == "test":
             _hold_out(result, *known)
-            if show.is_known(work, "forward") or show.is_known(work, "backward"):
+            names = [*asked(scored.evaluation.program), "backward"]
+            if any(show.is_known(work, name) for name in names):
                 result.notes.append(SEEN)
             result.next = f"{await self._since(work, loss)}{result.next}"
         else:
@@ -139,6 +144,7 @@ class Evaluate(Tool[EvaluateArguments, Result]):
             state,
             work.chain,
             scored.scores,
+            scored.by_model,
         )
 
     async def _since(self, work: RunContext, loss: str) -> str:

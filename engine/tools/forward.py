@@ -42,7 +42,8 @@ class Forward(Tool[ForwardArguments, Result]):
             if args.operation is None:
                 return await self._stale(session, batch)
             kind = forward_kind(args.operation)
-            spec = kind.spec(args.model_dump(include={"template", "function", "output"}))
+            several = {"models": args.models or None, "worst": args.worst or None}
+            spec = kind.spec(args.model_dump(include={"template", "function", "output"}) | several)
             op = Operation(
                 id="",
                 kind=args.operation,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ...schemas.checks import NAME_A_SPLIT, check_count
-from ...schemas.completions import Role
 from ...schemas.errors import BadInput, Conflict, NotFound
 from ...schemas.graph import NO_EXAMPLE, Session, Split, Variable, number
 from ...schemas.report import OWN_LOSS
@@ -37,7 +36,7 @@ WHERE = {
 class Parts:
     """The engine's parts, and which things are meant: examples, variables, losses."""
 
-    def __init__(self, settings: Settings, store: Store, answerers: dict[Role, Answerer]) -> None:
+    def __init__(self, settings: Settings, store: Store, answerers: dict[str, Answerer]) -> None:
         self.settings = settings
         self.store = store
         store.db.quota_bytes = settings.quota_bytes

@@ -32,10 +32,11 @@ async def note_compared(
     parts: Parts,
     work: RunContext,
     loss: str,
-    readings: Sequence[tuple[Mapping[str, int], Mapping[int, float]]],
+    readings: Sequence[tuple[Mapping[str, int], Mapping[int, float], Mapping[str, float]]],
 ) -> None:
-    """Note what texts, by their versions, score where the gate compares, unless that is known."""
-    for versions, scores in readings:
+    """Note what texts, by their versions, score where the gate compares, unless that is known: by
+    example, and by model where there are several."""
+    for versions, scores, by_model in readings:
         if await parts.store.evaluations.measured(work.session.pk, loss, VALIDATION, versions):
             continue
         mean, error = mean_and_error(list(scores.values()))
@@ -51,6 +52,7 @@ async def note_compared(
             {},
             work.chain,
             scores,
+            by_model,
         )
 
 

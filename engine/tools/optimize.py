@@ -37,6 +37,7 @@ from ..runs.basis import Stands, stands_on
 from ..runs.context import RunContext
 from ..runs.digest import digest_of
 from ..runs.runner import Caller, Start
+from ..views.lineups import by_model
 from . import outcome
 from .base import Tool
 from .lookup import gate_examples
@@ -160,6 +161,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
             stands=stands,
         )
         loop.paired = await in_pairs(work, work.args["losses"])
+        loop.by_model = {name: (mean, mean) for name, mean in start.by_model.items()}
         if earlier is None:
             loop.start = outcome.figures(await self._usage(work))
             loop.notes = repeats.spread(start)
@@ -198,6 +200,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
             state,
             work.chain,
             dict(zip(examples, loop.current.scores, strict=True)),
+            {name: now for name, (_, now) in loop.by_model.items()},
         )
 
     async def _iterate(
@@ -284,7 +287,11 @@ class Optimize(Tool[OptimizeArguments, Result]):
         history = await self.parts.store.history.proposals(work.session.pk, limit=LOOKED_THROUGH)
         last = await self.parts.store.history.last_step(work.session.pk)  # nothing is told twice
         history = [p for p in history if (number(p.step, "s") or 0) > last - loop.steps]
-        notes = [*left_out(loop.left_out), *unusable(loop.unusable)]
+        program = await self.parts.store.graph.program(
+            work.session.pk, work.args["losses"], everything=True
+        )
+        notes = [*by_model(program, loop.by_model), *left_out(loop.left_out)]
+        notes += unusable(loop.unusable)
         if why == NOTHING_MOVES:
             notes.append(outcome.no_headroom(loop))
         if why == NO_MORE:
@@ -299,5 +306,7 @@ class Optimize(Tool[OptimizeArguments, Result]):
         if loop.plain:
             notes.append(f"{outcome.FELL_BACK} ({loop.problem})")
         notes += outcome.still_failing(loop, examples)
+        guard = await QuoteGuard.of(work, work.args["losses"])
+        notes += outcome.copied(await turns.quoted_by(work, guard, {}))
         tested = "test" in await self.parts.store.examples.split_sizes(work.session.pk)
         return outcome.result(work, loop, why, usage, history, notes, tested)

@@ -79,6 +79,11 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
                 "Say it in role, which whoever rewrites sees; or use a judge.",
             )
         table, parts = await self._table(args, measure)
+        if (args.models or args.worst) and not parts.rows:
+            raise BadInput(
+                "Models run a prompt on examples, and there are none.",
+                "Leave models and worst out.",
+            )
         kind = "prompt" if parts.rows else measure.kind
         made = await CreateVariable(self.parts)(
             caller,
@@ -90,7 +95,7 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
         )
         session_id, program = str(made.session_id), {"prompt": str(made.variable)}
         try:
-            first = await self._build(caller, session_id, program, table, measure, args.context)
+            first = await self._build(caller, session_id, program, table, measure, args)
             for name, rows in parts.rows.items():
                 await AddExamples(self.parts)(
                     caller, session_id=session_id, split=name, examples=rows
@@ -141,7 +146,7 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
         program: dict[str, str],
         table: Table,
         measure: Measure,
-        context: str | None,
+        args: OptimizePromptArguments,
     ) -> Result:
         """Make all but the prompt itself; gives what `compute_loss` gave. Fills `program`."""
 
@@ -166,6 +171,8 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
                 system=program["prompt"],
                 inputs=read,
                 template=template,
+                models=args.models,
+                worst=args.worst,
             )
             program["output"] = _id(made, "variable")
             output = {"output": program["output"]}
@@ -174,9 +181,9 @@ class OptimizePrompt(Tool[OptimizePromptArguments, PromptResult]):
             seen["answer"] = await leaf(
                 "answer", "the right answer", example_field=table.answer, reference=True
             )
-        if context is not None:
+        if args.context is not None:
             seen["context"] = await leaf(
-                "context", "what it is for", value=context, requires_grad=False
+                "context", "what it is for", value=args.context, requires_grad=False
             )
         loss = await ComputeLoss(self.parts)(
             caller, session_id=session_id, inputs=seen, **measure.loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ...schemas.graph import NO_EXAMPLE, Proposal
 from ...schemas.results import OptimizeResult
@@ -61,6 +61,7 @@ def result(
         variables=sorted(loop.current.texts),
         proposals=show.proposals(shown[::-1], among=history)[0],
         refused_higher=higher.id if higher else None,
+        by_model=loop.by_model or None,
         calls=int(spent["calls"]),
         tokens=None if unknown else int(spent["tokens"]),
         cost=spent["cost"] or None,
@@ -93,6 +94,13 @@ def still_failing(loop: SearchState, examples: Sequence[int]) -> list[str]:
         return []
     of = f"{len(failing)} of {len(examples)} validation examples"
     return [f"Still below 1 with the installed texts: {of} ({named(failing)})."]
+
+
+def copied(rows: Collection[int]) -> list[str]:
+    """A note on the training examples, by number, that the installed texts quote."""
+    if not rows:
+        return []
+    return [f"The installed texts quote training examples: {named(rows)}."]
 
 
 def hopeless(loop: SearchState, why: str) -> str:

@@ -33,6 +33,7 @@ from ..runs.runner import Caller, Start
 from ..store import StepRecord, binding
 from ..views import results as show
 from ..views.after_step import following, telling_again
+from ..views.lineups import by_model
 from . import noted_scores
 from .base import Tool
 from .lookup import gate_examples
@@ -241,8 +242,13 @@ class Step(Tool[StepArguments, Result]):
         await self._note_scores(work, decision, losses, where, before, before | installed)
         known = show.is_known(work, "backward")
         told = [*work.args.get("notes", []), *notes, *decision.notes]
+        if decision.by_model:
+            program = await self.parts.store.graph.program(work.session.pk, losses, everything=True)
+            told += by_model(program, decision.by_model)
         then = await self._following(work, stored)
-        return show.step_result(work.session, stored, told, then, known=known)
+        result = show.step_result(work.session, stored, told, then, known=known)
+        result.by_model = decision.by_model
+        return result
 
     async def _following(self, work: RunContext, step: StepRecord) -> str:
         """What to do after this step, where it was accepted."""
@@ -273,7 +279,8 @@ class Step(Tool[StepArguments, Result]):
             return
         found = dict(zip(where[0], decision.by_example[decision.winner], strict=True))
         scores = {n: found[n] for n in decision.present}
-        readings = [(before, decision.present), (after, scores)]
+        now = decision.models[decision.winner]
+        readings = [(before, decision.present, decision.models[None]), (after, scores, now)]
         await noted_scores.note_compared(self.parts, work, losses[0], readings)
 
     async def _reflected(self, work: RunContext, by: Strategy, parameter: Variable) -> StepResult:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.completions import Role
 from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Proposal, Session, number
 from ...schemas.report import OWN_LOSS
 from ...schemas.results import (
@@ -24,6 +23,7 @@ from ..evaluation.scoring import Scored
 from ..evaluators.command import listed
 from ..metrics import OUTPUTS
 from ..program.forward import Evaluation, example_of
+from ..program.lineups import lineups
 from ..program.operations import find
 from ..runs.context import RunContext
 from ..store import StepRecord
@@ -113,16 +113,18 @@ def _is_loss(evaluation: Evaluation, variable: str) -> bool:
     return operation is not None and operation.is_loss
 
 
-def is_known(work: RunContext, role: Role) -> bool:
-    """Whether whoever reads the results wrote the texts of this role, a moment ago."""
-    return work.ledger.answerers[role].name == "assistant"
+def is_known(work: RunContext, name: str) -> bool:
+    """Whether whoever reads the results wrote the texts of this role or model, a moment ago."""
+    return work.ledger.named(name).name == "assistant"
 
 
 def _shown(work: RunContext, evaluation: Evaluation, variable: str, example: int) -> Shown:
     where = example_of(evaluation.program.variables[variable], example)
     value = evaluation.value(variable, example)
     operation = evaluation.program.operation_of(variable)
-    asks = find(operation.kind).asks if operation is not None else None
+    asks: str | None = find(operation.kind).asks if operation is not None else None
+    if operation is not None and asks == "forward":
+        asks = operation.model_in(evaluation.lineup)
     known = asks == "caller" or (asks is not None and is_known(work, asks))
     text, chars = cut(value.text, GLIMPSE if known else VALUE)
     return Shown(
@@ -352,6 +354,7 @@ def failure(scored: Scored, loss: str, example: int, score: float) -> Failure:
         example=f"e{example}" if example != NO_EXAMPLE else "",
         score=round(score, 4),
         fields=fields,
+        model=lineups(evaluation.program)[evaluation.lineup] or None,
         output=cut(output, FAILURE)[0],
         feedback=cut(feedback, FAILURE)[0],
     )

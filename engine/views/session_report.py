@@ -80,6 +80,8 @@ async def change_of(
 ) -> Change:
     """The first and the latest of a loss's readings on a split, and what lies between them."""
     change = Change.model_validate(span)
+    for one, end in ((change.first, span["first"]), (change.latest, span["latest"])):
+        one.by_model = await store.overview.by_model(session, end["n"])
     if change.evaluations == 1:
         return change
     ends = [(span[end]["n"], span[end]["created"]) for end in ("first", "latest")]

@@ -48,7 +48,7 @@ class ComputeLossArguments(Arguments):
             "numeric: absolute_tolerance, relative_tolerance. regex: pattern. json_schema: schema."
         ),
     ] = None
-    evaluator: Annotated[Name | None, Field(description="evaluator: its name.")] = None
+    evaluator: Name | None = None
     feedback: Annotated[
         AnyText | None, Field(description="feedback: what you found, in words.")
     ] = None

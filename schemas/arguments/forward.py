@@ -9,8 +9,8 @@ from pydantic import Field
 from ..errors import BadInput
 from ..results import ForwardResult
 from .base import Arguments
-from .rules import Characters
-from .types import AnyText, DisplayName, Examples, Id, Inputs, Session, Text, one_of
+from .rules import LATER, Characters
+from .types import AnyText, DisplayName, Examples, Id, Inputs, Models, Session, Text, one_of
 
 
 class ForwardArguments(Arguments):
@@ -40,17 +40,20 @@ class ForwardArguments(Arguments):
     output: Annotated[
         AnyText | None, Field(description="external: its output, if you have run it already.")
     ] = None
-    role: Annotated[
-        Text, Characters(2000, empty=True), Field(description="Role of the output.")
-    ] = ""
+    models: Annotated[
+        Models,
+        Field(description="llm: configured models. Several: measured with each; the mean counts."),
+    ] = None
+    worst: Annotated[bool, LATER, Field(description="The worst of them counts.")] = False
+    role: Annotated[Text, Characters(2000, empty=True)] = ""
     name: DisplayName = ""
     examples: Examples = None
 
     def check_together(self) -> None:
         """Raises BadInput for parts of an operation without one."""
-        parts = (self.inputs, self.template, self.system, self.function, self.output)
+        parts = (self.inputs, self.template, self.system, self.function, self.output, self.models)
         if self.operation is None and any(parts):
             raise BadInput(
-                "inputs, template, system, function and output go with an operation.",
+                "inputs, template, system, function, output and models go with an operation.",
                 "Add operation='llm', 'format' or 'external'; without it forward only recomputes.",
             )

@@ -10,7 +10,7 @@ from ..errors import BadInput
 from ..results import PromptResult
 from .base import Arguments
 from .rules import Between, Characters
-from .types import AnyText, Constraints, Lines, Name, Number, Rows, Text, Whole
+from .types import AnyText, Constraints, Lines, Models, Name, Number, Rows, Text, Whole
 
 
 class OptimizePromptArguments(Arguments):
@@ -62,6 +62,8 @@ class OptimizePromptArguments(Arguments):
         Field(description="No metric: the task, at any length; judge and rewriter see it."),
     ] = None
     constraints: Constraints = []
+    models: Annotated[Models, Field(description="As in forward.")] = None
+    worst: bool = False
     steps: Annotated[
         Whole, Between(0, 1000), Field(description="Go on to optimize with so many steps.")
     ] = 0

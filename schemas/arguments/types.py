@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from ..checks import MOST_INPUTS, NAME_A_SPLIT, TOGETHER
+from ..checks import MOST_INPUTS, MOST_MODELS, NAME_A_SPLIT, TOGETHER
 from .rules import LATER, Between, Characters, Count, Each
 from .shapes import Shape
 
@@ -27,13 +27,15 @@ Constraints = Annotated[
     Count("Put some of them together.", 100, where=""),
     Each("a constraint", Characters(2000)),
 ]
-Session = Annotated[Id, Field(description="From create_variable.")]
+Session = Id
+"""Of a session; what makes one (create_variable, optimize_prompt) says it."""
 Examples = Annotated[
     list[str] | str | None,
     Shape.EXAMPLES,
     Count(NAME_A_SPLIT),
     Field(description="Example ids, or a split's name. Default: those in use."),
 ]
+Models = Annotated[Lines | None, LATER, Count("Name fewer.", MOST_MODELS, where="")]
 Memory = Annotated[Whole, Field(description="Show so many spent gradients again, 0 to 64.")]
 Repeats = Annotated[
     Whole,

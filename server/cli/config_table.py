@@ -18,7 +18,7 @@ from ..terminal import Cell, Styles
 def as_text(settings: Settings, origins: Origins, path: Path, paint: Styles) -> str:
     """A table of every setting, its value and where it came from, led by who answers."""
     lines = [f"configuration file: {path}{'' if path.is_file() else ' (there is none)'}"]
-    lines += [f"{role}: {_who(one)}" for role, one in _roles(settings).items()]
+    lines += [f"{name}: {_who(one)}" for name, one in settings.answering.items()]
     rows = [_row(key, _words(shown(settings, key)), where) for key, where in origins.items()]
     return "\n".join([*lines, "", *paint.table(rows)])
 
@@ -31,10 +31,10 @@ def _row(key: str, value: str, where: str) -> tuple[Cell, Cell, Cell]:
 
 
 def facts(settings: Settings, origins: Origins, path: Path) -> dict[str, Any]:
-    """The same for programs: `settings` by dotted name, `answerers` by role, `file`."""
+    """The same for programs: `settings` by dotted name, `answerers` by role or name, `file`."""
     return {
         "file": str(path),
-        "answerers": {role: resolve(one) for role, one in _roles(settings).items()},
+        "answerers": {name: resolve(one) for name, one in settings.answering.items()},
         "settings": {
             key: {"value": shown(settings, key), "origin": where} for key, where in origins.items()
         },
@@ -53,10 +53,6 @@ def shown(settings: Settings, key: str) -> Any:
     if key.endswith(".base_url") and value:
         return Endpoint(value).where
     return str(value) if isinstance(value, Path | PostgresAddress) else value
-
-
-def _roles(settings: Settings) -> dict[str, RoleSettings]:
-    return {"forward": settings.forward, "backward": settings.backward}
 
 
 def _who(role: RoleSettings) -> str:

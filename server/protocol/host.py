@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
 
-from ...schemas.completions import Role
 from ...schemas.errors import StoreError
 from ...schemas.settings import RoleSettings, Settings
 from ..page.pages import Pages
@@ -101,13 +100,12 @@ class Host:
             await engine.close()
 
 
-def answerers(settings: Settings, limiters: Limiters | None = None) -> dict[Role, Answerer]:
-    """Who answers each role's calls, by configuration."""
-    roles: dict[Role, RoleSettings] = {"forward": settings.forward, "backward": settings.backward}
+def answerers(settings: Settings, limiters: Limiters | None = None) -> dict[str, Answerer]:
+    """Who answers the calls of each role and further model, by configuration."""
     from ...engine.answerers.limiter import Limiters
 
     limiters = limiters or Limiters()
-    return {role: _answerer(one, limiters) for role, one in roles.items()}
+    return {name: _answerer(one, limiters) for name, one in settings.answering.items()}
 
 
 def _answerer(settings: RoleSettings, limiters: Limiters) -> Answerer:

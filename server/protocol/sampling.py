@@ -28,7 +28,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from ...schemas.completions import Completion, CompletionRequest, Purpose, role_of
+from ...schemas.completions import Completion, CompletionRequest, Purpose
 from ...schemas.errors import BadInput, NotFound, StoreError
 from ...schemas.graph import Session, number
 from ...schemas.results import Result
@@ -185,8 +185,7 @@ class SamplingWave:
         self._waiting = waiting
         self._until = until
         self._problem = ""
-        settings = engine.settings
-        self._roles = {"forward": settings.forward, "backward": settings.backward}
+        self._roles = engine.settings.answering
         self._gates = {r: asyncio.Semaphore(s.concurrency) for r, s in self._roles.items()}
 
     async def run(self) -> str:
@@ -195,7 +194,7 @@ class SamplingWave:
         return self._problem
 
     async def _one(self, n: int, request: CompletionRequest) -> None:
-        role = role_of(request.purpose)
+        role = request.answers
         async with self._gates[role]:
             late = asyncio.get_running_loop().time() >= self._until
             if self._problem or late:
@@ -239,9 +238,7 @@ async def _waiting(ctx: Context[Any, Any], result: CallToolResult) -> Waiting | 
         calls = await engine.store.calls.pending(session.pk, number(str(data["run"]), "r") or 0)
     except (NotFound, StoreError):
         return None  # the result in hand says what there is to say
-    requests = {
-        n: r for n, r in calls if r.purpose is not Purpose.EXTERNAL and role_of(r.purpose) in roles
-    }
+    requests = {n: r for n, r in calls if r.purpose is not Purpose.EXTERNAL and r.answers in roles}
     return Waiting(session, str(data["run"]), requests) if requests else None
 
 

@@ -19,8 +19,9 @@ _WORDS: dict[Any, str] = {
 }
 
 KEPT = ("properties", "required", "type")
-UNTOLD = ("answered", "pending_total")
-"""Fields that a result may have and no model plans with: how far a run has come."""
+UNTOLD = ("answered", "pending_total", "by_model")
+"""Fields that a result may have and no model plans with: how far a run has come, and what a note
+says, too."""
 
 
 def compact(model: type[BaseModel]) -> dict[str, Any]:

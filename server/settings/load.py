@@ -10,11 +10,14 @@ TEXTGRAD_MCP_CONFIG names:
     api_key_env = "MY_KEY"              # the variable that holds the key
     params = { temperature = 0.0 }
     headers = { x-gateway = "..." }     # for gateways that want some of their own
+    [models.small]                      # a further model; what it leaves out is as for forward
+    model = "qwen2.5-0.5b"
     [evaluators.unit_tests]
     command = ["python", "check.py"]    # check.py beside this file
 
 In the environment the same is TEXTGRAD_MCP_DATABASE, TEXTGRAD_MCP_MODEL for both roles, and
-TEXTGRAD_MCP_FORWARD_MODEL or TEXTGRAD_MCP_BACKWARD_MODEL for one. OPENAI_BASE_URL and
+TEXTGRAD_MCP_FORWARD_MODEL or TEXTGRAD_MCP_BACKWARD_MODEL for one,
+TEXTGRAD_MCP_MODELS_SMALL_MODEL for a further model. OPENAI_BASE_URL and
 OPENAI_API_KEY count last of all, only for a role that an endpoint answers already, and that key
 goes only to OpenAI's own address or to OPENAI_BASE_URL.
 """
@@ -53,10 +56,14 @@ def load(
     merged |= _file(environ, path)
     merged |= from_environment(environ)
     merged |= from_flags(flags, environ)
-    for role in ROLES:
+    models = sorted({key.rpartition(".")[0] for key in merged if key.startswith("models.")})
+    for model in models:
+        _as_forward(model, merged)
+    for role in (*ROLES, *models):
         _last_resort(role, merged, environ)
     settings = _validated(merged)
-    for role, one in (("forward", settings.forward), ("backward", settings.backward)):
+    for name, one in settings.answering.items():
+        role = f"models.{name}" if name in settings.models else name
         _check_answerer(role, one.answerer, merged)
         _check_role(role, one)
     for name, evaluator in settings.evaluators.items():
@@ -95,6 +102,22 @@ def _file(environ: Mapping[str, str], path: Path | None) -> Layer:
         if wanted:
             raise BadInput(f"There is no configuration file {path}.", "Check its path.") from None
         return {}
+
+
+WHOSE = ("answerer", "api_key", "headers", "price_prompt", "price_completion")
+"""What goes with one address, and is not carried to another."""
+PRICES = ("price_prompt", "price_completion")
+
+
+def _as_forward(model: str, merged: Layer) -> None:
+    """Fill in what a further model leaves out as it is for forward. With an address of its own it
+    gets neither forward's key and headers nor its answerer; with a model of its own, no prices."""
+    own = {*WHOSE} if f"{model}.base_url" in merged else set()
+    own |= {*PRICES} if f"{model}.model" in merged else set()
+    for key in RoleSettings.model_fields:
+        if f"forward.{key}" in merged and key not in own:
+            value, origin = merged[f"forward.{key}"]
+            merged.setdefault(f"{model}.{key}", (value, f"as forward: {origin}"))
 
 
 def _last_resort(role: str, merged: Layer, environ: Mapping[str, str]) -> None:
@@ -190,8 +213,9 @@ def _check_evaluator(name: str, evaluator: EvaluatorSettings) -> None:
 
 def _origins(settings: Settings, merged: Layer) -> Origins:
     """The origin of every setting, those left at their defaults too."""
-    keys = [key for key in Settings.model_fields if key not in (*ROLES, "evaluators")]
-    keys += [f"{role}.{key}" for role in ROLES for key in RoleSettings.model_fields]
+    keys = [key for key in Settings.model_fields if key not in (*ROLES, "models", "evaluators")]
+    roles = [*ROLES, *(f"models.{name}" for name in settings.models)]
+    keys += [f"{role}.{key}" for role in roles for key in RoleSettings.model_fields]
     names = settings.evaluators
     keys += [f"evaluators.{name}.{key}" for name in names for key in EvaluatorSettings.model_fields]
     return {key: merged[key][1] if key in merged else "default" for key in keys}

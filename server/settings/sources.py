@@ -2,6 +2,7 @@
 
 Each source is read into one flat layer, `forward.model` -> (value, where from). What is said for
 `both` roles is spread over the two; what is said for one role counts more within its layer.
+Further models stand beside them: `models.small.model`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,23 @@ from typing import Any
 from ...schemas.database import SCHEMES, PostgresAddress, located
 from ...schemas.errors import BadInput
 from ...schemas.near import did_you_mean
-from ...schemas.settings import EvaluatorSettings, RoleSettings, Settings
+from ...schemas.settings import MODEL_NAME, EvaluatorSettings, RoleSettings, Settings
 
 ROLES = ("forward", "backward")
-SECTIONS = (*ROLES, "both", "evaluators")
+SECTIONS = (*ROLES, "both", "models", "evaluators")
 TOP = tuple(name for name in Settings.model_fields if name not in SECTIONS)
 PATHS = ("database", "data_dir", "workspace")
 ROLE_KEYS = (*RoleSettings.model_fields, "api_key_env")
 EVALUATOR_KEYS = tuple(EvaluatorSettings.model_fields)
+NAMED = {
+    "evaluators": (
+        EVALUATOR_KEYS,
+        "either command or entry_point",
+        'command = ["python", "check.py"]',
+    ),
+    "models": (ROLE_KEYS, "what differs from forward", 'model = "qwen2.5"'),
+}
+"""Tables of tables: the keys each may have, what it needs, and an example of that."""
 PREFIX = "TEXTGRAD_MCP_"
 TABLES = ("params", "update_params", "headers", "session_budget")
 OTHER_VARIABLES = ("CACHE", "CONFIG", "MODEL_LOG")
@@ -71,11 +81,22 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     for name, value in environ.items():
         if not name.startswith(PREFIX) or name in others or not value.strip():
             continue
-        if name not in names:
+        key = names.get(name) or _of_model(name)
+        if key is None:
             raise BadInput(f"Unknown environment variable {name}.", near(name, [*names, *others]))
-        flat[names[name]] = _parsed(names[name], value, name)
-        origins[names[name]] = f"environment {name}"
+        flat[key] = _parsed(key, value, name)
+        origins[key] = f"environment {name}"
     return _layer(flat, origins.__getitem__, environ)
+
+
+def _of_model(variable: str) -> str | None:
+    """The setting of a further model that a variable names: SMALL_BASE_URL after MODELS_."""
+    rest = variable.removeprefix(f"{PREFIX}MODELS_").lower()
+    for key in sorted(ROLE_KEYS, key=len, reverse=True):
+        name = rest.removesuffix(f"_{key}")
+        if rest != variable.lower() and name != rest and MODEL_NAME.fullmatch(name):
+            return f"models.{name}.{key}"
+    return None
 
 
 def from_flags(flags: Mapping[str, str], environ: Mapping[str, str]) -> Layer:
@@ -83,7 +104,8 @@ def from_flags(flags: Mapping[str, str], environ: Mapping[str, str]) -> Layer:
     known = [*TOP, *(f"{role}.{key}" for role in (*ROLES, "both") for key in ROLE_KEYS)]
     flat = {}
     for key, value in flags.items():
-        if key not in known:
+        section, _, last = key.rpartition(".")
+        if key not in known and not (section.startswith("models.") and last in ROLE_KEYS):
             raise BadInput(f"Unknown setting {key!r}.", near(key, known))
         if key.endswith(".api_key"):
             raise BadInput(
@@ -108,14 +130,12 @@ def _flatten(content: Mapping[str, Any], where: str) -> dict[str, Any]:
             flat[key] = value
         elif not isinstance(value, dict):
             raise BadInput(f"{key} in {where} must be a table.", f"Write [{key}] above its keys.")
-        elif key == "evaluators":
+        elif key in NAMED:
+            known, needs, example = NAMED[key]
             for name, table in value.items():
                 if table == {}:
-                    raise BadInput(
-                        f"evaluators.{name} needs either command or entry_point.",
-                        'For example command = ["python", "check.py"].',
-                    )
-                flat |= _section(f"evaluators.{name}", table, EVALUATOR_KEYS, where)
+                    raise BadInput(f"{key}.{name} needs {needs}.", f"For example {example}.")
+                flat |= _section(f"{key}.{name}", table, known, where)
         else:
             flat |= _section(key, value, ROLE_KEYS, where)
     return flat

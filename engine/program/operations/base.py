@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -27,7 +27,7 @@ class Inputs:
     `values` (with scores), and the `images`.
 
     `about` names the computation in messages; `sample` numbers repeated runs of the same, `verdict`
-    repeated judgements of one output.
+    repeated judgements of one output. `model` is the model that is asked, where the kind asks one.
     """
 
     about: str
@@ -37,17 +37,19 @@ class Inputs:
     images: dict[str, str] = field(default_factory=dict)
     sample: int = 0
     verdict: int = 0
+    model: str = "forward"
 
 
 @dataclass(frozen=True)
 class Making:
     """What a new operation is checked against: its `owner`, the `most` characters of a text, and
-    the programs and worker processes there are."""
+    the programs, worker processes and models there are."""
 
     owner: str
     most: int
     evaluators: Evaluators
     workers: Workers
+    models: Collection[str]
 
 
 class Primitive:
@@ -64,7 +66,7 @@ class Primitive:
     summary: ClassVar[str] = ""
     """What it does, for the model that writes feedback through it."""
     takes: ClassVar[frozenset[str]] = frozenset()
-    """Those of template, function, output and weights that may be given for it."""
+    """Those of template, function, output, models and weights that may be given for it."""
     backwards: ClassVar[Backwards] = "ask"
     asks: ClassVar[Asked | None] = None
     sees_pictures: ClassVar[bool] = False
@@ -90,6 +92,8 @@ class Primitive:
             )
         if given["template"] is not None and "template" not in self.takes:
             raise BadInput(f"The operation {self.name} takes no template.", "Leave it out.")
+        if (given.get("models") or given.get("worst")) and "models" not in self.takes:
+            raise BadInput("models belong to operation='llm'.", f"Leave them out of {self.name}.")
         return dict(given)
 
     def check_form(self, operation: Operation, most: int) -> list[str]:

@@ -133,6 +133,24 @@ def test_training_rows_may_be_quoted_and_are_noted(constraints: list[str]) -> No
     asyncio.run(main())
 
 
+@pytest.mark.requirement("quoted-rows")
+def test_an_optimisation_says_which_training_rows_the_installed_text_quotes() -> None:
+    made_up = "Answer with the name.\nquestion: Who built the longest pier of Atlantis?\nanswer: Ys"
+
+    async def main() -> None:
+        for new, rows in ((quote("train"), ["e1"]), (made_up, [])):
+            async with an_engine(Critic(new)) as engine:
+                s = await program(engine, "Answer.")
+                how: dict[str, Any] = {"steps": 1, "candidates": 1, "strategy": "gradient"}
+                found = await engine.optimize(ME, session_id=s, **how)
+                assert isinstance(found, OptimizeResult)
+                assert found.accepted == 1
+                said = [n for n in found.notes if n.startswith("The installed texts quote")]
+                assert said == [f"The installed texts quote training examples: {r}." for r in rows]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     "new", [quote("train"), f"Answer with the name. E.g. {SPLITS['train'][0][0]}"]
 )

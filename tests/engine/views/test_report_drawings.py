@@ -198,7 +198,7 @@ def test_a_file_from_before_scores_were_kept_is_reported_without_pairs() -> None
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("scores", [{"x": 1.0}, {"01": 1.0}, {"1": "1"}, [1.0], {"1": None}, "{}"])
+@pytest.mark.parametrize("scores", [{"X": 1.0}, {"01": 1.0}, {"1": "1"}, [1.0], {"1": None}, "{}"])
 def test_scores_that_are_none_are_refused_with_their_place(scores: object) -> None:
     document = a_file()
     document["evaluations"][0]["scores"] = scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -378,3 +379,73 @@ def test_a_header_that_cannot_be_sent_is_refused_without_its_value(headers: str,
         load({"both.headers": headers}, {})
     assert says in str(caught.value)
     assert "secret-4" not in str(caught.value)
+
+
+def test_a_further_model_is_as_forward_but_for_what_it_says_itself(tmp_path: Path) -> None:
+    toml = """
+        [both]
+        base_url = "http://here/v1"
+        model = "large"
+        api_key = "sk-here"
+        headers = { x-one = "1" }
+        timeout = 7
+        price_prompt = 2.0
+        [forward]
+        params = { temperature = 0 }
+        [models.small]
+        model = "small"
+        [models.away]
+        base_url = "http://away/v1"
+    """
+    environ = {"TEXTGRAD_MCP_MODELS_SMALL_UPDATE_PARAMS": '{"seed": 1}'}
+    flags = {"models.away.retries": "1"}
+    settings, origins = loaded(toml, environ, flags, folder=tmp_path)
+    small, away = settings.models["small"], settings.models["away"]
+    assert (small.base_url, small.model, key_of(small)) == ("http://here/v1", "small", "sk-here")
+    assert (small.params, small.timeout) == ({"temperature": 0}, 7)
+    assert small.update_params == {"seed": 1}
+    assert (small.price_prompt, settings.forward.price_prompt) == (None, 2.0)
+    assert (away.base_url, away.model, away.retries) == ("http://away/v1", "large", 1)
+    assert (key_of(away), away.headers, away.price_prompt) == (None, {}, None)
+    assert origins["models.small.timeout"] == f"as forward: file {tmp_path / 'config.toml'}"
+    assert origins["models.small.retries"] == "default"
+    table = as_text(settings, origins, tmp_path, Styles(io.StringIO()))
+    assert "small: answered by small at http://here/v1" in table
+    assert facts(settings, origins, tmp_path)["answerers"]["away"] == "openai"
+
+
+def test_a_further_model_with_an_address_is_asked_there_whoever_answers_for_forward() -> None:
+    environ = {
+        "TEXTGRAD_MCP_FORWARD_ANSWERER": "assistant",
+        "TEXTGRAD_MCP_MODELS_LOCAL_BASE_URL": "http://127.0.0.1:1/v1",
+        "TEXTGRAD_MCP_MODELS_OTHER_PARAMS": '{"temperature": 1}',
+    }
+    settings, _ = load({}, environ)
+    found = {name: resolve(one) for name, one in settings.answering.items()}
+    expected = {"forward": "assistant", "local": "openai", "other": "assistant"}
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[models.small]", "models.small needs what differs from forward"),
+        ("models = 3", "models in .* must be a table"),
+        ('[models.Small]\nmodel = "a"', "no model can be named 'Small'"),
+        ('[models.forward]\nmodel = "a"', "no model can be named 'forward'"),
+        ('[models.a]\nmodle = "a"', "Did you mean 'models.a.model'"),
+        ("[models.a]\ntimeout = 0", "models.a.timeout"),
+        ('[models.a]\nanswerer = "opnai"', "models.a.answerer .*Did you mean 'openai'"),
+    ],
+)
+def test_a_mistake_in_a_further_model_is_refused_by_name(
+    tmp_path: Path, toml: str, words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        loaded(toml, folder=tmp_path)
+
+
+def test_variables_that_name_no_option_of_a_further_model_are_unknown() -> None:
+    for name in ("MODELS_SMALL", "MODELS_SMALL_COLOUR", "MODELS_MODEL", "MODELS__MODEL"):
+        with pytest.raises(BadInput, match="Unknown environment variable"):
+            load({}, {f"TEXTGRAD_MCP_{name}": "x"})
