@@ -11,7 +11,7 @@ from ...schemas.errors import BadInput, ExampleRefused, ReplyError
 from ...schemas.graph import NO_EXAMPLE, Operation
 from ..program.forward import Evaluation, evaluate, load
 from ..program.lineups import lineups, worst_counts
-from ..program.operations import find, loss_kind
+from ..program.operations import loss_kind
 from ..prompts import sentence, text
 from ..prompts.fence import Fence
 from ..replies.reply import object_schema, parse_object
@@ -176,51 +176,6 @@ def combined(runs: list[Scored]) -> Scored:
         scores[n] = pick([fmean(found) for found in of if found])
     unusable = {n: why for run in reversed(runs) for n, why in run.unusable.items()}
     return Scored(runs[0].evaluation, scores, {n: unusable[n] for n in sorted(unusable)}, runs)
-
-
-async def vote(work: RunContext, loss: str, examples: Sequence[int], votes: int) -> Scored:
-    """The scores of the most frequent outputs of `votes` fresh runs (self-consistency).
-
-    Outputs count as the same by the letter or number that the loss's metric reads from them, else
-    by their text; of outputs that are as frequent, the one that came first.
-    """
-    program = await work.store.graph.program(work.session.pk, [loss], everything=True)
-    return combined(
-        [await _voted(work, loss, examples, votes, n) for n in range(len(lineups(program)))]
-    )
-
-
-async def _voted(
-    work: RunContext, loss: str, examples: Sequence[int], votes: int, lineup: int
-) -> Scored:
-    samples = range(votes)
-    runs = await gather([score(work, [loss], examples, sample=i, lineup=lineup) for i in samples])
-    return await _majority(work, loss, runs)
-
-
-async def _majority(work: RunContext, loss: str, runs: Sequence[Scored]) -> Scored:
-    first = runs[0]
-    operation = first.evaluation.program.operation_of(loss)
-    result = Scored(first.evaluation, {})
-    for example in first.scores:
-        ballots = [await _ballot(work, run, operation, example) for run in runs]
-        cast = [b for b in ballots if b is not None]
-        if not cast:
-            result.scores[example] = 0.0
-            result.unusable[example] = first.unusable[example]
-            continue
-        winner = ballots.index(max(cast, key=lambda b: (cast.count(b), -cast.index(b))))
-        result.scores[example] = runs[winner].scores[example]
-    return result
-
-
-async def _ballot(
-    work: RunContext, run: Scored, operation: Operation | None, example: int
-) -> str | None:
-    if example in run.unusable or example not in run.scores or operation is None:
-        return None
-    texts = run.evaluation.inputs(operation, example).texts
-    return await find(operation.kind).ballot(work, operation, texts)
 
 
 async def compare(

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from ...schemas.arguments.evaluate import EvaluateArguments
 from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Variable
 from ...schemas.results import EvaluateResult, Failure, Result
-from ..evaluation.scoring import Scored, measure, vote
+from ..evaluation.scoring import Scored, measure
 from ..evaluation.statistics import mean_and_error
+from ..evaluation.votes import vote
 from ..optimizer import cost_estimate, repeats
 from ..optimizer.quote_guard import QuoteGuard
 from ..program.lineups import asked
