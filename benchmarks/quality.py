@@ -41,6 +41,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "plain rewrite": {"strategy": "rewrite", "parents": "newest"},
     "TGD as in the paper": {"strategy": "exact", "parents": "newest", "candidates": 1},
     "ours (default)": {},
+    "ours, gradient": {"strategy": "gradient"},
     WITH_SHOTS: {},
 }
 GROUPS: dict[str, dict[str, Any]] = {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..schemas.errors import BadInput as BadInput
     from ..schemas.errors import BudgetExhausted as BudgetExhausted
     from ..schemas.errors import Conflict as Conflict
+    from ..schemas.errors import CutOff as CutOff
     from ..schemas.errors import EndpointDown as EndpointDown
     from ..schemas.errors import EndpointRefused as EndpointRefused
     from ..schemas.errors import ExampleError as ExampleError
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "..schemas.completions": "Completion CompletionRequest Message Purpose",
     "..schemas.errors": (
-        "AnswererError BadInput BudgetExhausted Conflict EndpointDown EndpointRefused "
+        "AnswererError BadInput BudgetExhausted Conflict CutOff EndpointDown EndpointRefused "
         "ExampleError ExampleRefused ExtensionFailed InternalError NotFound Outdated "
         "ProgramFailed PromptRefused QuotaExceeded ReplyError StoreBusy StoreError "
         "TextGradError TooLong"
@@ -95,6 +96,7 @@ __all__ = [
     "CompletionRequest",
     "Conflict",
     "Constraint",
+    "CutOff",
     "EndpointDown",
     "EndpointRefused",
     "Engine",

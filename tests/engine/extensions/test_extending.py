@@ -537,7 +537,7 @@ def test_an_assistant_uses_what_is_added_through_the_server(site: Path, tmp_path
 
 SURFACE = """
 Answerer AnswererError BadInput BudgetExhausted Caller Candidate Check Completion CompletionRequest
-Conflict Constraint EndpointDown EndpointRefused Engine EvaluatorSettings ExampleError
+Conflict Constraint CutOff EndpointDown EndpointRefused Engine EvaluatorSettings ExampleError
 ExampleRefused ExtensionFailed Go Gradient Inputs InternalError Loss Message Metric NotFound
 Operation Options Outdated Primitive ProgramFailed PromptRefused Purpose QuotaExceeded RecordAttempt
 ReplyError RoleSettings Rule RunContext Seen Settings StoreBusy StoreError Strategy

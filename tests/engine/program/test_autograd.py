@@ -292,7 +292,7 @@ async def chain(engine: Engine, depth: int) -> str:
 def test_a_chain_of_two_thousand_operations_does_not_recurse(exact: bool) -> None:
     async def main() -> None:
         depth, critic = 2000, Scripted()
-        async with an_engine(critic) as engine:
+        async with an_engine(critic, soft_deadline=600) as engine:
             s = await chain(engine, depth)
             computed = await engine.forward(ME, session_id=s)
             assert isinstance(computed, ForwardResult)

@@ -284,7 +284,7 @@ NOT_SENT = ("Job", "Conflict", "result.notes.append", "shuffled")
 """Calls with words for whoever calls a tool; and the seed of a shuffle."""
 SPEAKS_TO_CALLERS = ("cost_estimate", "sizes", "progress", "repeats")
 """Modules of the optimizer that ask no model and refuse no text; what they say, callers read."""
-FOR_CALLERS = ("harder", "_best_refusal", "usable_gradients")
+FOR_CALLERS = ("harder", "_best_refusal", "usable_gradients", "told")
 """Functions of the others that speak to callers alone."""
 
 
