@@ -26,6 +26,10 @@ class Kind(StrEnum):
     OUTPUT = "output"  # made by an operation
 
 
+STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
+"""Leaves whose texts `step` and `optimize` change."""
+
+
 class Session(BaseModel):
     """One program, its data, budget and history. `pk` is the store's own key; `batch` are the
     numbers of the examples in use, `bytes` what it takes up, as quotas count it. `came` is when it

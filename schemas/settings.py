@@ -107,12 +107,12 @@ OPEN_QUOTA_BYTES = 100_000_000
 
 MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names of further models: what a variable of the environment can spell."""
-FORWARD, BACKWARD = "forward", "backward"
+ROLES = FORWARD, BACKWARD = ("forward", "backward")
 
 
 def _models(given: dict[str, RoleSettings]) -> dict[str, RoleSettings]:
     for name in given:
-        if not MODEL_NAME.fullmatch(name) or name in (FORWARD, BACKWARD, "both"):
+        if not MODEL_NAME.fullmatch(name) or name in (*ROLES, "both"):
             raise ValueError(
                 f"no model can be named {name[:40]!r}: lower-case letters, digits and _, a letter "
                 "first, and not forward, backward or both"

@@ -75,7 +75,7 @@ def estimate(
     batch = 1 if list(examples) == [NO_EXAMPLE] else min(args["batch_size"], train or 1)
     check = min(args.get("check", batch), batch)
     strategy = STRATEGIES.find(args["strategy"])
-    critics = sum(kind_of(o).backwards == "ask" for o, lineup in asking if not lineup)
+    critics = _critics(asking)
     critics *= strategy.critiques(batch)
     runs = args.get("repeats", 1)
     checks = batch + (2 * runs - 1) * check  # the text before was run once to learn from it
@@ -105,7 +105,7 @@ def step_calls(
     and each candidate on all examples; those scored before are not asked again.
     """
     asking = calls_of(program)
-    critics = sum(kind_of(o).backwards == "ask" for o, lineup in asking if not lineup)
+    critics = _critics(asking)
     batch = min(int(args["batch_size"]), train) if examples else 0
     candidates = int(args["candidates"])
     measured = len(asking) * (batch + candidates * (batch + (examples or 1)))
@@ -142,6 +142,11 @@ def _size(program: Program, variable: str, examples: Sequence[Example]) -> float
     if v.kind is Kind.FIELD:
         texts = [e.fields.get(v.field or "", "") for e in examples] or [""]
     return fmean(0 if t.startswith(IMAGE_URL) else len(t) for t in texts)
+
+
+def _critics(asking: Sequence[tuple[Operation, int]]) -> int:
+    """How many of the operations that ask have a critic, who is asked once for all line-ups."""
+    return sum(kind_of(o).backwards == "ask" for o, lineup in asking if not lineup)
 
 
 def _role(settings: Settings, operation: Operation, lineup: int) -> RoleSettings:

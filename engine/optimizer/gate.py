@@ -22,6 +22,7 @@ from . import reasons
 from .candidate import Candidate, Reason
 from .minibatch_check import best_on_minibatch
 from .trial import (
+    ROUNDING,
     Trial,
     added,
     in_order,
@@ -206,11 +207,8 @@ async def _refereed(
 
 def _is_open(gain: Gain) -> bool:
     """Whether validation leaves open which is better: it gained within noise, or could not gain."""
-    full = gain.before * gain.n > gain.n - 1 - _ROUNDING
+    full = gain.before * gain.n > gain.n - 1 - ROUNDING
     return gain.gain > 0 or (full and gain.gain == 0)
-
-
-_ROUNDING = 1e-9
 
 
 def _choose(result: GateResult, passed: Mapping[int, int], gains: Mapping[int, Gain]) -> None:

@@ -84,11 +84,9 @@ async def best_on_minibatch(
 
     async def read(one: Reading, part: list[int]) -> None:
         _, scored = await score_all(*common, part, [one.index], parent, part=True)
-        one.after, one.failed = (
-            in_order(scored[one.index], part),
-            reasons.failures(scored[one.index]),
-        )
-        trial.scores[one.index] = dict(scored[one.index].scores)
+        mine = scored[one.index]
+        one.after, one.failed = in_order(mine, part), reasons.failures(mine)
+        trial.scores[one.index] = dict(mine.scores)
 
     if in_one_round(work, present.evaluation.program):
         await score_all(*common, minibatch, standing, parent)

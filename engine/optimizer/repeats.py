@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...schemas.graph import NO_EXAMPLE, Kind
+from ...schemas.graph import NO_EXAMPLE, STEPPED
 from ..evaluation.scoring import Scored
 from ..program.operations import kind_of
 from ..store import Program
 from .trial import is_exact
 
-LEARNT = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
 ONCE = (
     "Measured once, whatever repeats says: no model is asked between the texts and "
     "the score, and what was computed or told for a text is kept."
@@ -33,7 +32,7 @@ def settled(asked: Mapping[str, Any], program: Program) -> dict[str, Any]:
 
 def _asks(program: Program) -> bool:
     """Whether a model or a judge can answer differently when a text is measured again."""
-    if any(v.kind in LEARNT for v in program.variables.values()):
+    if any(v.kind in STEPPED for v in program.variables.values()):
         return not is_exact(program)
     return any(kind_of(o).asks in ("forward", "backward") for o in program.operations.values())
 

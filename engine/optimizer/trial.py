@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from ...schemas.graph import Kind
+from ...schemas.graph import STEPPED
 from ...schemas.settings import FORWARD
 from ..answerers import OUTSIDE
 from ..evaluation.scoring import Scored, Texts, compare
@@ -22,6 +22,8 @@ PART = 5
 """So many examples at least are read before it is looked whether a candidate can still win."""
 PARTS = 4
 """A split is read in so many parts at most."""
+ROUNDING = 1e-9
+"""Sums of scores that differ by no more are the same."""
 
 
 @dataclass
@@ -52,7 +54,8 @@ async def score_all(
     """The scores on `examples` of the `present` texts (empty for those installed), and of the
     candidates that are still `standing`, by their index. All are asked for at once.
 
-    The examples are all that is compared on, or a `part` of it."""
+    The examples are all that is compared on, or a `part` of it.
+    """
     texts = [candidates[i].texts for i in standing]
     before, after = await compare(work, losses, examples, present, texts, part=part)
     return before, dict(zip(standing, after, strict=True))
@@ -80,9 +83,6 @@ async def still_in(
                 trial.reasons[index] = _dropped(present, one, end)
         standing = [i for i in standing if i not in trial.reasons]
     return standing
-
-
-ROUNDING = 1e-9
 
 
 def in_one_round(work: RunContext, program: Program) -> bool:
@@ -132,7 +132,6 @@ def is_reported(program: Program) -> bool:
 
 def _asked(program: Program) -> set[str | None]:
     """Who is asked between the parameters and the score; None is code."""
-    changing = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
-    affected = made_from(program, [v.id for v in program.variables.values() if v.kind in changing])
+    affected = made_from(program, [v.id for v in program.variables.values() if v.kind in STEPPED])
     kinds = {o.kind for o in program.operations.values() if o.output in affected}
     return {find(kind).asks for kind in kinds}

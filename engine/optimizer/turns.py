@@ -19,7 +19,7 @@ from .pool import PoolEntry
 from .progress import SearchState
 from .quote_guard import QuoteGuard
 from .seen import seen_in
-from .sizes import FEEDBACK, FEW
+from .sizes import CHECKED_AT_ZERO, FEEDBACK
 from .strategies import STRATEGIES, Strategy
 
 
@@ -213,7 +213,8 @@ def checked_on(
     learnt: BackwardPass, args: Mapping[str, Any], found: Sequence[Candidate], *, plain: bool
 ) -> list[int]:
     """The numbers of those examples of the minibatch that the candidates are checked on."""
-    examples, check = learnt.examples, FEW[1] if learnt.fewer else args.get("check")
+    examples = learnt.examples
+    check = CHECKED_AT_ZERO if learnt.fewer else args.get("check")
     seen = seen_in(learnt.evaluation, args["losses"], examples)
     if plain or check is None or check >= len(examples) or seen is None:
         return list(examples)

@@ -8,17 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 from pydantic import BaseModel
 
-from ...schemas.completions import Role
-from ...schemas.graph import Kind
+from ...schemas.graph import STEPPED
+from ...schemas.settings import ROLES
 from .context import RunContext
-
-ROLES: tuple[str, ...] = get_args(Role)
-STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
-"""Leaves whose texts `step` and `optimize` change."""
 
 
 class Stands(BaseModel):

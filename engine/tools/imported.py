@@ -19,7 +19,7 @@ from ...schemas.arguments.forward import ForwardArguments
 from ...schemas.arguments.optimize import OptimizeArguments
 from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import BadInput
-from ...schemas.graph import NO_EXAMPLE, Kind, Operation
+from ...schemas.graph import NO_EXAMPLE, STEPPED, Kind, Operation
 from ...schemas.results import Result
 from ..constraints import constraints
 from ..extensions.operations import is_loss
@@ -251,8 +251,7 @@ class Saved:
         return {v for v, row in self._variables.items() if row["kind"] == Kind.OUTPUT}
 
     def _rewritten(self) -> set[str]:
-        kinds = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
-        return {v for v, row in self._variables.items() if row["kind"] in kinds}
+        return {v for v, row in self._variables.items() if row["kind"] in STEPPED}
 
     def _check_places(self) -> None:
         places = self._args["places"]

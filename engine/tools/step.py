@@ -8,7 +8,7 @@ from typing import Any
 
 from ...schemas.arguments.step import StepArguments
 from ...schemas.errors import BadInput, Conflict, Outdated
-from ...schemas.graph import NO_EXAMPLE, Fate, Gradient, Kind, Session, Variable, number
+from ...schemas.graph import NO_EXAMPLE, STEPPED, Fate, Gradient, Kind, Session, Variable, number
 from ...schemas.results import Result, StepResult
 from ..evaluation.scoring import compare, in_pairs
 from ..optimizer import gate, repeats, rewrites, turns
@@ -37,9 +37,6 @@ from ..views.lineups import by_model
 from . import noted_scores
 from .base import Tool
 from .lookup import gate_examples
-
-STEPPED = (Kind.PARAMETER, Kind.DEMONSTRATIONS)
-
 
 Where = tuple[list[int], str] | None
 """The examples that candidates are compared on, with the name of their split."""

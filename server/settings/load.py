@@ -35,8 +35,8 @@ from ...engine.answerers import ANSWERERS
 from ...engine.answerers.wire import check_base_url, check_headers, check_params
 from ...schemas.errors import BadInput
 from ...schemas.near import did_you_mean
-from ...schemas.settings import EvaluatorSettings, RoleSettings, Settings
-from .sources import PREFIX, ROLES, Layer, from_environment, from_file, from_flags
+from ...schemas.settings import ROLES, EvaluatorSettings, RoleSettings, Settings
+from .sources import PREFIX, Layer, from_environment, from_file, from_flags
 
 OPENAI_HOST = "api.openai.com"
 Origins = dict[str, str]

@@ -16,9 +16,8 @@ from typing import Any
 from ...schemas.database import SCHEMES, PostgresAddress, located
 from ...schemas.errors import BadInput
 from ...schemas.near import did_you_mean
-from ...schemas.settings import MODEL_NAME, EvaluatorSettings, RoleSettings, Settings
+from ...schemas.settings import MODEL_NAME, ROLES, EvaluatorSettings, RoleSettings, Settings
 
-ROLES = ("forward", "backward")
 SECTIONS = (*ROLES, "both", "models", "evaluators")
 TOP = tuple(name for name in Settings.model_fields if name not in SECTIONS)
 PATHS = ("database", "data_dir", "workspace")
