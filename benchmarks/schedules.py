@@ -1,6 +1,6 @@
 """How should an optimiser spend its calls? A simulation, without a model.
 
-    python benchmarks/schedules.py [--runs 300]
+    python benchmarks/schedules.py [--runs 300] [--start 0 1]
 
 A task has eight hidden rules, some of them rare; an example calls for some, and its score is the
 share of those that the prompt states (graded), or whether it states all (binary). A task model
@@ -28,6 +28,7 @@ from textgrad_mcp.engine.optimizer.batches import mixed, varied
 from textgrad_mcp.engine.optimizer.gate import Z_REFEREED
 from textgrad_mcp.engine.optimizer.minibatch_check import Reading
 from textgrad_mcp.engine.optimizer.pool import CandidatePool, PoolEntry
+from textgrad_mcp.engine.optimizer.sizes import LOW
 from textgrad_mcp.engine.optimizer.training import FEW, MOST
 from textgrad_mcp.schemas.arguments.optimize import Parents
 
@@ -153,8 +154,8 @@ class Ours:
     up to `referees` training examples that no writer was shown, while there are FEW at least, and
     passes if it is more than `refereed` on both. `parents` as in `optimize`;
     examples are drawn, or `mixed` by what is known of them, or also by what they show, `news`.
-    Where a text scores 0 on all of validation, only `few` are run and checked on; `frugal`: the
-    check is read no further than it takes to know the best."""
+    Where a text scores less than `low` on validation, or 0, only `few` are run and checked on;
+    `frugal`: the check is read no further than it takes to know the best."""
 
     candidates: int = 3
     learn: int = 6
@@ -170,6 +171,7 @@ class Ours:
     referees: int = MOST
     refereed: float = Z_REFEREED
     few: tuple[int, int] | None = None
+    low: float = LOW
     frugal: bool = False
 
     def run(self, world: World) -> None:
@@ -179,7 +181,8 @@ class Ours:
         world.hand_out(world.start)
         for turn in count():
             chosen = pool.choose(self.parents, 0, turn)
-            sizes = (self.few if not any(chosen.scores) else None) or (self.learn, self.check)
+            low = chosen.mean < self.low or not any(chosen.scores)
+            sizes = (self.few if low else None) or (self.learn, self.check)
             found = self._proposed(world, texts[chosen.name], *sizes)
             present = pool.members[pool.current]
             installed = texts[present.name]
@@ -311,6 +314,7 @@ def textgrad(world: World) -> None:
 
 CHOSEN = Ours()
 NOW = replace(CHOSEN, few=(3, 2), frugal=True)
+AT_ZERO = replace(NOW, low=0.0)
 PLAIN = Ours(unrun=0, news=False, referees=0)
 OLD = replace(PLAIN, learn=4, check=4, best=False, halves=False, parents="pareto", mixed=False)
 FED = replace(OLD, together=False)
@@ -340,11 +344,13 @@ WAYS: dict[str, Callable[[World], None]] = {
     "examples drawn, not mixed": replace(CHOSEN, mixed=False).run,
     "Pareto parents": replace(CHOSEN, parents="pareto").run,
     "the newest parent": replace(CHOSEN, parents="newest").run,
-    "**now**: 3 run, 2 checked on where nothing scores; a frugal check": NOW.run,
+    "**now**: 3 run, 2 checked on where less than half is solved; a frugal check": NOW.run,
+    "the same where nothing scores": AT_ZERO.run,
+    "the same whatever scores": replace(NOW, low=2.0).run,
     "a frugal check alone": replace(NOW, few=None).run,
-    "3 run, 2 checked on where nothing scores, alone": replace(NOW, frugal=False).run,
-    "now, 3 run and checked on where nothing scores": replace(NOW, few=(3, 3)).run,
-    "now, 2 run and checked on where nothing scores": replace(NOW, few=(2, 2)).run,
+    "3 run, 2 checked on where nothing scores, alone": replace(AT_ZERO, frugal=False).run,
+    "where nothing scores, 3 run and checked on": replace(AT_ZERO, few=(3, 3)).run,
+    "where nothing scores, 2 run and checked on": replace(AT_ZERO, few=(2, 2)).run,
 }
 
 
@@ -362,10 +368,12 @@ def curves(
     return found
 
 
-def told(way: Callable[[World], None], critic: Critic, runs: int, *, graded: bool) -> str:
+def told(
+    way: Callable[[World], None], critic: Critic, runs: int, start: Text, *, graded: bool
+) -> str:
     """The mean true scores at each budget; of a harmful critic the last, and what it costs."""
     if critic is not HARMFUL:
-        found = curves(way, critic, runs, Text(0), graded=graded)
+        found = curves(way, critic, runs, start, graded=graded)
         means = [fmean(column) for column in zip(*found, strict=True)][1:]
         return "/".join(f"{x:.2f}".lstrip("0") for x in means)
     found = curves(way, critic, runs, Text(0, KNOWN), graded=graded)
@@ -378,13 +386,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--ways", nargs="+", help="only those whose names begin like this")
+    parser.add_argument("--start", nargs="+", type=int, default=[], help="rules it begins with")
     asked = parser.parse_args()
+    start = Text(0, frozenset(asked.start))
     kinds = [(c, g) for g in (True, False) for c in (STRONG, WEAK, HARMFUL)]
     rows = []
     for name, way in WAYS.items():
         if asked.ways and not name.startswith(tuple(asked.ways)):
             continue
-        rows.append([name, *(told(way, c, asked.runs, graded=g) for c, g in kinds)])
+        rows.append([name, *(told(way, c, asked.runs, start, graded=g) for c, g in kinds)])
         print(rows[-1], flush=True)
     head = [f"{scores}, {c}" for scores in ("graded", "binary") for c in CRITICS]
     print(table(["way", *head], rows))

@@ -14,9 +14,11 @@ from .strategies import STRATEGIES
 
 CHECK = 3
 """On so many of the examples that a reflection was shown its texts are checked (docs/gate.md)."""
-RUN_AT_ZERO, CHECKED_AT_ZERO = 3, 2
-"""So many are run, and checked on, where the text scores 0 on all that measures: one such output
-shows as much as many."""
+LOW = 0.5
+"""A text has a low score where it has less than this on what measures."""
+RUN_IF_LOW, CHECKED_IF_LOW = 3, 2
+"""So many are run, and checked on, where the score is low: most outputs fail then, and a few show
+as much as many."""
 LEAST = 8
 """So few validation examples are not chosen for a budget's sake: they would decide by luck."""
 SHARE = 4
@@ -73,7 +75,7 @@ def _affordable(calls: float, per_example: int) -> int:
 def _sized(asked: Mapping[str, Any], learn: int, candidates: int) -> dict[str, int]:
     learn = asked["batch_size"] or learn
     reflects = STRATEGIES.find(asked["strategy"]).reflects
-    few = min(RUN_AT_ZERO, learn) if reflects and not asked["batch_size"] else learn
+    few = min(RUN_IF_LOW, learn) if reflects and not asked["batch_size"] else learn
     return {
         "batch_size": learn,
         "few": few,
@@ -108,7 +110,7 @@ def notes(args: Mapping[str, Any]) -> list[str]:
     rewrites = "1 rewrite" if candidates == 1 else f"{candidates} rewrites"
     on = f"on {check} of them" if check < learn else "on them"
     few = (
-        f" ({RUN_AT_ZERO} and {CHECKED_AT_ZERO} while the text scores 0)"
+        f" ({RUN_IF_LOW} and {CHECKED_IF_LOW} while the text scores below {LOW:g})"
         if args.get("few", learn) < learn
         else ""
     )

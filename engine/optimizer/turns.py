@@ -19,7 +19,7 @@ from .pool import PoolEntry
 from .progress import SearchState
 from .quote_guard import QuoteGuard
 from .seen import seen_in
-from .sizes import CHECKED_AT_ZERO, FEEDBACK
+from .sizes import CHECKED_IF_LOW, FEEDBACK, LOW
 from .strategies import STRATEGIES, Strategy
 
 
@@ -65,7 +65,7 @@ async def minibatch(
         shows = await training.pieces(work, guard, train)
         known = train, loop.scores, parent.name
         batch = await asyncio.to_thread(mixed, *known, size, draw, shows)
-        if _scores_nothing(loop, parent) and (few := int(work.args.get("few", size))) < size:
+        if _scores_low(loop, parent) and (few := int(work.args.get("few", size))) < size:
             fewer = await asyncio.to_thread(mixed, *known, few, draw, shows)
             if await _shown_unrun(work, guard, fewer, size - few):
                 batch = fewer
@@ -77,9 +77,10 @@ async def minibatch(
     return (await complete(work.store, work.session.pk, work.args["losses"], batch))[0]
 
 
-def _scores_nothing(loop: SearchState, parent: PoolEntry) -> bool:
-    """Whether these texts have 0 on all that measures, so that one output shows as much as many."""
-    return not loop.paired and not any(parent.scores)
+def _scores_low(loop: SearchState, parent: PoolEntry) -> bool:
+    """Whether these texts have so low a score on what measures that a few outputs show as much as
+    many."""
+    return not loop.paired and parent.mean < LOW
 
 
 async def _shown_unrun(work: RunContext, guard: QuoteGuard, run: Sequence[int], fewer: int) -> bool:
@@ -120,7 +121,7 @@ async def learn(
     if seen := seen_in(learnt.evaluation, losses, learnt.examples):
         loop.note(parent.name, seen.scores)
     usual, few = int(work.args["batch_size"]), int(work.args.get("few", work.args["batch_size"]))
-    learnt.fewer = usual - few if _scores_nothing(loop, parent) and len(batch) <= few else 0
+    learnt.fewer = usual - few if _scores_low(loop, parent) and len(batch) <= few else 0
     return learnt
 
 
@@ -214,7 +215,7 @@ def checked_on(
 ) -> list[int]:
     """The numbers of those examples of the minibatch that the candidates are checked on."""
     examples = learnt.examples
-    check = CHECKED_AT_ZERO if learnt.fewer else args.get("check")
+    check = CHECKED_IF_LOW if learnt.fewer else args.get("check")
     seen = seen_in(learnt.evaluation, args["losses"], examples)
     if plain or check is None or check >= len(examples) or seen is None:
         return list(examples)

@@ -89,11 +89,11 @@ def capitals(new: list[str]) -> Any:
     return reply
 
 
-async def spent(new: list[str], prompt: str = START, **arguments: Any) -> list[str]:
-    """The purposes of what was asked by one step from `prompt`, with 24 training and 10 validation
-    examples; examples in capitals are solved from the start."""
+async def spent(new: list[str], solved: int = 0, **arguments: Any) -> list[str]:
+    """The purposes of what was asked by one step, with 24 training and 10 validation examples, of
+    which so many are `solved` from the start."""
     async with an_engine(Scripted(capitals(new))) as engine:
-        made = await engine.create_variable(ME, role="system prompt", value=prompt)
+        made = await engine.create_variable(ME, role="system prompt", value=START)
         s = str(made.session_id)
         for name, right in (("q", False), ("a", True)):
             await engine.create_variable(
@@ -106,7 +106,7 @@ async def spent(new: list[str], prompt: str = START, **arguments: Any) -> list[s
         await engine.compute_loss(ME, session_id=s, **loss)
         for split, size in (("train", 24), ("validation", 10)):
             rows = [{"q": f"{split} {n}", "a": f"{split} {n}".upper()} for n in range(size)]
-            rows[0]["q"] = rows[0]["a"] if prompt != START else rows[0]["q"]
+            rows[:solved] = [{**row, "q": row["a"]} for row in rows[:solved]]
             await engine.add_examples(ME, session_id=s, split=split, examples=rows)
         answerer = engine.ledger.answerers["forward"]
         assert isinstance(answerer, Scripted)
@@ -143,9 +143,15 @@ def test_texts_that_do_not_help_are_read_on_all_that_they_are_checked_on() -> No
     assert len(asyncio.run(spent(["Do", "Do it", "Do so now"]))) == START_SCORED + 3 + 1 + 3 * 2
 
 
-def test_where_the_text_solves_an_example_or_the_caller_says_how_many_all_are_run() -> None:
+@pytest.mark.requirement("frugal-check")
+def test_few_are_run_while_the_text_solves_less_than_half() -> None:
+    few = START_SCORED + 3 + REFLECTION + 2 + VALIDATED
     usual = START_SCORED + 6 + REFLECTION + 3 + VALIDATED
-    assert len(asyncio.run(spent(["For all"] * 3, prompt="Write."))) == usual
+    assert [len(asyncio.run(spent(["For all"] * 3, n))) for n in (4, 5)] == [few, usual]
+
+
+def test_where_the_caller_says_how_many_all_are_run() -> None:
+    usual = START_SCORED + 6 + REFLECTION + 3 + VALIDATED
     assert len(asyncio.run(spent(["For all"] * 3, batch_size=6))) == usual
 
 
@@ -158,7 +164,7 @@ def test_no_example_is_lost_to_the_critic_that_is_not_run(tmp_path: Path) -> Non
         done = await reflected(call, s, critic, steps=1)
         [asked] = critic.asked
         assert len(set(re.findall(r"TRAIN \w+ \d+", asked))) == 6 + 12
-        assert any("(3 and 2 while the text scores 0)" in note for note in done["notes"])
+        assert any("(3 and 2 while the text scores below 0.5)" in note for note in done["notes"])
 
     drive(main, assisted(tmp_path / "t.db"))
 

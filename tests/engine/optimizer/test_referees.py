@@ -80,7 +80,7 @@ def test_other_training_examples_are_shown_with_what_is_right_and_not_run(tmp_pa
     async def main(call: Tools) -> None:
         s = await with_training(call, coloured(*COLOURS * 4))
         critic = Critic(texts("Capitals for blue."))
-        await reflected(call, s, critic, steps=1, candidates=1)
+        await reflected(call, s, critic, steps=1, candidates=1, batch_size=6)
         [asked] = critic.asked
         listed = asked.partition(f"{LISTED} more examples, which were not run")[2]
         assert listed.count("<input-") == listed.count("<expected-") == LISTED
