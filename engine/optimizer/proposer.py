@@ -29,7 +29,7 @@ INSTRUCTIONS = (
     *("reflect_not_run", "update_ask_itself", "reflect_ask_itself"),
 )
 HISTORY = 6
-"""So many different texts that were tried before are shown."""
+"""So many different texts that were tried before are shown with feedback."""
 VALUE_REPLY = object_schema({"value": {"type": "string"}})
 TEXT = sentence("labels", "text")
 RULES = sentence("labels", "rules")
@@ -287,7 +287,7 @@ def _taken_up(version: int | None) -> str:
     return sentence("labels", "earlier_refused")
 
 
-def others(past: Sequence[Proposal], value: str) -> list[Proposal]:
+def others(past: Sequence[Proposal], value: str, most: int = HISTORY) -> list[Proposal]:
     """The newest different texts among `past` (newest first) that are not `value` itself.
 
     Of several proposals of one text the one that was scored, or tried first, speaks for it.
@@ -297,7 +297,7 @@ def others(past: Sequence[Proposal], value: str) -> list[Proposal]:
         new = p.text.strip()
         if new and new != value.strip() and (new not in found or found[new].score is None):
             found[new] = p
-    return list(found.values())[:HISTORY]
+    return list(found.values())[:most]
 
 
 def score_of(same: Sequence[Proposal]) -> dict[str, str]:
@@ -315,8 +315,15 @@ def fate_of(proposal: Proposal) -> str:
     said = "tried_beaten" if proposal.fate is Fate.BEATEN else "tried_noise"
     if proposal.verdict == "accepted" or proposal.score <= proposal.parent_score:
         said = "tried"
-    scores = {"score": f"{proposal.score:.2f}", "before": f"{proposal.parent_score:.2f}"}
-    return sentence("labels", said, verdict=proposal.verdict, **scores)
+    score, before = _told_apart(proposal.score, proposal.parent_score)
+    return sentence("labels", said, verdict=proposal.verdict, score=score, before=before)
+
+
+def _told_apart(score: float, other: float) -> tuple[str, str]:
+    """Two scores with as many decimals as tell them apart, two at least and four at most."""
+    apart = [n for n in (2, 3) if f"{score:.{n}f}" != f"{other:.{n}f}"]
+    places = 2 if score == other else min(apart, default=4)
+    return f"{score:.{places}f}", f"{other:.{places}f}"
 
 
 async def _reduced(

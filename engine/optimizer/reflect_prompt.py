@@ -31,6 +31,8 @@ from .edits import MOST
 from .proposer import HISTORY, RULES, TEXT, fate_of, others, score_of
 from .seen import Seen, seen_in
 
+ATTEMPTS = 2 * HISTORY
+"""So many different texts that were tried before are shown, if there is room."""
 LONG = 4000
 """Characters of a text from which on it is edited, not written anew."""
 HYPOTHESIS = sentence("reasons", "hypothesis").partition("{")[0]
@@ -70,7 +72,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     pieces = {n: seen.pieces(parameter, n) for n in seen.scores}
     room = budget // 2 // max(1, sum(map(len, pieces.values())))
     shown = {p: [(k, n, shorten(t, max(room, 200))) for k, n, t in of] for p, of in pieces.items()}
-    past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * HISTORY)
+    past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * ATTEMPTS)
     tried = await _tried(work, parameter, seen.losses, past, budget // 4)
     material = [t for of in shown.values() for _, _, t in of]
     material += [t for row in seen.others for _, _, t in row]
@@ -193,7 +195,7 @@ async def _tried(
     batches = {g.id: g for g in await _spent_gradients(work, parameter)}
     value, used = parameter.value or "", 0
     found: list[Tried] = []
-    for proposal in others(past, value):
+    for proposal in others(past, value, ATTEMPTS):
         difference = diff(value, proposal.text, "present", "tried")
         shorter = 3 * len(difference) < 2 * len(proposal.text)
         body = difference if shorter else proposal.text
@@ -222,7 +224,7 @@ def _hypothesis(proposal: Proposal) -> list[str]:
 
 async def _spent_gradients(work: RunContext, parameter: Variable) -> list[Gradient]:
     spent = await work.store.history.gradients(
-        work.session.pk, [parameter.id], unspent=False, limit=8 * HISTORY
+        work.session.pk, [parameter.id], unspent=False, limit=4 * ATTEMPTS
     )
     return list(spent)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textgrad_mcp.engine.optimizer.proposer import fate_of
+from textgrad_mcp.schemas.graph import Proposal
 
 from ... import step_prompt
 from ...helpers import Facts, Tools, answered, assisted, drive
@@ -107,6 +109,30 @@ def test_gradient_memory_shows_spent_gradients_again_with_what_came_of_them(
         assert "Do not undo" in prompt
 
     drive(main, assisted(tmp_path / "t.db"))
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ((0.5, 0.75), "score 0.50, before it 0.75"),
+        ((0.898, 0.904), "score 0.898, before it 0.904"),
+        ((0.9001, 0.9004), "score 0.9001, before it 0.9004"),
+        ((0.5, 0.5), "score 0.50, before it 0.50"),
+    ],
+)
+def test_scores_of_what_was_tried_are_told_apart(scores: tuple[float, float], said: str) -> None:
+    after, before = scores
+    proposal = Proposal(
+        step="s1",
+        variable="v1",
+        parent=1,
+        text="x",
+        verdict="refused",
+        reason="",
+        score=after,
+        parent_score=before,
+    )
+    assert said in fate_of(proposal)
 
 
 @pytest.mark.parametrize("memory", [-1, 65])
