@@ -55,7 +55,7 @@ async def improve(tools: Tools, task_id: str, args: Arguments) -> int:
     await tools("create_variable", role="the task's id", value=task_id, requires_grad=False)
     inputs = {"code": "v1", "task": "v2"}
     await tools("compute_loss", kind="evaluator", evaluator="tests", inputs=inputs)
-    found = await tools("optimize", **loop(args, memory=1))
+    found = await tools("optimize", **loop(args))
     tools.say(f"{task_id}: {found['score_before']:.2f} -> {found['score_after']:.2f}")
     price = (await tools("inspect", what="report"))["view"]["price"]
     judged = price["by_purpose"].get("judge", {})  # here only the evaluator's runs

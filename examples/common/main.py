@@ -38,10 +38,10 @@ PARAMS: dict[str, Facts] = {
 }
 
 
-def loop(args: Arguments, memory: int) -> Facts:
+def loop(args: Arguments) -> Facts:
     """All that `optimize` is told, by the options of a run."""
     sizes = {"steps": args.steps, "candidates": args.candidates, "patience": args.steps}
-    return {**LOOP, **sizes, "seed": args.seed, "memory": memory}
+    return {**LOOP, **sizes, "seed": args.seed}
 
 
 def _no_baseline(_: Record, __: Arguments, say: Callable[[str], None]) -> list[Evaluated]:
@@ -71,6 +71,7 @@ class Example:
     local: tuple[str, ...] = ()
     by_assistant: tuple[str, ...] = ("forward", "backward")
     limit: int = 0
+    candidates: int = 3
     short: int = 512
     params: dict[str, Facts] = field(default_factory=lambda: PARAMS)
 
@@ -106,7 +107,9 @@ def _parser(example: Example) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"make example-{example.name} ARGS=...")
     parser.add_argument("--task", choices=example.tasks, default=example.tasks[0])
     parser.add_argument("--steps", type=int, default=example.steps, help="of the optimiser")
-    parser.add_argument("--candidates", type=int, default=2, help="rewrites a step")
+    parser.add_argument(
+        "--candidates", type=int, default=example.candidates, help="rewrites a step"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=example.limit, help="problems to work on")
     parser.add_argument(

@@ -20,8 +20,8 @@ Facts = dict[str, Any]
 Answer = Callable[[list[Facts]], Awaitable[dict[str, Any]]]
 """Gives completions for pending prompts, by their ids."""
 LOOP: Facts = {
-    "strategy": "gradient",
-    "parents": "pareto",
+    "strategy": "reflect",
+    "parents": "best",
     "batch_size": 4,
     "goal": 1.0,
     "together": True,

@@ -47,7 +47,7 @@ async def run(tools: Tools, args: Arguments) -> None:
     inputs = {"smiles": "v1", "goal": "v2"}
     found = await tools("compute_loss", kind="evaluator", evaluator="molecule", inputs=inputs)
     tools.say(f"score of the start: {found['mean_score']:.3f}; optimising")
-    await tools("optimize", **loop(args, memory=2))
+    await tools("optimize", **loop(args))
 
 
 def baseline(record: Record, args: Arguments, say: Callable[[str], None]) -> list[Evaluated]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rdkit import Chem, RDConfig
@@ -24,17 +25,31 @@ NAMES = {
     "AROM": "aromatic rings",
     "ALERTS": "structural alerts",
 }
+COUNTS = ("HBA", "HBD", "ROTB", "AROM", "ALERTS")
+RANGES = {"MW": (100.0, 800.0, 1.0), "ALOGP": (-5.0, 10.0, 0.1), "PSA": (0.0, 250.0, 1.0)}
+"""From where to where, and in which steps, the best value of a property is looked for."""
 HARD = 4.5
 """Synthetic accessibility runs from 1 (easy) to 10; above this it is remarked on."""
 
 
 @dataclass(frozen=True)
+class Part:
+    """A property that QED is made of: its value, how good that is beside the `best` value there is
+    (0 to 1)."""
+
+    name: str
+    value: float
+    good: float
+    best: float
+
+
+@dataclass(frozen=True)
 class DrugLikeness:
-    """`qed` from 0 to 1; `parts` are QED's properties with their desirability (0 to 1), the worst
-    first; `access` is the synthetic accessibility score, 1 easy to 10 hard."""
+    """`qed` from 0 to 1; `parts` are QED's properties, the worst first; `access` is the synthetic
+    accessibility score, 1 easy to 10 hard."""
 
     qed: float
-    parts: list[tuple[str, float, float]]
+    parts: list[Part]
     alerts: list[str]
     broken_rules: list[str]
     access: float
@@ -43,17 +58,32 @@ class DrugLikeness:
 def drug_likeness(mol: Chem.Mol) -> DrugLikeness:
     """All figures of a molecule."""
     values = QED.properties(mol)._asdict()
-    parts = [
-        (NAMES[key], float(value), float(QED.ads(value, QED.adsParameters[key])))
-        for key, value in values.items()
-    ]
     return DrugLikeness(
         qed=float(QED.qed(mol)),
-        parts=sorted(parts, key=lambda part: part[2]),
+        parts=sorted((_part(*one) for one in values.items()), key=lambda part: part.good),
         alerts=_alerts(mol),
         broken_rules=_broken_rules(values),
         access=float(sascorer.calculateScore(mol)),
     )
+
+
+def _part(key: str, value: float) -> Part:
+    best = _best(key)
+    return Part(NAMES[key], float(value), _desirable(key, value) / _desirable(key, best), best)
+
+
+def _desirable(key: str, value: float) -> float:
+    return float(QED.ads(value, QED.adsParameters[key]))
+
+
+@cache
+def _best(key: str) -> float:
+    """The value of a property that QED holds to be best; counts are whole."""
+    if key in COUNTS:
+        return max(range(21), key=lambda n: _desirable(key, n))
+    low, high, step = RANGES[key]
+    values = (low + n * step for n in range(round((high - low) / step)))
+    return max(values, key=lambda value: _desirable(key, value))
 
 
 def _alerts(mol: Chem.Mol) -> list[str]:

@@ -21,6 +21,12 @@ TOLERATED = -8.1
 """Energy in kcal/mol from which on binding to what is not wanted counts against a molecule; from
 DOCKSTRING's task for JAK2 over LCK, where it is the median of LCK."""
 MOST_ATOMS = 60
+SCORED = (
+    f"({QED_WEIGHT:g} QED - energy) / {QED_WEIGHT - BEST_ENERGY:g}, so that 0.1 of QED is worth 1 "
+    "kcal/mol"
+)
+FINE = 0.98
+"""A property that is so good beside its best does not hold QED down."""
 SHOWN = 10  # contacts that feedback names
 
 RDLogger.DisableLog("rdApp.*")
@@ -104,13 +110,13 @@ def parse_molecule(text: str) -> Chem.Mol:
 
 def feedback(value: float, goal: Goal, poses: dict[str, Pose], likeness: DrugLikeness) -> str:
     """What a chemist would want to know, the figures first."""
-    lines = [f"Score {value:.3f} (1 is best)."]
+    lines = [f"Score {value:.3f} (1 is best): {SCORED}."]
     for name, pose in poses.items():
         unwanted = " (not wanted: weaker than -8.1 is right)" if name == goal.unwanted else ""
         lines.append(
             f"Docked into {name}: Vina {pose.energy:.1f} kcal/mol{unwanted}. {_near(pose)}"
         )
-    lines.append(f"QED {likeness.qed:.2f}; what holds it down most: {_worst(likeness)}.")
+    lines.append(f"QED {likeness.qed:.3f}; what holds it down most: {_worst(likeness)}.")
     if likeness.alerts:
         lines.append(f"Structural alerts: {', '.join(likeness.alerts)}.")
     if likeness.broken_rules:
@@ -128,6 +134,9 @@ def _near(pose: Pose) -> str:
 
 
 def _worst(likeness: DrugLikeness) -> str:
-    return ", ".join(
-        f"{name} {value:.4g} ({fit:.2f} of 1)" for name, value, fit in likeness.parts[:3]
-    )
+    worst = [part for part in likeness.parts[:3] if part.good < FINE]
+    said = [
+        f"{one.name} {one.value:.4g} ({one.good:.2f} of what {one.best:.4g} would have)"
+        for one in worst
+    ]
+    return ", ".join(said) or "nothing"

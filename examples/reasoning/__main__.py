@@ -27,7 +27,7 @@ PAPER = {
     "gsm8k": "72.9 to 81.1 %",
 }
 OURS, BASELINE = "optimised", "baseline rewrite"
-STRATEGIES: dict[str, Facts] = {OURS: {"strategy": "reflect"}, BASELINE: {"strategy": "rewrite"}}
+STRATEGIES: dict[str, Facts] = {OURS: {}, BASELINE: {"strategy": "rewrite"}}
 
 
 def rows(task: str, part: str) -> list[dict[str, str]]:
@@ -153,6 +153,7 @@ EXAMPLE = Example(
     local=("forward", "backward"),
     by_assistant=("backward",),
     limit=30,
+    candidates=2,
     short=100,
     params={
         "forward": {"temperature": 0.0, "max_tokens": 300},

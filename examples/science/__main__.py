@@ -89,7 +89,6 @@ async def prompt_level(tools: Tools, args: Arguments) -> int:
     before = await tools("evaluate", split="test")
     tools.say(f"  held out, before: {before['mean_score']:.2f}; optimising")
     asked = {"steps": args.steps, "candidates": args.candidates, "patience": args.steps}
-    asked["strategy"] = "reflect"
     found = await tools("optimize", seed=args.seed, memory=0, **LOOP | asked)
     after = await tools("evaluate", split="test")
     tools.say(f"  held out, after: {after['mean_score']:.2f}")
@@ -339,6 +338,7 @@ EXAMPLE = Example(
     local=("forward", "backward"),
     by_assistant=("backward",),
     limit=12,
+    candidates=2,
     short=160,
     params={
         "forward": {"temperature": 0.7, "max_tokens": 400},
