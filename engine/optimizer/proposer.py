@@ -218,8 +218,8 @@ async def _update_prompt(
     tried = [(fate_of(p), shorten(p.text, budget // 2 // HISTORY)) for p in others(past, value)]
     earlier = await _remembered(work, parameter, memory, budget // 4)
     program = await beside.behind(work, gradients)
-    around = _around(program, parameter, budget // 2)
-    given = [t for _, _, of in around for _, t in of]
+    beside_it = around(program, parameter, budget // 2)
+    given = [t for _, _, of in beside_it for _, t in of]
     fence = Fence([value, *feedback, *(t for _, t in [*tried, *earlier]), *given])
     same = [p for p in past if p.text.strip() == value.strip()]
     parts = [TEXT, fence.wrap("text", value, role=parameter.role, **score_of(same))]
@@ -229,8 +229,7 @@ async def _update_prompt(
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
-    for heading, tag, of in around:
-        parts += [heading, *(fence.wrap(tag, t, role=v.role) for v, t in of)]
+    parts += surroundings(fence, beside_it)
     if tried:
         parts.append(text("update_tried"))
         parts += [fence.wrap("tried", t, result=fate) for fate, t in reversed(tried)]
@@ -249,11 +248,19 @@ async def _update_prompt(
     return Asked(fence, (Message(role="system", content=text("update")), user), material)
 
 
-def _around(
-    program: Program, parameter: Variable, room: int
-) -> list[tuple[str, str, list[tuple[Variable, str]]]]:
-    """What stands around a text in its program, in `room` characters: headings, each with the tag
-    of what follows, and with variables and their texts. Empty ones are left out."""
+Around = list[tuple[str, str, list[tuple[Variable, str]]]]
+"""What stands around a text: headings, each with the tag of what follows, and with variables and
+their texts."""
+
+
+def surroundings(fence: Fence, found: Around) -> list[str]:
+    """What stands around a text, as parts of a request."""
+    wrapped = [(h, [fence.wrap(tag, t, role=v.role) for v, t in of]) for h, tag, of in found]
+    return [part for heading, texts in wrapped for part in (heading, *texts)]
+
+
+def around(program: Program, parameter: Variable, room: int) -> Around:
+    """What stands around a text in its program, in `room` characters. Empty ones are left out."""
     read = beside.read_with(program, parameter)
     judged = [v for v in beside.judged_with(program, parameter) if v not in read]
     found = [

@@ -28,7 +28,16 @@ from ..prompts.length import CHARS_PER_TOKEN, shorten
 from ..runs.context import RunContext
 from . import weakest
 from .edits import MOST
-from .proposer import HISTORY, RULES, TEXT, fate_of, others, score_of
+from .proposer import (
+    HISTORY,
+    RULES,
+    TEXT,
+    around,
+    fate_of,
+    others,
+    score_of,
+    surroundings,
+)
 from .seen import Seen, seen_in
 
 ATTEMPTS = 2 * HISTORY
@@ -77,6 +86,8 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     material = [t for of in shown.values() for _, _, t in of]
     material += [t for row in seen.others for _, _, t in row]
     material += [s for t in tried for s in t.said.values()]
+    beside_it = around(seen.evaluation.program, parameter, budget // 4)
+    material += [t for _, _, of in beside_it for _, t in of]
     fence = Fence([value, *material, *(t.body for t in tried)])
     same = [p for p in past if p.text.strip() == value.strip()]
     parts = [TEXT, fence.wrap("text", value, role=parameter.role, **score_of(same))]
@@ -84,6 +95,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     words = constraints.parse(parameter.constraints).words
     if words:
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
+    parts += surroundings(fence, beside_it)
     parts += [*_examples(fence, seen, shown), *_others(fence, seen)]
     parts += _attempts(fence, tried, same)
     edits = len(value) > LONG
