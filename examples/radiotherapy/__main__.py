@@ -22,9 +22,10 @@ STRUCTURES = {
 PRESCRIBED = {"pelvis": 70, "tg119": 50}
 ROLE = (
     "the objectives of a radiotherapy plan as JSON, one object with for each structure a weight (0 "
-    "to 10000) and a dose in Gy. The fluence minimises the weighted mean of squared differences "
-    "from the dose: any difference in the target, only doses above it elsewhere. A research toy, "
-    "no clinical plan."
+    "to 10000) and a dose in Gy. The fluence minimises a weighted sum over the structures of the "
+    "mean squared difference from the dose in each: any difference in the target, only doses above "
+    "it elsewhere; the body is what is outside the other structures. A research toy, no clinical "
+    "plan."
 )
 CONSTRAINTS = ["parses=json"]
 GOAL = re.compile(r"(met|MISSED): (.+?) at (?:least|most) ([\d.]+) (\S+); it is ([\d.]+)")

@@ -25,6 +25,10 @@ from examples.radiotherapy.plan import (
 TARGET_WEIGHT = 3.0
 SLACK = 0.25
 """A goal missed by this share of its bound has no credit left."""
+SCORED = (
+    f"A goal of the target counts {TARGET_WEIGHT:g} times, and a missed one counts in part, the "
+    f"less the further it is missed, nothing from {SLACK:.0%} on."
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def judged(found: Case, plan: Plan, values: list[float]) -> tuple[float, str]:
     total = sum(w * c for w, c in zip(weights, earned, strict=True)) / sum(weights)
     met = sum(goal.met(value) for goal, value in zip(goals, values, strict=True))
     lines = [f"Score {total:.3f}; {met} of {len(goals)} goals met. Prescribed: "]
-    lines[0] += f"{PRESCRIBED[found.name]:g} Gy to the target."
+    lines[0] += f"{PRESCRIBED[found.name]:g} Gy to the target. {SCORED}"
     for goal, value in zip(goals, values, strict=True):
         fate = "met" if goal.met(value) else "MISSED"
         lines.append(f"{fate}: {goal.said()}; it is {value:.1f} {goal.unit}.")
