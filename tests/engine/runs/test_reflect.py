@@ -300,6 +300,26 @@ def test_a_code_under_repair_needs_no_examples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["reflect", "gradient"])
+def test_what_a_judge_reads_beside_the_text_is_shown_to_whoever_rewrites_it(
+    tmp_path: Path, strategy: str
+) -> None:
+    async def main(call: Tools) -> None:
+        s = str((await call("create_variable", role="letter", value="Dear all"))["session_id"])
+        policy = {"role": "policy", "value": "No refunds after 30 days.", "requires_grad": False}
+        await call("create_variable", session_id=s, **policy)
+        judged = {"instruction": "Does it keep to the policy?"}
+        inputs = {"letter": "v1", "policy": "v2"}
+        asked = await call("compute_loss", session_id=s, kind="judge", inputs=inputs, **judged)
+        await answered(call, asked, lambda p: {"feedback": "It does not.", "score": 0.2})
+        if strategy == "gradient":
+            await call("backward", session_id=s)
+        [asked] = (await call("step", session_id=s, strategy=strategy))["pending"]
+        assert "No refunds after 30 days." in asked["prompt"]
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
+@pytest.mark.parametrize("strategy", ["reflect", "gradient"])
 def test_a_text_that_no_model_reads_is_asked_for_as_what_it_is(
     tmp_path: Path, strategy: str
 ) -> None:
