@@ -82,6 +82,7 @@ class World:
     critic: Critic
     graded: bool
     start: Text = field(default_factory=lambda: Text(0))
+    slips: float = SLIPS
     calls: int = 0
     names: count[int] = field(default_factory=lambda: count(1))
     known: dict[tuple[int, int], float] = field(default_factory=dict)
@@ -106,7 +107,7 @@ class World:
         if (text.name, place) not in self.known:
             self.spend()
             slip = random.Random(f"{text.name}:{place}")
-            heeded = [r for r in text.rules if slip.random() >= SLIPS]
+            heeded = [r for r in text.rules if slip.random() >= self.slips]
             wanted = self.examples[place]
             share = len(wanted.intersection(heeded)) / len(wanted)
             self.known[text.name, place] = share if self.graded else float(share == 1)
@@ -140,7 +141,7 @@ class World:
         scores = []
         for _ in range(200):
             wanted = sorted(called_for(fresh))
-            right = [r for r in wanted if fresh.random() >= SLIPS and r in text.rules]
+            right = [r for r in wanted if fresh.random() >= self.slips and r in text.rules]
             scores.append(len(right) / len(wanted) if self.graded else float(right == wanted))
         return fmean(scores)
 

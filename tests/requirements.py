@@ -189,6 +189,9 @@ PROMISES: Mapping[str, Mapping[str, str]] = {
         "beyond noise, or does the same and is shorter; what was refused and scored more is named.",
         "repeats": "With repeats, each example that measures is run so often and the means are "
         "compared; no run is asked for twice, and a program that cannot vary is measured once.",
+        "repeats-as-needed": "Where validation leaves open which text is better and no more "
+        "examples are at hand, both are run again, as often as it takes and three times at most, "
+        "if the model wavers and the budget pays for it.",
         "several-models": "A program that names several models is measured with each on every "
         "example: the mean or the worst decides, and results tell all of them.",
         "held-out": "The loop never reads the test split, and each reading of it is counted, once.",

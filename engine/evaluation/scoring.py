@@ -145,21 +145,23 @@ async def measure(
     texts: Texts | None = None,
     *,
     part: bool = False,
+    repeats: int | None = None,
 ) -> Scored:
-    """As `score`, with each example run with each line-up of models, and as often as the call says
-    (its argument `repeats`): its score is the mean of its runs, or the worst line-up's."""
+    """As `score`, with each example run with each line-up of models, and as often as `repeats`
+    says, or else the call (its argument of that name): its score is the mean of its runs, or the
+    worst line-up's."""
     first = await load(work, losses, examples, overrides=texts)
     others = [
         score(work, losses, examples, texts, sample=i, verdict=i, lineup=n, part=part)
-        for n, i in _runs(work, first.program)[1:]
+        for n, i in _runs(work, first.program, repeats)[1:]
     ]
     return combined(await gather([_scored(work, losses, examples, first, part), *others]))
 
 
-def _runs(work: RunContext, program: Program) -> list[tuple[int, int]]:
+def _runs(work: RunContext, program: Program, repeats: int | None = None) -> list[tuple[int, int]]:
     """Every run of what is measured: the number of its line-up, and of its sample."""
-    repeats = range(work.args.get("repeats", 1))
-    return [(n, i) for n in range(len(lineups(program))) for i in repeats]
+    samples = range(repeats or work.args.get("repeats", 1))
+    return [(n, i) for n in range(len(lineups(program))) for i in samples]
 
 
 def combined(runs: list[Scored]) -> Scored:

@@ -2,7 +2,7 @@
 
 First on the minibatch its gradients came from, then on the validation split, each time against
 the present texts on the same examples (paired). Where validation cannot decide, referees do:
-training examples that no writer was shown so far.
+training examples that no writer was shown so far, or else further runs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from ...schemas.errors import BudgetExhausted, ExampleError
 from ...schemas.graph import Fate, Session
 from ..evaluation.scoring import Scored, Texts
-from ..evaluation.statistics import Gain, gain_of, is_quick, paired_gain, verdict
+from ..evaluation.statistics import Gain, verdict
 from ..program.missing_fields import left_out
 from ..prompts import sentence
 from ..runs.context import RunContext
-from ..workers.pool import Job, Workers
-from . import reasons
+from . import again, reasons
 from .candidate import Candidate, Reason
 from .minibatch_check import best_on_minibatch
 from .trial import (
@@ -28,6 +27,7 @@ from .trial import (
     in_order,
     is_exact,
     is_reported,
+    may_waver,
     score_all,
     still_in,
 )
@@ -48,7 +48,8 @@ class GateResult:
     examples, `by_example`. `gains` has the statistics, `trial` what became of each candidate on the
     way, `unusable` by candidate why examples gave no usable reply, by their ids; `notes` are for
     the caller. `models` are the mean scores by line-up of models, of candidates and (None) of the
-    installed texts.
+    installed texts. `again`: further runs were made; `steady`: they
+    had the same scores.
     """
 
     winner: int | None
@@ -64,6 +65,8 @@ class GateResult:
     notes: list[str] = field(default_factory=list)
     unusable: dict[int, dict[str, str]] = field(default_factory=dict)
     models: dict[int | None, dict[str, float]] = field(default_factory=dict)
+    again: bool = False
+    steady: bool = False
 
     @property
     def reasons(self) -> dict[int, Reason]:
@@ -93,6 +96,8 @@ async def decide(
     split: str,
     parent: Texts | None = None,
     referees: Sequence[int] = (),
+    *,
+    repeat: bool = False,
 ) -> GateResult:
     """Decide which candidate, if any, is better than the present texts, or as good and shorter.
 
@@ -100,7 +105,7 @@ async def decide(
     NO_EXAMPLE in a program without. On the minibatch a candidate must beat the texts it was made
     from (the `parent`; empty for those installed), on the examples that it does not quote. The best
     that does is compared with the installed texts on the split; where that does not decide, on the
-    `referees` as well.
+    `referees` as well, or without any in further runs, if it may `repeat` them.
 
     Raises NotYet while replies are missing, ExampleError when no example can be scored,
     BudgetExhausted, AnswererError.
@@ -128,6 +133,9 @@ async def decide(
         work.phase = "scoring on more training examples"
         common = work, candidates, losses, referees
         passed = await _refereed(*common, result, present, scored)
+    elif not passed and repeat and may_waver(work, present.evaluation.program):
+        work.phase = f"scoring on {split} again"
+        passed = await _in_more_runs(work, candidates, losses, result, present, scored)
     if passed:
         _choose(result, passed, gains)
     else:
@@ -195,13 +203,42 @@ async def _refereed(
     before = [*in_order(present, both[0]), *in_order(more, both[1])]
     after = [*in_order(scored[index], both[0]), *in_order(theirs[index], both[1])]
     alone = result.gains[index]
-    gain = await measured(work.workers, work.session.owner, before, after)
+    gain = await again.measured(work.workers, work.session.owner, before, after)
     result.gains[index] = gain
     both_splits = sentence("reasons", "with_training", split=result.split)
     better, words = verdict(gain, Z_REFEREED, both_splits)
     words = reasons.refereed(alone, result.split, len(more.scores), words)
     fate = Fate.ACCEPTED if better else Fate.NOISE
     result.reasons[index] = Reason(fate, words + reasons.failures(scored[index]))
+    return {index: added(present.evaluation, candidates[index].texts)} if better else {}
+
+
+async def _in_more_runs(
+    work: RunContext,
+    candidates: Sequence[Candidate],
+    losses: Sequence[str],
+    result: GateResult,
+    present: Scored,
+    scored: Mapping[int, Scored],
+) -> dict[int, int]:
+    """The best on the split, if it passes by the means of more runs."""
+    gains = result.gains
+    index = max(gains, key=lambda i: (gains[i].gain, -i), default=None)
+    if index is None or gains[index].standard_error is None:
+        return {}
+    start = again.Reading(present, scored[index], gains[index], runs=1)
+    found = await again.read_again(work, losses, start, candidates[index].texts, Z)
+    result.again, result.steady = found.steady or found.runs > start.runs, found.steady
+    if found.runs == start.runs:
+        return {}
+    result.gains[index] = found.gain
+    result.before, result.present = found.before.mean, dict(found.before.scores)
+    result.models[None] = found.before.by_model
+    _note(result, index, found.after, list(found.before.scores))
+    better, words = verdict(found.gain, Z, result.split)
+    words = reasons.read_again(start.gain, result.split, found.runs, words)
+    fate = Fate.ACCEPTED if better else Fate.NOISE
+    result.reasons[index] = Reason(fate, words + reasons.failures(found.after))
     return {index: added(present.evaluation, candidates[index].texts)} if better else {}
 
 
@@ -248,22 +285,7 @@ def harder(session: Session) -> str:
 async def _gain(work: RunContext, present: Scored, one: Scored) -> Gain:
     both = list(present.scores)
     before, after = in_order(present, both), in_order(one, both)
-    return await measured(work.workers, work.session.owner, before, after)
-
-
-async def measured(workers: Workers, owner: str, before: list[float], after: list[float]) -> Gain:
-    """The gain from the scores `before` to those `after`, of the same examples in the same order.
-
-    Worked out in a worker process where it takes long; `owner` is whose turn that is.
-    """
-    if is_quick(before, after):
-        return paired_gain(before, after)
-    job = Job(
-        owner,
-        f"Comparing scores on {len(before):,} examples",
-        "Use fewer validation examples.",
-    )
-    return Gain(*await workers.run(job, gain_of, before, after))
+    return await again.measured(work.workers, work.session.owner, before, after)
 
 
 def _best_refusal(gains: dict[int, Gain], refused: dict[int, Reason], count: int) -> str:

@@ -37,6 +37,8 @@ class SearchState(BaseModel):
     `tried` counts the texts that were measured, and `moved` says whether one of them scored higher
     anywhere.
     `plain`: reflections cannot be read, so feedback and rewrites are asked for one by one.
+    `again` counts the steps in which validation was read again; `steady`: those runs had the same
+    scores, so that none is repeated any more.
     `paired`: there are no scores but preferences over the installed texts, which are at 0.
     `stands`: what the scores stand on; unknown in what earlier versions saved. `notes` are for the
     result. `by_model`: by line-up of models, the mean score it began with and that of the installed
@@ -65,6 +67,8 @@ class SearchState(BaseModel):
     tried: int = 0
     moved: bool = False
     plain: bool = False
+    again: int = 0
+    steady: bool = False
     by_model: dict[str, tuple[float, float]] = {}
 
     @model_validator(mode="after")
@@ -117,6 +121,8 @@ class SearchState(BaseModel):
         self.without_gain = 0 if gained else self.without_gain + 1
         self.tried += len(decision.trial.scores.keys() | decision.scores.keys())
         self.moved = self.moved or decision.trial.higher
+        self.again += decision.again
+        self.steady = self.steady or decision.steady
         for index, scores in decision.by_example.items():
             installed = index == decision.winner
             texts = candidates[index].texts

@@ -99,6 +99,14 @@ def refereed(alone: Gain, split: str, more: int, words: str) -> str:
     return sentence("reasons", "refereed", words=words, **figures, **of)
 
 
+def read_again(alone: Gain, split: str, runs: int, words: str) -> str:
+    """The verdict `words` by the means of so many runs, after the first left open which text is
+    better."""
+    figures = {"before": f"{alone.before:.2f}", "after": f"{alone.after:.2f}"}
+    of = {"count": str(alone.n), "split": split, "runs": str(runs)}
+    return sentence("reasons", "read_again", words=words, **figures, **of)
+
+
 def beaten(winner: int, words: str, *, as_much: bool, shorter: bool) -> Reason:
     """That a candidate passed, as its verdict `words` say, and another one was taken.
 

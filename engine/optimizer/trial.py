@@ -8,7 +8,7 @@ from statistics import fmean
 
 from ...schemas.graph import STEPPED
 from ...schemas.settings import FORWARD
-from ..answerers import OUTSIDE
+from ..answerers import OUTSIDE, Answerer
 from ..evaluation.scoring import Scored, Texts, compare
 from ..program.forward import Evaluation, made_from
 from ..program.lineups import asked
@@ -88,10 +88,22 @@ async def still_in(
 def in_one_round(work: RunContext, program: Program) -> bool:
     """Whether texts are scored on all examples at once, for somebody outside answers: each part
     would be a round of calls for them."""
+    names = {one.name for one in _answerers(work, program)}
+    return is_reported(program) or not names.isdisjoint(OUTSIDE)
+
+
+def may_waver(work: RunContext, program: Program) -> bool:
+    """Whether a model that the server asks may score the same texts otherwise another time; at
+    temperature 0 none is expected to."""
+    warm = any(one.params.get("temperature") != 0 for one in _answerers(work, program))
+    return warm and not in_one_round(work, program)
+
+
+def _answerers(work: RunContext, program: Program) -> list[Answerer]:
+    """Those who are asked between the parameters and the score."""
     roles = _asked(program) - {None, "caller"}
     models = asked(program) if FORWARD in roles else []
-    names = {work.ledger.named(name).name for name in [*models, *(roles - {FORWARD})] if name}
-    return is_reported(program) or not names.isdisjoint(OUTSIDE)
+    return [work.ledger.named(name) for name in [*models, *(roles - {FORWARD})] if name]
 
 
 def _ends(work: RunContext, present: Scored) -> list[int]:

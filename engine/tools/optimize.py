@@ -82,10 +82,10 @@ class Optimize(Tool[OptimizeArguments, Result]):
         asked = repeats.settled(asked, program)
         usual = sizes.strategy(program, asked["variables"])
         args = sizes.chosen(asked, cost_estimate.asking(program), len(examples), usual)
-        alone = list(examples) == [NO_EXAMPLE]
-        args["referees"] = 0 if alone else training.wanted(len(sizes.drawn(examples, args)))
+        alone, measured = list(examples) == [NO_EXAMPLE], sizes.drawn(examples, args)
+        args["referees"] = 0 if alone else training.wanted(len(measured))
+        args["again"] = 0 if alone else repeats.decisions(args, program, len(measured))
         if args["budget"]:
-            measured = sizes.drawn(examples, args)
             found = await self._need(session.pk, args, measured)
             cost_estimate.check(args["budget"], found, len(measured))
         return args
@@ -250,7 +250,8 @@ class Optimize(Tool[OptimizeArguments, Result]):
         referees = loop.scored(await training.referees(work, {*loop.shown, *quotes}))
         batch = turns.checked_on(learnt, work.args, candidates, plain=loop.plain)
         where = losses, batch, examples, split, parent.texts, referees
-        decision = await gate.decide(work, candidates, *where)
+        repeat = loop.again < work.args.get("again", 0) and not (loop.paired or loop.steady)
+        decision = await gate.decide(work, candidates, *where, repeat=repeat)
         if decision.winner is not None and parent is not loop.current:
             words = decision.summary
             decision.summary = sentence("reasons", "from_parent", words=words, parent=parent.name)
