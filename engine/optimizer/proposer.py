@@ -310,7 +310,7 @@ def others(past: Sequence[Proposal], value: str, most: int = HISTORY) -> list[Pr
 def score_of(same: Sequence[Proposal]) -> dict[str, str]:
     """The score that the present text had when it was proposed, if it was scored."""
     scored = [p.score for p in same if p.score is not None]
-    return {"score": f"{scored[0]:.2f}"} if scored else {}
+    return {"score": figures(scored[0])[0]} if scored else {}
 
 
 def fate_of(proposal: Proposal) -> str:
@@ -322,15 +322,16 @@ def fate_of(proposal: Proposal) -> str:
     said = "tried_beaten" if proposal.fate is Fate.BEATEN else "tried_noise"
     if proposal.verdict == "accepted" or proposal.score <= proposal.parent_score:
         said = "tried"
-    score, before = _told_apart(proposal.score, proposal.parent_score)
+    score, before = figures(proposal.score, proposal.parent_score)
     return sentence("labels", said, verdict=proposal.verdict, score=score, before=before)
 
 
-def _told_apart(score: float, other: float) -> tuple[str, str]:
-    """Two scores with as many decimals as tell them apart, two at least and four at most."""
-    apart = [n for n in (2, 3) if f"{score:.{n}f}" != f"{other:.{n}f}"]
-    places = 2 if score == other else min(apart, default=4)
-    return f"{score:.{places}f}", f"{other:.{places}f}"
+def figures(*scores: float) -> list[str]:
+    """Scores with as many decimals as tell them apart, and from 1; two at least, four at most."""
+    different = {*scores, 1.0}
+    enough = (n for n in (2, 3) if len({f"{s:.{n}f}" for s in different}) == len(different))
+    places = next(enough, 4)
+    return [f"{score:.{places}f}" for score in scores]
 
 
 async def _reduced(

@@ -34,6 +34,7 @@ from .proposer import (
     TEXT,
     around,
     fate_of,
+    figures,
     others,
     score_of,
     surroundings,
@@ -82,7 +83,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
     room = budget // 2 // max(1, sum(map(len, pieces.values())))
     shown = {p: [(k, n, shorten(t, max(room, 200))) for k, n, t in of] for p, of in pieces.items()}
     past = await work.store.history.proposals(work.session.pk, parameter.id, limit=4 * ATTEMPTS)
-    tried = await _tried(work, parameter, seen.losses, past, budget // 4)
+    tried, more = await _tried(work, parameter, seen.losses, past, budget // 4)
     material = [t for of in shown.values() for _, _, t in of]
     material += [t for row in seen.others for _, _, t in row]
     material += [s for t in tried for s in t.said.values()]
@@ -97,7 +98,7 @@ async def reflection(work: RunContext, parameter: Variable, seen: Seen, count: i
         parts.append(f"{RULES}\n" + "\n".join(f"- {w}" for w in words))
     parts += surroundings(fence, beside_it)
     parts += [*_examples(fence, seen, shown), *_others(fence, seen)]
-    parts += _attempts(fence, tried, same)
+    parts += _attempts(fence, tried, same, more=more)
     edits = len(value) > LONG
     images = [t for n in seen.scores for t in seen.pictures(n)]
     parts += [text("gradient_pictures")] if images else []
@@ -172,7 +173,7 @@ def _examples(
             parts.append(sentence("labels", title, count=str(len(examples)), all=of))
         for example in examples:
             name = "score_of" if example != NO_EXAMPLE else "score"
-            score = f"{seen.scores[example]:.2f}"
+            [score] = figures(seen.scores[example])
             parts.append(sentence("labels", name, example=f"e{example}", score=score))
             parts += [fence.wrap(k, t, name=n) for k, n, t in shown[example] if t or k == "output"]
     return parts
@@ -186,9 +187,13 @@ def _others(fence: Fence, seen: Seen) -> list[str]:
     return [text("reflect_not_run", count=str(len(rows))), *rows]
 
 
-def _attempts(fence: Fence, tried: Sequence[Tried], same: Sequence[Proposal]) -> list[str]:
-    """What was tried, and how often the text came back as it was."""
+def _attempts(
+    fence: Fence, tried: Sequence[Tried], same: Sequence[Proposal], *, more: bool
+) -> list[str]:
+    """What was tried, whether there is more of it, and how often the text came back as it was."""
     parts = [text("reflect_tried")] if tried else []
+    if more:
+        parts.append(sentence("labels", "tried_more"))
     for one in tried:
         parts.append(fence.wrap("tried", one.body))
         parts += [fence.wrap("said", t, on=example) for example, t in one.said.items()]
@@ -202,25 +207,37 @@ async def _tried(
     losses: Sequence[str],
     past: Sequence[Proposal],
     budget: int,
-) -> list[Tried]:
-    """The newest attempts, oldest first; whole or as a difference, as many as there is room for."""
+) -> tuple[list[Tried], bool]:
+    """Attempts, oldest first, as many as there is room for: the best, the newest, then others by
+    their scores; and whether any are left out."""
     batches = {g.id: g for g in await _spent_gradients(work, parameter)}
-    value, used = parameter.value or "", 0
-    found: list[Tried] = []
-    for proposal in others(past, value, ATTEMPTS):
-        difference = diff(value, proposal.text, "present", "tried")
-        shorter = 3 * len(difference) < 2 * len(proposal.text)
-        body = difference if shorter else proposal.text
-        if found and used + len(body) > budget:
+    every, used = others(past, parameter.value or "", len(past)), 0
+    found: dict[int, Tried] = {}
+    for index in first_to_show(every)[:ATTEMPTS]:
+        spent = [batches[g] for g in every[index].gradients if g in batches]
+        said = await _said(work, parameter, losses, every[index], spent[-1:], budget)
+        one = _shown(parameter.value or "", every[index], said, budget)
+        used += len(one.body) + sum(map(len, said.values()))
+        if found and used > budget:
             break
-        spent = [batches[g] for g in proposal.gradients if g in batches]
-        said = await _said(work, parameter, losses, proposal, spent[-1:], budget)
-        used += len(body) + sum(map(len, said.values()))
-        title = sentence("labels", "difference" if shorter else "whole_text")
-        result = sentence("labels", "result", result=_result(proposal))
-        head = [result, *_hypothesis(proposal), title]
-        found.append(Tried("\n".join([*head, shorten(body, budget)]), said))
-    return found[::-1]
+        found[index] = one
+    return [found[index] for index in sorted(found, reverse=True)], len(found) < len(every)
+
+
+def first_to_show(every: Sequence[Proposal]) -> list[int]:
+    """The places of attempts (newest first) in the order in which they are given room."""
+    by_score = sorted(range(len(every)), key=lambda i: -(every[i].score or 0.0))
+    return list(dict.fromkeys([*by_score[:1], *range(min(SAID, len(every))), *by_score]))
+
+
+def _shown(value: str, proposal: Proposal, said: dict[str, str], budget: int) -> Tried:
+    """An attempt with its text, or with how it differs from `value` where that is shorter."""
+    difference = diff(value, proposal.text, "present", "tried")
+    shorter = 3 * len(difference) < 2 * len(proposal.text)
+    title = sentence("labels", "difference" if shorter else "whole_text")
+    result = sentence("labels", "result", result=_result(proposal))
+    body = shorten(difference if shorter else proposal.text, budget)
+    return Tried("\n".join([result, *_hypothesis(proposal), title, body]), said)
 
 
 def _result(proposal: Proposal) -> str:
@@ -263,9 +280,9 @@ async def _said(
             outputs = [t for kind, _, t in seen.pieces(parameter, example) if kind == "output"]
             scored.append((seen.scores[example], name, "\n".join([*outputs, seen.said(example)])))
     worst = sorted(one for one in scored if one[0] < 1)[:SAID]
-    room = max(400, budget // (2 * SAID * HISTORY))
+    room = max(400, budget // (2 * SAID * HISTORY)) * SAID // max(1, len(worst))
     return {
-        sentence("labels", "said_on", name=name, score=f"{s:.2f}"): shorten(said, room)
+        sentence("labels", "said_on", name=name, score=figures(s)[0]): shorten(said, room)
         for s, name, said in worst
         if said
     }

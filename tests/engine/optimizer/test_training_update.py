@@ -117,6 +117,7 @@ def test_gradient_memory_shows_spent_gradients_again_with_what_came_of_them(
         ((0.5, 0.75), "score 0.50, before it 0.75"),
         ((0.898, 0.904), "score 0.898, before it 0.904"),
         ((0.9001, 0.9004), "score 0.9001, before it 0.9004"),
+        ((0.996, 0.98), "score 0.996, before it 0.980"),
         ((0.5, 0.5), "score 0.50, before it 0.50"),
     ],
 )

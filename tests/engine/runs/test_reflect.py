@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textgrad_mcp.engine.optimizer.reflect_prompt import key
+from textgrad_mcp.engine.optimizer.reflect_prompt import first_to_show, key
 from textgrad_mcp.engine.runs.runner import Caller
 from textgrad_mcp.schemas.completions import CompletionRequest
+from textgrad_mcp.schemas.graph import Proposal
 
 from ...helpers import ME, Facts, Scripted, Tools, an_engine, answered, assisted, drive
 from ..optimizer.test_optimize import WORDS, Half, answerer, program, sums
@@ -138,6 +139,30 @@ def test_what_was_tried_is_shown_with_its_outputs_and_what_was_said_of_them(tmp_
         )
 
     drive(main, assisted(tmp_path / "t.db"))
+
+
+def test_twelve_attempts_are_shown_and_it_is_said_that_there_were_more(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        new = [texts(*(f"Try {'abc'[n]}{step}." for n in range(3))) for step in range(5)]
+        critic, s = Critic(*new), await ready(call)
+        await reflected(call, s, critic, steps=6, candidates=3, patience=9)
+        shown = [asked.count("Result: ") for asked in critic.asked]
+        assert shown[:6] == [0, 3, 6, 9, 12, 12]
+        more = "Others, which are not shown, were tried as well."
+        assert [more in asked for asked in critic.asked[:6]] == [False] * 5 + [True]
+
+    drive(main, assisted(tmp_path / "t.db", prompt_budget=20_000))
+
+
+def test_the_best_attempt_is_given_room_first_then_the_newest_then_by_score() -> None:
+    scores = [None, 0.25, 0.5, 0.0, 0.75, None, 0.9, 0.1]
+    tries = [
+        Proposal(
+            step="s1", variable="v1", parent=1, text=f"{n}", verdict="refused", reason="", score=one
+        )
+        for n, one in enumerate(scores)
+    ]
+    assert first_to_show(tries) == [6, 0, 1, 2, 4, 7, 3, 5]
 
 
 def test_solved_examples_are_shown_too_and_what_is_known_is_not_run_again(tmp_path: Path) -> None:
