@@ -118,7 +118,7 @@ def feedback(value: float, goal: Goal, poses: dict[str, Pose], likeness: DrugLik
         )
     lines.append(f"QED {likeness.qed:.3f}; what holds it down most: {_worst(likeness)}.")
     if likeness.alerts:
-        lines.append(f"Structural alerts: {', '.join(likeness.alerts)}.")
+        lines.append(f"Structural alerts, no part of the score: {', '.join(likeness.alerts)}.")
     if likeness.broken_rules:
         lines.append(f"Breaks Lipinski's rules: {', '.join(likeness.broken_rules)}.")
     hard = ", which is hard" if likeness.access > HARD else ""

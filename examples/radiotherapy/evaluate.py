@@ -128,7 +128,7 @@ def judged(found: Case, plan: Plan, values: list[float]) -> tuple[float, str]:
     lines[0] += f"{PRESCRIBED[found.name]:g} Gy to the target. {SCORED}"
     for goal, value in zip(goals, values, strict=True):
         fate = "met" if goal.met(value) else "MISSED"
-        lines.append(f"{fate}: {goal.said()}; it is {value:.1f} {goal.unit}.")
+        lines.append(f"{fate}: {goal.said()}; it is {value:.2f} {goal.unit}.")
     lines.append("In force: " + ", ".join(_words(name, one) for name, one in plan.items()) + ".")
     return total, "\n".join(lines)
 
