@@ -121,6 +121,8 @@ def _unread(present: Scored, index: int, candidate: Candidate, parent: Texts) ->
 def _out(one: Reading, best: Reading | None) -> Reason:
     """Why a candidate is out after the minibatch: that it cannot have gained, or that another one
     gained as much as it still might."""
+    if best and best.examples and not one.examples:
+        return reasons.quotes_all(best.index)
     if best and one.may_pass:
         return reasons.behind(best.index, best.rank, one.rank, whole=one.whole)
     return reasons.no_gain(one.examples, one.before, one.after, one.failed)

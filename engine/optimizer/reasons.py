@@ -51,6 +51,12 @@ def no_gain(
     return Reason(Fate.MINIBATCH, words + failed)
 
 
+def quotes_all(best: int) -> Reason:
+    """That a candidate quotes all that it could be checked on, and the one with the index `best`
+    does not."""
+    return Reason(Fate.BEATEN, sentence("reasons", "quotes_all", n=str(best + 1)))
+
+
 def behind(best: int, first: Rank, other: Rank, *, whole: bool) -> Reason:
     """That the candidate with the index `best` did better on the minibatch: its rank and the
     other's, which is what that had at most if it was not read as a `whole`."""

@@ -47,6 +47,8 @@ LONG = 4000
 """Characters of a text from which on it is edited, not written anew."""
 HYPOTHESIS = sentence("reasons", "hypothesis").partition("{")[0]
 """What stands before the hypothesis of a proposal, at the end of its reason."""
+QUOTING = sentence("reasons", "quoting").partition("{")[0]
+"""What stands before it where a text quotes training examples: no fault, so no critic is told."""
 SAID = 3
 """Of so many examples it is told what was said of an attempt's outputs, those it did worst on."""
 MEASURED = frozenset({Fate.MINIBATCH, Fate.NOISE, Fate.TIE, Fate.BEATEN, Fate.ACCEPTED})
@@ -243,7 +245,8 @@ def _shown(value: str, proposal: Proposal, said: dict[str, str], budget: int) ->
 def _result(proposal: Proposal) -> str:
     if proposal.score is not None or proposal.fate is Fate.COPIED:
         return fate_of(proposal)
-    return shorten(f"{proposal.verdict}: {proposal.reason.partition(HYPOTHESIS)[0]}", 400)
+    why = proposal.reason.partition(HYPOTHESIS)[0].partition(QUOTING)[0]
+    return shorten(f"{proposal.verdict}: {why}", 400)
 
 
 def _hypothesis(proposal: Proposal) -> list[str]:

@@ -210,14 +210,32 @@ async def _written(
     return await rewrites.written(work, by, based, gradients, count, guard, memory)
 
 
-def checked_on(
-    learnt: BackwardPass, args: Mapping[str, Any], found: Sequence[Candidate], *, plain: bool
+async def checked_on(
+    work: RunContext, loop: SearchState, learnt: BackwardPass, found: Sequence[Candidate]
 ) -> list[int]:
-    """The numbers of those examples of the minibatch that the candidates are checked on."""
+    """The numbers of the examples that the candidates are checked on: some of the minibatch.
+
+    Where fewer were run than usual and candidates quote those, others that none of them quotes
+    stand in: so a text that quotes is compared with one that does not.
+    """
+    quoted = {n for candidate in found if not candidate.refused for n in candidate.quotes}
+    batch = _of_minibatch(learnt, work.args, sorted(quoted), plain=loop.plain)
+    lacking = len(quoted.intersection(batch))
+    if not learnt.fewer or not lacking:
+        return batch
+    train = await work.store.examples.split(work.session.pk, "train")
+    out = {*quoted, *learnt.examples, *(number(e, "e") for e in loop.left_out)}
+    free = shuffled([n for n in train if n not in out], f"{work.args['seed']}:{loop.iteration}")
+    more, _ = await complete(work.store, work.session.pk, work.args["losses"], free[:lacking])
+    return sorted([*(n for n in batch if n not in quoted), *more]) or batch
+
+
+def _of_minibatch(
+    learnt: BackwardPass, args: Mapping[str, Any], quoted: Sequence[int], *, plain: bool
+) -> list[int]:
     examples = learnt.examples
     check = CHECKED_IF_LOW if learnt.fewer else args.get("check")
     seen = seen_in(learnt.evaluation, args["losses"], examples)
     if plain or check is None or check >= len(examples) or seen is None:
         return list(examples)
-    quoted = [n for candidate in found if not candidate.refused for n in candidate.quotes]
     return to_check(seen.scores, quoted, check)

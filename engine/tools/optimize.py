@@ -247,8 +247,8 @@ class Optimize(Tool[OptimizeArguments, Result]):
     ) -> None:
         losses = work.args["losses"]
         quotes = [n for candidate in candidates for n in candidate.quotes]
-        referees = loop.scored(await training.referees(work, {*loop.shown, *quotes}))
-        batch = turns.checked_on(learnt, work.args, candidates, plain=loop.plain)
+        batch = await turns.checked_on(work, loop, learnt, candidates)
+        referees = loop.scored(await training.referees(work, {*loop.shown, *quotes, *batch}))
         where = losses, batch, examples, split, parent.texts, referees
         repeat = loop.again < work.args.get("again", 0) and not (loop.paired or loop.steady)
         decision = await gate.decide(work, candidates, *where, repeat=repeat)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from textgrad_mcp.engine.optimizer.minibatch_check import Reading, first_of
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
+from textgrad_mcp.schemas.results import OptimizeResult
 
 from ...helpers import ME, Scripted, Tools, an_engine, assisted, drive
 from ..runs.test_reflect import START, Critic, ready, reflected, texts
@@ -89,10 +90,39 @@ def capitals(new: list[str]) -> Any:
     return reply
 
 
+def row(split: str, n: int) -> str:
+    """The input of an example."""
+    return f"{split} {n} of the long list of things that are known"
+
+
+def quoting(others: int) -> Any:
+    """A model like that of `capitals`, with a critic whose first text is right and quotes all
+    training examples that were run and so many `others`, and whose second one does nothing."""
+    run: list[str] = []
+    answered = capitals([])
+
+    def reply(request: CompletionRequest) -> str:
+        if request.purpose is Purpose.FORWARD:
+            run.extend([request.prompt] if request.prompt.startswith("train") else [])
+            return str(answered(request))
+        rest = [one for n in range(24) if (one := row("train", n)) not in run]
+        shown = [f"{one} gives {one.upper()}" for one in [*run, *rest[:others]]]
+        return json.dumps(texts("\n".join(["For all", *shown]), "Do so"))
+
+    return reply
+
+
 async def spent(new: list[str], solved: int = 0, **arguments: Any) -> list[str]:
     """The purposes of what was asked by one step, with 24 training and 10 validation examples, of
     which so many are `solved` from the start."""
-    async with an_engine(Scripted(capitals(new))) as engine:
+    return [one.purpose.value for one in (await asked_of(capitals(new), solved, **arguments))[0]]
+
+
+async def asked_of(
+    reply: Any, solved: int = 0, **arguments: Any
+) -> tuple[list[CompletionRequest], OptimizeResult]:
+    """What was asked by one step with such a model, and what came of it."""
+    async with an_engine(Scripted(reply)) as engine:
         made = await engine.create_variable(ME, role="system prompt", value=START)
         s = str(made.session_id)
         for name, right in (("q", False), ("a", True)):
@@ -105,14 +135,16 @@ async def spent(new: list[str], solved: int = 0, **arguments: Any) -> list[str]:
         loss = {"kind": "metric", "metric": "exact_match", "inputs": inputs}
         await engine.compute_loss(ME, session_id=s, **loss)
         for split, size in (("train", 24), ("validation", 10)):
-            rows = [{"q": f"{split} {n}", "a": f"{split} {n}".upper()} for n in range(size)]
+            rows = [{"q": row(split, n), "a": row(split, n).upper()} for n in range(size)]
             rows[:solved] = [{**row, "q": row["a"]} for row in rows[:solved]]
             await engine.add_examples(ME, session_id=s, split=split, examples=rows)
         answerer = engine.ledger.answerers["forward"]
         assert isinstance(answerer, Scripted)
         answerer.asked.clear()
-        await engine.optimize(ME, session_id=s, budget={"calls": 240}, steps=1, **arguments)
-        return [request.purpose.value for request in answerer.asked]
+        budget = {"calls": 240}
+        done = await engine.optimize(ME, session_id=s, budget=budget, steps=1, **arguments)
+        assert isinstance(done, OptimizeResult)
+        return answerer.asked, done
 
 
 START_SCORED, REFLECTION, VALIDATED = 10, 1, 10
@@ -148,6 +180,19 @@ def test_few_are_run_while_the_text_solves_less_than_half() -> None:
     few = START_SCORED + 3 + REFLECTION + 2 + VALIDATED
     usual = START_SCORED + 6 + REFLECTION + 3 + VALIDATED
     assert [len(asyncio.run(spent(["For all"] * 3, n))) for n in (4, 5)] == [few, usual]
+
+
+@pytest.mark.requirement("frugal-check", "quoted-rows")
+@pytest.mark.parametrize(("others", "free"), [(0, 2), (20, 1), (21, 0)])
+def test_a_text_that_quotes_what_was_run_is_checked_on_what_no_text_quotes(
+    others: int, free: int
+) -> None:
+    asked, done = asyncio.run(asked_of(quoting(others), candidates=2))
+    assert done.accepted == 1, [p.reason for p in done.proposals]
+    checked = [r for r in asked if r.prompt.startswith("train") and r.system != START]
+    fresh = [r.prompt for r in checked if "For all" in (r.system or "")]
+    assert len(fresh) == len(set(fresh)) == free
+    assert all(f"{one} gives" not in str(checked[0].system) for one in fresh)
 
 
 def test_where_the_caller_says_how_many_all_are_run() -> None:
