@@ -117,10 +117,10 @@ def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:
 def to_check(shown: Mapping[int, float], quoted: Sequence[int], size: int) -> list[int]:
     """`size` of the examples that were `shown`, with their scores, to check new texts on.
 
-    Those that failed worst, and one that was solved: a text that breaks it is found out. Quoted
-    ones come last, for they would flatter.
+    Those that failed worst, and one that was solved: a text that breaks it is found out. Of those
+    that failed, quoted ones come last, for they would flatter.
     """
-    order = sorted(shown, key=lambda p: (p in quoted, shown[p], p))
+    order = sorted(shown, key=lambda p: (shown[p] >= 1, p in quoted, shown[p], p))
     solved = [p for p in order if shown[p] >= 1 and p not in quoted]
     chosen = order[:size]
     if solved and solved[0] not in chosen and size > 2:

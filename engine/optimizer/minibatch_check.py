@@ -24,7 +24,8 @@ class Reading:
     """A candidate on those `examples` of the minibatch that count for it, as far as it was read.
 
     `before` are the scores of its parent there, `after` its own on the first of them, `longer` is
-    by how many characters it exceeds it; `failed` says where an evaluator failed on it.
+    by how many characters it exceeds it; `failed` says where an evaluator failed on it. `excused`:
+    it quotes an example that its parent fails on, where it may be better, which is not measured.
     """
 
     index: int
@@ -33,6 +34,7 @@ class Reading:
     before: list[float]
     after: list[float] = field(default_factory=list)
     failed: str = ""
+    excused: bool = False
 
     @property
     def whole(self) -> bool:
@@ -42,17 +44,18 @@ class Reading:
     @property
     def rank(self) -> reasons.Rank:
         """What decides which is the best: its gain if it has 1.00 on all that is left, 0 where no
-        example counts for it; then the shorter, then the first."""
+        example counts for it; then whether it is excused, then the shorter, then the first."""
         most = sum(self.best_case()) - sum(self.before)
         gain = most / len(self.examples) if abs(most) > ROUNDING else 0.0
-        return gain, -self.longer, -self.index
+        return gain, self.excused, -self.longer, -self.index
 
     @property
     def may_pass(self) -> bool:
-        """Whether it gains, or scores the same everywhere and is shorter, if it has 1.00 on all
-        that is left."""
+        """Whether it gains, or scores the same everywhere and is shorter or excused, if it has 1.00
+        on all that is left."""
         as_good = self.best_case() == self.before and any(self.before)
-        return not self.examples or self.rank[0] > 0 or (as_good and self.longer < 0)
+        better = self.rank[0] > 0 or (as_good and (self.longer < 0 or self.excused))
+        return not self.examples or better
 
     def next_part(self) -> list[int]:
         """The examples that were read, and as many more as are read at once."""
@@ -114,8 +117,9 @@ async def first_of(
 
 def _unread(present: Scored, index: int, candidate: Candidate, parent: Texts) -> Reading:
     examples = [n for n in present.scores if n not in candidate.quotes]
+    excused = any(s < 1 for n, s in present.scores.items() if n not in examples)
     longer = added(present.evaluation, candidate.texts, parent)
-    return Reading(index, longer, examples, in_order(present, examples))
+    return Reading(index, longer, examples, in_order(present, examples), excused=excused)
 
 
 def _out(one: Reading, best: Reading | None) -> Reason:

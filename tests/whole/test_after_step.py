@@ -157,7 +157,7 @@ def test_texts_of_one_candidate_are_told_together_and_installed_together() -> No
         done = await answered(call, asked, judged)
         assert [p["candidate"] for p in done["proposals"]] == [1, 1, 2, 2]
         assert done["accepted"]
-        assert "minibatch: 0.20, this one 0.10" in done["proposals"][2]["reason"]
+        assert "minibatch: by 0.20, this one by 0.10" in done["proposals"][2]["reason"]
         [read] = [
             one
             for one in (await call("inspect", session_id=s, what="report"))["view"]["scores"]

@@ -31,7 +31,9 @@ def checks(draw: st.DrawFn) -> tuple[list[Reading], list[list[float]]]:
     for index, own in enumerate(after):
         counts = [n for n in range(size) if draw(st.integers(0, 5))]
         longer = draw(st.integers(-1, 1))
-        found.append(Reading(index, longer, counts, [before[n] for n in counts]))
+        excused = len(counts) < size and draw(st.booleans())
+        scores_of = [before[n] for n in counts]
+        found.append(Reading(index, longer, counts, scores_of, excused=excused))
         theirs.append(own)
     return found, theirs
 
@@ -97,7 +99,8 @@ def row(split: str, n: int) -> str:
 
 def quoting(others: int) -> Any:
     """A model like that of `capitals`, with a critic whose first text is right and quotes all
-    training examples that were run and so many `others`, and whose second one does nothing."""
+    training examples that were run and failed, and so many `others`, and whose second one does
+    nothing."""
     run: list[str] = []
     answered = capitals([])
 
@@ -114,14 +117,15 @@ def quoting(others: int) -> Any:
 
 async def spent(new: list[str], solved: int = 0, **arguments: Any) -> list[str]:
     """The purposes of what was asked by one step, with 24 training and 10 validation examples, of
-    which so many are `solved` from the start."""
+    ten of which so many are `solved` from the start."""
     return [one.purpose.value for one in (await asked_of(capitals(new), solved, **arguments))[0]]
 
 
 async def asked_of(
     reply: Any, solved: int = 0, **arguments: Any
 ) -> tuple[list[CompletionRequest], OptimizeResult]:
-    """What was asked by one step with such a model, and what came of it."""
+    """What was asked by one step with such a model, where `solved` of ten examples are right from
+    the start, and what came of it."""
     async with an_engine(Scripted(reply)) as engine:
         made = await engine.create_variable(ME, role="system prompt", value=START)
         s = str(made.session_id)
@@ -136,7 +140,8 @@ async def asked_of(
         await engine.compute_loss(ME, session_id=s, **loss)
         for split, size in (("train", 24), ("validation", 10)):
             rows = [{"q": row(split, n), "a": row(split, n).upper()} for n in range(size)]
-            rows[:solved] = [{**row, "q": row["a"]} for row in rows[:solved]]
+            known = solved * size // 10
+            rows[:known] = [{**one, "q": one["a"]} for one in rows[:known]]
             await engine.add_examples(ME, session_id=s, split=split, examples=rows)
         answerer = engine.ledger.answerers["forward"]
         assert isinstance(answerer, Scripted)
@@ -180,6 +185,15 @@ def test_few_are_run_while_the_text_solves_less_than_half() -> None:
     few = START_SCORED + 3 + REFLECTION + 2 + VALIDATED
     usual = START_SCORED + 6 + REFLECTION + 3 + VALIDATED
     assert [len(asyncio.run(spent(["For all"] * 3, n))) for n in (4, 5)] == [few, usual]
+
+
+@pytest.mark.requirement("quoted-rows")
+def test_a_text_that_quotes_all_that_failed_goes_on_if_it_keeps_what_was_solved() -> None:
+    asked, done = asyncio.run(asked_of(quoting(0), solved=8, candidates=2))
+    assert done.accepted == 1, [p.reason for p in done.proposals]
+    first = [r.prompt for r in asked if "For all" in (r.system or "")]
+    assert [one for one in first if one.startswith("train")] == []
+    assert len([one for one in first if one.startswith("TRAIN")]) == 2
 
 
 @pytest.mark.requirement("frugal-check", "quoted-rows")
