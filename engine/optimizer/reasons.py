@@ -16,9 +16,9 @@ from ..program.missing_fields import named
 from ..prompts import sentence
 from .candidate import Reason
 
-Rank = tuple[float, bool, int, int]
-"""A candidate's place on the minibatch: its gain, whether it quotes what failed there, how much
-shorter it is, and which came first."""
+Rank = tuple[float, bool, int, int, int]
+"""A candidate's rank on the minibatch: its gain, whether it quotes what failed there, its place in
+its writer's order, how much shorter it is, and which came first; more is better."""
 
 
 def twice(other: int) -> Reason:
@@ -62,8 +62,8 @@ def behind(best: int, first: Rank, other: Rank, *, whole: bool) -> Reason:
     """That the candidate with the index `best` did better on the minibatch: its rank and the
     other's, which is what that had at most if it was not read as a `whole`."""
     key = "behind" if first[0] > other[0] else "behind_longer"
-    if first[0] == other[0] and first[1] > other[1]:
-        key = "behind_quoting"
+    if first[0] == other[0] and first[1:3] != other[1:3]:
+        key = "behind_quoting" if first[1] > other[1] else "behind_promise"
     own = f"{other[0]:.2f}"
     gains = {
         "best": f"{first[0]:.2f}",
