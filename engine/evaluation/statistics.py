@@ -115,23 +115,22 @@ def verdict(
         )
     kept = gain.gain > z * gain.standard_error + _ROUNDING
     errors = sentence("reasons", "one_error" if z == 1 else "errors", z=f"{z:g}")
-    figures = {"error": _figure(gain.standard_error), "p": _chances(gain.p)}
-    return kept, head + sentence(
-        "reasons", "beyond" if kept else "within", errors=errors, **figures
-    )
+    beside = {"error": figure(gain.standard_error), "p": _chances(gain.p)}
+    return kept, head + sentence("reasons", "beyond" if kept else "within", errors=errors, **beside)
 
 
 def _measured(gain: Gain, split: str) -> str:
     """Both means and the gain, on how many examples."""
     many = "measured_on_one" if gain.n == 1 else "measured"
-    figures = {"before": _figure(gain.before), "after": _figure(gain.after)}
+    before, after = figures(gain.before, gain.after)
     return sentence(
         "reasons",
         "measured_alone" if split == OWN_LOSS else many,
         split=split,
         count=str(gain.n),
-        gain=_figure(gain.gain),
-        **figures,
+        gain=figure(gain.gain),
+        before=before,
+        after=after,
     ).strip()
 
 
@@ -190,7 +189,15 @@ def _sampled(counts: Mapping[float, int], observed: float) -> float:
     return (reached + 1) / (flips + 1)  # the observed signs are one of the flips
 
 
-def _figure(value: float) -> str:
+def figures(*scores: float) -> list[str]:
+    """Scores with as many decimals as tell them apart, and from 1; two at least, four at most."""
+    different = {*scores, 1.0}
+    enough = (n for n in (2, 3) if len({f"{s:.{n}f}" for s in different}) == len(different))
+    places = next(enough, 4)
+    return [f"{score:.{places}f}" for score in scores]
+
+
+def figure(value: float) -> str:
     """Two decimals, or enough to show that a small figure is not 0."""
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 

@@ -26,6 +26,8 @@ class Reading:
     `before` are the scores of its parent there, `after` its own on the first of them, `longer` is
     by how many characters it exceeds it; `failed` says where an evaluator failed on it. `excused`:
     it quotes an example that its parent fails on, where it may be better, which is not measured.
+    `place` is its place among texts whose writer puts the most promising first; 0 for all where
+    there is no such order.
     """
 
     index: int
@@ -35,6 +37,7 @@ class Reading:
     after: list[float] = field(default_factory=list)
     failed: str = ""
     excused: bool = False
+    place: int = 0
 
     @property
     def whole(self) -> bool:
@@ -44,10 +47,10 @@ class Reading:
     @property
     def rank(self) -> reasons.Rank:
         """What decides which is the best: its gain if it has 1.00 on all that is left, 0 where no
-        example counts for it; then whether it is excused, then the shorter, then the first."""
+        example counts for it; then whether it is excused, its place, the shorter, the first."""
         most = sum(self.best_case()) - sum(self.before)
         gain = most / len(self.examples) if abs(most) > ROUNDING else 0.0
-        return gain, self.excused, -self.longer, -self.index
+        return gain, self.excused, -self.place, -self.longer, -self.index
 
     @property
     def may_pass(self) -> bool:
@@ -75,7 +78,8 @@ async def best_on_minibatch(
     trial: Trial,
     parent: Texts,
 ) -> list[int]:
-    """The candidate that gained most over its `parent`, or did as well and is shorter; or none.
+    """The candidate that gained most over its `parent`, or did as well and is shorter; or none. Of
+    several that gained as much, the one that its writer put first, or else the shortest.
 
     Always the one is read on that would be the best if it had 1.00 on all that is left. Examples
     that a candidate quotes do not count for it; where it quotes all, it may go on.
@@ -119,7 +123,9 @@ def _unread(present: Scored, index: int, candidate: Candidate, parent: Texts) ->
     examples = [n for n in present.scores if n not in candidate.quotes]
     excused = any(s < 1 for n, s in present.scores.items() if n not in examples)
     longer = added(present.evaluation, candidate.texts, parent)
-    return Reading(index, longer, examples, in_order(present, examples), excused=excused)
+    place = index if candidate.idea else 0
+    before = in_order(present, examples)
+    return Reading(index, longer, examples, before, excused=excused, place=place)
 
 
 def _out(one: Reading, best: Reading | None) -> Reason:

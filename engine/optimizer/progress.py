@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 
 from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Fate, Proposal, Run
+from ..evaluation.statistics import figures
 from ..runs import saved_state as saved
 from ..runs.basis import Stands
 from ..store import StepRecord
@@ -96,7 +97,8 @@ class SearchState(BaseModel):
         if self.paired:
             return f"step {self.steps + 1}, {self.accepted} accepted so far"
         start = sum(self.before) / len(self.before)
-        return f"step {self.steps + 1}, score {start:.2f} -> {self.current.mean:.2f} so far"
+        before, now = figures(start, self.current.mean)
+        return f"step {self.steps + 1}, score {before} -> {now} so far"
 
     def take(
         self,

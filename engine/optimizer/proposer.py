@@ -11,6 +11,7 @@ from ...schemas.graph import Fate, Gradient, Proposal, Variable
 from ..constraints import checks as constrained
 from ..constraints import constraints
 from ..constraints import judge as judged
+from ..evaluation.statistics import figures
 from ..program import beside, quoting
 from ..prompts import sentence, text
 from ..prompts.fence import Fence
@@ -324,14 +325,6 @@ def fate_of(proposal: Proposal) -> str:
         said = "tried"
     score, before = figures(proposal.score, proposal.parent_score)
     return sentence("labels", said, verdict=proposal.verdict, score=score, before=before)
-
-
-def figures(*scores: float) -> list[str]:
-    """Scores with as many decimals as tell them apart, and from 1; two at least, four at most."""
-    different = {*scores, 1.0}
-    enough = (n for n in (2, 3) if len({f"{s:.{n}f}" for s in different}) == len(different))
-    places = next(enough, 4)
-    return [f"{score:.{places}f}" for score in scores]
 
 
 async def _reduced(

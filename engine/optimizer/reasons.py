@@ -11,14 +11,14 @@ from statistics import fmean
 from ...schemas.errors import CutOff
 from ...schemas.graph import NO_EXAMPLE, Fate
 from ..evaluation.scoring import Scored
-from ..evaluation.statistics import Gain
+from ..evaluation.statistics import Gain, figures
 from ..program.missing_fields import named
 from ..prompts import sentence
 from .candidate import Reason
 
-Rank = tuple[float, bool, int, int]
-"""A candidate's place on the minibatch: its gain, whether it quotes what failed there, how much
-shorter it is, and which came first."""
+Rank = tuple[float, bool, int, int, int]
+"""A candidate's rank on the minibatch: its gain, whether it quotes what failed there, its place in
+its writer's order, how much shorter it is, and which came first; more is better."""
 
 
 def twice(other: int) -> Reason:
@@ -37,15 +37,15 @@ def no_gain(
     read, count = len(after), str(len(examples))
     first = list(before)[:read]
     if not read:
-        already = {"before": f"{fmean(before):.2f}", "count": count}
+        already = {"before": figures(fmean(before))[0], "count": count}
         return Reason(Fate.MINIBATCH, sentence("reasons", "no_room", **already) + failed)
-    figures = {"after": f"{fmean(after):.2f}", "count": count}
+    was, now = figures(fmean(first), fmean(after))
+    means = {"after": now, "count": count}
     whole = read == len(examples)
     if whole and first == list(after):
-        return Reason(Fate.MINIBATCH, sentence("reasons", "tie_on_minibatch", **figures) + failed)
-    figures["before"] = f"{fmean(first):.2f}"
+        return Reason(Fate.MINIBATCH, sentence("reasons", "tie_on_minibatch", **means) + failed)
     key, part = ("no_gain", {}) if whole else ("no_gain_left", {"read": str(read)})
-    words = sentence("reasons", key, **figures, **part)
+    words = sentence("reasons", key, before=was, **means, **part)
     lost = [n for n, b, a in zip(examples, first, after, strict=False) if a < b]
     if lost and NO_EXAMPLE not in lost:
         words += sentence("reasons", "worse_on", examples=named(lost))
@@ -62,8 +62,8 @@ def behind(best: int, first: Rank, other: Rank, *, whole: bool) -> Reason:
     """That the candidate with the index `best` did better on the minibatch: its rank and the
     other's, which is what that had at most if it was not read as a `whole`."""
     key = "behind" if first[0] > other[0] else "behind_longer"
-    if first[0] == other[0] and first[1] > other[1]:
-        key = "behind_quoting"
+    if first[0] == other[0] and first[1:3] != other[1:3]:
+        key = "behind_quoting" if first[1] > other[1] else "behind_promise"
     own = f"{other[0]:.2f}"
     gains = {
         "best": f"{first[0]:.2f}",
@@ -74,7 +74,8 @@ def behind(best: int, first: Rank, other: Rank, *, whole: bool) -> Reason:
 
 def dropped(read: int, count: int, before: float, after: float) -> Reason:
     """That a candidate cannot win any more after `read` of `count` examples, with both means."""
-    means = {"before": f"{before:.2f}", "after": f"{after:.2f}"}
+    was, now = figures(before, after)
+    means = {"before": was, "after": now}
     words = sentence("reasons", "dropped", read=str(read), count=str(count), **means)
     return Reason(Fate.NOISE, words)
 
@@ -103,17 +104,29 @@ def _no_reply(scored: Scored) -> str:
 def refereed(alone: Gain, split: str, more: int, words: str) -> str:
     """The verdict `words` with `more` training examples counted in, after that on the split alone
     left open which text is better."""
-    figures = {"before": f"{alone.before:.2f}", "after": f"{alone.after:.2f}"}
-    of = {"count": str(alone.n), "split": split, "more": str(more)}
-    return sentence("reasons", "refereed", words=words, **figures, **of)
+    before, after = figures(alone.before, alone.after)
+    of = {
+        "before": before,
+        "after": after,
+        "count": str(alone.n),
+        "split": split,
+        "more": str(more),
+    }
+    return sentence("reasons", "refereed", words=words, **of)
 
 
 def read_again(alone: Gain, split: str, runs: int, words: str) -> str:
     """The verdict `words` by the means of so many runs, after the first left open which text is
     better."""
-    figures = {"before": f"{alone.before:.2f}", "after": f"{alone.after:.2f}"}
-    of = {"count": str(alone.n), "split": split, "runs": str(runs)}
-    return sentence("reasons", "read_again", words=words, **figures, **of)
+    before, after = figures(alone.before, alone.after)
+    of = {
+        "before": before,
+        "after": after,
+        "count": str(alone.n),
+        "split": split,
+        "runs": str(runs),
+    }
+    return sentence("reasons", "read_again", words=words, **of)
 
 
 def beaten(winner: int, words: str, *, as_much: bool, shorter: bool) -> Reason:

@@ -18,6 +18,7 @@ from ...schemas.graph import (
     number,
 )
 from ..constraints import constraints
+from ..evaluation.statistics import figures
 from ..program import beside, quoting
 from ..program.forward import load
 from ..program.lineups import lineups
@@ -34,7 +35,6 @@ from .proposer import (
     TEXT,
     around,
     fate_of,
-    figures,
     others,
     score_of,
     surroundings,

@@ -11,7 +11,7 @@ from ...schemas.arguments.evaluate import EvaluateArguments
 from ...schemas.graph import NO_EXAMPLE, STATE_VERSION, Session, Variable
 from ...schemas.results import EvaluateResult, Failure, Result
 from ..evaluation.scoring import Scored, measure
-from ..evaluation.statistics import mean_and_error
+from ..evaluation.statistics import figure, mean_and_error
 from ..evaluation.votes import vote
 from ..optimizer import cost_estimate, repeats
 from ..optimizer.quote_guard import QuoteGuard
@@ -174,7 +174,7 @@ class Evaluate(Tool[EvaluateArguments, Result]):
         examples = 0 if alone else len(scored.scores)
         calls = cost_estimate.step_calls(scored.evaluation.program, STEP, examples, train)
         on = "" if alone else f", on {below} of {examples} examples"
-        gain = f"There is {1 - scored.mean:.2f} to gain{on}. "
+        gain = f"There is {figure(1 - scored.mean)} to gain{on}. "
         learnt = [v for v in scored.evaluation.program.variables.values() if v.requires_grad]
         next_ = hints.how_to_gain(
             session, calls, train, alone=alone, one=len(learnt) == 1, untested=untested

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..evaluation.statistics import figures
 from ..program.lineups import worst_counts
 from ..store import Program
 
@@ -19,5 +20,5 @@ def by_model(program: Program, found: Mapping[str, float | tuple[float, float]])
 
 def _figure(score: float | tuple[float, float]) -> str:
     if isinstance(score, tuple):
-        return " -> ".join(f"{one:.2f}" for one in score)
-    return f"{score:.2f}"
+        return " -> ".join(figures(*score))
+    return figures(score)[0]

@@ -20,6 +20,7 @@ from ...schemas.results import (
     StepResult,
 )
 from ..evaluation.scoring import Scored
+from ..evaluation.statistics import figures
 from ..evaluators.command import listed
 from ..metrics import OUTPUTS
 from ..program.forward import Evaluation, example_of
@@ -334,7 +335,9 @@ def installing(session: Session, higher: Proposal | None, found: Sequence[Propos
     ids = ", ".join(p.id for p in texts)
     what = f"{ids} scored" if len(texts) == 1 else f"{ids} scored together"
     how = "installs it" if len(texts) == 1 else "install them"
-    return f"{what} {higher.score:.2f}, which is higher: {calls} {how} all the same. "
+    return (
+        f"{what} {figures(higher.score or 0.0)[0]}, which is higher: {calls} {how} all the same. "
+    )
 
 
 def failure(scored: Scored, loss: str, example: int, score: float) -> Failure:

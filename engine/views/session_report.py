@@ -10,6 +10,7 @@ from typing import Any
 
 from ...schemas.graph import Fate, Session, Variable
 from ...schemas.report import OWN_LOSS, Change, Funnel, Parameter, Price, SessionReport
+from ..evaluation.statistics import figures
 from ..store import Store
 from .comparisons import Comparisons, Paired, paired
 from .lineage import add_texts
@@ -195,5 +196,7 @@ def _where(one: Change, kind: str = "") -> str:
 
 def _figure(value: float) -> str:
     """Two decimals, halves up, or enough to show that a small figure is not 0: 0.625 to 0.875 is
-    told as 0.63 to 0.88, and not as 0.62."""
-    return f"{value + 1e-9:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
+    told as 0.63 to 0.88, and not as 0.62. What is below 1 is not told as 1.00."""
+    if value != 0 and abs(value) < 0.01:
+        return f"{value:.1g}"
+    return f"{value + 1e-9:.2f}" if round(value, 2) < 1 or value >= 1 else figures(value)[0]

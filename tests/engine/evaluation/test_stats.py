@@ -160,7 +160,7 @@ def test_scores_that_cannot_be_compared_are_refused(
             Gain(900, 0.5, 0.501, 0.001, 0.0001, 0.2),
             1.0,
             True,
-            "validation 0.50 -> 0.50 on 900 examples, "
+            "validation 0.500 -> 0.501 on 900 examples, "
             "gain 0.001, more than 1 standard error (0.0001; p = 0.20)",
         ),
     ],

@@ -164,7 +164,7 @@ START_SCORED, REFLECTION, VALIDATED = 10, 1, 10
         (["Do", "For all", "In all of them"], 1 + 2),
     ],
 )
-def test_a_first_step_from_nothing_takes_26_calls_where_its_shortest_text_is_right(
+def test_a_first_step_from_nothing_takes_26_calls_where_its_first_text_is_right(
     new: list[str], checked: int
 ) -> None:
     run = 3
@@ -173,6 +173,14 @@ def test_a_first_step_from_nothing_takes_26_calls_where_its_shortest_text_is_rig
     assert len(found) == START_SCORED + run + REFLECTION + checked + VALIDATED
     if checked == 2:
         assert len(found) == 26
+
+
+@pytest.mark.requirement("frugal-check")
+def test_of_texts_that_gain_as_much_the_one_goes_on_that_its_writer_put_first() -> None:
+    asked, done = asyncio.run(asked_of(capitals(["Now for all of them", "For all", "Do"])))
+    assert [p.verdict for p in done.proposals] == ["accepted", "not taken", "not taken"]
+    assert "its writer put it before this one: by 1.00" in done.proposals[1].reason
+    assert not [r for r in asked if (r.system or "").startswith("For all")]
 
 
 @pytest.mark.requirement("frugal-check")
