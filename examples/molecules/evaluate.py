@@ -21,10 +21,6 @@ TOLERATED = -8.1
 """Energy in kcal/mol from which on binding to what is not wanted counts against a molecule; from
 DOCKSTRING's task for JAK2 over LCK, where it is the median of LCK."""
 MOST_ATOMS = 60
-SCORED = (
-    f"({QED_WEIGHT:g} QED - energy) / {QED_WEIGHT - BEST_ENERGY:g}, so that 0.1 of QED is worth 1 "
-    "kcal/mol"
-)
 FINE = 0.98
 """A property that is so good beside its best does not hold QED down."""
 SHOWN = 10  # contacts that feedback names
@@ -110,9 +106,11 @@ def parse_molecule(text: str) -> Chem.Mol:
 
 def feedback(value: float, goal: Goal, poses: dict[str, Pose], likeness: DrugLikeness) -> str:
     """What a chemist would want to know, the figures first."""
-    lines = [f"Score {value:.3f} (1 is best): {SCORED}."]
+    lines = [f"Score {value:.3f} (1 is best): {_formula(goal)}."]
     for name, pose in poses.items():
-        unwanted = " (not wanted: weaker than -8.1 is right)" if name == goal.unwanted else ""
+        unwanted = (
+            f" (not wanted: weaker than {TOLERATED:g} is right)" if name == goal.unwanted else ""
+        )
         lines.append(
             f"Docked into {name}: Vina {pose.energy:.1f} kcal/mol{unwanted}. {_near(pose)}"
         )
@@ -124,6 +122,15 @@ def feedback(value: float, goal: Goal, poses: dict[str, Pose], likeness: DrugLik
     hard = ", which is hard" if likeness.access > HARD else ""
     lines.append(f"Synthetic accessibility {likeness.access:.1f} (1 easy, 10 hard){hard}.")
     return "\n".join(lines)
+
+
+def _formula(goal: Goal) -> str:
+    """How the score is made, in words."""
+    energy = "energy"
+    if goal.unwanted:
+        energy += f" into {goal.wanted} - what {goal.unwanted} has beyond {TOLERATED:g} kcal/mol"
+    whole = QED_WEIGHT - BEST_ENERGY
+    return f"({QED_WEIGHT:g} QED - {energy}) / {whole:g}, so that 0.1 of QED is worth 1 kcal/mol"
 
 
 def _near(pose: Pose) -> str:
