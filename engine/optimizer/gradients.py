@@ -23,6 +23,7 @@ class BackwardPass:
 
     `notes` are sentences on examples that were left out; `others` are examples that the critic was
     shown without their being run. `fewer` is how many were not run that usually are.
+    `elsewhere` has, by example, the scores of other texts that were run on it.
     """
 
     evaluation: Evaluation
@@ -31,6 +32,7 @@ class BackwardPass:
     notes: list[str]
     others: list[int] = field(default_factory=list)
     fewer: int = 0
+    elsewhere: dict[int, list[float]] = field(default_factory=dict)
 
 
 async def backward_pass(

@@ -144,6 +144,11 @@ class SearchState(BaseModel):
         if scores and NO_EXAMPLE not in scores:
             self.scores.setdefault(text, {}).update({str(n): s for n, s in scores.items()})
 
+    def elsewhere(self, text: str, examples: Iterable[int]) -> dict[int, list[float]]:
+        """By example, the scores that other texts than this one (by its name) had on it."""
+        rest = [by for name, by in self.scores.items() if name != text]
+        return {n: [by[str(n)] for by in rest if str(n) in by] for n in examples}
+
     def show(self, examples: Iterable[int]) -> None:
         """Remember that these examples (by number) were shown to a writer: they cannot be
         referees."""

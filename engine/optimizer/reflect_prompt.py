@@ -173,12 +173,24 @@ def _examples(
         if NO_EXAMPLE not in examples:
             of = str(len(seen.scores))
             parts.append(sentence("labels", title, count=str(len(examples)), all=of))
+        if examples is failed and any(1 in seen.elsewhere.get(n, []) for n in failed):
+            parts.append(sentence("labels", "perhaps_chance"))
         for example in examples:
-            name = "score_of" if example != NO_EXAMPLE else "score"
-            [score] = figures(seen.scores[example])
-            parts.append(sentence("labels", name, example=f"e{example}", score=score))
+            parts.append(_heading(seen, example, failed=example in failed))
             parts += [fence.wrap(k, t, name=n) for k, n, t in shown[example] if t or k == "output"]
     return parts
+
+
+def _heading(seen: Seen, example: int, *, failed: bool) -> str:
+    """What stands above an example: its score; of one that failed also how other texts did."""
+    [score] = figures(seen.scores[example])
+    if example == NO_EXAMPLE:
+        return sentence("labels", "score", score=score)
+    name, tried = f"e{example}", seen.elsewhere.get(example, [])
+    if not failed or not tried:
+        return sentence("labels", "score_of", example=name, score=score)
+    counts = {"tried": str(len(tried)), "solved": str(sum(one >= 1 for one in tried))}
+    return sentence("labels", "score_beside", example=name, score=score, **counts)
 
 
 def _others(fence: Fence, seen: Seen) -> list[str]:

@@ -53,7 +53,8 @@ async def reflected(
         most = training.LISTED + learnt.fewer
         room = training.room_for_others(work)
         others = await training.not_run(work, guard, learnt.examples, room, most)
-        seen = dataclasses.replace(seen, others=list(others.values()))
+        told = list(others.values())
+        seen = dataclasses.replace(seen, others=told, elsewhere=learnt.elsewhere)
         learnt.others = list(others)
     found, diagnosis = await by.reflect(work, parameter, seen, count, guard.objections)
     store, pk = work.store, work.session.pk

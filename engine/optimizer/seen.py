@@ -18,13 +18,15 @@ class Seen:
 
     `losses` are the variables that judge it; `scores` are the means of their scores by example
     (from 0 to 1; the key 0, NO_EXAMPLE, in a program without examples). `others` are examples that
-    were not run, as rows like those of `pieces`.
+    were not run, as rows like those of `pieces`. `elsewhere` has, by example, the scores of other
+    texts that were run on it.
     """
 
     evaluation: Evaluation
     losses: list[str]
     scores: dict[int, float]
     others: list[Row] = field(default_factory=list)
+    elsewhere: dict[int, list[float]] = field(default_factory=dict)
 
     def said(self, example: int) -> str:
         """What the losses say of the output on an example; empty if nothing is wrong."""

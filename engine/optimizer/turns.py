@@ -120,6 +120,7 @@ async def learn(
     loop.left_out |= learnt.evaluation.reasons
     if seen := seen_in(learnt.evaluation, losses, learnt.examples):
         loop.note(parent.name, seen.scores)
+    learnt.elsewhere = loop.elsewhere(parent.name, learnt.examples)
     usual, few = int(work.args["batch_size"]), int(work.args.get("few", work.args["batch_size"]))
     learnt.fewer = usual - few if _scores_low(loop, parent) and len(batch) <= few else 0
     return learnt

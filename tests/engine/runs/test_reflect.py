@@ -141,6 +141,26 @@ def test_what_was_tried_is_shown_with_its_outputs_and_what_was_said_of_them(tmp_
     drive(main, assisted(tmp_path / "t.db"))
 
 
+def test_of_what_failed_it_is_said_how_many_other_texts_solved_it(tmp_path: Path) -> None:
+    async def main(call: Tools) -> None:
+        critic = Critic(
+            texts("Capitals for blue green."), texts("Capitals for red black."), texts("Do.")
+        )
+        s = await ready(call)
+        await reflected(call, s, critic, steps=3, candidates=1, batch_size=12, parents="newest")
+        chance = "What other texts solved and this one fails on may be chance"
+        assert "solved it" not in critic.asked[0]
+        assert "(of 1 other texts of which it is known, 0 solved it)" in critic.asked[1]
+        assert chance not in critic.asked[1]
+        solved = re.findall(
+            r"\(of \d other texts of which it is known, 1 solved it\)", critic.asked[2]
+        )
+        assert solved
+        assert critic.asked[2].index(chance) < critic.asked[2].index(solved[0])
+
+    drive(main, assisted(tmp_path / "t.db"))
+
+
 def test_twelve_attempts_are_shown_and_it_is_said_that_there_were_more(tmp_path: Path) -> None:
     async def main(call: Tools) -> None:
         new = [texts(*(f"Try {'abc'[n]}{step}." for n in range(3))) for step in range(5)]
