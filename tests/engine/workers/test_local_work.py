@@ -52,7 +52,7 @@ def alive(pid: int) -> bool:
     """Whether a process runs; one that is over and not yet buried does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # before the file is opened, or after
         return False
     return state != "Z"
 
