@@ -280,7 +280,7 @@ def test_a_program_that_fails_on_the_start_ends_the_optimisation_after_a_few_tex
         found = await engine.optimize(ME, session_id=s, strategy="gradient")
         assert found.status == "failed"
         assert f"It failed on {FEW} texts and has scored none" in (found.error or "")
-        assert FEW <= len(runs(tmp_path)) <= FEW + 2  # those that were under way
+        assert FEW <= len(runs(tmp_path)) < 2 * FEW  # of 50, with those under way
 
     run(main, tmp_path, writing("-"))
 
