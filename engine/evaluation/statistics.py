@@ -191,7 +191,7 @@ def _sampled(counts: Mapping[float, int], observed: float) -> float:
 
 def figures(*scores: float) -> list[str]:
     """Scores with as many decimals as tell them apart, and from 1; two at least, four at most."""
-    different = {*scores, 1.0}
+    different = {round(score, _DIGITS) for score in (*scores, 1.0)}
     enough = (n for n in (2, 3) if len({f"{s:.{n}f}" for s in different}) == len(different))
     places = next(enough, 4)
     return [f"{score:.{places}f}" for score in scores]

@@ -119,6 +119,7 @@ def test_gradient_memory_shows_spent_gradients_again_with_what_came_of_them(
         ((0.9001, 0.9004), "score 0.9001, before it 0.9004"),
         ((0.996, 0.98), "score 0.996, before it 0.980"),
         ((0.5, 0.5), "score 0.50, before it 0.50"),
+        ((0.1 + 0.2, 0.3), "score 0.30, before it 0.30"),
     ],
 )
 def test_scores_of_what_was_tried_are_told_apart(scores: tuple[float, float], said: str) -> None:
