@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from gate import table
-from schedules import BUDGETS, NOW, STRONG, WEAK, Critic, Ours, Spent, Text, World, _better
+from schedules import BUDGETS, NOW, STRONG, WEAK, Critic, Ours, Spent, Text, World, better
 
 KINDS = [(c, graded) for graded in (True, False) for c in (STRONG, WEAK)]
 
@@ -33,16 +33,9 @@ class Wavering(World):
             key = (text.name, place + run * len(self.examples))
             if key not in self.known:
                 self.spend()
-                self.known[key] = self._answered(text, place, run)
+                self.known[key] = self.answered(text, place, f"{text.name}:{place}:{run}")
             found.append(self.known[key])
         return found
-
-    def _answered(self, text: Text, place: int, run: int) -> float:
-        slip = random.Random(f"{text.name}:{place}:{run}")
-        heeded = [r for r in text.rules if slip.random() >= self.slips]
-        wanted = self.examples[place]
-        share = len(wanted.intersection(heeded)) / len(wanted)
-        return share if self.graded else float(share == 1)
 
 
 @dataclass(frozen=True)
@@ -59,11 +52,11 @@ class Again(Ours):
         assert isinstance(world, Wavering)
         both = [world.scores(t, world.validation) for t in (present, text)]
         for run in range(1, self.runs):
-            if sum(both[1]) <= sum(both[0]) or not _better(*both, self.at_least):
+            if sum(both[1]) <= sum(both[0]) or not better(*both, self.at_least):
                 return False
             more = [world.again(t, run) for t in (present, text)]
             both = [_added(*pair) for pair in zip(both, more, strict=True)]
-            if _better(*both, self.z):
+            if better(*both, self.z):
                 return True
         return False
 

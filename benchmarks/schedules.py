@@ -106,12 +106,16 @@ class World:
         """A text's score on an example; asked once."""
         if (text.name, place) not in self.known:
             self.spend()
-            slip = random.Random(f"{text.name}:{place}")
-            heeded = [r for r in text.rules if slip.random() >= self.slips]
-            wanted = self.examples[place]
-            share = len(wanted.intersection(heeded)) / len(wanted)
-            self.known[text.name, place] = share if self.graded else float(share == 1)
+            self.known[text.name, place] = self.answered(text, place, f"{text.name}:{place}")
         return self.known[text.name, place]
+
+    def answered(self, text: Text, place: int, draw: str) -> float:
+        """What one answer scores: the `draw` decides which rules are forgotten."""
+        slip = random.Random(draw)
+        heeded = [r for r in text.rules if slip.random() >= self.slips]
+        wanted = self.examples[place]
+        share = len(wanted.intersection(heeded)) / len(wanted)
+        return share if self.graded else float(share == 1)
 
     def scores(self, text: Text, places: Sequence[int]) -> list[float]:
         """A text's scores on some examples."""
@@ -188,7 +192,7 @@ class Ours:
             present = pool.members[pool.current]
             installed = texts[present.name]
             read = {t: s for t in found if (s := self._read(world, t, present.scores))}
-            passed = [t for t, s in read.items() if _better(present.scores, s, self.z)]
+            passed = [t for t, s in read.items() if better(present.scores, s, self.z)]
             if not passed:
                 passed = [t for t in read if self._refereed(world, installed, t)]
             winner = max(passed, key=lambda t: (sum(read[t]), -t.name)) if passed else None
@@ -257,7 +261,7 @@ class Ours:
         if len(fresh) < FEW:
             return False
         more = [world.scores(t, fresh) for t in (present, text)]
-        return _better(before + more[0], after + more[1], self.refereed)
+        return better(before + more[0], after + more[1], self.refereed)
 
 
 def _pool(scores: list[float]) -> CandidatePool:
@@ -268,7 +272,7 @@ def _member(text: Text, scores: list[float]) -> PoolEntry:
     return PoolEntry.model_construct(name=str(text.name), texts={}, scores=scores)
 
 
-def _better(before: Sequence[float], after: Sequence[float], z: float) -> bool:
+def better(before: Sequence[float], after: Sequence[float], z: float) -> bool:
     """Whether the gate lets a text pass."""
     return beyond(z)([b - a for a, b in zip(before, after, strict=True)])
 

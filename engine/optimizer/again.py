@@ -45,10 +45,15 @@ async def read_again(
             before = await measure(work, losses, examples, {}, repeats=runs)
         except (ExampleError, BudgetExhausted):  # no more is to be had: what is known decides
             break
-        pairs = in_order(before, examples), in_order(after, examples)
-        gain = await measured(work.workers, work.session.owner, *pairs)
-        found = Reading(before, after, gain, runs)
+        found = Reading(before, after, await gained(work, before, after), runs)
     return found
+
+
+async def gained(work: RunContext, before: Scored, after: Scored) -> Gain:
+    """The gain from one reading to another, on the examples that the first one scored."""
+    both = list(before.scores)
+    pairs = in_order(before, both), in_order(after, both)
+    return await measured(work.workers, work.session.owner, *pairs)
 
 
 async def measured(workers: Workers, owner: str, before: list[float], after: list[float]) -> Gain:

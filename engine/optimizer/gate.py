@@ -48,8 +48,7 @@ class GateResult:
     examples, `by_example`. `gains` has the statistics, `trial` what became of each candidate on the
     way, `unusable` by candidate why examples gave no usable reply, by their ids; `notes` are for
     the caller. `models` are the mean scores by line-up of models, of candidates and (None) of the
-    installed texts. `again`: further runs were made; `steady`: they
-    had the same scores.
+    installed texts. `again`: further runs were made; `steady`: they had the same scores.
     """
 
     winner: int | None
@@ -126,7 +125,7 @@ async def decide(
     result.notes += left_out(present.left_out)
     gains = result.gains
     for index, one in scored.items():
-        gains[index] = await _gain(work, present, one)
+        gains[index] = await again.gained(work, present, one)
         _note(result, index, one, examples)
     passed = _passed(result, candidates, present, scored, gains)
     if not passed and referees and not is_exact(present.evaluation.program):
@@ -136,6 +135,12 @@ async def decide(
     elif not passed and repeat and may_waver(work, present.evaluation.program):
         work.phase = f"scoring on {split} again"
         passed = await _in_more_runs(work, candidates, losses, result, present, scored)
+    for index, why in result.unusable.items():
+        if why:
+            result.notes.append(
+                f"Candidate {index + 1} had no usable reply on {len(why)} examples, "
+                "which counts as 0."
+            )
     if passed:
         _choose(result, passed, gains)
     else:
@@ -149,11 +154,6 @@ def _note(result: GateResult, index: int, one: Scored, examples: Sequence[int]) 
     result.by_example[index] = in_order(one, examples)
     result.unusable[index], result.models[index] = one.why_unusable, one.by_model
     result.trial.higher = result.trial.higher or one.mean > result.before
-    if one.unusable:
-        result.notes.append(
-            f"Candidate {index + 1} had no usable reply on {len(one.unusable)} examples, "
-            "which counts as 0."
-        )
 
 
 def _passed(
@@ -191,9 +191,8 @@ async def _refereed(
     scored: Mapping[int, Scored],
 ) -> dict[int, int]:
     """The best on the split, if it is still open and passes when the referees are counted in."""
-    gains = result.gains
-    index = max(gains, key=lambda i: (gains[i].gain, -i), default=None)
-    if index is None or not _is_open(gains[index]):
+    index = _most_gained(result.gains)
+    if index is None or not _is_open(result.gains[index]):
         return {}
     try:
         more, theirs = await score_all(work, candidates, losses, referees, [index], {})
@@ -204,12 +203,10 @@ async def _refereed(
     after = [*in_order(scored[index], both[0]), *in_order(theirs[index], both[1])]
     alone = result.gains[index]
     gain = await again.measured(work.workers, work.session.owner, before, after)
-    result.gains[index] = gain
     both_splits = sentence("reasons", "with_training", split=result.split)
     better, words = verdict(gain, Z_REFEREED, both_splits)
     words = reasons.refereed(alone, result.split, len(more.scores), words)
-    fate = Fate.ACCEPTED if better else Fate.NOISE
-    result.reasons[index] = Reason(fate, words + reasons.failures(scored[index]))
+    _settle(result, index, gain, words + reasons.failures(scored[index]), better=better)
     return {index: added(present.evaluation, candidates[index].texts)} if better else {}
 
 
@@ -222,24 +219,32 @@ async def _in_more_runs(
     scored: Mapping[int, Scored],
 ) -> dict[int, int]:
     """The best on the split, if it passes by the means of more runs."""
-    gains = result.gains
-    index = max(gains, key=lambda i: (gains[i].gain, -i), default=None)
-    if index is None or gains[index].standard_error is None:
+    index = _most_gained(result.gains)
+    if index is None or result.gains[index].standard_error is None:
         return {}
-    start = again.Reading(present, scored[index], gains[index], runs=1)
+    start = again.Reading(present, scored[index], result.gains[index], runs=1)
     found = await again.read_again(work, losses, start, candidates[index].texts, Z)
     result.again, result.steady = found.steady or found.runs > start.runs, found.steady
     if found.runs == start.runs:
         return {}
-    result.gains[index] = found.gain
     result.before, result.present = found.before.mean, dict(found.before.scores)
     result.models[None] = found.before.by_model
     _note(result, index, found.after, list(found.before.scores))
     better, words = verdict(found.gain, Z, result.split)
     words = reasons.read_again(start.gain, result.split, found.runs, words)
-    fate = Fate.ACCEPTED if better else Fate.NOISE
-    result.reasons[index] = Reason(fate, words + reasons.failures(found.after))
+    _settle(result, index, found.gain, words + reasons.failures(found.after), better=better)
     return {index: added(present.evaluation, candidates[index].texts)} if better else {}
+
+
+def _most_gained(gains: Mapping[int, Gain]) -> int | None:
+    """The candidate with the largest gain, the first of equals; None where none was measured."""
+    return max(gains, key=lambda i: (gains[i].gain, -i), default=None)
+
+
+def _settle(result: GateResult, index: int, gain: Gain, words: str, *, better: bool) -> None:
+    """Keep what more evidence says of a candidate that the split alone left open."""
+    result.gains[index] = gain
+    result.reasons[index] = Reason(Fate.ACCEPTED if better else Fate.NOISE, words)
 
 
 def _is_open(gain: Gain) -> bool:
@@ -280,12 +285,6 @@ def harder(session: Session) -> str:
         f"add_examples(session_id='{session.id}', split='validation', ...) with harder ones, or "
         "step with accept='always'."
     )
-
-
-async def _gain(work: RunContext, present: Scored, one: Scored) -> Gain:
-    both = list(present.scores)
-    before, after = in_order(present, both), in_order(one, both)
-    return await again.measured(work.workers, work.session.owner, before, after)
 
 
 def _best_refusal(gains: dict[int, Gain], refused: dict[int, Reason], count: int) -> str:

@@ -104,29 +104,20 @@ def _no_reply(scored: Scored) -> str:
 def refereed(alone: Gain, split: str, more: int, words: str) -> str:
     """The verdict `words` with `more` training examples counted in, after that on the split alone
     left open which text is better."""
-    before, after = figures(alone.before, alone.after)
-    of = {
-        "before": before,
-        "after": after,
-        "count": str(alone.n),
-        "split": split,
-        "more": str(more),
-    }
-    return sentence("reasons", "refereed", words=words, **of)
+    return _after_all("refereed", alone, split, words, more=str(more))
 
 
 def read_again(alone: Gain, split: str, runs: int, words: str) -> str:
     """The verdict `words` by the means of so many runs, after the first left open which text is
     better."""
+    return _after_all("read_again", alone, split, words, runs=str(runs))
+
+
+def _after_all(key: str, alone: Gain, split: str, words: str, **of: str) -> str:
+    """What the split alone told, and the verdict on more."""
     before, after = figures(alone.before, alone.after)
-    of = {
-        "before": before,
-        "after": after,
-        "count": str(alone.n),
-        "split": split,
-        "runs": str(runs),
-    }
-    return sentence("reasons", "read_again", words=words, **of)
+    means = {"before": before, "after": after, "count": str(alone.n)}
+    return sentence("reasons", key, words=words, split=split, **means, **of)
 
 
 def beaten(winner: int, words: str, *, as_much: bool, shorter: bool) -> Reason:

@@ -12,6 +12,7 @@ from textgrad_mcp.engine.optimizer.repeats import RUNS
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 
 from ...helpers import ME, Facts, Scripted, an_engine
+from .test_minibatch_check import on_questions
 
 START, NEW = "Write.", "Write all"
 SOLVED = {START: [{0, 1, 2, 3}] * RUNS, NEW: [{0, 1, 2, 3, 4}, {0, 1, 2, 3, 4, 5, 6}, {0, 1, 2, 3}]}
@@ -53,17 +54,7 @@ async def read(
     """The first step's proposal, and how often each text was run on validation, by run."""
     model = Wavering(solved or SOLVED, temperature)
     async with an_engine(model) as engine:
-        made = await engine.create_variable(ME, role="system prompt", value=START)
-        s = str(made.session_id)
-        for name, right in (("q", False), ("a", True)):
-            await engine.create_variable(
-                ME, role=name, example_field=name, reference=right, session_id=s
-            )
-        llm = {"operation": "llm", "system": "v1", "inputs": {"q": "v2"}}
-        await engine.forward(ME, session_id=s, **llm)
-        inputs = {"output": "v4", "answer": "v3"}
-        loss = {"kind": "metric", "metric": "exact_match", "inputs": inputs}
-        await engine.compute_loss(ME, session_id=s, **loss)
+        s = await on_questions(engine, START)
         for split, size in (("train", 4), ("validation", 10)):
             rows = [{"q": f"{split} {n}", "a": f"{split} {n}".upper()} for n in range(size)]
             await engine.add_examples(ME, session_id=s, split=split, examples=rows)

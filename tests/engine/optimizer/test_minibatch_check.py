@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textgrad_mcp.engine.engine import Engine
 from textgrad_mcp.engine.optimizer.minibatch_check import Reading, first_of
 from textgrad_mcp.schemas.completions import CompletionRequest, Purpose
 from textgrad_mcp.schemas.results import OptimizeResult
@@ -115,6 +116,22 @@ def quoting(others: int) -> Any:
     return reply
 
 
+async def on_questions(engine: Engine, prompt: str) -> str:
+    """A session of a prompt v1 on questions v2 (`q`) whose answers v3 (`a`) must be met exactly."""
+    made = await engine.create_variable(ME, role="system prompt", value=prompt)
+    s = str(made.session_id)
+    for name, right in (("q", False), ("a", True)):
+        await engine.create_variable(
+            ME, role=name, example_field=name, reference=right, session_id=s
+        )
+    llm = {"operation": "llm", "system": "v1", "inputs": {"q": "v2"}}
+    await engine.forward(ME, session_id=s, **llm)
+    inputs = {"output": "v4", "answer": "v3"}
+    loss = {"kind": "metric", "metric": "exact_match", "inputs": inputs}
+    await engine.compute_loss(ME, session_id=s, **loss)
+    return s
+
+
 async def spent(new: list[str], solved: int = 0, **arguments: Any) -> list[str]:
     """The purposes of what was asked by one step, with 24 training and 10 validation examples, of
     ten of which so many are `solved` from the start."""
@@ -127,17 +144,7 @@ async def asked_of(
     """What was asked by one step with such a model, where `solved` of ten examples are right from
     the start, and what came of it."""
     async with an_engine(Scripted(reply)) as engine:
-        made = await engine.create_variable(ME, role="system prompt", value=START)
-        s = str(made.session_id)
-        for name, right in (("q", False), ("a", True)):
-            await engine.create_variable(
-                ME, role=name, example_field=name, reference=right, session_id=s
-            )
-        llm = {"operation": "llm", "system": "v1", "inputs": {"q": "v2"}}
-        await engine.forward(ME, session_id=s, **llm)
-        inputs = {"output": "v4", "answer": "v3"}
-        loss = {"kind": "metric", "metric": "exact_match", "inputs": inputs}
-        await engine.compute_loss(ME, session_id=s, **loss)
+        s = await on_questions(engine, START)
         for split, size in (("train", 24), ("validation", 10)):
             rows = [{"q": row(split, n), "a": row(split, n).upper()} for n in range(size)]
             known = solved * size // 10
